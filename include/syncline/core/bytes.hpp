@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// Byte strings: owning `bytes`, borrowed `bytes_view`, and the few operations that everything here needs.
+
+#include <algorithm>
+#include <array>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <syncline/core/config.hpp>
+
+namespace syncline::inline SYNCLINE_ABI {
+
+using bytes = std::vector<std::byte>;
+using bytes_view = std::span<std::byte const>;
+
+/// The bytes of a text, borrowed.
+[[nodiscard]] inline bytes_view as_bytes(std::string_view text) noexcept {
+    return {reinterpret_cast<std::byte const*>(text.data()), text.size()};
+}
+/// Bytes seen as characters, borrowed; nothing is checked.
+[[nodiscard]] inline std::string_view as_text(bytes_view b) noexcept {
+    return {reinterpret_cast<char const*>(b.data()), b.size()};
+}
+[[nodiscard]] inline bytes to_bytes(bytes_view b) { return {b.begin(), b.end()}; }
+[[nodiscard]] inline bytes to_bytes(std::string_view text) { return to_bytes(as_bytes(text)); }
+
+/// Lexicographic order of unsigned bytes, a prefix before what it begins: the order of storage keys.
+[[nodiscard]] inline std::strong_ordering compare(bytes_view a, bytes_view b) noexcept {
+    std::size_t const n = std::min(a.size(), b.size());
+    int const c = n == 0 ? 0 : std::memcmp(a.data(), b.data(), n);
+    if (c != 0) { return c < 0 ? std::strong_ordering::less : std::strong_ordering::greater; }
+    return a.size() <=> b.size();
+}
+[[nodiscard]] inline bool equal(bytes_view a, bytes_view b) noexcept {
+    return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
+}
+[[nodiscard]] inline bool starts_with(bytes_view b, bytes_view prefix) noexcept {
+    return b.size() >= prefix.size() && equal(b.first(prefix.size()), prefix);
+}
+
+inline void append(bytes& out, bytes_view more) { out.insert(out.end(), more.begin(), more.end()); }
+
+/// Fixed-width big-endian, so that the order of bytes is the order of numbers.
+inline void append_u64(bytes& out, std::uint64_t n) {
+    std::array<std::byte, 8> raw;
+    for (std::size_t i = 0; i < 8; ++i) { raw[i] = static_cast<std::byte>(n >> (56 - 8 * i)); }
+    append(out, raw);
+}
+/// Reads the first eight bytes. Precondition: there are eight.
+[[nodiscard]] inline std::uint64_t read_u64(bytes_view b) noexcept {
+    SYNCLINE_ASSERT(b.size() >= 8);
+    std::uint64_t n = 0;
+    for (std::size_t i = 0; i < 8; ++i) { n = (n << 8) | std::to_integer<std::uint64_t>(b[i]); }
+    return n;
+}
+
+/// Lower-case hexadecimal, two characters a byte.
+[[nodiscard]] inline std::string to_hex(bytes_view b) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    std::string out;
+    out.reserve(b.size() * 2);
+    for (std::byte const x : b) {
+        out.push_back(digits[std::to_integer<unsigned>(x >> 4)]);
+        out.push_back(digits[std::to_integer<unsigned>(x & std::byte{15})]);
+    }
+    return out;
+}
+
+}  // namespace syncline::inline SYNCLINE_ABI
