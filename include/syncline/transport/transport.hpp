@@ -39,7 +39,7 @@ struct completion {
     /// A completion that calls `f(reply)`; `f` is borrowed.
     template <class F>
     [[nodiscard]] static completion to(F& f) noexcept {
-        return {[](void* context, transport_reply const& reply) { (*static_cast<F*>(context))(reply); },
+        return {[](void* object, transport_reply const& reply) { (*static_cast<F*>(object))(reply); },
                 const_cast<void*>(static_cast<void const*>(&f))};
     }
 };
