@@ -174,6 +174,33 @@ constexpr std::byte* cbor_put_floating(std::byte* p, double number) noexcept {
     return cbor_put_big_endian<2>(p + 1, *half);
 }
 
+/// The first bytes of an item of any well-formed CBOR.
+struct cbor_any_head {
+    unsigned major = 0;
+    unsigned info = 0;         ///< 31: indefinite length, or (major type 7) the break
+    std::uint64_t number = 0;  ///< the argument; of a float its bits
+    std::size_t size = 0;      ///< bytes of the head; 0: not well-formed
+};
+
+/// Reads a head, shortest or not. Nothing is trusted; on what is not well-formed the size is 0.
+[[nodiscard]] inline cbor_any_head cbor_read_any_head(bytes_view in) noexcept {
+    if (in.empty()) { return {}; }
+    unsigned const initial = std::to_integer<unsigned>(in[0]);
+    cbor_any_head h{initial >> 5, initial & 31U, initial & 31U, 1};
+    if (h.info < 24) { return h; }
+    if (h.info < 28) {
+        std::size_t const width = std::size_t{1} << (h.info - 24);
+        if (in.size() <= width) { return {}; }
+        h.number = 0;
+        for (std::size_t i = 1; i <= width; ++i) { h.number = (h.number << 8) | std::to_integer<std::uint64_t>(in[i]); }
+        h.size = 1 + width;
+        if (h.major == 7 && h.info == 24 && h.number < 32) { return {}; }
+        return h;
+    }
+    bool const may_be_indefinite = h.major >= 2 && h.major != 6;
+    return h.info == 31 && may_be_indefinite ? h : cbor_any_head{};
+}
+
 }  // namespace detail
 
 /// Appends deterministic CBOR to a byte string.
@@ -361,6 +388,24 @@ public:
         return {start, static_cast<std::size_t>(at_ - start)};
     }
 
+    /// True, and consumed, when the next bytes are these of one encoded item that the caller expects; or false,
+    /// and nothing consumed: then it is another item, or the end. Precondition: `encoded_item` is canonical.
+    [[nodiscard]] bool match(bytes_view encoded_item) noexcept {
+        if (remaining() < encoded_item.size() || std::memcmp(at_, encoded_item.data(), encoded_item.size()) != 0 ||
+            !charge(encoded_item.size())) {
+            return false;
+        }
+        at_ += encoded_item.size();
+        return true;
+    }
+    /// Takes from the budget of work what the caller is about to spend on what was read, say the bytes to allocate.
+    /// False, and `errc::limit`, when less is left.
+    [[nodiscard]] bool charge(std::uint64_t units) noexcept {
+        if (work_.charge(units)) { return true; }
+        fail({errc::limit, "more than work_max"});
+        return false;
+    }
+
     /// Bytes consumed; after an error, where it was found.
     [[nodiscard]] std::size_t position() const noexcept {
         return static_cast<std::size_t>((failed_ ? failed_at_ : at_) - begin_);
@@ -414,11 +459,6 @@ private:
             if (std::to_integer<unsigned>(at_[1]) < 32) { return fail({errc::malformed, "simple value in two bytes"}); }
         }
         fail({errc::unsupported, "undefined or a simple value"});
-    }
-    [[nodiscard]] bool charge(std::uint64_t units) noexcept {
-        if (work_.charge(units)) { return true; }
-        fail({errc::limit, "more than work_max"});
-        return false;
     }
 
     /// Consumes a head with an argument (major types 0 to 6). Precondition: not at the end.
@@ -573,14 +613,13 @@ private:
         std::uint64_t children = 0;
         for (;;) {
             if (at_ == end_) { return end_of_input(), false; }
-            std::byte const* const item = at_;
+            unsigned const major = std::to_integer<unsigned>(*at_) >> 5;
+            if (depth == depth_max_ && (major == 4 || major == 5)) {
+                return fail({errc::limit, "deeper than depth_max"}), false;
+            }
             if (!skip_one(children)) { return false; }
             if (children != 0) {
-                if (depth == depth_max_) {
-                    at_ = item;
-                    return fail({errc::limit, "deeper than depth_max"}), false;
-                }
-                stack[depth] = {at_, nullptr, 0, children, std::to_integer<unsigned>(*item) >> 5 == 5};
+                stack[depth] = {at_, nullptr, 0, children, major == 5};
                 ++depth;
             } else {
                 // An item ended; so may those that it was the last child of.
@@ -629,6 +668,92 @@ private:
     cbor_reader reader(in, limits);
     static_cast<void>(reader.skip());
     return reader.finish();
+}
+
+/// Success when `in` is exactly one well-formed item of CBOR (RFC 8949 §5.3.1, appendix C), deterministic or not,
+/// of any type, tags and simple values included. Text is not checked for UTF-8 and keys not for duplicates: that
+/// is validity, not well-formedness.
+///
+/// Errors: `errc::malformed`, `errc::limit`. Cost: linear; no allocation, no recursion.
+[[nodiscard]] inline status well_formed(bytes_view in, decode_limits const& limits = {}) noexcept {
+    struct frame {
+        std::uint64_t left;  // children to come; of an indefinite one those so far
+        bool indefinite;
+        bool is_map;
+    };
+    std::array<frame, cbor_depth_max> stack;  // not initialised: only what is pushed is read
+    std::size_t const depth_max = limits.depth_max < cbor_depth_max ? limits.depth_max : cbor_depth_max;
+    std::size_t depth = 0;
+    work_budget work(limits.work_max);
+    bool tagged = false;  // the item to come is a tag's content
+    if (in.size() > limits.bytes_max) { return failure{errc::limit, "longer than bytes_max"}; }
+    for (;;) {
+        auto const h = detail::cbor_read_any_head(in);
+        if (h.size == 0) { return failure{errc::malformed, in.empty() ? "truncated" : "not an item"}; }
+        if (!work.charge(1 + h.size)) { return failure{errc::limit, "more than work_max"}; }
+        in = in.subspan(h.size);
+        bool ended = true;
+        if (h.major == 6) {
+            tagged = true;
+            continue;
+        }
+        if (h.major == 7 && h.info == 31) {
+            bool const here = depth != 0 && !tagged && stack[depth - 1].indefinite &&
+                              !(stack[depth - 1].is_map && stack[depth - 1].left % 2 != 0);
+            if (!here) { return failure{errc::malformed, "break where none may be"}; }
+            --depth;
+        } else if (h.major == 2 || h.major == 3) {
+            std::uint64_t whole = 0;
+            auto piece = h;
+            if (h.info == 31) {
+                piece = detail::cbor_read_any_head(in);
+                in = in.subspan(piece.size);
+            }
+            while (!(h.info == 31 && piece.major == 7 && piece.info == 31)) {
+                if (piece.size == 0 || piece.major != h.major || piece.info == 31) {
+                    return failure{errc::malformed, "not a piece of the string"};
+                }
+                if (piece.number > in.size()) { return failure{errc::malformed, "truncated"}; }
+                whole += piece.number;
+                if (whole > limits.string_max) { return failure{errc::limit, "longer than string_max"}; }
+                if (!work.charge(piece.number + 1)) { return failure{errc::limit, "more than work_max"}; }
+                in = in.subspan(static_cast<std::size_t>(piece.number));
+                if (h.info != 31) { break; }
+                piece = detail::cbor_read_any_head(in);
+                in = in.subspan(piece.size);
+            }
+        } else if (h.major == 4 || h.major == 5) {
+            bool const is_map = h.major == 5;
+            if (depth == depth_max) { return failure{errc::limit, "deeper than depth_max"}; }
+            if (h.info == 31) {
+                stack[depth++] = {0, true, is_map};
+                ended = false;
+            } else {
+                if (h.number > (is_map ? in.size() / 2 : in.size())) { return failure{errc::malformed, "truncated"}; }
+                if (h.number > limits.items_max) { return failure{errc::limit, "more than items_max"}; }
+                if (h.number != 0) {
+                    stack[depth++] = {is_map ? 2 * h.number : h.number, false, is_map};
+                    ended = false;
+                }
+            }
+        }
+        tagged = false;
+        while (ended && depth != 0) {
+            frame& f = stack[depth - 1];
+            if (f.indefinite) {
+                ++f.left;
+                if ((f.is_map ? (f.left + 1) / 2 : f.left) > limits.items_max) {
+                    return failure{errc::limit, "more than items_max"};
+                }
+                break;
+            }
+            if (--f.left != 0) { break; }
+            --depth;
+        }
+        if (depth == 0) { break; }
+    }
+    if (!in.empty()) { return failure{errc::malformed, "bytes after the end"}; }
+    return {};
 }
 
 /// Walks the pairs of an encoded map with text keys, in the order of the keys, without decoding the values.
