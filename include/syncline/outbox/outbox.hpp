@@ -162,6 +162,8 @@ struct outbox_counters {
     std::uint64_t fence = 0;    ///< last given
     std::uint64_t entries = 0;  ///< living
     std::uint64_t bytes = 0;    ///< records and payloads of the living
+    /// No ready entry has a later deadline (time bits): only when this is implausible has the clock been set back.
+    std::uint64_t deadline_high = 0;
 };
 
 /// What is stored before the payload of a living entry.
@@ -253,7 +255,8 @@ inline void outbox_encode(bytes& out, outbox_header const& h, bytes_view payload
 /// Cost: stated in storage operations at each call; memory in proportion to what is returned.
 class outbox {
 public:
-    /// Precondition: valid(options); the prefix has 1 to 64 bytes and is no other component's.
+    /// Precondition: valid(options); the prefix has 1 to 64 bytes and is neither another component's, nor the
+    /// beginning of one, nor begins with one.
     explicit outbox(outbox_options options = {}, std::string_view prefix = "o") : options_(options), prefix_(prefix) {
         SYNCLINE_ASSERT(valid(options));
         SYNCLINE_ASSERT(!prefix.empty() && prefix.size() <= 64);
@@ -285,6 +288,7 @@ public:
         e.header.deadline = detail::outbox_later(now, patience(item.urgency));
         ++c.entries;
         c.bytes += size;
+        raise(c, e.header);
         bool head = true;
         if (!e.record.empty()) {
             auto const first = first_of(tx, e.record);
@@ -357,11 +361,13 @@ public:
     template <storage_transaction Tx>
     [[nodiscard]] result<std::vector<outbox_entry>> claim(Tx& tx, claim_options const& what, wall_time now) const {
         std::vector<outbox_entry> out;
-        if (auto s = promote(tx, lease_keyspace, now); !s) { return s.error(); }
-        if (auto s = promote(tx, waiting_keyspace, now); !s) { return s.error(); }
         if (what.entries_max == 0) { return out; }
         counters c;
         if (auto s = load(tx, c); !s) { return s.error(); }
+        std::uint64_t const high = c.deadline_high;
+        if (auto s = promote(tx, c, lease_keyspace, now); !s) { return s.error(); }
+        if (auto s = promote(tx, c, waiting_keyspace, now); !s) { return s.error(); }
+        if (auto s = calm_ready(tx, c, now); !s) { return s.error(); }
         wall_time const lease_end = end_of_lease(what, now);
 
         ready_source source{key(ready_keyspace), {}, 0, false};
@@ -400,7 +406,7 @@ public:
             }
             out.push_back(entry_of(e, true));
         }
-        if (!out.empty()) {
+        if (!out.empty() || c.deadline_high != high) {
             if (auto s = store(tx, c); !s) { return s.error(); }
         }
         return out;
@@ -500,6 +506,7 @@ public:
         e.header.fence = letter.fence;  // it was claimed: its payload is frozen
         ++c.entries;
         c.bytes += e.record.size() + letter.payload.size();
+        raise(c, e.header);
         bool head = true;
         if (!e.record.empty()) {
             auto const first = first_of(tx, e.record);
@@ -603,7 +610,7 @@ public:
     /// When a claim of classes down to `lowest` could next give something: `now` when it could at once, else the
     /// earliest end of a wait or a lease; nothing when only another call than `claim` can change that.
     /// Cost: five scans of one row; ready entries less urgent than `lowest` cost a row each. An end may turn out to
-    /// be of a class below `lowest`: then the claim gives nothing and this says the next one.
+    /// be of a class below `lowest`, or of an entry behind another: then the claim gives nothing and this says the next.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::optional<wall_time>> next_due(Tx& tx, wall_time now,
                                                             priority lowest = priority::background) const {
@@ -664,6 +671,7 @@ private:
     /// A row of the ready keyspace, or an entry that the claim of its predecessor lets go.
     struct candidate {
         std::uint8_t band = 0;
+        priority urgency = priority::critical;
         std::uint64_t deadline = 0;
         std::uint64_t token = 0;
         std::size_t run = 0;
@@ -717,6 +725,18 @@ private:
         }
         return options_.patience_background;
     }
+    [[nodiscard]] milliseconds patience_max() const noexcept {
+        return (std::max)({options_.patience_important, options_.patience_normal, options_.patience_background});
+    }
+    static void raise(counters& c, header_type const& h) noexcept {
+        c.deadline_high = (std::max)(c.deadline_high, detail::outbox_time_bits(h.deadline));
+    }
+    /// A deadline later than any entry's of now could be becomes that of an entry of now.
+    void calm(header_type& h, wall_time now) const noexcept {
+        if (h.deadline > detail::outbox_later(now, patience_max())) {
+            h.deadline = detail::outbox_later(now, patience(h.urgency));
+        }
+    }
     [[nodiscard]] bool fits(counters const& c, std::uint64_t more) const noexcept {
         return options_.bytes_max == 0 || (c.bytes <= options_.bytes_max && more <= options_.bytes_max - c.bytes);
     }
@@ -733,7 +753,7 @@ private:
         auto const found = tx.get(key(counters_keyspace), value);
         if (!found) { return found.error(); }
         if (!*found) { return {}; }
-        if (value.size() != 33 || std::to_integer<unsigned>(value[0]) != detail::outbox_form_counters) {
+        if (value.size() != 41 || std::to_integer<unsigned>(value[0]) != detail::outbox_form_counters) {
             return failure{errc::corrupt, "outbox counters"};
         }
         bytes_view const in{value};
@@ -741,14 +761,15 @@ private:
         c.fence = read_u64(in.subspan(9));
         c.entries = read_u64(in.subspan(17));
         c.bytes = read_u64(in.subspan(25));
+        c.deadline_high = read_u64(in.subspan(33));
         return {};
     }
     template <storage_transaction Tx>
     [[nodiscard]] status store(Tx& tx, counters const& c) const {
-        std::array<std::byte, 33> value;
+        std::array<std::byte, 41> value;
         value[0] = std::byte{detail::outbox_form_counters};
         std::size_t at = 1;
-        for (std::uint64_t const n : {c.token, c.fence, c.entries, c.bytes}) {
+        for (std::uint64_t const n : {c.token, c.fence, c.entries, c.bytes, c.deadline_high}) {
             for (unsigned shift = 64; shift != 0; shift -= 8) {
                 value[at++] = static_cast<std::byte>(n >> (shift - 8));
             }
@@ -893,6 +914,7 @@ private:
             if (auto s = scan_prefix(tx, record_key(e.record), row); !s) { return s; }
             if (!failed) { return failed; }
             if (any && next.header.state != phase::claimed) {  // a head already: the same key again
+                raise(c, next.header);
                 if (auto s = put_index(tx, next); !s) { return s; }
             }
         }
@@ -927,7 +949,7 @@ private:
     }
     /// Ends the waits or leases that are over.
     template <storage_transaction Tx>
-    [[nodiscard]] status promote(Tx& tx, char keyspace, wall_time now) const {
+    [[nodiscard]] status promote(Tx& tx, counters& c, char keyspace, wall_time now) const {
         std::vector<located> due;
         bool damaged = false;
         auto const collect = [&](bytes_view k, bytes_view record) {
@@ -942,9 +964,13 @@ private:
             due.push_back(std::move(e));
             return due.size() < options_.promotions_max;
         };
-        auto const until = [&](bytes_view k, bytes_view record) { return time_of(k) <= now && collect(k, record); };
+        bool more = false;  // after what is due
+        auto const until = [&](bytes_view k, bytes_view record) {
+            more = time_of(k) > now;
+            return !more && collect(k, record);
+        };
         if (auto s = scan_prefix(tx, key(keyspace), until); !s) { return s; }
-        if (due.size() < options_.promotions_max && !damaged) {
+        if (more && due.size() < options_.promotions_max) {
             if (auto s = scan_implausible(tx, keyspace, now, collect); !s) { return s; }
         }
         if (damaged) { return failure{errc::corrupt, "outbox time key"}; }
@@ -959,6 +985,8 @@ private:
             if (auto s = erase_index(tx, e); !s) { return s; }
             e.header.state = phase::pending;
             e.header.time = {};
+            calm(e.header, now);
+            raise(c, e.header);
             if (lease) {
                 if (auto s = put_back(tx, e); !s) { return s; }
                 continue;
@@ -969,6 +997,53 @@ private:
         return {};
     }
 
+    /// Gives ready entries that entered under a clock that has since been set back the deadline of entries of now:
+    /// else they would stand behind all others until the clock is there again.
+    template <storage_transaction Tx>
+    [[nodiscard]] status calm_ready(Tx& tx, counters& c, wall_time now) const {
+        wall_time const last = detail::outbox_later(now, patience_max());
+        if (c.deadline_high <= detail::outbox_time_bits(last)) { return {}; }
+        std::vector<candidate> rows;
+        bool damaged = false;
+        for (std::uint8_t band = 0; band < 2; ++band) {
+            auto const row = [&](bytes_view k, bytes_view value) {
+                candidate late;
+                damaged = !read_ready(k, value, late);
+                if (damaged || rows.size() == options_.promotions_max) { return false; }
+                rows.push_back(std::move(late));
+                return true;
+            };
+            auto const from = key(ready_keyspace).add(band).add(detail::outbox_time_bits(last) + 1);
+            bytes const end = prefix_end(key(ready_keyspace).add(band));
+            if (auto s = tx.scan({from, end}, row); !s) { return s; }
+            if (damaged) { return failure{errc::corrupt, "outbox ready key"}; }
+        }
+        for (candidate& late : rows) {
+            located e;
+            e.token = late.token;
+            e.record = std::move(late.record);
+            auto const found = load_body(tx, e);
+            if (!found) { return found.error(); }
+            if (!*found || !ready_as(e, late)) { return failure{errc::corrupt, "outbox ready key without its entry"}; }
+            if (auto s = erase_index(tx, e); !s) { return s; }
+            calm(e.header, now);
+            if (auto s = put_body(tx, e, e.payload()); !s) { return s; }
+            if (auto s = put_ready(tx, e); !s) { return s; }
+        }
+        if (rows.size() < options_.promotions_max) { c.deadline_high = detail::outbox_time_bits(last); }
+        return {};
+    }
+    [[nodiscard]] bool read_ready(bytes_view k, bytes_view value, candidate& out) const {
+        std::size_t const lead = prefix_.size() + 1;
+        if (k.size() != lead + 17 || value.empty() || value.size() > 1 + outbox_record_bytes_max) { return false; }
+        out.band = std::to_integer<std::uint8_t>(k[lead]);
+        out.urgency = static_cast<priority>(value[0]);
+        out.deadline = read_u64(k.subspan(lead + 1));
+        out.token = token_of(k);
+        out.record = to_bytes(value.subspan(1));
+        return out.urgency <= priority::background && out.band == band_of(out.urgency);
+    }
+
     /// Reads more of the ready keyspace when all that was read is used up.
     template <storage_transaction Tx>
     [[nodiscard]] status refill(Tx& tx, ready_source& source, claim_options const& what, std::size_t wanted) const {
@@ -976,23 +1051,14 @@ private:
         source.rows.clear();
         source.next = 0;
         std::size_t const rows_max = (std::min)(wanted, refill_max);
-        std::size_t const lead = prefix_.size() + 1;
         bool damaged = false;
         bool full = false;
+        candidate c;
         auto const row = [&](bytes_view k, bytes_view value) {
-            if (k.size() != lead + 17 || value.empty() || value.size() > 1 + outbox_record_bytes_max) {
-                damaged = true;
-                return false;
-            }
-            if (std::to_integer<std::uint8_t>(value[0]) > static_cast<std::uint8_t>(what.lowest)) {
-                // Critical entries stand first: when nothing else is wanted, the rest needn't be read.
-                return what.lowest != priority::critical;
-            }
-            candidate c;
-            c.band = std::to_integer<std::uint8_t>(k[lead]);
-            c.deadline = read_u64(k.subspan(lead + 1));
-            c.token = token_of(k);
-            c.record = to_bytes(value.subspan(1));
+            damaged = !read_ready(k, value, c);
+            if (damaged) { return false; }
+            // Critical entries stand first: when nothing else is wanted, the rest needn't be read.
+            if (c.urgency > what.lowest) { return what.lowest != priority::critical; }
             source.rows.push_back(std::move(c));
             full = source.rows.size() == rows_max;
             return !full;
@@ -1008,7 +1074,7 @@ private:
         return {};
     }
     [[nodiscard]] static bool ready_as(located const& e, candidate const& row) noexcept {
-        return e.header.state == phase::pending && band_of(e.header.urgency) == row.band &&
+        return e.header.state == phase::pending && e.header.urgency == row.urgency &&
                detail::outbox_time_bits(e.header.deadline) == row.deadline;
     }
     /// What stands behind a given entry on its record, if it may go with it.
