@@ -28,6 +28,14 @@
 #include <variant>
 #include <vector>
 
+#undef unix
+#undef linux
+#undef assert
+#undef major
+#undef minor
+#undef LITTLE_ENDIAN
+#undef BIG_ENDIAN
+
 #define min(a, b) hostile macro min
 #define max(a, b) hostile macro max
 #define near hostile macro near
