@@ -266,8 +266,8 @@ private:
 /// `errc::overflow` (an integer outside the getter's range), `errc::unsupported` (a tag, `undefined`, a simple
 /// value), `errc::limit`. Views that it gives live as long as the input.
 /// The order of keys is checked by `skip()` and by `validate_canonical`; one who reads a map key by key
-/// checks the order himself, or doesn't need it. Arrays and maps that the caller enters are the caller's depth;
-/// `skip()` counts from the item it is at.
+/// checks the order himself, or doesn't need it. How deep a caller goes by `array()` and `map()` is
+/// its own to bound (`depth_max()`).
 class cbor_reader {
 public:
     explicit cbor_reader(bytes_view in, decode_limits const& limits = {}) noexcept
@@ -380,11 +380,12 @@ public:
     [[nodiscard]] std::size_t map() noexcept { return container(5); }
 
     /// Passes over one item of any type, checks it wholly (the order of keys and UTF-8 included), and returns
-    /// its encoded bytes, borrowed. Empty on error. Deeper than the limit or `cbor_depth_max` is `errc::limit`.
+    /// its encoded bytes, borrowed. Empty on error. Deeper than `depth_max()` is `errc::limit`; `entered` says how many
+    /// arrays and maps the caller is inside of already.
     /// Cost: linear; a stack of fixed size, no recursion.
-    [[nodiscard]] bytes_view skip() noexcept {
+    [[nodiscard]] bytes_view skip(std::size_t entered = 0) noexcept {
         std::byte const* const start = at_;
-        if (!skip_whole()) { return {}; }
+        if (!skip_whole(entered < depth_max_ ? depth_max_ - entered : 0)) { return {}; }
         return {start, static_cast<std::size_t>(at_ - start)};
     }
 
@@ -406,6 +407,8 @@ public:
         return false;
     }
 
+    /// How deep arrays and maps may be inside each other: the caller's limit, at most `cbor_depth_max`.
+    [[nodiscard]] std::size_t depth_max() const noexcept { return depth_max_; }
     /// Bytes consumed; after an error, where it was found.
     [[nodiscard]] std::size_t position() const noexcept {
         return static_cast<std::size_t>((failed_ ? failed_at_ : at_) - begin_);
@@ -607,14 +610,14 @@ private:
         return true;
     }
 
-    [[nodiscard]] bool skip_whole() noexcept {
+    [[nodiscard]] bool skip_whole(std::size_t depth_max) noexcept {
         std::array<frame, cbor_depth_max> stack;  // not initialised: only what is pushed is read
         std::size_t depth = 0;
         std::uint64_t children = 0;
         for (;;) {
             if (at_ == end_) { return end_of_input(), false; }
             unsigned const major = std::to_integer<unsigned>(*at_) >> 5;
-            if (depth == depth_max_ && (major == 4 || major == 5)) {
+            if (depth == depth_max && (major == 4 || major == 5)) {
                 return fail({errc::limit, "deeper than depth_max"}), false;
             }
             if (!skip_one(children)) { return false; }
@@ -781,7 +784,7 @@ public:
             if (order > 0) { reader_.fail({errc::not_deterministic, "keys out of order"}); }
         }
         started_ = true;
-        value_ = reader_.skip();
+        value_ = reader_.skip(1);
         if (reader_.failed()) {
             left_ = 0;
             ended_ = true;
