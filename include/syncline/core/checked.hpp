@@ -46,6 +46,21 @@ template <counting T>
     return checked_add(a, b).value_or((std::numeric_limits<T>::max)());
 }
 
+/// a + b, or nothing when it leaves the range.
+[[nodiscard]] constexpr std::optional<std::int64_t> checked_add(std::int64_t a, std::int64_t b) noexcept {
+    constexpr auto least = (std::numeric_limits<std::int64_t>::min)();
+    constexpr auto most  = (std::numeric_limits<std::int64_t>::max)();
+    if (b > 0 ? a > most - b : a < least - b) { return std::nullopt; }
+    return a + b;
+}
+/// a - b, or nothing when it leaves the range.
+[[nodiscard]] constexpr std::optional<std::int64_t> checked_subtract(std::int64_t a, std::int64_t b) noexcept {
+    constexpr auto least = (std::numeric_limits<std::int64_t>::min)();
+    constexpr auto most  = (std::numeric_limits<std::int64_t>::max)();
+    if (b > 0 ? a < least + b : a > most + b) { return std::nullopt; }
+    return a - b;
+}
+
 /// The same number as another integer type, or nothing when that type can't hold it.
 template <std::integral To, std::integral From>
 [[nodiscard]] constexpr std::optional<To> checked_narrow(From n) noexcept {

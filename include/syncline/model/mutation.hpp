@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// A mutation: what somebody did to a record, as operations on its fields. It is not a new state.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <syncline/core/id.hpp>
+#include <syncline/model/record.hpp>
+
+namespace syncline::inline SYNCLINE_ABI {
+
+/// What an operation does to its field. Values travel: append, never renumber.
+enum class op_kind : std::uint8_t {
+    set = 1,    ///< the field is `value` (null is a value)
+    unset = 2,  ///< the field is missing
+    add = 3,    ///< `value`, an integer, is added; a missing field counts as 0
+};
+
+/// One operation on one field, with what the writer saw there.
+struct field_op {
+    std::string field;
+    op_kind kind = op_kind::set;
+    bytes value{};      ///< one canonical CBOR item; empty for `unset`
+    timestamp stamp{};  ///< when it was done; coalescing keeps each operation's own
+    friend bool operator==(field_op const&, field_op const&) = default;
+};
+
+/// What a mutation does to its record. Values travel: append, never renumber.
+enum class change_kind : std::uint8_t {
+    create = 1,  ///< begins a life of the record
+    update = 2,  ///< never creates
+    erase = 3,   ///< ends the life; leaves a tombstone
+};
+
+/// What somebody did to a record. Its author is the envelope's: a request carries one author's mutations.
+///
+/// `sequence` is 0 until it is frozen; from then on its bytes never change.
+struct mutation {
+    std::uint64_t sequence = 0;  ///< of its author: 1, 2, 3, … without holes
+    timestamp stamp{};
+    change_kind kind = change_kind::update;
+    record_key record;
+    std::uint64_t life = 1;       ///< the life of the record that it speaks of
+    position base = 0;            ///< the confirmed version that the writer saw; 0: none
+    std::vector<field_op> ops{};  ///< in canonical key order, each field once
+    friend bool operator==(mutation const&, mutation const&) = default;
+};
+
+/// Appends the canonical form: an array of eight items, each operation an array of two to four.
+inline void encode_mutation(cbor_writer& out, mutation const& m) {
+    out.array(8);
+    out.unsigned_integer(m.sequence);
+    out.unsigned_integer(m.stamp.raw);
+    out.unsigned_integer(static_cast<std::uint64_t>(m.kind));
+    out.text(m.record.collection);
+    out.byte_string(m.record.id);
+    out.unsigned_integer(m.life);
+    out.unsigned_integer(m.base);
+    out.array(m.ops.size());
+    for (field_op const& op : m.ops) {
+        bool const own_stamp = op.stamp != m.stamp;
+        out.array(own_stamp ? 4 : op.kind == op_kind::unset ? 2 : 3);
+        out.unsigned_integer(static_cast<std::uint64_t>(op.kind));
+        out.text(op.field);
+        if (op.kind != op_kind::unset) {
+            out.raw(op.value);
+        } else if (own_stamp) {
+            out.null();
+        }
+        if (own_stamp) { out.unsigned_integer(op.stamp.raw); }
+    }
+}
+
+/// Reads what `encode_mutation` wrote, of a stranger too. On anything else the reader has failed.
+[[nodiscard]] inline mutation decode_mutation(cbor_reader& in) {
+    mutation m;
+    if (in.array() != 8) { in.fail({errc::malformed, "mutation of the wrong length"}); }
+    m.sequence = in.unsigned_integer();
+    m.stamp = timestamp{in.unsigned_integer()};
+    std::uint64_t const change = in.unsigned_integer();
+    if (change < 1 || change > 3) { in.fail({errc::unsupported, "unknown kind of change"}); }
+    m.kind = static_cast<change_kind>(change);
+    m.record.collection = std::string{in.text()};
+    m.record.id = to_bytes(in.byte_string());
+    if (!in.failed() && !valid(m.record)) { in.fail({errc::malformed, "record key out of range"}); }
+    m.life = in.unsigned_integer();
+    m.base = in.unsigned_integer();
+    std::size_t const n = in.array();
+    for (std::size_t i = 0; i < n && !in.failed(); ++i) {
+        field_op op;
+        std::size_t const parts = in.array();
+        std::uint64_t kind = in.unsigned_integer();
+        if (kind < 1 || kind > 3) { in.fail({errc::unsupported, "unknown operation"}); }
+        op.kind = static_cast<op_kind>(kind);
+        op.field = std::string{in.text()};
+        std::size_t const plain = op.kind == op_kind::unset ? 2 : 3;
+        if (parts != plain && parts != 4) { in.fail({errc::malformed, "operation of the wrong length"}); }
+        if (op.field.empty() || op.field.size() > field_name_bytes_max) {
+            in.fail({errc::malformed, "field name of the wrong length"});
+        }
+        if (!m.ops.empty() && compare_keys(m.ops.back().field, op.field) >= 0) {
+            in.fail({errc::not_deterministic, "operations out of order"});
+        }
+        if (op.kind != op_kind::unset) {
+            op.value = to_bytes(in.skip());
+        } else if (parts == 4 && !in.null()) {
+            in.fail({errc::malformed, "value for a field that is unset"});
+        }
+        op.stamp = parts == 4 ? timestamp{in.unsigned_integer()} : m.stamp;
+        if (parts == 4 && op.stamp == m.stamp) { in.fail({errc::not_deterministic, "stamp said twice"}); }
+        m.ops.push_back(std::move(op));
+    }
+    if (!in.failed() && m.kind == change_kind::erase && !m.ops.empty()) {
+        in.fail({errc::malformed, "erase with operations"});
+    }
+    return m;
+}
+
+/// What the authority decided about a mutation. Values travel: append, never renumber.
+enum class verdict_kind : std::uint8_t {
+    applied = 1,      ///< took effect, nobody else was there
+    duplicate = 2,    ///< had its verdict long ago, and the author confirmed its receipt
+    merged = 3,       ///< took effect beside a concurrent change; the decisions say where
+    overruled = 4,    ///< lost every field to concurrent changes; the decisions say to what rule
+    conflict = 5,     ///< a person must decide; parked at its author
+    rejected = 6,     ///< refused; the reason says why; into the author's dead letters
+    retry_after = 7,  ///< not decided now; send it again later
+    collateral = 8,   ///< not looked at, because of another in its batch; send it again
+};
+
+[[nodiscard]] constexpr char const* name(verdict_kind k) noexcept {
+    switch (k) {
+        case verdict_kind::applied: return "applied";
+        case verdict_kind::duplicate: return "duplicate";
+        case verdict_kind::merged: return "merged";
+        case verdict_kind::overruled: return "overruled";
+        case verdict_kind::conflict: return "conflict";
+        case verdict_kind::rejected: return "rejected";
+        case verdict_kind::retry_after: return "retry after";
+        case verdict_kind::collateral: return "collateral";
+    }
+    return "unknown verdict";
+}
+
+}  // namespace syncline::inline SYNCLINE_ABI

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// Records as the library sees them: a key, and a row of canonical fields with the marks of who wrote what.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <syncline/clock/hybrid_clock.hpp>
+#include <syncline/core/bytes.hpp>
+#include <syncline/core/cbor.hpp>
+#include <syncline/core/result.hpp>
+#include <syncline/core/utf8.hpp>
+
+namespace syncline::inline SYNCLINE_ABI {
+
+inline constexpr std::size_t collection_bytes_max = 64;   ///< a collection's name: 1 to so many bytes of UTF-8
+inline constexpr std::size_t record_id_bytes_max = 255;   ///< a record's id: 1 to so many bytes
+inline constexpr std::size_t field_name_bytes_max = 255;  ///< a field's name: 1 to so many bytes of UTF-8
+
+/// Which record: a collection and an id of the host's choice, unique in it.
+struct record_key {
+    std::string collection;
+    bytes id;
+
+    record_key() = default;
+    record_key(std::string_view c, bytes_view i) : collection(c), id(to_bytes(i)) {}
+    record_key(std::string_view c, std::string_view i) : record_key(c, as_bytes(i)) {}
+
+    [[nodiscard]] std::string_view id_text() const noexcept { return as_text(id); }
+    friend bool operator==(record_key const&, record_key const&) = default;
+};
+
+[[nodiscard]] inline bool valid(record_key const& key) noexcept {
+    return !key.collection.empty() && key.collection.size() <= collection_bytes_max && valid_utf8(key.collection) &&
+           !key.id.empty() && key.id.size() <= record_id_bytes_max;
+}
+
+/// Appends the key as ordered bytes: all of a collection together, its ids in byte order.
+/// Precondition: `valid(key)`. At most 320 bytes.
+inline void append_key(bytes& out, std::string_view collection, bytes_view id) {
+    SYNCLINE_ASSERT(!collection.empty() && collection.size() <= collection_bytes_max &&
+                    id.size() <= record_id_bytes_max);
+    out.push_back(static_cast<std::byte>(collection.size()));
+    append(out, as_bytes(collection));
+    append(out, id);
+}
+[[nodiscard]] inline bytes to_bytes(record_key const& key) {
+    bytes out;
+    out.reserve(1 + key.collection.size() + key.id.size());
+    append_key(out, key.collection, key.id);
+    return out;
+}
+/// The key that `append_key` wrote; `errc::corrupt` for anything else.
+[[nodiscard]] inline result<record_key> record_key_from(bytes_view b) {
+    if (b.empty()) { return failure{errc::corrupt, "empty record key"}; }
+    auto const n = std::to_integer<std::size_t>(b[0]);
+    if (n >= b.size()) { return failure{errc::corrupt, "truncated record key"}; }
+    record_key key{as_text(b.subspan(1, n)), b.subspan(1 + n)};
+    if (!valid(key)) { return failure{errc::corrupt, "record key out of range"}; }
+    return key;
+}
+
+/// A place in the authority's commit order; the first is 1. As a base or a cursor, 0 says "nothing yet".
+using position = std::uint64_t;
+
+/// The position of what is not confirmed: after every confirmed one.
+inline constexpr position pending_position = (std::numeric_limits<position>::max)();
+
+/// A replica as its authority numbers it: short, and ordered the same for everybody.
+using author_index = std::uint32_t;
+
+/// The author of what this replica wrote before it first met its authority.
+inline constexpr author_index unknown_author = (std::numeric_limits<author_index>::max)();
+
+/// Who wrote a field last, when by the clock, and where in the commit order.
+struct write_mark {
+    position at = 0;
+    timestamp stamp{};
+    author_index author = 0;
+    friend bool operator==(write_mark const&, write_mark const&) = default;
+};
+
+/// The total order of last writer wins: by clock, then by author. Never by "mine".
+[[nodiscard]] constexpr bool wins(write_mark const& a, write_mark const& b) noexcept {
+    return a.stamp != b.stamp ? a.stamp > b.stamp : a.author > b.author;
+}
+
+/// The mark of one field that differs from its row's.
+struct field_mark {
+    std::string field;
+    write_mark mark;
+    friend bool operator==(field_mark const&, field_mark const&) = default;
+};
+
+/// A record's state at a position.
+///
+/// One version per row with sparse exceptions: `floor` is the mark of every field that `exceptions`
+/// doesn't name. A deleted record is a tombstone: `deleted`, no fields.
+struct row {
+    position version = 0;    ///< where it changed last
+    std::uint64_t life = 1;  ///< counts creations: 1, and one more for each creation after a delete
+    bool deleted = false;
+    write_mark floor{};
+    std::vector<field_mark> exceptions{};  ///< in canonical key order
+    bytes fields{};                        ///< canonical CBOR map with text keys; empty for a tombstone
+
+    friend bool operator==(row const&, row const&) = default;
+
+    [[nodiscard]] write_mark const& mark_of(std::string_view field) const noexcept {
+        for (field_mark const& e : exceptions) {
+            if (e.field == field) { return e.mark; }
+        }
+        return floor;
+    }
+};
+
+/// Appends the row as six canonical CBOR items: version, life, floor, exceptions, fields or null.
+/// Marks are differences to the version: in a clean row they cost a byte or two.
+inline void encode_row(cbor_writer& out, row const& r) {
+    auto const mark = [&](write_mark const& m) {
+        out.unsigned_integer(r.version - m.at);
+        out.unsigned_integer(m.stamp.raw);
+        out.unsigned_integer(m.author);
+    };
+    out.array(7);
+    out.unsigned_integer(r.version);
+    out.unsigned_integer(r.life);
+    mark(r.floor);
+    out.array(r.exceptions.size() * 4);
+    for (field_mark const& e : r.exceptions) {
+        out.text(e.field);
+        mark(e.mark);
+    }
+    if (r.deleted) {
+        out.null();
+    } else {
+        out.raw(r.fields);
+    }
+}
+
+/// Reads what `encode_row` wrote; on malformed input the reader has failed and the row means nothing.
+[[nodiscard]] inline row decode_row(cbor_reader& in) {
+    row r;
+    auto const mark = [&] {
+        write_mark m;
+        std::uint64_t const back = in.unsigned_integer();
+        if (back > r.version) { in.fail({errc::malformed, "mark after its row's version"}); }
+        m.at = r.version - back;
+        m.stamp = timestamp{in.unsigned_integer()};
+        std::uint64_t const author = in.unsigned_integer();
+        if (author > unknown_author) { in.fail({errc::malformed, "author out of range"}); }
+        m.author = static_cast<author_index>(author);
+        return m;
+    };
+    if (in.array() != 7) { in.fail({errc::malformed, "row of the wrong length"}); }
+    r.version = in.unsigned_integer();
+    r.life = in.unsigned_integer();
+    r.floor = mark();
+    std::size_t const marked = in.array();
+    if (marked % 4 != 0) { in.fail({errc::malformed, "exceptions of the wrong length"}); }
+    for (std::size_t i = 0; i < marked / 4 && !in.failed(); ++i) {
+        field_mark e;
+        e.field = std::string{in.text()};
+        e.mark = mark();
+        if (!r.exceptions.empty() && compare_keys(r.exceptions.back().field, e.field) >= 0) {
+            in.fail({errc::not_deterministic, "exceptions out of order"});
+        }
+        r.exceptions.push_back(std::move(e));
+    }
+    if (in.null()) {
+        r.deleted = true;
+    } else {
+        if (in.peek() != cbor_type::map) { in.fail({errc::malformed, "fields that are no map"}); }
+        r.fields = to_bytes(in.skip());
+    }
+    return r;
+}
+
+/// Canonical fields of a record: a CBOR map in deterministic form whose keys are texts of 1 to 255 bytes.
+[[nodiscard]] inline status validate_fields(bytes_view fields, decode_limits const& limits = {}) {
+    cbor_reader in{fields, limits};
+    std::size_t const n = in.map();
+    std::string_view last;
+    for (std::size_t i = 0; i < n && !in.failed(); ++i) {
+        std::string_view const name = in.text();
+        if (name.empty() || name.size() > field_name_bytes_max) {
+            in.fail({errc::invalid, "field name of the wrong length"});
+        }
+        if (i != 0 && compare_keys(last, name) >= 0) { in.fail({errc::not_deterministic, "fields out of order"}); }
+        last = name;
+        (void)in.skip();
+    }
+    return in.finish();
+}
+
+}  // namespace syncline::inline SYNCLINE_ABI

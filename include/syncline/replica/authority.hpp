@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// The authority: decides mutations in one order, and tells replicas what changed. Over any storage.
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <syncline/clock/hybrid_clock.hpp>
+#include <syncline/core/hash.hpp>
+#include <syncline/core/random.hpp>
+#include <syncline/replica/protocol.hpp>
+#include <syncline/storage/storage.hpp>
+
+namespace syncline::inline SYNCLINE_ABI {
+
+/// What a validation says of one mutation.
+struct validation {
+    bool accepted = true;
+    errc reason = errc::rejected;  ///< when it is not accepted
+    std::string text{};            ///< for the person who wrote it
+};
+
+/// What a validation looks at; borrowed for the call.
+struct validation_input {
+    std::string_view principal;
+    mutation const& change;
+    std::optional<row> const& before;
+    row const& after;
+};
+
+/// Accepts every mutation.
+struct accept_all {
+    [[nodiscard]] validation operator()(validation_input const&) const { return {}; }
+};
+
+struct authority_options {
+    milliseconds stamp_ahead_max{300'000};  ///< a stamp counts as at most so far ahead of the authority's time
+    std::uint64_t rows_max = 10'000;        ///< rows of one page, whatever the replica asks
+    std::uint64_t bytes_max = std::uint64_t{4} << 20;  ///< bytes of one page
+    std::uint32_t authors_max = 1'000'000;             ///< replicas that it registers
+    std::size_t record_max = std::size_t{1} << 20;     ///< bytes of one record's fields
+    decode_limits message{};
+};
+
+/// Decides mutations and answers what changed.
+///
+/// It holds options, rules and the validation, and no state: everything is in storage, under keys that begin
+/// with 'a'. A mutation's verdict, its effect, its author's sequence and the position all commit in the
+/// transaction that `handle` is given; the reply may leave only after that commit, at the durability that is
+/// promised to replicas.
+template <class Validate = accept_all>
+class authority {
+public:
+    explicit authority(rule_table rules = {}, authority_options options = {}, Validate validate = {})
+        : rules_(std::move(rules)), options_(options), validate_(std::move(validate)) {}
+
+    /// Makes the store an authority's, with a new epoch, unless it is one already.
+    template <storage_transaction Tx, random_source G>
+    [[nodiscard]] status open(Tx& tx, instant now, G& random) const {
+        bytes raw;
+        auto found = tx.get(key('m'), raw);
+        if (!found) { return found.error(); }
+        if (*found) {
+            auto meta = read_meta(tx);
+            return meta ? status{} : status{meta.error()};
+        }
+        meta_state meta;
+        meta.epoch = make_id(now.wall, random);
+        return write_meta(tx, meta);
+    }
+
+    /// Answers one request of a replica that `principal` was authenticated for.
+    ///
+    /// `message` is a stranger's. Errors leave nothing to commit: those of `decode_request`;
+    /// `errc::malformed` for a mutation without a readable sequence; `errc::forbidden` for a replica that
+    /// belongs to another principal; `errc::limit` when no more replicas are registered; `errc::corrupt` and
+    /// the storage's own. A poison mutation gets its verdict and blocks nobody.
+    /// Cost: O(mutations + rows of the page) storage operations.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<bytes> handle(Tx& tx, std::string_view principal, bytes_view message, instant now) const {
+        if (!valid_utf8(principal)) { return failure{errc::forbidden, "a principal that is not UTF-8"}; }
+        auto q = decode_request(message, options_.message);
+        if (!q) { return q.error(); }
+        auto meta = read_meta(tx);
+        if (!meta) { return meta.error(); }
+
+        reply p;
+        p.epoch = meta->epoch;
+        p.replica = q->replica;
+        p.time = now.wall;
+        bool const stranger = (q->epoch && *q->epoch != meta->epoch) || q->cursor > meta->head;
+        if (stranger) {
+            // The replica knows another past than ours: decide nothing, let it see who we are.
+            p.head = meta->head;
+            return encode(p);
+        }
+
+        auto author = find_author(tx, *q, principal, *meta);
+        if (!author) { return author.error(); }
+        position const head_before = meta->head;
+        author_state const before = *author;
+        if (auto ok = forget_verdicts(tx, *author, q->receipts); !ok) { return ok.error(); }
+
+        timestamp const stamp_max = latest_within(now.wall, options_.stamp_ahead_max);
+        for (bytes const& raw : q->mutations) {
+            auto decided = decide(tx, raw, principal, *author, *meta, stamp_max);
+            if (!decided) { return decided.error(); }
+            if (!*decided) { break; }  // a gap: the replica sees from `decided` where to go on
+            p.verdicts.push_back(std::move(**decided));
+        }
+        if (!(before == *author)) {
+            if (auto ok = write_author(tx, q->replica, *author); !ok) { return ok.error(); }
+        }
+        if (meta->head != head_before || meta->authors_changed) {
+            if (auto ok = write_meta(tx, *meta); !ok) { return ok.error(); }
+        }
+
+        p.author = author->index;
+        p.decided = author->decided;
+        p.head = meta->head;
+        return page(tx, *q, p);
+    }
+
+    /// The confirmed row of a record, a tombstone too; nothing if there never was one.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::optional<row>> find(Tx& tx, record_key const& record) const {
+        bytes raw;
+        return read_row(tx, row_key(record), raw);
+    }
+
+    /// Every confirmed record, tombstones too, in key order. `errc::corrupt` when a row does not decode.
+    template <storage_transaction Tx>
+    [[nodiscard]] status scan(Tx& tx, function_ref<bool(record_key const&, row const&)> visit) const {
+        status outcome;
+        bytes const prefix = key('r');
+        auto ok = scan_prefix(tx, prefix, [&](bytes_view k, bytes_view v) {
+            auto record = record_key_from(k.subspan(prefix.size()));
+            cbor_reader in{v};
+            row const r = decode_row(in);
+            if (!record || !in.finish()) {
+                outcome = failure{errc::corrupt, "authority's row"};
+                return false;
+            }
+            return visit(*record, r);
+        });
+        return ok ? outcome : ok;
+    }
+
+    /// The position of the last decision.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<position> head(Tx& tx) const {
+        auto meta = read_meta(tx);
+        if (!meta) { return meta.error(); }
+        return meta->head;
+    }
+
+    [[nodiscard]] rule_table const& rules() const noexcept { return rules_; }
+    [[nodiscard]] authority_options const& options() const noexcept { return options_; }
+
+private:
+    struct meta_state {
+        id128 epoch{};
+        position head = 0;
+        author_index authors = 0;
+        bool authors_changed = false;
+    };
+    struct author_state {
+        author_index index = 0;
+        std::string principal;
+        std::uint64_t decided = 0;
+        std::uint64_t receipts = 0;
+        friend bool operator==(author_state const&, author_state const&) = default;
+    };
+    static constexpr std::size_t hash_bytes = 16;  ///< of SHA-256, beside each kept verdict
+
+    [[nodiscard]] static bytes key(char kind) { return {std::byte{'a'}, static_cast<std::byte>(kind)}; }
+    [[nodiscard]] static bytes row_key(record_key const& record) {
+        bytes k = key('r');
+        append_key(k, record.collection, record.id);
+        return k;
+    }
+    [[nodiscard]] static bytes position_key(position at) {
+        bytes k = key('p');
+        append_u64(k, at);
+        return k;
+    }
+    [[nodiscard]] static bytes verdict_key(author_index author, std::uint64_t sequence) {
+        bytes k = key('v');
+        append_u64(k, author);
+        append_u64(k, sequence);
+        return k;
+    }
+
+    template <class Tx>
+    [[nodiscard]] result<meta_state> read_meta(Tx& tx) const {
+        bytes raw;
+        auto found = tx.get(key('m'), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return failure{errc::not_found, "the store is not an authority's; open it first"}; }
+        cbor_reader in{raw};
+        meta_state meta;
+        if (in.array() != 3) { return failure{errc::corrupt, "authority's head"}; }
+        meta.epoch = detail::read_id(in);
+        meta.head = in.unsigned_integer();
+        meta.authors = static_cast<author_index>(in.unsigned_integer());
+        if (!in.finish()) { return failure{errc::corrupt, "authority's head"}; }
+        return meta;
+    }
+    template <class Tx>
+    [[nodiscard]] status write_meta(Tx& tx, meta_state const& meta) const {
+        bytes raw;
+        cbor_writer w{raw};
+        w.array(3);
+        w.byte_string(meta.epoch.bytes);
+        w.unsigned_integer(meta.head);
+        w.unsigned_integer(meta.authors);
+        return tx.put(key('m'), raw);
+    }
+
+    [[nodiscard]] static bytes author_key(replica_id const& replica) {
+        bytes k = key('u');
+        append(k, to_array(replica));
+        return k;
+    }
+    template <class Tx>
+    [[nodiscard]] result<author_state> find_author(Tx& tx, request const& q, std::string_view principal,
+                                                   meta_state& meta) const {
+        bytes raw;
+        auto found = tx.get(author_key(q.replica), raw);
+        if (!found) { return found.error(); }
+        author_state a;
+        if (!*found) {
+            if (meta.authors >= options_.authors_max) {
+                return failure{errc::limit, "no more replicas are registered"};
+            }
+            a.index = ++meta.authors;
+            a.principal = std::string{principal};
+            meta.authors_changed = true;
+            if (auto ok = write_author(tx, q.replica, a); !ok) { return ok.error(); }
+            return a;
+        }
+        cbor_reader in{raw};
+        if (in.array() != 4) { return failure{errc::corrupt, "authority's author"}; }
+        a.index = static_cast<author_index>(in.unsigned_integer());
+        a.principal = std::string{in.text()};
+        a.decided = in.unsigned_integer();
+        a.receipts = in.unsigned_integer();
+        if (!in.finish()) { return failure{errc::corrupt, "authority's author"}; }
+        if (a.principal != principal) { return failure{errc::forbidden, "the replica belongs to another principal"}; }
+        return a;
+    }
+    template <class Tx>
+    [[nodiscard]] status write_author(Tx& tx, replica_id const& replica, author_state const& a) const {
+        bytes raw;
+        cbor_writer w{raw};
+        w.array(4);
+        w.unsigned_integer(a.index);
+        w.text(a.principal);
+        w.unsigned_integer(a.decided);
+        w.unsigned_integer(a.receipts);
+        return tx.put(author_key(replica), raw);
+    }
+
+    template <class Tx>
+    [[nodiscard]] status forget_verdicts(Tx& tx, author_state& author, std::uint64_t receipts) const {
+        receipts = (std::min)(receipts, author.decided);
+        for (; author.receipts < receipts; ++author.receipts) {
+            if (auto ok = tx.erase(verdict_key(author.index, author.receipts + 1)); !ok) { return ok; }
+        }
+        return {};
+    }
+
+    template <class Tx>
+    [[nodiscard]] result<std::optional<row>> read_row(Tx& tx, bytes const& k, bytes& raw) const {
+        auto found = tx.get(k, raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return std::optional<row>{}; }
+        cbor_reader in{raw};
+        row r = decode_row(in);
+        if (!in.finish()) { return failure{errc::corrupt, "authority's row"}; }
+        return std::optional<row>{std::move(r)};
+    }
+
+    /// The verdict on one frozen mutation; nothing when earlier ones of its author are missing.
+    template <class Tx>
+    [[nodiscard]] result<std::optional<verdict>> decide(Tx& tx, bytes const& raw, std::string_view principal,
+                                                        author_state& author, meta_state& meta,
+                                                        timestamp stamp_max) const {
+        cbor_reader outline{raw, options_.message};
+        std::size_t const length = outline.array();
+        std::uint64_t const sequence = outline.unsigned_integer();
+        if (outline.failed() || length == 0 || sequence == 0) {
+            return failure{errc::malformed, "a mutation without a sequence"};
+        }
+        if (sequence > author.decided + 1) { return std::optional<verdict>{}; }
+
+        auto const digest = sha256(raw);
+        bytes_view hash = bytes_view{digest}.first(hash_bytes);
+        if (sequence <= author.decided) { return recall(tx, author, sequence, hash); }
+
+        verdict v;
+        v.sequence = sequence;
+        bytes const k_hash = to_bytes(hash);
+        if (auto ok = judge(tx, raw, principal, author, meta, stamp_max, v); !ok) { return ok.error(); }
+
+        bytes kept = k_hash;
+        cbor_writer w{kept};
+        encode_verdict(w, v);
+        if (auto ok = tx.put(verdict_key(author.index, sequence), kept); !ok) { return ok.error(); }
+        author.decided = sequence;
+        return std::optional<verdict>{std::move(v)};
+    }
+
+    /// The first verdict again; the same identity with another content is refused.
+    template <class Tx>
+    [[nodiscard]] result<std::optional<verdict>> recall(Tx& tx, author_state const& author, std::uint64_t sequence,
+                                                        bytes_view hash) const {
+        verdict v;
+        v.sequence = sequence;
+        bytes kept;
+        auto found = tx.get(verdict_key(author.index, sequence), kept);
+        if (!found) { return found.error(); }
+        if (!*found) {
+            v.kind = verdict_kind::duplicate;
+            v.again = true;
+            return std::optional<verdict>{std::move(v)};
+        }
+        if (kept.size() < hash_bytes) { return failure{errc::corrupt, "kept verdict"}; }
+        if (!equal(bytes_view{kept}.first(hash_bytes), hash)) {
+            v.kind = verdict_kind::rejected;
+            v.reason = errc::identity_fork;
+            return std::optional<verdict>{std::move(v)};
+        }
+        cbor_reader in{bytes_view{kept}.subspan(hash_bytes)};
+        v = decode_verdict(in);
+        if (!in.finish()) { return failure{errc::corrupt, "kept verdict"}; }
+        v.again = true;
+        return std::optional<verdict>{std::move(v)};
+    }
+
+    /// Decides a mutation that was never seen, and makes its effect.
+    template <class Tx>
+    [[nodiscard]] status judge(Tx& tx, bytes const& raw, std::string_view principal, author_state const& author,
+                               meta_state& meta, timestamp stamp_max, verdict& v) const {
+        auto const reject = [&](errc why, std::string text = {}) {
+            v.kind = verdict_kind::rejected;
+            v.reason = why;
+            v.text = std::move(text);
+            return status{};
+        };
+        cbor_reader in{raw, options_.message};
+        mutation const m = decode_mutation(in);
+        if (auto ok = in.finish(); !ok) { return reject(ok.error().code); }
+        v.stamp = (std::min)(m.stamp, stamp_max);
+        if (m.base > meta.head) { return reject(errc::malformed); }
+
+        bytes const k = row_key(m.record);
+        bytes buffer;
+        auto before = read_row(tx, k, buffer);
+        if (!before) { return before.error(); }
+        std::optional<row> after = *before;
+        apply_context context;
+        context.author = author.index;
+        context.at = meta.head + 1;
+        context.stamp_max = stamp_max;
+        apply_outcome outcome = apply(after, m, rules_.of(m.record.collection), context);
+        if (outcome.verdict == verdict_kind::rejected) { return reject(outcome.reason); }
+        if (outcome.changed) {
+            if (after->fields.size() > options_.record_max) { return reject(errc::too_large); }
+            validation said = validate_(validation_input{principal, m, *before, *after});
+            if (!said.accepted) { return reject(said.reason, std::move(said.text)); }
+            if (*before) {
+                if (auto ok = tx.erase(position_key((*before)->version)); !ok) { return ok; }
+            }
+            buffer.clear();
+            cbor_writer w{buffer};
+            encode_row(w, *after);
+            if (auto ok = tx.put(k, buffer); !ok) { return ok; }
+            meta.head = context.at;
+            if (auto ok = tx.put(position_key(meta.head), bytes_view{k}.subspan(2)); !ok) { return ok; }
+        }
+        v.kind = outcome.verdict;
+        v.version = after ? after->version : 0;
+        v.decisions = std::move(outcome.decisions);
+        return {};
+    }
+
+    /// Completes the reply with the rows that changed after the cursor, oldest change first.
+    template <class Tx>
+    [[nodiscard]] result<bytes> page(Tx& tx, request const& q, reply& p) const {
+        std::uint64_t const rows_max =
+            (std::min)(q.rows_max, (std::min)(options_.rows_max, std::uint64_t{exchange_items_max}));
+        std::uint64_t const bytes_max = (std::min)(q.bytes_max, options_.bytes_max);
+        p.from = q.cursor;
+        p.to = p.head;
+        if (p.from == p.head) { return encode_with_rows(p, 0, {}); }
+
+        bytes rows;
+        bytes one;
+        bytes k = key('r');
+        cbor_writer w{rows};
+        std::size_t count = 0;
+        status outcome;
+        bytes const first = position_key(p.from + 1);
+        bytes const end = prefix_end(key('p'));
+        auto ok = tx.scan({first, end}, [&](bytes_view at, bytes_view record) {
+            if (at.size() != 10) {
+                outcome = failure{errc::corrupt, "position index"};
+                return false;
+            }
+            if (count == rows_max || (count != 0 && rows.size() >= bytes_max) || rows_max == 0) {
+                p.to = read_u64(at.subspan(2)) - 1;
+                return false;
+            }
+            k.resize(2);
+            append(k, record);
+            auto found = tx.get(k, one);
+            auto const parsed = record_key_from(record);
+            if (!found || !*found || !parsed) {
+                outcome = found ? status{failure{errc::corrupt, "position index"}} : status{found.error()};
+                return false;
+            }
+            encode_row_update(w, parsed->collection, parsed->id, one);
+            ++count;
+            return true;
+        });
+        if (!ok) { return ok.error(); }
+        if (!outcome) { return outcome.error(); }
+        return encode_with_rows(p, count, rows);
+    }
+
+    rule_table rules_;
+    authority_options options_;
+    SYNCLINE_NO_UNIQUE_ADDRESS Validate validate_;
+};
+
+/// Answers one request over a store: begins, handles, commits, and makes it durable before it returns.
+///
+/// Where a commit promises less than `durability::full`, the store's `barrier()` is called before the reply
+/// is handed out, unless the store promises nothing at all (memory). On an error nothing was changed, or,
+/// after a failed commit or barrier, the replica asks again and gets the same verdicts.
+template <storage S, class Validate>
+[[nodiscard]] result<bytes> serve(S& store, authority<Validate> const& a, std::string_view principal,
+                                  bytes_view message, instant now) {
+    auto tx = store.begin(access::write);
+    if (!tx) { return tx.error(); }
+    auto answer = a.handle(*tx, principal, message, now);
+    if (!answer) { return answer.error(); }
+    if (auto ok = tx->commit(); !ok) { return ok.error(); }
+    if (store.commit_durability() == durability::ordered) {
+        if (auto ok = store.barrier(); !ok) { return ok.error(); }
+    }
+    return answer;
+}
+
+}  // namespace syncline::inline SYNCLINE_ABI

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// What a sync did, told to the host: committed with the change itself, so that nothing untrue is ever told.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include <syncline/core/bytes.hpp>
+#include <syncline/core/cbor.hpp>
+#include <syncline/core/function_ref.hpp>
+#include <syncline/core/result.hpp>
+#include <syncline/replica/protocol.hpp>
+
+namespace syncline::inline SYNCLINE_ABI {
+
+/// Values are stored: append, never renumber.
+enum class event_kind : std::uint8_t {
+    changed = 1,       ///< a visible record appeared or changed
+    removed = 2,       ///< a visible record went
+    decided = 3,       ///< a mutation got its verdict; `said` holds it, `conflict` and `rejected` too
+    reincarnated = 4,  ///< the store was a clone or was restored, and has taken a new identity
+};
+
+struct event {
+    event_kind kind = event_kind::changed;
+    record_key record{};  ///< empty for `reincarnated`
+    verdict said{};       ///< of `decided`
+    friend bool operator==(event const&, event const&) = default;
+};
+
+/// The events of one exchange, as one stored value.
+class event_batch {
+public:
+    void add_change(record_key const& k, bool removed) {
+        head(removed ? event_kind::removed : event_kind::changed, k);
+        ++changed_;
+    }
+    void add_verdict(record_key const& k, verdict const& v) {
+        head(event_kind::decided, k);
+        cbor_writer w{body_};
+        encode_verdict(w, v);
+    }
+    void add_reincarnation() { head(event_kind::reincarnated, {}); }
+
+    [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+    [[nodiscard]] std::size_t changed() const noexcept { return changed_; }
+
+    [[nodiscard]] bytes encode() const {
+        bytes out;
+        cbor_writer w{out};
+        w.array(count_);
+        append(out, body_);
+        return out;
+    }
+    /// Visits the events of a stored batch. `errc::corrupt` when it is none; what was visited before is true.
+    [[nodiscard]] static status read(bytes_view stored, function_ref<bool(event const&)> visit) {
+        cbor_reader in{stored};
+        std::size_t const n = in.array();
+        for (std::size_t i = 0; i < n; ++i) {
+            event e;
+            std::uint64_t const kind = in.unsigned_integer();
+            e.kind = static_cast<event_kind>(kind);
+            e.record.collection = std::string{in.text()};
+            e.record.id = to_bytes(in.byte_string());
+            if (e.kind == event_kind::decided) { e.said = decode_verdict(in); }
+            if (in.failed() || kind < 1 || kind > 4) { return failure{errc::corrupt, "event"}; }
+            if (!visit(e)) { return {}; }
+        }
+        return in.finish() ? status{} : status{failure{errc::corrupt, "event"}};
+    }
+
+private:
+    void head(event_kind kind, record_key const& k) {
+        cbor_writer w{body_};
+        w.unsigned_integer(static_cast<std::uint64_t>(kind));
+        w.text(k.collection);
+        w.byte_string(k.id);
+        ++count_;
+    }
+
+    bytes body_;
+    std::size_t count_ = 0;
+    std::size_t changed_ = 0;
+};
+
+}  // namespace syncline::inline SYNCLINE_ABI

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// A pending mutation as the outbox holds it, and the algebra by which later ones are absorbed into it.
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <syncline/core/bytes.hpp>
+#include <syncline/core/cbor.hpp>
+#include <syncline/core/checked.hpp>
+#include <syncline/merge/apply.hpp>
+#include <syncline/model/mutation.hpp>
+
+namespace syncline::inline SYNCLINE_ABI {
+
+/// What became of a mutation that met an earlier one of its record which was never frozen.
+enum class coalescing : std::uint8_t {
+    kept_apart,   ///< they can't be one: both are sent, in order
+    absorbed,     ///< the earlier one does the work of both
+    annihilated,  ///< together they are nothing
+};
+
+/// A mutation and what its writer saw in the fields that it touches.
+///
+/// | earlier | later  | together                                                       |
+/// | create  | update | create with the union of the operations                        |
+/// | update  | update | update with the union                                          |
+/// | update  | erase  | erase                                                          |
+/// | create  | erase  | nothing                                                        |
+/// | erase   | create | kept apart: a new life                                         |
+/// They are kept apart, too, when a confirmed state came between (another base or life), and when operations
+/// don't compose (a sum that leaves int64, a sum over what is no integer). In a union a later `set` or `unset`
+/// replaces, a later `add` adds to what is there; each operation keeps its own stamp.
+struct pending {
+    mutation change{};
+    bytes encoded{};  ///< the mutation's canonical form; once frozen, the bytes that travel
+    bytes base{};     ///< canonical map: the touched fields as the writer saw them; missing ones were missing
+
+    /// Notes what the writer saw, of the fields that the operations touch.
+    void saw(bytes_view fields) {
+        std::vector<detail::field_change> seen;
+        cbor_map_cursor old{fields};
+        bool more = !fields.empty() && old.next();
+        for (field_op const& op : change.ops) {
+            while (more && compare_keys(old.key(), op.field) < 0) { more = old.next(); }
+            if (more && old.key() == op.field) { seen.push_back({op.field, true, old.value()}); }
+        }
+        base = detail::rewrite_fields({}, seen);
+    }
+
+    [[nodiscard]] bytes encode() {
+        encoded.clear();
+        cbor_writer body{encoded};
+        encode_mutation(body, change);
+        bytes out;
+        out.reserve(encoded.size() + base.size() + 12);
+        cbor_writer w{out};
+        w.array(2);
+        w.byte_string(encoded);
+        w.byte_string(base);
+        return out;
+    }
+    /// Reads what `encode` wrote, the mutation still encoded. `errc::corrupt` for anything else.
+    [[nodiscard]] static result<pending> parse(bytes_view payload) {
+        cbor_reader in{payload};
+        pending p;
+        if (in.array() != 2) { return failure{errc::corrupt, "pending mutation"}; }
+        p.encoded = to_bytes(in.byte_string());
+        p.base = to_bytes(in.byte_string());
+        if (!in.finish()) { return failure{errc::corrupt, "pending mutation"}; }
+        return p;
+    }
+    [[nodiscard]] result<mutation> decoded() const {
+        cbor_reader in{encoded};
+        mutation m = decode_mutation(in);
+        if (!in.finish()) { return failure{errc::corrupt, "pending mutation"}; }
+        return m;
+    }
+
+    /// Takes a later mutation of the same record into this one; unchanged when they are kept apart.
+    /// Precondition: both are decoded, this one was never frozen.
+    [[nodiscard]] coalescing absorb(pending const& later) {
+        bool const same_state = change.base == later.change.base && change.life == later.change.life;
+        if (!same_state || change.kind == change_kind::erase || later.change.kind == change_kind::create) {
+            return coalescing::kept_apart;
+        }
+        if (later.change.kind == change_kind::erase) {
+            if (change.kind == change_kind::create) { return coalescing::annihilated; }
+            change = later.change;
+            base = later.base;
+            return coalescing::absorbed;
+        }
+        std::vector<field_op> both;
+        both.reserve(change.ops.size() + later.change.ops.size());
+        auto a = change.ops.begin();
+        auto b = later.change.ops.begin();
+        while (a != change.ops.end() || b != later.change.ops.end()) {
+            auto const order = a == change.ops.end()         ? std::strong_ordering::greater
+                               : b == later.change.ops.end() ? std::strong_ordering::less
+                                                             : compare_keys(a->field, b->field);
+            if (order < 0) {
+                both.push_back(*a++);
+            } else if (order > 0) {
+                both.push_back(*b++);
+            } else {
+                auto one = compose(*a++, *b++);
+                if (!one) { return coalescing::kept_apart; }
+                both.push_back(std::move(*one));
+            }
+        }
+        merge_base(later.base);
+        change.ops = std::move(both);
+        change.stamp = later.change.stamp;
+        return coalescing::absorbed;
+    }
+
+private:
+    [[nodiscard]] static std::optional<field_op> compose(field_op const& first, field_op const& second) {
+        if (second.kind != op_kind::add) { return second; }
+        if (first.kind == op_kind::unset) { return field_op{second.field, op_kind::set, second.value, second.stamp}; }
+        auto const x = detail::integer_of(first.value);
+        auto const y = detail::integer_of(second.value);
+        auto const sum = x && y ? checked_add(*x, *y) : std::nullopt;
+        if (!sum) { return std::nullopt; }
+        field_op out{second.field, first.kind, {}, second.stamp};
+        cbor_writer{out.value}.integer(*sum);
+        return out;
+    }
+
+    /// What the earlier writer saw counts; the later one adds the fields that only it touched.
+    void merge_base(bytes_view later) {
+        std::vector<detail::field_change> more;
+        cbor_map_cursor in{later};
+        while (!later.empty() && in.next()) {
+            bool const touched = std::any_of(change.ops.begin(), change.ops.end(),
+                                             [&](field_op const& op) { return op.field == in.key(); });
+            if (!touched) { more.push_back({in.key(), true, in.value()}); }
+        }
+        base = detail::rewrite_fields(base, more);
+    }
+};
+
+}  // namespace syncline::inline SYNCLINE_ABI

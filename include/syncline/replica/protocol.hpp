@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// The messages between a replica and its authority: one request, one reply, both ways of a sync in each.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <syncline/core/bytes.hpp>
+#include <syncline/core/cbor.hpp>
+#include <syncline/core/hash.hpp>
+#include <syncline/core/id.hpp>
+#include <syncline/core/limits.hpp>
+#include <syncline/core/result.hpp>
+#include <syncline/core/time.hpp>
+#include <syncline/merge/apply.hpp>
+#include <syncline/model/mutation.hpp>
+
+namespace syncline::inline SYNCLINE_ABI {
+
+/// A message is a frame: "SYL", the protocol's version, CRC-32C of the body (big-endian), the body in
+/// deterministic CBOR: a map with small integers as keys. Unknown keys are skipped; key 0 lists the
+/// mandatory features, and one that is unknown refuses the message.
+inline constexpr std::uint8_t protocol_version = 1;
+inline constexpr std::size_t frame_bytes = 8;
+inline constexpr std::size_t exchange_items_max = 65'536;  ///< mutations, verdicts or rows of one message
+
+/// The authority's answer to one mutation.
+struct verdict {
+    std::uint64_t sequence = 0;
+    verdict_kind kind = verdict_kind::applied;
+    bool again = false;    ///< the first verdict, answered once more
+    errc reason{};         ///< of a rejection
+    position version = 0;  ///< of the record once it was decided: what a confirmed state that holds it has at least
+    timestamp stamp{};     ///< effective: the mutation's, or the authority's bound
+    std::vector<decision> decisions{};
+    std::string text{};  ///< what the authority's validation said, for people; may be empty
+    friend bool operator==(verdict const&, verdict const&) = default;
+};
+
+struct request {
+    replica_id replica{};
+    std::optional<id128> epoch{};    ///< of the authority that the cursor belongs to; empty at first contact
+    position cursor = 0;             ///< everything up to here is held
+    std::uint64_t receipts = 0;      ///< verdicts up to this sequence are safe with the author
+    std::vector<bytes> mutations{};  ///< frozen, in sequence
+    std::uint64_t rows_max = 1'000;
+    std::uint64_t bytes_max = std::uint64_t{1} << 20;  ///< of rows; one row more than fits is sent all the same
+    friend bool operator==(request const&, request const&) = default;
+};
+
+struct row_update {
+    record_key key;
+    row state;
+    friend bool operator==(row_update const&, row_update const&) = default;
+};
+
+struct reply {
+    id128 epoch{};
+    replica_id replica{};                  ///< whom it answers
+    position head = 0;                     ///< the authority's last position
+    author_index author = unknown_author;  ///< the requester's number
+    std::uint64_t decided = 0;             ///< the requester's sequences up to here have their verdicts
+    std::vector<verdict> verdicts{};
+    position from = 0;  ///< the page holds every record that changed after this …
+    position to = 0;    ///< … up to this position
+    std::vector<row_update> rows{};
+    wall_time time{};  ///< the authority's
+    friend bool operator==(reply const&, reply const&) = default;
+};
+
+namespace detail {
+
+inline constexpr std::array<std::byte, 3> frame_magic{std::byte{'S'}, std::byte{'Y'}, std::byte{'L'}};
+
+/// Puts the frame before a body that was written from `frame_bytes` on.
+inline void seal_frame(bytes& message) {
+    std::copy(frame_magic.begin(), frame_magic.end(), message.begin());
+    message[3] = std::byte{protocol_version};
+    std::uint32_t const sum = crc32c(bytes_view{message}.subspan(frame_bytes));
+    for (std::size_t i = 0; i < 4; ++i) { message[4 + i] = static_cast<std::byte>(sum >> (24 - 8 * i)); }
+}
+
+[[nodiscard]] inline result<bytes_view> open_frame(bytes_view message) {
+    if (message.size() < frame_bytes || !starts_with(message, frame_magic)) {
+        return failure{errc::foreign, "not a syncline message"};
+    }
+    if (message[3] != std::byte{protocol_version}) { return failure{errc::unsupported, "another protocol version"}; }
+    std::uint32_t sum = 0;
+    for (std::size_t i = 0; i < 4; ++i) { sum = (sum << 8) | std::to_integer<std::uint32_t>(message[4 + i]); }
+    bytes_view const body = message.subspan(frame_bytes);
+    if (crc32c(body) != sum) { return failure{errc::malformed, "checksum does not match"}; }
+    return body;
+}
+
+/// Reads a body's map: `field(key)` reads one known value or answers false, then it is skipped.
+template <class F>
+[[nodiscard]] status read_body(cbor_reader& in, F&& field) {
+    std::size_t const n = in.map();
+    std::uint64_t last = 0;
+    for (std::size_t i = 0; i < n && !in.failed(); ++i) {
+        std::uint64_t const key = in.unsigned_integer();
+        if (i != 0 && key <= last) { in.fail({errc::not_deterministic, "keys out of order"}); }
+        last = key;
+        if (key == 0) {
+            if (in.array() != 0) { in.fail({errc::unsupported, "a mandatory feature that this build does not know"}); }
+        } else if (!field(key)) {
+            (void)in.skip();
+        }
+    }
+    return in.finish();
+}
+
+[[nodiscard]] inline id128 read_id(cbor_reader& in) {
+    id128 id{};
+    bytes_view const b = in.byte_string();
+    if (b.size() != 16) {
+        in.fail({errc::malformed, "id of the wrong length"});
+    } else {
+        std::copy(b.begin(), b.end(), id.bytes.begin());
+    }
+    return id;
+}
+
+[[nodiscard]] inline replica_id read_replica(cbor_reader& in) {
+    auto const id = replica_id_from(in.byte_string());
+    if (!id) {
+        in.fail(id.error());
+        return {};
+    }
+    return *id;
+}
+
+[[nodiscard]] inline std::size_t bounded_array(cbor_reader& in) {
+    std::size_t const n = in.array();
+    if (n > exchange_items_max) { in.fail({errc::limit, "too many items in one message"}); }
+    return in.failed() ? 0 : n;
+}
+
+}  // namespace detail
+
+inline void encode_verdict(cbor_writer& out, verdict const& v) {
+    out.array(8);
+    out.unsigned_integer(v.sequence);
+    out.unsigned_integer(static_cast<std::uint64_t>(v.kind));
+    out.boolean(v.again);
+    out.unsigned_integer(static_cast<std::uint64_t>(v.reason));
+    out.unsigned_integer(v.version);
+    out.unsigned_integer(v.stamp.raw);
+    out.array(v.decisions.size() * 3);
+    for (decision const& d : v.decisions) {
+        out.text(d.field);
+        out.unsigned_integer(static_cast<std::uint64_t>(d.by));
+        out.unsigned_integer(static_cast<std::uint64_t>(d.won));
+    }
+    out.text(v.text);
+}
+
+/// Reads what `encode_verdict` wrote; an unknown kind is taken as `retry_after`: parked, never dropped.
+[[nodiscard]] inline verdict decode_verdict(cbor_reader& in) {
+    verdict v;
+    auto const small_number = [&] {
+        std::uint64_t const n = in.unsigned_integer();
+        if (n > 255) { in.fail({errc::malformed, "code out of range"}); }
+        return static_cast<std::uint8_t>(n);
+    };
+    if (in.array() != 8) { in.fail({errc::malformed, "verdict of the wrong length"}); }
+    v.sequence = in.unsigned_integer();
+    std::uint8_t const kind = small_number();
+    v.kind = kind >= 1 && kind <= 8 ? static_cast<verdict_kind>(kind) : verdict_kind::retry_after;
+    v.again = in.boolean();
+    v.reason = static_cast<errc>(small_number());
+    v.version = in.unsigned_integer();
+    v.stamp = timestamp{in.unsigned_integer()};
+    std::size_t const n = in.array();
+    if (n % 3 != 0) { in.fail({errc::malformed, "decisions of the wrong length"}); }
+    for (std::size_t i = 0; i < n / 3 && !in.failed(); ++i) {
+        decision d;
+        d.field = std::string{in.text()};
+        d.by = static_cast<rule>(small_number());
+        d.won = static_cast<winner>(small_number());
+        v.decisions.push_back(std::move(d));
+    }
+    v.text = std::string{in.text()};
+    return v;
+}
+
+[[nodiscard]] inline bytes encode(request const& q) {
+    bytes out(frame_bytes);
+    cbor_writer w{out};
+    w.map(q.epoch ? 7 : 6);
+    w.unsigned_integer(1);
+    w.byte_string(to_array(q.replica));
+    if (q.epoch) {
+        w.unsigned_integer(2);
+        w.byte_string(q.epoch->bytes);
+    }
+    w.unsigned_integer(3);
+    w.unsigned_integer(q.cursor);
+    w.unsigned_integer(4);
+    w.unsigned_integer(q.receipts);
+    w.unsigned_integer(5);
+    w.array(q.mutations.size());
+    for (bytes const& m : q.mutations) { w.byte_string(m); }
+    w.unsigned_integer(6);
+    w.unsigned_integer(q.rows_max);
+    w.unsigned_integer(7);
+    w.unsigned_integer(q.bytes_max);
+    detail::seal_frame(out);
+    return out;
+}
+
+/// Errors: `errc::foreign` for what is no message of ours, `errc::unsupported` for another version or an
+/// unknown mandatory feature, `errc::malformed`, `errc::not_deterministic` and `errc::limit` for the rest.
+[[nodiscard]] inline result<request> decode_request(bytes_view message, decode_limits const& limits = {}) {
+    auto const body = detail::open_frame(message);
+    if (!body) { return body.error(); }
+    request q;
+    unsigned seen = 0;
+    cbor_reader in{*body, limits};
+    auto const ok = detail::read_body(in, [&](std::uint64_t key) {
+        if (key <= 7) { seen |= 1U << key; }
+        switch (key) {
+            case 1: q.replica = detail::read_replica(in); return true;
+            case 2: q.epoch = detail::read_id(in); return true;
+            case 3: q.cursor = in.unsigned_integer(); return true;
+            case 4: q.receipts = in.unsigned_integer(); return true;
+            case 5: {
+                std::size_t const n = detail::bounded_array(in);
+                for (std::size_t i = 0; i < n && !in.failed(); ++i) {
+                    q.mutations.push_back(to_bytes(in.byte_string()));
+                }
+                return true;
+            }
+            case 6: q.rows_max = in.unsigned_integer(); return true;
+            case 7: q.bytes_max = in.unsigned_integer(); return true;
+            default: return false;
+        }
+    });
+    if (!ok) { return ok.error(); }
+    constexpr unsigned needed = 0b11111010;
+    if ((seen & needed) != needed) { return failure{errc::malformed, "a part of the request is missing"}; }
+    return q;
+}
+
+/// Appends one row of a page: an array of collection, id and the row as `encode_row` wrote it.
+inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes_view id, bytes_view encoded_row) {
+    w.array(3);
+    w.text(collection);
+    w.byte_string(id);
+    w.raw(encoded_row);
+}
+
+/// A reply whose `count` rows stand encoded in `rows`; those of `p` are ignored.
+[[nodiscard]] inline bytes encode_with_rows(reply const& p, std::size_t count, bytes_view rows) {
+    bytes out(frame_bytes);
+    out.reserve(256 + p.verdicts.size() * 48 + rows.size());
+    cbor_writer w{out};
+    w.map(10);
+    w.unsigned_integer(1);
+    w.byte_string(p.epoch.bytes);
+    w.unsigned_integer(2);
+    w.unsigned_integer(p.head);
+    w.unsigned_integer(3);
+    w.unsigned_integer(p.author);
+    w.unsigned_integer(4);
+    w.unsigned_integer(p.decided);
+    w.unsigned_integer(5);
+    w.array(p.verdicts.size());
+    for (verdict const& v : p.verdicts) { encode_verdict(w, v); }
+    w.unsigned_integer(6);
+    w.unsigned_integer(p.from);
+    w.unsigned_integer(7);
+    w.unsigned_integer(p.to);
+    w.unsigned_integer(8);
+    w.array(count);
+    append(out, rows);
+    w.unsigned_integer(9);
+    w.integer(p.time.time_since_epoch().count());
+    w.unsigned_integer(10);
+    w.byte_string(to_array(p.replica));
+    detail::seal_frame(out);
+    return out;
+}
+
+[[nodiscard]] inline bytes encode(reply const& p) {
+    bytes rows;
+    bytes encoded;
+    cbor_writer w{rows};
+    for (row_update const& u : p.rows) {
+        encoded.clear();
+        cbor_writer one{encoded};
+        encode_row(one, u.state);
+        encode_row_update(w, u.key.collection, u.key.id, encoded);
+    }
+    return encode_with_rows(p, p.rows.size(), rows);
+}
+
+/// Errors as of `decode_request`.
+[[nodiscard]] inline result<reply> decode_reply(bytes_view message, decode_limits const& limits = {}) {
+    auto const body = detail::open_frame(message);
+    if (!body) { return body.error(); }
+    reply p;
+    unsigned seen = 0;
+    cbor_reader in{*body, limits};
+    auto const ok = detail::read_body(in, [&](std::uint64_t key) {
+        if (key <= 10) { seen |= 1U << key; }
+        switch (key) {
+            case 1: p.epoch = detail::read_id(in); return true;
+            case 2: p.head = in.unsigned_integer(); return true;
+            case 3: {
+                std::uint64_t const n = in.unsigned_integer();
+                if (n > unknown_author) { in.fail({errc::malformed, "author out of range"}); }
+                p.author = static_cast<author_index>(n);
+                return true;
+            }
+            case 4: p.decided = in.unsigned_integer(); return true;
+            case 5: {
+                std::size_t const n = detail::bounded_array(in);
+                for (std::size_t i = 0; i < n && !in.failed(); ++i) { p.verdicts.push_back(decode_verdict(in)); }
+                return true;
+            }
+            case 6: p.from = in.unsigned_integer(); return true;
+            case 7: p.to = in.unsigned_integer(); return true;
+            case 8: {
+                std::size_t const n = detail::bounded_array(in);
+                p.rows.reserve((std::min)(n, std::size_t{1'024}));
+                for (std::size_t i = 0; i < n && !in.failed(); ++i) {
+                    row_update u;
+                    if (in.array() != 3) { in.fail({errc::malformed, "row update of the wrong length"}); }
+                    u.key.collection = std::string{in.text()};
+                    u.key.id = to_bytes(in.byte_string());
+                    if (!in.failed() && !valid(u.key)) { in.fail({errc::malformed, "record key out of range"}); }
+                    u.state = decode_row(in);
+                    p.rows.push_back(std::move(u));
+                }
+                return true;
+            }
+            case 9: p.time = wall_time{milliseconds{in.integer()}}; return true;
+            case 10: p.replica = detail::read_replica(in); return true;
+            default: return false;
+        }
+    });
+    if (!ok) { return ok.error(); }
+    constexpr unsigned needed = 0b11111111110;
+    if ((seen & needed) != needed) { return failure{errc::malformed, "a part of the reply is missing"}; }
+    if (p.author == unknown_author) { return p; }  // a stranger's answer: its head alone means something
+    if (p.from > p.to || p.to > p.head) { return failure{errc::malformed, "a page outside of the log"}; }
+    for (row_update const& u : p.rows) {
+        if (u.state.version <= p.from || u.state.version > p.to) {
+            return failure{errc::malformed, "a row outside of its page"};
+        }
+        if (!u.state.deleted) {
+            if (auto fields = validate_fields(u.state.fields, limits); !fields) { return fields.error(); }
+        }
+    }
+    return p;
+}
+
+}  // namespace syncline::inline SYNCLINE_ABI

@@ -1,0 +1,1122 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// The replica: a record is what the authority has confirmed, plus the mutations that it has not confirmed
+/// yet, applied in order. Over any storage, in the host's transaction.
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <syncline/clock/hybrid_clock.hpp>
+#include <syncline/core/describe.hpp>
+#include <syncline/core/function_ref.hpp>
+#include <syncline/core/random.hpp>
+#include <syncline/merge/diff.hpp>
+#include <syncline/outbox/outbox.hpp>
+#include <syncline/replica/event.hpp>
+#include <syncline/replica/pending.hpp>
+#include <syncline/replica/protocol.hpp>
+#include <syncline/storage/storage.hpp>
+
+namespace syncline::inline SYNCLINE_ABI {
+
+struct replica_options {
+    clock_options clock{};
+    outbox_options outbox{};
+    std::size_t mutations_max = 100;  ///< sent in one request
+    std::size_t mutation_bytes = std::size_t{256}
+                                 << 10;  ///< sent in one request; one mutation more than fits goes all the same
+    std::uint64_t rows_max = 1'000;      ///< asked for in one request
+    std::uint64_t bytes_max = std::uint64_t{1} << 20;  ///< asked for in one request
+    std::size_t record_max = std::size_t{1} << 20;     ///< bytes of one record's fields; a larger write is refused
+    decode_limits message{};
+};
+
+/// A record as it is read.
+struct record {
+    bytes fields{};          ///< canonical CBOR map with text keys
+    position confirmed = 0;  ///< the confirmed version underneath; 0: the authority has none yet
+    bool pending = false;    ///< whether mutations that are not confirmed are in it
+    friend bool operator==(record const&, record const&) = default;
+};
+
+/// What a local write came to.
+struct write_receipt {
+    std::uint64_t token = 0;  ///< of the outbox entry that carries it; 0 when nothing is to be sent
+    bool coalesced = false;   ///< went into an entry that was waiting already, or annihilated it
+};
+
+/// How one field of a conflict is resolved.
+struct field_resolution {
+    enum class choice : std::uint8_t { local, remote, custom };
+    std::string field;
+    choice take = choice::local;
+    bytes value{};  ///< of a custom choice: one canonical CBOR item
+};
+
+/// A parked mutation that a person must decide about.
+struct open_conflict {
+    std::uint64_t token = 0;            ///< its name: the token that the write's receipt had
+    mutation local{};                   ///< as it was sent
+    bytes base{};                       ///< the touched fields as its writer saw them, a map
+    std::vector<std::string> fields{};  ///< those that wait for the person
+    std::optional<row> remote{};        ///< the confirmed record now; nothing if it is not held yet
+};
+
+/// What an exchange brought.
+struct exchange_report {
+    std::size_t verdicts = 0;
+    std::size_t rows = 0;       ///< taken
+    std::size_t changed = 0;    ///< visible records that changed
+    bool advanced = false;      ///< the cursor moved
+    bool more = false;          ///< the authority has more to tell, or the replica more to send
+    bool wait = false;          ///< the authority asked to come again later
+    bool reincarnated = false;  ///< the store was a clone or was restored: it has a new identity now
+};
+
+/// A replica over any storage. It holds options and rules, and no state.
+///
+/// Every call takes the transaction to work in, so that the host's own rows commit or roll back with it; on
+/// an error the transaction is to be rolled back unless the error is said to leave the state unchanged.
+/// Keys begin with 'r'. Many processes may use one store: together they are one replica.
+///
+/// A write never fails on clock grounds. What is read is the confirmed record with the pending mutations
+/// applied; it is stored so, and reading costs one look-up.
+class replica {
+public:
+    explicit replica(rule_table rules = {}, replica_options options = {})
+        : rules_(std::move(rules)), options_(options), outbox_(options.outbox, "ro") {}
+
+    [[nodiscard]] rule_table const& rules() const noexcept { return rules_; }
+    [[nodiscard]] replica_options const& options() const noexcept { return options_; }
+    [[nodiscard]] outbox const& queue() const noexcept { return outbox_; }
+
+    /// Makes the store a replica's, with a new identity, bound to `principal`, unless it is one already.
+    /// `errc::forbidden` when it is another principal's; `errc::invalid` when `principal` is not UTF-8.
+    template <storage_transaction Tx, random_source G>
+    [[nodiscard]] status open(Tx& tx, std::string_view principal, instant now, G& random) const {
+        if (!valid_utf8(principal)) { return failure{errc::invalid, "a principal that is not UTF-8"}; }
+        bytes raw;
+        auto found = tx.get(key('i'), raw);
+        if (!found) { return found.error(); }
+        if (*found) {
+            auto mine = read_identity(tx);
+            if (!mine) { return mine.error(); }
+            if (mine->principal != principal) {
+                return failure{errc::forbidden, "the store belongs to another principal"};
+            }
+            return {};
+        }
+        identity mine;
+        mine.self = {make_id(now.wall, random), static_cast<std::uint32_t>(random() >> 33) + 1};
+        mine.principal = std::string{principal};
+        if (auto ok = write_identity(tx, mine); !ok) { return ok; }
+        return write_sync(tx, {});
+    }
+
+    template <storage_transaction Tx>
+    [[nodiscard]] result<replica_id> self(Tx& tx) const {
+        auto mine = read_identity(tx);
+        if (!mine) { return mine.error(); }
+        return mine->self;
+    }
+
+    // Reading.
+
+    /// The record as the person sees it: confirmed and pending. Nothing when it is deleted or never was.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::optional<record>> read(Tx& tx, record_key const& k) const {
+        auto entry = read_visible(tx, k);
+        if (!entry) { return entry.error(); }
+        if (!entry->present || entry->state.deleted) { return std::optional<record>{}; }
+        return std::optional<record>{record{std::move(entry->state.fields), entry->confirmed, entry->dirty}};
+    }
+    template <described T, storage_transaction Tx>
+    [[nodiscard]] result<std::optional<T>> read(Tx& tx, std::string_view id) const {
+        auto r = read(tx, record_key{collection<T>(), id});
+        if (!r) { return r.error(); }
+        if (!*r) { return std::optional<T>{}; }
+        auto decoded = decode_record<T>((*r)->fields);
+        if (!decoded) { return decoded.error(); }
+        return std::optional<T>{std::move(*decoded)};
+    }
+
+    /// The confirmed row alone, a tombstone too; nothing when the authority has confirmed none.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::optional<row>> read_confirmed(Tx& tx, record_key const& k) const {
+        auto entry = read_visible(tx, k);
+        if (!entry) { return entry.error(); }
+        if (!entry->dirty) {
+            if (!entry->present) { return std::optional<row>{}; }
+            return std::optional<row>{std::move(entry->state)};
+        }
+        return read_base(tx, k);
+    }
+
+    /// Every visible record of a collection in the order of ids.
+    template <storage_transaction Tx>
+    [[nodiscard]] status scan(Tx& tx, std::string_view collection,
+                              function_ref<bool(record_key const&, record const&)> visit) const {
+        bytes prefix = key('v');
+        append_key(prefix, collection, {});
+        status outcome;
+        auto ok = scan_prefix(tx, prefix, [&](bytes_view k, bytes_view v) {
+            auto const name = record_key_from(k.subspan(2));
+            auto entry = parse_visible(v);
+            if (!name || !entry) {
+                outcome = failure{errc::corrupt, "visible record"};
+                return false;
+            }
+            if (entry->state.deleted) { return true; }
+            return visit(*name, record{std::move(entry->state.fields), entry->confirmed, entry->dirty});
+        });
+        return ok ? outcome : ok;
+    }
+
+    // Writing. Each call appends a mutation to the outbox, and the record as read changes at once.
+
+    /// Creates a record. `fields` is a canonical map with text keys. State unchanged on
+    /// `errc::already_exists`, `errc::invalid`, `errc::limit` (record too large, outbox full) and whatever
+    /// `validate_fields` says.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<write_receipt> create(Tx& tx, record_key const& k, bytes_view fields, instant now,
+                                               priority urgency = priority::normal) const {
+        if (auto ok = validate_fields(fields); !ok) { return ok.error(); }
+        auto ops = diff({}, fields, rules_.of(k.collection), {});
+        if (!ops) { return ops.error(); }
+        return write(tx, k, change_kind::create, std::move(*ops), now, urgency);
+    }
+    /// Applies operations to a record; they need not be sorted, each field once. `errc::not_found` when there
+    /// is none; `errc::type_mismatch`, `errc::overflow` when a counter can't be added to.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<write_receipt> update(Tx& tx, record_key const& k, std::vector<field_op> ops, instant now,
+                                               priority urgency = priority::normal) const {
+        std::sort(ops.begin(), ops.end(),
+                  [](field_op const& a, field_op const& b) { return compare_keys(a.field, b.field) < 0; });
+        return write(tx, k, change_kind::update, std::move(ops), now, urgency);
+    }
+    /// Makes the record hold `fields`: creates it, or updates the fields that differ. What differs is found
+    /// against the record as it is now; where a person has edited an older copy, use the overload with a base.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<write_receipt> put(Tx& tx, record_key const& k, bytes_view fields, instant now,
+                                            priority urgency = priority::normal) const {
+        auto current = read(tx, k);
+        if (!current) { return current.error(); }
+        if (!*current) { return create(tx, k, fields, now, urgency); }
+        return put(tx, k, (*current)->fields, fields, now, urgency);
+    }
+    /// Writes what a person changed between `base`, the fields that they saw, and `fields`; what others have
+    /// changed meanwhile stays.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<write_receipt> put(Tx& tx, record_key const& k, bytes_view base, bytes_view fields,
+                                            instant now, priority urgency = priority::normal) const {
+        if (auto ok = validate_fields(fields); !ok) { return ok.error(); }
+        auto ops = diff(base, fields, rules_.of(k.collection), {});
+        if (!ops) { return ops.error(); }
+        if (ops->empty()) { return write_receipt{}; }
+        return write(tx, k, change_kind::update, std::move(*ops), now, urgency);
+    }
+    template <described T, storage_transaction Tx>
+    [[nodiscard]] result<write_receipt> create(Tx& tx, std::string_view id, T const& value, instant now,
+                                               priority urgency = priority::normal) const {
+        auto fields = encode_record(value);
+        if (!fields) { return fields.error(); }
+        return create(tx, record_key{collection<T>(), id}, *fields, now, urgency);
+    }
+    /// Reads a described record, lets `change(T&)` edit it and writes the fields that then differ.
+    template <described T, storage_transaction Tx, class F>
+    [[nodiscard]] result<write_receipt> edit(Tx& tx, std::string_view id, F&& change, instant now,
+                                             priority urgency = priority::normal) const {
+        auto current = read<T>(tx, id);
+        if (!current) { return current.error(); }
+        if (!*current) { return errc::not_found; }
+        T edited = **current;
+        change(edited);
+        return put(tx, id, **current, edited, now, urgency);
+    }
+    /// What a person changed between `base`, which they saw, and `value`.
+    template <described T, storage_transaction Tx>
+    [[nodiscard]] result<write_receipt> put(Tx& tx, std::string_view id, T const& base, T const& value, instant now,
+                                            priority urgency = priority::normal) const {
+        auto before = encode_record(base);
+        if (!before) { return before.error(); }
+        auto after = encode_record(value);
+        if (!after) { return after.error(); }
+        return put(tx, record_key{collection<T>(), id}, *before, *after, now, urgency);
+    }
+    template <storage_transaction Tx>
+    [[nodiscard]] result<write_receipt> erase(Tx& tx, record_key const& k, instant now,
+                                              priority urgency = priority::normal) const {
+        return write(tx, k, change_kind::erase, {}, now, urgency);
+    }
+
+    // Exchanging. The session calls these; a host that drives its own protocol may too.
+
+    /// Freezes what the next request may carry: from then on its bytes, sequences and order never change.
+    template <storage_transaction Tx>
+    [[nodiscard]] status prepare(Tx& tx, instant now) const {
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        std::size_t const in_flight = static_cast<std::size_t>(sync->next_sequence - 1 - sync->settled);
+        if (in_flight >= options_.mutations_max) { return {}; }
+        claim_options claims;
+        claims.entries_max = options_.mutations_max - in_flight;
+        claims.bytes_max = options_.mutation_bytes;
+        claims.lease = (milliseconds::max)();
+        auto taken = outbox_.claim(tx, claims, now.wall);
+        if (!taken) { return taken.error(); }
+        for (outbox_entry const& entry : *taken) {
+            if (auto ok = freeze(tx, *sync, entry.token, entry.fence, entry.payload); !ok) { return ok; }
+        }
+        return taken->empty() ? status{} : write_sync(tx, *sync);
+    }
+
+    /// The request that committed storage calls for: what is frozen, and the cursor. Reads only.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<bytes> request_message(Tx& tx) const {
+        auto mine = read_identity(tx);
+        if (!mine) { return mine.error(); }
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        request q;
+        q.replica = mine->self;
+        q.epoch = sync->epoch;
+        q.cursor = sync->cursor;
+        q.receipts = sync->settled;
+        q.rows_max = options_.rows_max;
+        q.bytes_max = options_.bytes_max;
+        std::size_t size = 0;
+        auto ok = each_frozen(tx, [&](std::uint64_t, outbox_entry const& entry, pending const& p) {
+            (void)entry;
+            if (q.mutations.size() >= options_.mutations_max ||
+                (size != 0 && size + p.encoded.size() > options_.mutation_bytes)) {
+                return false;
+            }
+            size += p.encoded.size();
+            q.mutations.push_back(p.encoded);
+            return true;
+        });
+        if (!ok) { return ok.error(); }
+        return encode(q);
+    }
+
+    /// Takes in a reply: verdicts, rows, cursor and events in this one transaction.
+    ///
+    /// `message` is a stranger's. Errors, all to be rolled back: those of `decode_reply`;
+    /// `errc::authority_changed` when it comes from another authority, or from one that was put back to an
+    /// older state: nothing is taken, pending work stays; `errc::corrupt` and the storage's own. A reply that
+    /// was seen before, or that is older than what is held, changes nothing.
+    /// Cost: O(verdicts + rows) storage operations; a record with pending mutations is computed anew.
+    template <storage_transaction Tx, random_source G>
+    [[nodiscard]] result<exchange_report> absorb(Tx& tx, bytes_view message, instant now, G& random) const {
+        auto p = decode_reply(message, options_.message);
+        if (!p) { return p.error(); }
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        auto mine = read_identity(tx);
+        if (!mine) { return mine.error(); }
+        if (!(mine->self == p->replica)) { return exchange_report{}; }  // to an identity that was left behind
+        if (sync->epoch && *sync->epoch != p->epoch) {
+            return failure{errc::authority_changed, "another authority answered"};
+        }
+        if (p->author == unknown_author) {
+            return failure{errc::authority_changed, "the authority was put back to an older state"};
+        }
+        if (p->head < sync->cursor) { return exchange_report{}; }  // an old reply once more
+        if (p->from > sync->cursor) { return failure{errc::foreign, "a page that does not follow the cursor"}; }
+
+        exchange_report report;
+        event_batch events;
+        std::vector<bytes> dirty;  // record keys to compute anew
+        sync->epoch = p->epoch;
+        sync->author = p->author;
+
+        bool fork = p->decided >= sync->next_sequence;
+        for (verdict const& v : p->verdicts) {
+            auto handled = take_verdict(tx, *sync, v, dirty, events);
+            if (!handled) { return handled.error(); }
+            report.verdicts += *handled == verdict_effect::none ? 0 : 1;
+            fork = fork || *handled == verdict_effect::forked;
+            report.wait = report.wait || v.kind == verdict_kind::retry_after || v.kind == verdict_kind::collateral;
+        }
+
+        bytes buffer;
+        for (row_update& u : p->rows) {
+            auto taken = take_row(tx, u, dirty, events, buffer);
+            if (!taken) { return taken.error(); }
+            report.rows += *taken ? 1 : 0;
+        }
+        std::sort(dirty.begin(), dirty.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
+        dirty.erase(std::unique(dirty.begin(), dirty.end()), dirty.end());
+        for (bytes const& k : dirty) {
+            if (auto ok = rebase(tx, k, *sync, events); !ok) { return ok.error(); }
+        }
+
+        report.advanced = p->to > sync->cursor;
+        sync->cursor = (std::max)(sync->cursor, p->to);
+        sync->head = (std::max)(sync->head, p->head);
+        if (auto ok = learn_clock(tx, p->rows, now); !ok) { return ok.error(); }
+        if (fork) {
+            if (auto ok = reincarnate(tx, *sync, random); !ok) { return ok.error(); }
+            report.reincarnated = true;
+            events.add_reincarnation();
+        }
+        report.changed = events.changed();
+        if (!events.empty()) {
+            ++sync->events;
+            if (auto ok = tx.put(numbered('e', sync->events), events.encode()); !ok) { return ok.error(); }
+        }
+        if (auto ok = write_sync(tx, *sync); !ok) { return ok.error(); }
+        auto work = work_left(tx, now);
+        if (!work) { return work.error(); }
+        report.more = *work;
+        return report;
+    }
+
+    /// Whether an exchange now would send or fetch anything that is known of.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<bool> work_left(Tx& tx, instant now) const {
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        if (!sync->epoch || sync->cursor < sync->head || sync->settled + 1 < sync->next_sequence) { return true; }
+        auto due = outbox_.next_due(tx, now.wall);
+        if (!due) { return due.error(); }
+        return *due && **due <= now.wall;
+    }
+
+    /// Where the replica stands.
+    struct progress {
+        position cursor = 0;       ///< held up to here
+        position head = 0;         ///< the authority's last position that it told
+        std::uint64_t frozen = 0;  ///< mutations sent, or to be sent as they are, without a verdict
+        bool met = false;          ///< whether an authority ever answered
+    };
+    template <storage_transaction Tx>
+    [[nodiscard]] result<progress> status_of(Tx& tx) const {
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        return progress{sync->cursor, sync->head, sync->next_sequence - 1 - sync->settled, sync->epoch.has_value()};
+    }
+
+    // Events: at least once, in order, kept until forgotten.
+
+    /// Visits events after `seen` in order; each batch has a number that `forget_events` takes.
+    template <storage_transaction Tx>
+    [[nodiscard]] status events(Tx& tx, std::uint64_t seen,
+                                function_ref<bool(std::uint64_t batch, event const&)> visit) const {
+        bytes first = key('e');
+        append_u64(first, seen + 1);
+        status outcome;
+        bytes const end = prefix_end(key('e'));
+        auto ok = tx.scan({first, end}, [&](bytes_view k, bytes_view v) {
+            std::uint64_t const batch = k.size() == 10 ? read_u64(k.subspan(2)) : 0;
+            bool on = true;
+            outcome = event_batch::read(v, [&](event const& e) { return on = visit(batch, e); });
+            return outcome.has_value() && on;
+        });
+        return ok ? outcome : ok;
+    }
+    /// Drops the batches up to `through`.
+    template <storage_transaction Tx>
+    [[nodiscard]] status forget_events(Tx& tx, std::uint64_t through) const {
+        std::vector<std::uint64_t> old;
+        bytes const prefix = key('e');
+        auto ok = scan_prefix(tx, prefix, [&](bytes_view k, bytes_view) {
+            std::uint64_t const batch = k.size() == 10 ? read_u64(k.subspan(2)) : 0;
+            if (batch > through) { return false; }
+            old.push_back(batch);
+            return true;
+        });
+        for (std::size_t i = 0; i < old.size() && ok; ++i) { ok = tx.erase(numbered('e', old[i])); }
+        return ok;
+    }
+
+    // Conflicts.
+
+    template <storage_transaction Tx>
+    [[nodiscard]] status conflicts(Tx& tx, function_ref<bool(open_conflict const&)> visit) const {
+        status outcome;
+        bytes const prefix = key('c');
+        auto ok = scan_prefix(tx, prefix, [&](bytes_view k, bytes_view v) {
+            open_conflict c;
+            outcome = parse_conflict(k, v, c);
+            if (!outcome) { return false; }
+            auto remote = read_confirmed(tx, c.local.record);
+            if (!remote) {
+                outcome = remote.error();
+                return false;
+            }
+            c.remote = std::move(*remote);
+            return visit(c);
+        });
+        return ok ? outcome : ok;
+    }
+
+    /// Ends a conflict by a person's decision: a new mutation that has seen the confirmed record as it is now.
+    ///
+    /// `seen` is the version of the remote row that the person saw. `decisions` names every field of the
+    /// conflict once; the parked mutation's other operations go along. Should somebody change those fields
+    /// again before it arrives, that is a new conflict.
+    /// Errors, state unchanged: `errc::not_found` (no such conflict; the record was deleted meanwhile, then
+    /// `dismiss` it), `errc::contended` (the remote has changed since: show it again), `errc::invalid` (a field is missing, named twice or not in conflict; a value is no CBOR).
+    template <storage_transaction Tx>
+    [[nodiscard]] result<write_receipt> resolve(Tx& tx, std::uint64_t token, position seen,
+                                                std::vector<field_resolution> const& decisions, instant now,
+                                                priority urgency = priority::important) const {
+        auto found = find_conflict(tx, token);
+        if (!found) { return found.error(); }
+        auto remote = read_confirmed(tx, found->local.record);
+        if (!remote) { return remote.error(); }
+        if ((*remote ? (*remote)->version : 0) != seen) {
+            return failure{errc::contended, "the remote has changed since"};
+        }
+        auto const in_conflict = [&](std::string_view f) {
+            return std::find(found->fields.begin(), found->fields.end(), f) != found->fields.end();
+        };
+        if (decisions.size() != found->fields.size()) {
+            return failure{errc::invalid, "each field in conflict takes one decision"};
+        }
+        for (std::size_t i = 0; i < decisions.size(); ++i) {
+            field_resolution const& d = decisions[i];
+            bool const twice = std::any_of(decisions.begin(), decisions.begin() + static_cast<std::ptrdiff_t>(i),
+                                           [&](field_resolution const& e) { return e.field == d.field; });
+            if (twice || !in_conflict(d.field)) {
+                return failure{errc::invalid, "a field that is not in conflict, or named twice"};
+            }
+            if (d.take == field_resolution::choice::custom && !validate_canonical(d.value)) {
+                return failure{errc::invalid, "a value that is not canonical CBOR"};
+            }
+        }
+        std::vector<field_op> ops;
+        for (field_op op : found->local.ops) {
+            for (field_resolution const& d : decisions) {
+                if (d.field == op.field && d.take == field_resolution::choice::custom) {
+                    op.kind = op_kind::set;
+                    op.value = d.value;
+                }
+            }
+            bool const yields = std::any_of(decisions.begin(), decisions.end(), [&](field_resolution const& d) {
+                return d.field == op.field && d.take == field_resolution::choice::remote;
+            });
+            if (!yields) { ops.push_back(std::move(op)); }
+        }
+        write_receipt receipt;
+        if (!ops.empty()) {
+            auto written = write(tx, found->local.record, change_kind::update, std::move(ops), now, urgency);
+            if (!written) { return written.error(); }
+            receipt = *written;
+        }
+        if (auto ok = tx.erase(numbered('c', token)); !ok) { return ok.error(); }
+        return receipt;
+    }
+    /// Ends a conflict for the remote side in everything: the parked mutation is dropped by this explicit call.
+    template <storage_transaction Tx>
+    [[nodiscard]] status dismiss(Tx& tx, std::uint64_t token) const {
+        auto found = find_conflict(tx, token);
+        if (!found) { return found.error(); }
+        return tx.erase(numbered('c', token));
+    }
+
+    /// The mutation in an outbox entry's payload, a dead letter's for one. `errc::corrupt` when it is none.
+    [[nodiscard]] static result<mutation> mutation_of(outbox_entry const& entry) {
+        auto p = pending::parse(entry.payload);
+        if (!p) { return p.error(); }
+        return p->decoded();
+    }
+
+private:
+    struct identity {
+        replica_id self{};
+        std::string principal;
+    };
+    struct sync_state {
+        std::optional<id128> epoch{};
+        position cursor = 0;
+        position head = 0;
+        author_index author = unknown_author;
+        std::uint64_t next_sequence = 1;
+        std::uint64_t settled = 0;  ///< every sequence up to here has its verdict in storage
+        std::uint64_t events = 0;   ///< batches written
+    };
+    /// A record as it stands under 'v'.
+    struct visible {
+        bool present = false;
+        bool dirty = false;
+        position confirmed = 0;
+        row state{};
+    };
+
+    [[nodiscard]] static bytes key(char kind) { return {std::byte{'r'}, static_cast<std::byte>(kind)}; }
+    [[nodiscard]] static bytes numbered(char kind, std::uint64_t n) {
+        bytes k = key(kind);
+        append_u64(k, n);
+        return k;
+    }
+    [[nodiscard]] static bytes record_entry(char kind, bytes_view record) {
+        bytes k = key(kind);
+        k.reserve(2 + record.size() + 8);
+        append(k, record);
+        return k;
+    }
+
+    /// Decided mutations that no held row contains yet: 'h', length and name of the record, token.
+    [[nodiscard]] static bytes decided_prefix(bytes_view record) {
+        bytes k = key('h');
+        k.push_back(static_cast<std::byte>(record.size() >> 8));
+        k.push_back(static_cast<std::byte>(record.size() & 0xFF));
+        append(k, record);
+        return k;
+    }
+
+    // Small rows of state.
+
+    template <class Tx>
+    [[nodiscard]] result<identity> read_identity(Tx& tx) const {
+        bytes raw;
+        auto found = tx.get(key('i'), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return failure{errc::not_found, "the store is not a replica's; open it first"}; }
+        cbor_reader in{raw};
+        (void)in.array();
+        auto const id = replica_id_from(in.byte_string());
+        identity mine;
+        mine.principal = std::string{in.text()};
+        if (!id || !in.finish()) { return failure{errc::corrupt, "replica's identity"}; }
+        mine.self = *id;
+        return mine;
+    }
+    template <class Tx>
+    [[nodiscard]] status write_identity(Tx& tx, identity const& mine) const {
+        bytes raw;
+        cbor_writer w{raw};
+        w.array(2);
+        w.byte_string(to_array(mine.self));
+        w.text(mine.principal);
+        return tx.put(key('i'), raw);
+    }
+    template <class Tx>
+    [[nodiscard]] result<sync_state> read_sync(Tx& tx) const {
+        bytes raw;
+        auto found = tx.get(key('s'), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return failure{errc::not_found, "the store is not a replica's; open it first"}; }
+        cbor_reader in{raw};
+        sync_state s;
+        if (in.array() != 7) { return failure{errc::corrupt, "replica's sync state"}; }
+        if (!in.null()) { s.epoch = detail::read_id(in); }
+        s.cursor = in.unsigned_integer();
+        s.head = in.unsigned_integer();
+        s.author = static_cast<author_index>(in.unsigned_integer());
+        s.next_sequence = in.unsigned_integer();
+        s.settled = in.unsigned_integer();
+        s.events = in.unsigned_integer();
+        if (!in.finish() || s.settled >= s.next_sequence) { return failure{errc::corrupt, "replica's sync state"}; }
+        return s;
+    }
+    template <class Tx>
+    [[nodiscard]] status write_sync(Tx& tx, sync_state const& s) const {
+        bytes raw;
+        cbor_writer w{raw};
+        w.array(7);
+        if (s.epoch) {
+            w.byte_string(s.epoch->bytes);
+        } else {
+            w.null();
+        }
+        w.unsigned_integer(s.cursor);
+        w.unsigned_integer(s.head);
+        w.unsigned_integer(s.author);
+        w.unsigned_integer(s.next_sequence);
+        w.unsigned_integer(s.settled);
+        w.unsigned_integer(s.events);
+        return tx.put(key('s'), raw);
+    }
+    template <class Tx>
+    [[nodiscard]] result<hybrid_clock> read_clock(Tx& tx) const {
+        bytes raw;
+        auto found = tx.get(key('t'), raw);
+        if (!found) { return found.error(); }
+        timestamp last{};
+        if (*found) {
+            auto t = timestamp_from(raw);
+            if (!t) { return failure{errc::corrupt, "replica's clock"}; }
+            last = *t;
+        }
+        return hybrid_clock{options_.clock, last};
+    }
+    template <class Tx>
+    [[nodiscard]] status write_clock(Tx& tx, hybrid_clock const& clock) const {
+        return tx.put(key('t'), to_array(clock.last()));
+    }
+    /// The clock hears of every stamp that was confirmed; one too far ahead doesn't move it.
+    template <class Tx>
+    [[nodiscard]] status learn_clock(Tx& tx, std::vector<row_update> const& rows, instant now) const {
+        if (rows.empty()) { return {}; }
+        auto clock = read_clock(tx);
+        if (!clock) { return clock.error(); }
+        timestamp const before = clock->last();
+        for (row_update const& u : rows) {
+            (void)clock->accept(u.state.floor.stamp, now.wall);
+            for (field_mark const& e : u.state.exceptions) { (void)clock->accept(e.mark.stamp, now.wall); }
+        }
+        return clock->last() == before ? status{} : write_clock(tx, *clock);
+    }
+
+    // Visible and confirmed records.
+
+    /// The value under 'v': a flag (1: mutations are pending), the confirmed version, the row as visible.
+    [[nodiscard]] static result<visible> parse_visible(bytes_view raw) {
+        visible out;
+        cbor_reader in{raw};
+        if (in.array() != 3) { return failure{errc::corrupt, "visible record"}; }
+        out.present = true;
+        out.dirty = in.boolean();
+        out.confirmed = in.unsigned_integer();
+        out.state = decode_row(in);
+        if (!in.finish()) { return failure{errc::corrupt, "visible record"}; }
+        return out;
+    }
+    static void encode_visible(bytes& raw, bool dirty, position confirmed, row const& state) {
+        raw.clear();
+        cbor_writer w{raw};
+        w.array(3);
+        w.boolean(dirty);
+        w.unsigned_integer(confirmed);
+        encode_row(w, state);
+    }
+    template <class Tx>
+    [[nodiscard]] result<visible> read_visible(Tx& tx, record_key const& k) const {
+        if (!valid(k)) { return failure{errc::invalid, "record key"}; }
+        return read_visible(tx, to_bytes(k));
+    }
+    template <class Tx>
+    [[nodiscard]] result<visible> read_visible(Tx& tx, bytes_view k) const {
+        bytes raw;
+        auto found = tx.get(record_entry('v', k), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return visible{}; }
+        return parse_visible(raw);
+    }
+    /// The confirmed row of a dirty record, kept under 'b'; absent when the authority has none.
+    template <class Tx>
+    [[nodiscard]] result<std::optional<row>> read_base(Tx& tx, bytes_view k) const {
+        bytes raw;
+        auto found = tx.get(record_entry('b', k), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return std::optional<row>{}; }
+        cbor_reader in{raw};
+        row r = decode_row(in);
+        if (!in.finish()) { return failure{errc::corrupt, "confirmed record"}; }
+        return std::optional<row>{std::move(r)};
+    }
+    template <class Tx>
+    [[nodiscard]] result<std::optional<row>> read_base(Tx& tx, record_key const& k) const {
+        return read_base(tx, bytes_view{to_bytes(k)});
+    }
+    template <class Tx>
+    [[nodiscard]] status write_base(Tx& tx, bytes_view k, row const& confirmed) const {
+        bytes raw;
+        cbor_writer w{raw};
+        encode_row(w, confirmed);
+        return tx.put(record_entry('b', k), raw);
+    }
+
+    // Writing.
+
+    template <class Tx>
+    [[nodiscard]] result<write_receipt> write(Tx& tx, record_key const& k, change_kind kind, std::vector<field_op> ops,
+                                              instant now, priority urgency) const {
+        if (!valid(k)) { return failure{errc::invalid, "record key"}; }
+        for (std::size_t i = 0; i < ops.size(); ++i) {
+            if (i != 0 && ops[i].field == ops[i - 1].field) { return failure{errc::invalid, "a field named twice"}; }
+            if (ops[i].field.empty() || ops[i].field.size() > field_name_bytes_max || !valid_utf8(ops[i].field)) {
+                return failure{errc::invalid, "field name"};
+            }
+            if (ops[i].kind == op_kind::unset ? !ops[i].value.empty() : !validate_canonical(ops[i].value)) {
+                return failure{errc::invalid, "a value that is not canonical CBOR"};
+            }
+        }
+        bytes const name = to_bytes(k);
+        auto entry = read_visible(tx, name);
+        if (!entry) { return entry.error(); }
+        bool const alive = entry->present && !entry->state.deleted;
+        if (kind == change_kind::create && alive) { return errc::already_exists; }
+        if (kind != change_kind::create && !alive) { return errc::not_found; }
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        auto clock = read_clock(tx);
+        if (!clock) { return clock.error(); }
+
+        pending p;
+        p.change.stamp = clock->now(now.wall);
+        p.change.kind = kind;
+        p.change.record = k;
+        p.change.life = kind == change_kind::create ? (entry->present ? entry->state.life + 1 : 1) : entry->state.life;
+        p.change.base = entry->confirmed;
+        p.change.ops = std::move(ops);
+        for (field_op& op : p.change.ops) { op.stamp = p.change.stamp; }
+        if (alive) { p.saw(entry->state.fields); }
+
+        std::optional<row> after;
+        if (entry->present) { after = entry->state; }
+        apply_context context;
+        context.author = sync->author;
+        apply_outcome outcome = apply(after, p.change, rules_.of(k.collection), context);
+        if (outcome.verdict == verdict_kind::rejected) { return outcome.reason; }
+        if (after && after->fields.size() > options_.record_max) { return failure{errc::limit, "record too large"}; }
+
+        auto receipt = enqueue(tx, name, p, now, urgency);
+        if (!receipt) { return receipt.error(); }
+        if (auto ok = write_clock(tx, *clock); !ok) { return ok.error(); }
+        if (!entry->dirty && entry->present) {
+            if (auto ok = write_base(tx, name, entry->state); !ok) { return ok.error(); }
+        }
+        if (receipt->token == 0) {
+            // A creation and its deletion annihilated each other: back to what was before both.
+            event_batch silent;
+            if (auto ok = rebase(tx, name, *sync, silent); !ok) { return ok.error(); }
+            return *receipt;
+        }
+        bytes raw;
+        encode_visible(raw, true, entry->confirmed, after ? *after : row{});
+        if (auto ok = tx.put(record_entry('v', name), raw); !ok) { return ok.error(); }
+        return *receipt;
+    }
+
+    /// Puts a pending mutation in the outbox, into the record's last entry where the algebra allows.
+    template <class Tx>
+    [[nodiscard]] result<write_receipt> enqueue(Tx& tx, bytes const& name, pending& p, instant now,
+                                                priority urgency) const {
+        std::optional<outbox_entry> last;
+        auto ok = outbox_.scan_record(tx, name, [&](outbox_entry const& e) {
+            last = e;
+            return true;
+        });
+        if (!ok) { return ok.error(); }
+        if (last && last->fence == 0 && last->urgency == urgency) {
+            auto waiting = pending::parse(last->payload);
+            if (!waiting) { return waiting.error(); }
+            auto earlier = waiting->decoded();
+            if (!earlier) { return earlier.error(); }
+            waiting->change = std::move(*earlier);
+            switch (waiting->absorb(p)) {
+                case coalescing::kept_apart: break;
+                case coalescing::absorbed:
+                    if (auto amended = outbox_.amend(tx, last->token, waiting->encode()); !amended) {
+                        return amended.error();
+                    }
+                    return write_receipt{last->token, true};
+                case coalescing::annihilated:
+                    if (auto gone = outbox_.withdraw(tx, last->token); !gone) { return gone.error(); }
+                    return write_receipt{0, true};
+            }
+        }
+        outbox_item item;
+        item.urgency = urgency;
+        item.record = name;
+        bytes const payload = p.encode();
+        item.payload = payload;
+        auto const token = outbox_.enqueue(tx, item, now.wall);
+        if (!token) { return token.error(); }
+        return write_receipt{*token, false};
+    }
+
+    // Frozen mutations: 'f' sequence -> token, fence of the outbox entry that holds its bytes.
+
+    template <class Tx>
+    [[nodiscard]] status freeze(Tx& tx, sync_state& sync, std::uint64_t token, std::uint64_t fence,
+                                bytes_view payload) const {
+        auto p = pending::parse(payload);
+        if (!p) { return p.error(); }
+        auto m = p->decoded();
+        if (!m) { return m.error(); }
+        p->change = std::move(*m);
+        p->change.sequence = sync.next_sequence;
+        if (auto ok = outbox_.set_payload(tx, token, fence, p->encode()); !ok) { return ok; }
+        bytes where;
+        append_u64(where, token);
+        append_u64(where, fence);
+        if (auto ok = tx.put(numbered('f', sync.next_sequence), where); !ok) { return ok; }
+        ++sync.next_sequence;
+        return {};
+    }
+    /// Visits frozen mutations without a verdict, in sequence.
+    template <class Tx, class F>
+    [[nodiscard]] status each_frozen(Tx& tx, F&& visit) const {
+        status outcome;
+        bytes const prefix = key('f');
+        auto ok = scan_prefix(tx, prefix, [&](bytes_view k, bytes_view where) {
+            if (k.size() != 10 || where.size() != 16) {
+                outcome = failure{errc::corrupt, "frozen mutation"};
+                return false;
+            }
+            auto entry = outbox_.find(tx, read_u64(where));
+            if (!entry) {
+                outcome = entry.error();
+                return false;
+            }
+            if (!*entry || (*entry)->fence != read_u64(where.subspan(8))) {
+                outcome = failure{errc::corrupt, "frozen mutation without its entry"};
+                return false;
+            }
+            auto p = pending::parse((*entry)->payload);
+            if (!p) {
+                outcome = p.error();
+                return false;
+            }
+            return visit(read_u64(k.subspan(2)), **entry, *p);
+        });
+        return ok ? outcome : ok;
+    }
+
+    // Taking in a reply.
+
+    enum class verdict_effect : std::uint8_t { none, taken, forked };
+
+    template <class Tx>
+    [[nodiscard]] result<verdict_effect> take_verdict(Tx& tx, sync_state& sync, verdict const& v,
+                                                      std::vector<bytes>& dirty, event_batch& events) const {
+        bytes where;
+        auto found = tx.get(numbered('f', v.sequence), where);
+        if (!found) { return found.error(); }
+        if (!*found) { return verdict_effect::none; }
+        if (where.size() != 16) { return failure{errc::corrupt, "frozen mutation"}; }
+        if (v.kind == verdict_kind::retry_after || v.kind == verdict_kind::collateral) { return verdict_effect::none; }
+        // Another content under our name: it stays frozen and is issued again under a new one.
+        if (v.kind == verdict_kind::rejected && v.reason == errc::identity_fork) { return verdict_effect::forked; }
+        // The authority has had our receipt for it, which we never sent: this store is a copy, and whether
+        // the same content was decided nobody knows any more. Neither lost nor sent twice: a person decides.
+        bool const bare = v.kind == verdict_kind::duplicate;
+        std::uint64_t const token = read_u64(where);
+        std::uint64_t const fence = read_u64(bytes_view{where}.subspan(8));
+        auto entry = outbox_.find(tx, token);
+        if (!entry) { return entry.error(); }
+        if (!*entry) { return failure{errc::corrupt, "frozen mutation without its entry"}; }
+        auto p = pending::parse((*entry)->payload);
+        if (!p) { return p.error(); }
+        auto m = p->decoded();
+        if (!m) { return m.error(); }
+
+        bytes const name = to_bytes(m->record);
+        dirty.push_back(name);
+        events.add_verdict(m->record, v);
+        if (v.kind == verdict_kind::rejected || bare) {
+            bytes said;
+            cbor_writer w{said};
+            encode_verdict(w, v);
+            errc const why = bare ? errc::identity_fork : v.reason == errc{} ? errc::rejected : v.reason;
+            if (auto ok = outbox_.bury(tx, token, fence, why, said); !ok) { return ok.error(); }
+        } else {
+            if (auto ok = outbox_.ack(tx, token, fence); !ok) { return ok.error(); }
+        }
+        if (v.kind == verdict_kind::conflict) {
+            bytes raw;
+            cbor_writer w{raw};
+            w.array(3);
+            w.byte_string(p->encoded);
+            w.byte_string(p->base);
+            std::size_t const open = static_cast<std::size_t>(std::count_if(
+                v.decisions.begin(), v.decisions.end(), [](decision const& d) { return d.won == winner::nobody; }));
+            w.array(open);
+            for (decision const& d : v.decisions) {
+                if (d.won == winner::nobody) { w.text(d.field); }
+            }
+            if (auto ok = tx.put(numbered('c', token), raw); !ok) { return ok.error(); }
+        } else if (v.kind == verdict_kind::applied || v.kind == verdict_kind::merged) {
+            // In the overlay until a confirmed row holds it; one that was overruled has nothing to show.
+            bytes raw;
+            cbor_writer w{raw};
+            w.array(3);
+            w.unsigned_integer(v.version);
+            w.unsigned_integer(v.stamp.raw);
+            w.byte_string(p->encoded);
+            bytes k = decided_prefix(name);
+            append_u64(k, token);
+            if (auto ok = tx.put(k, raw); !ok) { return ok.error(); }
+        }
+        if (auto ok = tx.erase(numbered('f', v.sequence)); !ok) { return ok.error(); }
+        if (v.sequence == sync.settled + 1) { sync.settled = v.sequence; }
+        return bare ? verdict_effect::forked : verdict_effect::taken;
+    }
+
+    /// True when the row was newer than what is held.
+    template <class Tx>
+    [[nodiscard]] result<bool> take_row(Tx& tx, row_update& u, std::vector<bytes>& dirty, event_batch& events,
+                                        bytes& buffer) const {
+        bytes name = to_bytes(u.key);
+        bytes k = record_entry('v', name);
+        auto found = tx.get(k, buffer);
+        if (!found) { return found.error(); }
+        if (*found) {
+            auto held = parse_visible(buffer);
+            if (!held) { return held.error(); }
+            if (held->confirmed >= u.state.version) { return false; }
+            if (held->dirty) {
+                if (auto ok = write_base(tx, name, u.state); !ok) { return ok.error(); }
+                encode_visible(buffer, true, u.state.version, held->state);
+                if (auto ok = tx.put(k, buffer); !ok) { return ok.error(); }
+                dirty.push_back(std::move(name));
+                return true;
+            }
+        }
+        encode_visible(buffer, false, u.state.version, u.state);
+        if (auto ok = tx.put(k, buffer); !ok) { return ok.error(); }
+        events.add_change(u.key, u.state.deleted);
+        return true;
+    }
+
+    /// Computes a record anew: what is confirmed, plus what is not, in order.
+    template <class Tx>
+    [[nodiscard]] status rebase(Tx& tx, bytes_view name, sync_state const& sync, event_batch& events) const {
+        auto const k = record_key_from(name);
+        if (!k) { return k.error(); }
+        auto held = read_visible(tx, name);
+        if (!held) { return held.error(); }
+        if (!held->dirty) { return {}; }
+        auto confirmed = read_base(tx, name);
+        if (!confirmed) { return confirmed.error(); }
+
+        std::optional<row> now = *confirmed;
+        position const known = now ? now->version : 0;
+        collection_rules const& rules = rules_.of(k->collection);
+        bool dirty = false;
+        status outcome;
+        auto const lay = [&](bytes_view encoded, timestamp stamp_max) {
+            cbor_reader in{encoded};
+            mutation const m = decode_mutation(in);
+            if (!in.finish()) {
+                outcome = failure{errc::corrupt, "pending mutation"};
+                return false;
+            }
+            apply_context context;
+            context.author = sync.author;
+            context.stamp_max = stamp_max;
+            (void)apply(now, m, rules, context);  // what a preview rejects or can't decide leaves the record as it is
+            dirty = true;
+            return true;
+        };
+
+        // Decided, but not yet in a confirmed row that is held.
+        std::vector<bytes> contained;
+        bytes const decided = decided_prefix(name);
+        auto ok = scan_prefix(tx, decided, [&](bytes_view key_bytes, bytes_view raw) {
+            cbor_reader in{raw};
+            (void)in.array();
+            position const version = in.unsigned_integer();
+            timestamp const stamp{in.unsigned_integer()};
+            bytes_view const encoded = in.byte_string();
+            if (!in.finish()) {
+                outcome = failure{errc::corrupt, "decided mutation"};
+                return false;
+            }
+            if (version <= known) {
+                contained.push_back(to_bytes(key_bytes));
+                return true;
+            }
+            return lay(encoded, stamp);
+        });
+        if (!ok || !outcome) { return ok ? outcome : ok; }
+        for (bytes const& gone : contained) {
+            if (auto erased = tx.erase(gone); !erased) { return erased; }
+        }
+        ok = outbox_.scan_record(tx, name, [&](outbox_entry const& e) {
+            auto p = pending::parse(e.payload);
+            if (!p) {
+                outcome = p.error();
+                return false;
+            }
+            return lay(p->encoded, timestamp{(std::numeric_limits<std::uint64_t>::max)()});
+        });
+        if (!ok || !outcome) { return ok ? outcome : ok; }
+
+        bool const was_there = !held->state.deleted;
+        bool const is_there = now && !now->deleted;
+        if (was_there != is_there || (is_there && !equal(now->fields, held->state.fields))) {
+            events.add_change(*k, !is_there);
+        }
+        bytes const entry = record_entry('v', name);
+        if (!dirty) {
+            if (auto erased = tx.erase(record_entry('b', name)); !erased) { return erased; }
+            if (!now) { return tx.erase(entry); }
+        }
+        row nothing;
+        nothing.deleted = true;
+        nothing.life = 0;
+        bytes raw;
+        encode_visible(raw, dirty, known, now ? *now : nothing);
+        return tx.put(entry, raw);
+    }
+
+    /// A new identity: the authority knows mutations under the old one that this store doesn't. What is
+    /// frozen without a verdict is issued again under the new name.
+    template <class Tx, class G>
+    [[nodiscard]] status reincarnate(Tx& tx, sync_state& sync, G& random) const {
+        auto mine = read_identity(tx);
+        if (!mine) { return mine.error(); }
+        std::uint32_t const old = mine->self.incarnation;
+        do {
+            mine->self.incarnation = static_cast<std::uint32_t>(random() >> 33) + 1;
+        } while (mine->self.incarnation == old);
+        if (auto ok = write_identity(tx, *mine); !ok) { return ok; }
+
+        struct frozen_entry {
+            std::uint64_t sequence, token, fence;
+            bytes payload;
+        };
+        std::vector<frozen_entry> frozen;
+        auto ok = each_frozen(tx, [&](std::uint64_t sequence, outbox_entry const& e, pending const&) {
+            frozen.push_back({sequence, e.token, e.fence, e.payload});
+            return true;
+        });
+        if (!ok) { return ok; }
+        for (frozen_entry const& f : frozen) {
+            if (auto erased = tx.erase(numbered('f', f.sequence)); !erased) { return erased; }
+        }
+        sync.author = unknown_author;
+        sync.next_sequence = 1;
+        sync.settled = 0;
+        for (frozen_entry const& f : frozen) {
+            if (auto again = freeze(tx, sync, f.token, f.fence, f.payload); !again) { return again; }
+        }
+        return {};
+    }
+
+    // Conflicts: 'c' token -> the parked mutation, what its writer saw, the fields that wait.
+
+    [[nodiscard]] static status parse_conflict(bytes_view k, bytes_view raw, open_conflict& c) {
+        cbor_reader in{raw};
+        (void)in.array();
+        bytes_view const encoded = in.byte_string();
+        c.base = to_bytes(in.byte_string());
+        std::size_t const n = in.array();
+        for (std::size_t i = 0; i < n && !in.failed(); ++i) { c.fields.push_back(std::string{in.text()}); }
+        if (k.size() != 10 || !in.finish()) { return failure{errc::corrupt, "conflict"}; }
+        c.token = read_u64(k.subspan(2));
+        cbor_reader parked{encoded};
+        c.local = decode_mutation(parked);
+        return parked.finish() ? status{} : status{failure{errc::corrupt, "conflict"}};
+    }
+    template <class Tx>
+    [[nodiscard]] result<open_conflict> find_conflict(Tx& tx, std::uint64_t token) const {
+        bytes raw;
+        auto found = tx.get(numbered('c', token), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return failure{errc::not_found, "no such conflict"}; }
+        open_conflict c;
+        if (auto ok = parse_conflict(numbered('c', token), raw, c); !ok) { return ok.error(); }
+        return c;
+    }
+
+    rule_table rules_;
+    replica_options options_;
+    outbox outbox_;
+};
+
+}  // namespace syncline::inline SYNCLINE_ABI

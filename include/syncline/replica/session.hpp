@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// The session: the protocol as a state machine with one way in and one way out, and a driver for a transport.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <syncline/core/bytes.hpp>
+#include <syncline/core/random.hpp>
+#include <syncline/core/result.hpp>
+#include <syncline/core/time.hpp>
+#include <syncline/replica/replica.hpp>
+#include <syncline/retry/backoff.hpp>
+#include <syncline/storage/storage.hpp>
+#include <syncline/transport/transport.hpp>
+
+namespace syncline::inline SYNCLINE_ABI {
+
+/// Time has passed, or the host wants to know what is due. A spurious one does nothing.
+struct tick {};
+/// Something was written, or the host wants an exchange now: whatever backoff waits for is over.
+struct hurry {};
+/// The peer's reply; borrowed for the call only.
+struct received {
+    bytes_view message;
+};
+/// The exchange failed.
+struct failed {
+    failure why{};
+    std::optional<milliseconds> retry_after{};
+};
+/// What stopped the session was mended (signed in again, the right authority): go on.
+struct resume {};
+using session_input = std::variant<tick, hurry, received, failed, resume>;
+
+/// Send this to the peer; valid until the next call.
+struct transmit {
+    bytes_view message;
+};
+/// Tell the host; valid until the next call. Events come at least once, and only of what was committed.
+struct notify {
+    event const* what = nullptr;
+};
+/// Nothing to do until then. Without a deadline the session waits for an input: a completion that is under
+/// way, or, when `paused` is set, `resume`.
+struct wait_until {
+    std::optional<monotonic_time> deadline{};
+    std::optional<failure> paused{};
+};
+using session_output = std::variant<transmit, notify, wait_until>;
+
+struct session_options {
+    backoff_options backoff{};
+    milliseconds poll_interval{30'000};  ///< how often to ask when nothing is pending; > 0
+    milliseconds reply_timeout{60'000};  ///< an exchange without a completion is given up after that
+};
+
+/// Drives one replica's exchanges with its authority.
+///
+/// `handle(input, tx, now)`, then the host commits `tx`, then `poll(now)` until it answers `wait_until`. What
+/// `poll` gives is derived from committed storage: when the host rolls back instead, no acknowledgement and
+/// no event leaks, and the same exchange is made again. The session holds no state that matters: after a
+/// crash a new one goes on. `now.monotonic` never decreases. Whenever work is pending and permitted there is
+/// a deadline or an exchange under way. The store must outlive the session; `poll` opens a transaction for
+/// reading, so none may be open then.
+template <storage S, random_source G>
+class session {
+public:
+    using transaction = typename S::transaction;
+
+    session(S& store, replica const& r, G random, session_options options = {})
+        : store_(store), replica_(r), random_(std::move(random)), options_(options), backoff_(options.backoff) {}
+
+    /// Takes one input. On an error roll `tx` back; the session goes on as if the input had not come, but for
+    /// a reply that can't be taken, which counts as a failed exchange.
+    [[nodiscard]] status handle(session_input const& in, transaction& tx, instant now) {
+        if (auto ok = replica_.forget_events(tx, told_); !ok) { return ok; }
+        if (auto const* reply = std::get_if<received>(&in)) { return take(reply->message, tx, now); }
+        if (auto const* why = std::get_if<failed>(&in)) {
+            fail(why->why, why->retry_after, now);
+            return {};
+        }
+        if (std::get_if<resume>(&in) != nullptr) { paused_.reset(); }
+        if (std::get_if<tick>(&in) == nullptr) {
+            not_before_ = now.monotonic;
+            asked_ = true;
+        }
+        if (in_flight_ && now.monotonic >= sent_ + options_.reply_timeout) { fail(errc::timed_out, {}, now); }
+        if (in_flight_ || paused_) { return {}; }
+        auto due = deadline(tx, now);
+        if (!due) { return due.error(); }
+        if (*due > now.monotonic) { return {}; }
+        if (auto ok = replica_.prepare(tx, now); !ok) { return ok; }
+        send_ = true;
+        return {};
+    }
+
+    /// The next thing to do.
+    [[nodiscard]] result<session_output> poll(instant now) {
+        auto tx = store_.begin(access::read);
+        if (!tx) { return tx.error(); }
+        if (send_) {
+            auto message = replica_.request_message(*tx);
+            if (!message) { return message.error(); }
+            message_ = std::move(*message);
+            send_ = false;
+            asked_ = false;
+            in_flight_ = true;
+            sent_ = now.monotonic;
+            return session_output{transmit{message_}};
+        }
+        bool found = false;
+        std::uint64_t seen = 0;
+        auto ok = replica_.events(*tx, told_, [&](std::uint64_t batch, event const& e) {
+            // Within a batch, events are told one a call.
+            if (batch != batch_) {
+                told_ = (std::max)(told_, batch_);
+                batch_ = batch;
+                index_ = 0;
+                seen = 0;
+            }
+            if (seen++ < index_) { return true; }
+            event_ = e;
+            found = true;
+            return false;
+        });
+        if (!ok) { return ok.error(); }
+        if (found) {
+            ++index_;
+            return session_output{notify{&event_}};
+        }
+        if (batch_ > told_) { told_ = batch_; }
+
+        wait_until wait;
+        wait.paused = paused_;
+        if (in_flight_) {
+            wait.deadline = sent_ + options_.reply_timeout;
+        } else if (!paused_) {
+            auto due = deadline(*tx, now);
+            if (!due) { return due.error(); }
+            wait.deadline = *due;
+        }
+        return session_output{wait};
+    }
+
+    /// What the last reply brought.
+    [[nodiscard]] exchange_report const& last_report() const noexcept { return report_; }
+    /// Why the last exchange failed; empty after one that succeeded.
+    [[nodiscard]] std::optional<failure> const& last_failure() const noexcept { return last_failure_; }
+    [[nodiscard]] bool in_flight() const noexcept { return in_flight_; }
+
+private:
+    [[nodiscard]] status take(bytes_view message, transaction& tx, instant now) {
+        auto report = replica_.absorb(tx, message, now, random_);
+        if (!report) {
+            fail(report.error(), {}, now);
+            return report.error();
+        }
+        report_ = *report;
+        in_flight_ = false;
+        exchanged_ = true;
+        not_before_ = now.monotonic;
+        last_success_ = now.monotonic;
+        last_failure_.reset();
+        // A reply that brought nothing although there is work must not be asked for again at once.
+        bool const stuck = report->more && report->verdicts == 0 && !report->advanced;
+        if (report->wait || stuck) {
+            delay({}, now);
+        } else {
+            backoff_.reset();
+        }
+        return {};
+    }
+
+    void fail(failure why, std::optional<milliseconds> retry_after, instant now) {
+        in_flight_ = false;
+        last_failure_ = why;
+        switch (why.code) {
+            case errc::unauthorised:
+            case errc::forbidden:
+            case errc::unsupported:
+            case errc::authority_changed:
+            case errc::corrupt:
+            case errc::poisoned: paused_ = why; break;
+            default: delay(retry_after, now); break;
+        }
+    }
+    void delay(std::optional<milliseconds> retry_after, instant now) {
+        auto const wait = retry_after ? backoff_.next(random_, *retry_after) : backoff_.next(random_);
+        not_before_ = now.monotonic + wait.value_or(options_.poll_interval);
+    }
+
+    template <class Tx>
+    [[nodiscard]] result<monotonic_time> deadline(Tx& tx, instant now) {
+        auto const after = [&](monotonic_time t) { return (std::max)(t, not_before_); };
+        if (asked_) { return after(now.monotonic); }
+        auto work = replica_.work_left(tx, now);
+        if (!work) { return work.error(); }
+        if (*work || !exchanged_) { return after(now.monotonic); }
+        monotonic_time next = last_success_ + options_.poll_interval;
+        auto due = replica_.queue().next_due(tx, now.wall);
+        if (!due) { return due.error(); }
+        if (*due) { next = (std::min)(next, now.monotonic + (std::min)(**due - now.wall, options_.poll_interval)); }
+        return after(next);
+    }
+
+    S& store_;
+    replica const& replica_;
+    G random_;
+    session_options options_;
+    backoff<> backoff_;
+
+    monotonic_time not_before_{};
+    monotonic_time sent_{};
+    monotonic_time last_success_{};
+    bool in_flight_ = false;
+    bool send_ = false;
+    bool asked_ = false;
+    bool exchanged_ = false;
+    std::optional<failure> paused_{};
+    std::optional<failure> last_failure_{};
+    exchange_report report_{};
+
+    bytes message_{};
+    event event_{};
+    std::uint64_t told_ = 0;   ///< batches up to here were told whole
+    std::uint64_t batch_ = 0;  ///< the batch that is being told …
+    std::uint64_t index_ = 0;  ///< … and how many of its events were
+};
+
+/// How a run of exchanges ended.
+struct drive_report {
+    std::size_t exchanges = 0;
+    std::size_t verdicts = 0;
+    std::size_t rows = 0;
+    std::size_t sent_bytes = 0;
+    std::size_t received_bytes = 0;
+    std::optional<failure> failed{};  ///< the exchange that ended the run, if one failed
+};
+
+/// Exchanges over a transport that completes before `exchange` returns, until nothing is due now.
+///
+/// `clock()` is the host's `instant`; `observe(event const&)` hears what was committed. Begins and commits its
+/// own transactions. A failed exchange ends the run: the session's deadline says when to try again.
+/// Errors: the storage's; what was committed stays.
+template <storage S, random_source G, transport T, class Clock, class Observe>
+[[nodiscard]] result<drive_report> drive(session<S, G>& s, S& store, T& way, Clock&& clock, Observe&& observe) {
+    drive_report report;
+    struct {
+        bytes message{};
+        std::optional<failure> why{};
+        std::optional<milliseconds> retry_after{};
+        bool done = false;
+    } answer;
+    auto take = [&](transport_reply const& r) {
+        answer.done = true;
+        answer.retry_after = r.retry_after;
+        if (r.message) {
+            answer.message = to_bytes(*r.message);
+        } else {
+            answer.why = r.message.error();
+        }
+    };
+    auto const step = [&](session_input const& in) -> status {
+        auto tx = store.begin(access::write);
+        if (!tx) { return tx.error(); }
+        auto ok = s.handle(in, *tx, clock());
+        return ok ? tx->commit() : ok;
+    };
+
+    if (auto ok = step(tick{}); !ok) { return ok.error(); }
+    for (;;) {
+        instant const now = clock();
+        auto out = s.poll(now);
+        if (!out) { return out.error(); }
+        if (auto const* note = std::get_if<notify>(&*out)) {
+            observe(*note->what);
+        } else if (auto const* send = std::get_if<transmit>(&*out)) {
+            answer = {};
+            ++report.exchanges;
+            report.sent_bytes += send->message.size();
+            way.exchange(send->message, completion::to(take));
+            SYNCLINE_ASSERT(answer.done);
+            if (answer.why) {
+                report.failed = answer.why;
+                if (auto ok = step(failed{*answer.why, answer.retry_after}); !ok) { return ok.error(); }
+            } else {
+                report.received_bytes += answer.message.size();
+                auto ok = step(received{answer.message});
+                if (!ok && !s.last_failure()) { return ok.error(); }
+                if (!ok) { report.failed = ok.error(); }
+                report.verdicts += ok ? s.last_report().verdicts : 0;
+                report.rows += ok ? s.last_report().rows : 0;
+            }
+        } else {
+            auto const& wait = *std::get_if<wait_until>(&*out);
+            if (report.failed || !wait.deadline || *wait.deadline > now.monotonic) { return report; }
+            if (auto ok = step(tick{}); !ok) { return ok.error(); }
+        }
+    }
+}
+
+}  // namespace syncline::inline SYNCLINE_ABI
