@@ -613,44 +613,63 @@ private:
     [[nodiscard]] bool skip_whole(std::size_t depth_max) noexcept {
         std::array<frame, cbor_depth_max> stack;  // not initialised: only what is pushed is read
         std::size_t depth = 0;
-        std::uint64_t children = 0;
         for (;;) {
             if (at_ == end_) { return end_of_input(), false; }
-            unsigned const major = std::to_integer<unsigned>(*at_) >> 5;
-            if (depth == depth_max && (major == 4 || major == 5)) {
-                return fail({errc::limit, "deeper than depth_max"}), false;
+            std::byte const* const item = at_;
+            unsigned const major = std::to_integer<unsigned>(*item) >> 5;
+            std::uint64_t children = 0;
+            if (!skip_short(item)) {
+                if (depth == depth_max && (major == 4 || major == 5)) {
+                    return fail({errc::limit, "deeper than depth_max"}), false;
+                }
+                if (!skip_one(children)) { return false; }
             }
-            if (!skip_one(children)) { return false; }
             if (children != 0) {
                 stack[depth] = {at_, nullptr, 0, children, major == 5};
                 ++depth;
-            } else {
-                // An item ended; so may those that it was the last child of.
-                while (depth != 0) {
-                    frame& f = stack[depth - 1];
-                    if (f.is_map && f.left % 2 == 0 && !key_in_order(f)) { return false; }
-                    f.item = at_;
-                    if (--f.left != 0) { break; }
-                    --depth;
-                }
-                if (depth == 0) { return true; }
+                continue;
             }
+            // An item ended; so may those that it was the last child of.
+            std::byte const* const at = at_;
+            while (depth != 0) {
+                frame& f = stack[depth - 1];
+                if (f.is_map && f.left % 2 == 0) {
+                    if (f.key != nullptr && !key_in_order(f, at)) { return false; }
+                    f.key = f.item;
+                    f.key_size = static_cast<std::size_t>(at - f.item);
+                }
+                f.item = at;
+                if (--f.left != 0) { break; }
+                --depth;
+            }
+            if (depth == 0) { return true; }
         }
     }
-    /// The key of `f` that ends here against the one before.
-    [[nodiscard]] bool key_in_order(frame& f) noexcept {
-        bytes_view const key(f.item, static_cast<std::size_t>(at_ - f.item));
-        if (f.key != nullptr) {
-            auto const order = compare(bytes_view(f.key, f.key_size), key);
-            if (!(order < 0)) {
-                at_ = f.item;
-                if (order == 0) { return fail({errc::malformed, "duplicate key"}), false; }
-                return fail({errc::not_deterministic, "keys out of order"}), false;
-            }
+    /// The way of most items: an integer below 24, or a string shorter, that breaks no limit. Else it does nothing.
+    [[nodiscard]] bool skip_short(std::byte const* item) noexcept {
+        unsigned const initial = std::to_integer<unsigned>(*item);
+        std::size_t const n = initial & 31U;
+        if (initial >= 0x80 || n >= 24) { return false; }
+        if (initial < 0x40) {
+            if (!work_.charge(2)) { return false; }
+            at_ = item + 1;
+            return true;
         }
-        f.key = key.data();
-        f.key_size = key.size();
+        if (n >= remaining() || n > string_max_) { return false; }
+        if (initial >= 0x60 && !valid_utf8(as_text({item + 1, n}))) { return false; }
+        if (!work_.charge(2 + n)) { return false; }
+        at_ = item + 1 + n;
         return true;
+    }
+    /// The key of `f` that ends at `at` against the one before.
+    [[nodiscard]] bool key_in_order(frame const& f, std::byte const* at) noexcept {
+        if (*f.key < *f.item) { return true; }  // another type or length, mostly
+        auto const order =
+            compare(bytes_view(f.key, f.key_size), bytes_view(f.item, static_cast<std::size_t>(at - f.item)));
+        if (order < 0) { return true; }
+        at_ = f.item;
+        if (order == 0) { return fail({errc::malformed, "duplicate key"}), false; }
+        return fail({errc::not_deterministic, "keys out of order"}), false;
     }
 
     std::byte const* begin_;
