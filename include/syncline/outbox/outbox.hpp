@@ -389,7 +389,8 @@ public:
             if (!*found || e.header.state == phase::claimed || (!follower && !ready_as(e, pick))) {
                 return failure{errc::corrupt, "outbox ready key without its entry"};
             }
-            if (!out.empty() && e.payload().size() > what.bytes_max - (std::min)(size, what.bytes_max)) { break; }
+            bool const fits_in = size <= what.bytes_max && e.payload().size() <= what.bytes_max - size;
+            if (!out.empty() && !fits_in) { break; }
             size += e.payload().size();
 
             if (!follower) {
