@@ -18,6 +18,7 @@
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 
@@ -165,11 +166,13 @@ public:
         std::string body;
         answer a;
         try {
+            forget_cancellations();
             a = perform(request, body);
         } catch (boost::system::system_error const& e) {  // Asio has no other way to say that descriptors ran out
             link_.reset();
             a.failed = failure{errc::connection_lost, "the system refused a resource", e.code().value()};
         }
+        if (cancelled_ && a.failed) { a.failed = failure{errc::cancelled, "cancelled by the program"}; }
         if (a.failed) {
             done({*a.failed, a.retry_after});
         } else {
@@ -180,6 +183,16 @@ public:
 
     /// Closes the kept connection, if any: before the device sleeps, say.
     void close() noexcept { link_.reset(); }
+
+    /// Ends the exchange that is under way with `errc::cancelled`; does nothing without one. Callable from any
+    /// thread, also from one that is about to join the thread that waits in `exchange`. What it can't interrupt is a
+    /// token's refresh.
+    void cancel() {
+        detail::asio::post(io_, [this] {
+            cancelled_ = true;
+            if (link_) { link_->tcp().close(); }
+        });
+    }
 
 private:
     using clock = std::chrono::steady_clock;
@@ -197,6 +210,14 @@ private:
     };
 
     [[nodiscard]] static answer failed(failure const& f) { return {f, {}, 0, false}; }
+
+    /// Lets those take place that came when no exchange was under way.
+    void forget_cancellations() {
+        io_.restart();
+        io_.poll();
+        if (cancelled_) { link_.reset(); }
+        cancelled_ = false;
+    }
 
     [[nodiscard]] answer perform(bytes_view request, std::string& body) {
         if (!valid(options_)) { return failed({errc::invalid, "HTTP options out of range"}); }
@@ -226,7 +247,7 @@ private:
         }
         if (reusable()) {
             answer a = talk(request, authorization, deadline, body);
-            if (!a.stale) { return a; }
+            if (!a.stale || cancelled_) { return a; }
         }
         if (auto const refused = connect(deadline)) { return failed(*refused); }
         return talk(request, authorization, deadline, body);
@@ -257,6 +278,7 @@ private:
         failure last{errc::unreachable, "the name has no address"};
         for (std::size_t i = 0; i < endpoints.size(); ++i) {
             auto const now = clock::now();
+            if (cancelled_) { return failure{errc::cancelled}; }
             if (now >= deadline) { return failure{errc::unreachable, "no connection in time"}; }
             link_.emplace(io_, security_);
             link_->tcp().expires_at(now + (deadline - now) / static_cast<clock::rep>(endpoints.size() - i));
@@ -321,7 +343,7 @@ private:
         io_.restart();
         while (!state->done) {
             io_.run_one_until(deadline);
-            if (!state->done && clock::now() >= deadline) {
+            if (!state->done && (cancelled_ || clock::now() >= deadline)) {
                 resolver.cancel();
                 return failure{errc::unreachable, "the name was not resolved in time"};
             }
@@ -456,6 +478,7 @@ private:
     detail::asio::io_context io_{1};
     std::optional<Link> link_;  ///< the connection that is kept, or in use
     clock::time_point idle_since_{};
+    bool cancelled_ = false;  ///< set by `cancel`, on the thread of `exchange`
 };
 
 /// HTTP without TLS: for tests, for a closed network, behind a tunnel. With TLS: adapters/https.hpp.
