@@ -140,7 +140,8 @@ TEST_CASE("The cap comes first: at the cap the waits are as spread as before it"
 TEST_CASE("No number of attempts and no option overflows", "[retry]") {
     highest g;
     for (std::int64_t const base :
-         {std::int64_t{1}, std::int64_t{3}, sl::backoff_max.count() / 2 + 1, sl::backoff_max.count()}) {
+         {std::int64_t{1}, std::int64_t{3}, static_cast<std::int64_t>(sl::backoff_max.count() / 2 + 1),
+          static_cast<std::int64_t>(sl::backoff_max.count())}) {
         sl::backoff<> b({.base = ms(base), .cap = sl::backoff_max, .hint_max = sl::backoff_max});
         milliseconds before{0};
         for (int i = 0; i < 200; ++i) {
