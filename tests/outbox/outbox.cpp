@@ -361,24 +361,30 @@ struct comparison {
             std::string const record = pick_record();
             std::string const payload = pick_payload();
             auto const urgency = static_cast<priority>(random.below(4));
-            auto const token = box.enqueue(tx, {urgency, view(record), view(payload)}, at(now));
+            std::size_t const count = random.below(4) == 0 ? random.below(4) : 1;
+            sl::outbox_item const item{urgency, view(record), view(payload)};
+            std::vector<sl::outbox_item> const items(count, item);
+            auto const token = count == 1 ? box.enqueue(tx, item, at(now)) : box.enqueue_all(tx, items, at(now));
             bool const full =
-                expected.options.entries_max != 0 && expected.living.size() >= expected.options.entries_max;
-            if (full || !expected.fits(record.size() + payload.size())) {
+                expected.options.entries_max != 0 && expected.living.size() + count > expected.options.entries_max;
+            // What dead letters brought back above the limits stays, and nothing enters.
+            if (full || !expected.fits(count * (record.size() + payload.size()))) {
                 REQUIRE(code(token) == errc::limit);
                 ++refused;
                 return;
             }
             REQUIRE(token);
-            REQUIRE(*token == ++expected.tokens);
+            REQUIRE(*token == expected.tokens + 1);
             model::entry e;
-            e.token = *token;
             e.urgency = urgency;
             e.entered = now;
             e.deadline = expected.deadline(urgency, now);
             e.record = record;
             e.payload = payload;
-            expected.living.push_back(e);
+            for (std::size_t i = 0; i < count; ++i) {
+                e.token = ++expected.tokens;
+                expected.living.push_back(e);
+            }
         } else if (kind < 7) {
             std::uint64_t const token = pick_token();
             std::string const payload = pick_payload();
@@ -413,6 +419,23 @@ struct comparison {
             for (std::size_t i = 0; i < should.size(); ++i) { REQUIRE((*given)[i] == should[i]); }
             claims_given += should.size();
             check_order(*given, what.record_run_max);
+        } else if (kind == 11 && random.below(2) == 0) {
+            std::vector<outbox_entry> done;
+            std::vector<std::uint64_t> gone;
+            for (model::entry const& e : expected.living) {
+                if (random.below(4) == 0) { done.push_back(expected.seen(e)); }
+                if (!done.empty() && random.below(8) == 0) { ++done.back().fence; }
+                if (!done.empty() && random.below(8) == 0) { done.push_back(done.back()); }
+            }
+            for (outbox_entry const& d : done) {
+                model::entry const* const e = expected.find(d.token);
+                if (e == nullptr || e->state != model::claimed || e->fence != d.fence) { continue; }
+                gone.push_back(d.token);
+                expected.drop(d.token);
+            }
+            auto const n = box.ack_all(tx, done);
+            REQUIRE(n);
+            REQUIRE(*n == gone.size());
         } else if (kind < 16) {
             std::uint64_t const token = pick_token();
             model::entry* const e = expected.find(token);
@@ -632,7 +655,7 @@ TEST_CASE("outbox: does what a list searched from end to end does, whatever the 
 namespace {
 
 /// Every call of the outbox, each answering only its error: for tests that make something else fail.
-constexpr std::size_t call_count = 15;
+constexpr std::size_t call_count = 17;
 template <class Tx>
 errc call(std::size_t which, outbox const& box, Tx& tx, outbox_entry const& e, std::int64_t now) {
     std::string const payload = "another payload";
@@ -655,6 +678,14 @@ errc call(std::size_t which, outbox const& box, Tx& tx, outbox_entry const& e, s
         case 11: return code(box.discard(tx, e.token));
         case 12: return code(box.find(tx, e.token));
         case 13: return code(box.summary(tx));
+        case 14: {
+            sl::outbox_item const items[] = {{priority::normal, e.record, {}}, {}};
+            return code(box.enqueue_all(tx, items, at(now)));
+        }
+        case 15: {
+            outbox_entry const entries[] = {e, e};
+            return code(box.ack_all(tx, entries));
+        }
         default: return code(box.next_due(tx, at(now)));
     }
 }
