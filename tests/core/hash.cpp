@@ -12,17 +12,7 @@
 
 #if __has_include(<xxhash.h>)
     #define XXH_INLINE_ALL
-    #if defined(__GNUC__)
-        #pragma GCC diagnostic push
-        #pragma GCC diagnostic ignored "-Wconversion"
-        #pragma GCC diagnostic ignored "-Wshadow"
-        #pragma GCC diagnostic ignored "-Wsign-conversion"
-        #pragma GCC diagnostic ignored "-Wunused-function"
-    #endif
     #include <xxhash.h>
-    #if defined(__GNUC__)
-        #pragma GCC diagnostic pop
-    #endif
 #endif
 
 #include <syncline/core/random.hpp>
