@@ -119,11 +119,11 @@ public:
     /// whenever there is no connection.
     [[nodiscard]] status receive(message_visitor visit) {
         for (std::size_t left = arrived_.size(); left != 0; --left) {
-            std::optional<bytes> const message = std::move(arrived_.front());
+            arrival const next = std::move(arrived_.front());
             arrived_.erase(arrived_.begin());
-            if (!message) { return failure{errc::connection_lost, "messages may have been missed"}; }
-            arrived_bytes_ -= message->size();
-            visit(*message);
+            if (next.gap) { return failure{errc::connection_lost, "messages may have been missed"}; }
+            arrived_bytes_ -= next.message.size();
+            visit(next.message);
         }
         if (!connected_) { return failure{errc::connection_lost, "disconnected"}; }
         return {};
@@ -164,7 +164,7 @@ public:
             gap();
             return errc::limit;
         }
-        arrived_.push_back(to_bytes(message));
+        arrived_.push_back({to_bytes(message), false});
         arrived_bytes_ += message.size();
         return {};
     }
@@ -188,6 +188,11 @@ private:
         std::optional<failure> failed{};
     };
 
+    struct arrival {
+        bytes message{};
+        bool gap = false;  ///< instead of a message: here some may be missing
+    };
+
     [[nodiscard]] waiting take(std::size_t which) {
         auto const at = waiting_.begin() + static_cast<std::ptrdiff_t>(which);
         waiting taken = std::move(*at);
@@ -195,13 +200,13 @@ private:
         return taken;
     }
     void gap() {
-        if (arrived_.empty() || arrived_.back()) { arrived_.push_back(std::nullopt); }
+        if (arrived_.empty() || !arrived_.back().gap) { arrived_.push_back({{}, true}); }
     }
 
     function_ref<peer_reply(bytes_view)> handler_;
     live_loopback_options options_;
     std::vector<waiting> waiting_;
-    std::vector<std::optional<bytes>> arrived_;  ///< in order; an empty one is a gap
+    std::vector<arrival> arrived_;  ///< in order
     std::size_t arrived_bytes_ = 0;
     bool connected_ = true;
     bool closing_ = false;
