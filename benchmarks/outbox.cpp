@@ -132,8 +132,7 @@ public:
             "UPDATE entries SET state = 2, fence = ?2, time = ?3 WHERE id = ?1",
             "SELECT record FROM entries WHERE id = ?1 AND state = 2 AND fence = ?2",
             "DELETE FROM entries WHERE id = ?1",
-            "UPDATE entries SET state = 0 WHERE id = (SELECT id FROM entries WHERE record = ?1 ORDER BY id LIMIT 1) "
-            "AND state = 3",
+            "UPDATE entries SET state = 0 WHERE state = 3 AND id = (SELECT min(id) FROM entries WHERE record = ?1)",
         };
         static_assert(std::size(statements) == std::tuple_size_v<decltype(all_)>);
         for (std::size_t i = 0; good_ && i < all_.size(); ++i) {

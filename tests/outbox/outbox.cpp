@@ -2,6 +2,7 @@
 #include <syncline/outbox/outbox.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -1087,4 +1088,57 @@ TEST_CASE("outbox: storage beside record and payload stays under 64 bytes an ent
     CHECK(grow("") == 47);
     CHECK(grow("record") == 60 + 3 * 6);
     CHECK(grow("record") == 40 + 2 * 6);  // blocked: not in the order of claims
+}
+
+TEST_CASE("outbox: the page's example", "[outbox]") {
+    using namespace syncline;
+    memory_storage store;
+    wall_time now = at(1'700'000'000'000);
+    std::vector<std::string> sent;
+    auto const send = [&](outbox_entry const& e) {
+        sent.push_back(text(e.payload));
+        return true;
+    };
+    // region: write
+    outbox const box({.entries_max = 10'000});  // cheap: only its options
+
+    auto const save = [&](auto& tx) -> status {
+        // Your own rows go through the same transaction; then what has to be sent about them:
+        auto const token = box.enqueue(
+            tx, {.urgency = priority::important, .record = as_bytes("guest/7"), .payload = as_bytes("table 4")}, now);
+        return token ? tx.commit() : status{token.error()};
+    };
+    // endregion: write
+    {
+        auto tx = write(store);
+        REQUIRE(save(tx));
+    }
+    // region: send
+    auto const take = [&](auto& tx) -> result<std::vector<outbox_entry>> {
+        auto claimed = box.claim(tx, {.entries_max = 50}, now);
+        if (!claimed) { return claimed; }
+        if (auto const s = tx.commit(); !s) { return s.error(); }
+        return claimed;  // and now send them, with no transaction open
+    };
+    auto const answer = [&](auto& tx, outbox_entry const& e, bool arrived) -> status {
+        auto const s =
+            arrived ? box.ack(tx, e.token, e.fence) : box.release(tx, e.token, e.fence, now + std::chrono::seconds{30});
+        // Our lease had ended and another took the entry over: it is theirs.
+        if (!s && s.error() != errc::claim_lost) { return s; }
+        return tx.commit();
+    };
+    // endregion: send
+    auto claiming = write(store);
+    auto const batch = take(claiming);
+    REQUIRE(batch);
+    for (outbox_entry const& e : *batch) {
+        auto tx = write(store);
+        REQUIRE(answer(tx, e, send(e)));
+    }
+    CHECK(sent == std::vector<std::string>{"table 4"});
+    // region: wait
+    auto const when = [&](auto& tx) { return box.next_due(tx, now); };  // nothing: not before something is enqueued
+    // endregion: wait
+    auto tx = write(store);
+    CHECK_FALSE(when(tx)->has_value());
 }
