@@ -45,7 +45,7 @@ function(syncline_library name marks header)
 endfunction()
 
 syncline_library(sqlite "^sqlite3\\.h$" sqlite3.h LIBS sqlite3)
-syncline_library(openssl "^openssl/" openssl/evp.h LIBS ssl crypto)
+syncline_library(openssl "^openssl/|^boost/(asio|beast)/ssl" openssl/evp.h LIBS ssl crypto)
 syncline_library(boost "^boost/" boost/beast.hpp)
 syncline_library(nlohmann "^nlohmann/" nlohmann/json.hpp)
 syncline_library(xxhash "^xxhash\\.h$" xxhash.h LIBS xxhash)

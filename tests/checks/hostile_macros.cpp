@@ -59,15 +59,12 @@
 #define Success hostile macro Success
 #define unix hostile macro unix
 #define linux hostile macro linux
-#define check(x) hostile macro check
-#define verify(x) hostile macro verify
 #define assert(x) hostile macro assert
 #define major(x) hostile macro major
 #define minor(x) hostile macro minor
 #define emit hostile macro emit
 #define slots hostile macro slots
 #define signals hostile macro signals
-#define I hostile macro I
 #define B0 hostile macro B0
 #define LITTLE_ENDIAN hostile macro LITTLE_ENDIAN
 #define BIG_ENDIAN hostile macro BIG_ENDIAN

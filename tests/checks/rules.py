@@ -4,8 +4,9 @@
 
 rules.py layers    ROOT   includes point down the layer table
 rules.py words     ROOT   layers 0 to 3 use no banned header, type or keyword; each header begins as it should
-rules.py umbrellas ROOT   <component>.hpp includes every header of its folder, syncline.hpp every component
-rules.py mirror    ROOT   each tests/<folder>/<file>.cpp has its include/syncline/<folder>/<file>.hpp
+rules.py umbrellas ROOT   <component>.hpp includes every header of its folder, syncline.hpp every component;
+                          with --fix after ROOT they are rewritten so
+rules.py mirror    ROOT   each header has a test that is named like it or includes it
 rules.py versions  ROOT   the recipes of the packages say the version of core/config.hpp
 rules.py refuse           each rule above finds the violations that are planted in a copy
 """
@@ -171,17 +172,43 @@ def umbrellas(root):
     return found
 
 
+def fix_umbrellas(root):
+    table, base = Table(root), root / "include/syncline"
+
+    def write(path, names):
+        text = path.read_text() if path.exists() else (
+            f"// SPDX-License-Identifier: BSL-1.0\n#pragma once\n\n/// The whole component `{path.stem}`.\n\n")
+        text = "".join(line + "\n" for line in text.splitlines() if not INCLUDE.match(line))
+        width = max(map(len, names), default=0)
+        text += "".join(f"#include <{n}>{' ' * (width - len(n))}  // IWYU pragma: export\n" for n in names)
+        path.write_text(text)
+
+    components = []
+    for folder, layer in sorted(table.layer.items()):
+        names = sorted(p.relative_to(root / "include").as_posix() for p in (base / folder).rglob("*.hpp")
+                       if not p.name.endswith("archetype.hpp"))
+        if layer <= 3 and names:
+            components.append(f"syncline/{folder}.hpp")
+            write(base / f"{folder}.hpp", names)
+    write(base / "syncline.hpp", components)
+
+
 def mirror(root):
-    table, found = Table(root), []
-    for path in sorted((root / "tests").rglob("*.cpp")):
-        name = path.relative_to(root / "tests").with_suffix("").as_posix()
+    table, found, included = Table(root), [], set()
+    for path in sorted((root / "tests").rglob("*.?pp")):
+        name = path.relative_to(root / "tests").as_posix()
         folder = folder_of(name)
-        if folder in ("checks", "consumer", "support"):
+        if folder in ("checks", "consumer", "support", "fuzz"):
             continue
         if folder not in table.layer:
-            found.append(f"tests/{name}.cpp: the folder is not in tests/checks/layers.txt")
-        elif not (root / "include/syncline" / f"{name}.hpp").exists():
-            found.append(f"tests/{name}.cpp: there is no include/syncline/{name}.hpp")
+            found.append(f"tests/{name}: the folder is not in tests/checks/layers.txt")
+        for match in INCLUDE.finditer(path.read_text()):
+            included.add(match.group(2))
+    for _, name in headers(root):
+        folder = folder_of(name)
+        if folder and not (root / "tests" / name).with_suffix(".cpp").exists() \
+                and f"syncline/{name}" not in included:
+            found.append(f"{name}: no test has its name or includes it")
     return found
 
 
@@ -230,7 +257,9 @@ PLANTED = [
     ("umbrellas", {"include/syncline/core.hpp": "#include <syncline/core/c.hpp>\n"}, "syncline.hpp lacks"),
     ("umbrellas", {"include/syncline/stray.hpp": GOOD}, "stray.hpp"),
     ("mirror", {"tests/core/c.cpp": ""}, None),
-    ("mirror", {"tests/core/d.cpp": ""}, "no include/syncline/core/d.hpp"),
+    ("mirror", {"tests/core/all.cpp": "#include <syncline/core/c.hpp>"}, None),
+    ("mirror", {"tests/core/all.cpp": ""}, "no test has its name"),
+    ("mirror", {"tests/unheard_of/c.cpp": "", "tests/core/c.cpp": ""}, "not in tests/checks/layers.txt"),
     ("versions", {"vcpkg.json": '{"version-semver": "9.9.9"}'}, "vcpkg.json"),
 ]
 
@@ -245,7 +274,7 @@ def refuse():
             root = pathlib.Path(folder)
             base = {"tests/checks/layers.txt": table, "include/syncline/core/c.hpp": GOOD,
                     "include/syncline/core/config.hpp": GOOD + config}
-            if rule == "umbrellas":
+            if rule in ("umbrellas", "mirror"):
                 del base["include/syncline/core/config.hpp"]
             for name, text in (base | files).items():
                 path = root / name
@@ -262,6 +291,9 @@ def refuse():
 def main():
     if sys.argv[1:2] == ["refuse"]:
         found = refuse()
+    elif sys.argv[1:2] == ["umbrellas"] and sys.argv[3:] == ["--fix"]:
+        fix_umbrellas(pathlib.Path(sys.argv[2]))
+        found = []
     elif len(sys.argv) == 3 and sys.argv[1] in RULES:
         found = RULES[sys.argv[1]](pathlib.Path(sys.argv[2]))
     else:

@@ -34,7 +34,7 @@ using bytes_view = std::span<std::byte const>;
 
 /// Lexicographic order of unsigned bytes, a prefix before what it begins: the order of storage keys.
 [[nodiscard]] inline std::strong_ordering compare(bytes_view a, bytes_view b) noexcept {
-    std::size_t const n = std::min(a.size(), b.size());
+    std::size_t const n = (std::min)(a.size(), b.size());
     int const c = n == 0 ? 0 : std::memcmp(a.data(), b.data(), n);
     if (c != 0) { return c < 0 ? std::strong_ordering::less : std::strong_ordering::greater; }
     return a.size() <=> b.size();

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// The whole component `merge`: three-way merge by rules, differences and their application.
+
+#include <syncline/merge/apply.hpp>      // IWYU pragma: export
+#include <syncline/merge/diff.hpp>       // IWYU pragma: export
+#include <syncline/merge/order.hpp>      // IWYU pragma: export
+#include <syncline/merge/rule.hpp>       // IWYU pragma: export
+#include <syncline/merge/three_way.hpp>  // IWYU pragma: export

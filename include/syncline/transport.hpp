@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// The whole component `transport`: the concept of a way to the peer, and the in-process model.
+
+#include <syncline/transport/loopback.hpp>   // IWYU pragma: export
+#include <syncline/transport/transport.hpp>  // IWYU pragma: export
