@@ -379,7 +379,7 @@ struct record_access {
             if constexpr (description_of<T>.keeps_unknown) {
                 if (unknown_fields const& rest = unknown_of(r); !rest.empty()) {
                     // Taken from a record of another type it may name fields of this one: then the member counts.
-                    auto const shadowed = [&](std::string_view name) {
+                    auto const shadowed = [&]([[maybe_unused]] std::string_view name) {
                         return ((field_in_order<T, I>().name == name) || ...);
                     };
                     cbor_reader more(rest.pairs_, cbor_depth_only());
