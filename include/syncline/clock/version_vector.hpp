@@ -194,9 +194,12 @@ public:
     bool add(dot const& d) { return add(d.replica, interval{d.sequence, d.sequence}); }
     /// True when one of the dots was not held. Precondition: first <= last.
     bool add(replica_id const& replica, interval sequences) {
-        auto at = position_of(replica);
-        if (at == entries_.end() || at->replica != replica) { at = entries_.insert(at, entry{replica, {}}); }
-        return at->sequences.add(sequences);
+        auto const at = position_of(replica);
+        if (at != entries_.end() && at->replica == replica) { return at->sequences.add(sequences); }
+        entry fresh{replica, {}};
+        fresh.sequences.add(sequences);
+        entries_.insert(at, std::move(fresh));
+        return true;
     }
 
     [[nodiscard]] bool contains(dot const& d) const noexcept {
@@ -217,24 +220,28 @@ public:
 
     /// Adds all of `other`'s dots. True when that changed anything. Cost: linear.
     bool merge(version_vector const& other) {
-        std::vector<entry> all;
-        all.reserve(entries_.size() + other.entries_.size());
         bool changed = false;
-        auto a = entries_.begin();
+        std::vector<entry> fresh;
+        auto at = entries_.begin();
         for (entry const& e : other.entries_) {
-            for (; a != entries_.end() && a->replica < e.replica; ++a) { all.push_back(std::move(*a)); }
-            if (a != entries_.end() && a->replica == e.replica) {
-                changed = a->sequences.merge(e.sequences) || changed;
-                all.push_back(std::move(*a));
-                ++a;
+            while (at != entries_.end() && at->replica < e.replica) { ++at; }
+            if (at != entries_.end() && at->replica == e.replica) {
+                changed = at->sequences.merge(e.sequences) || changed;
             } else {
-                all.push_back(e);
-                changed = true;
+                fresh.push_back(e);
             }
+        }
+        if (fresh.empty()) { return changed; }
+        std::vector<entry> all;
+        all.reserve(entries_.size() + fresh.size());
+        auto a = entries_.begin();
+        for (entry& e : fresh) {
+            for (; a != entries_.end() && a->replica < e.replica; ++a) { all.push_back(std::move(*a)); }
+            all.push_back(std::move(e));
         }
         for (; a != entries_.end(); ++a) { all.push_back(std::move(*a)); }
         entries_ = std::move(all);
-        return changed;
+        return true;
     }
 
     /// What they have that we lack: the dots of `other` that are not held here. Cost: linear.
