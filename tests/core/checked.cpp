@@ -60,6 +60,39 @@ TEST_CASE("32-bit arithmetic agrees with 64-bit arithmetic", "[core][checked]") 
     }
 }
 
+TEST_CASE("Signed sums and differences are given exactly when they fit", "[core][checked]") {
+    // The sum in 65 bits, kept as a sign and a magnitude, is what decides.
+    constexpr auto most = (std::numeric_limits<std::int64_t>::max)();
+    constexpr auto least = (std::numeric_limits<std::int64_t>::min)();
+    std::vector<std::int64_t> all{0, 1, -1, 2, -2, most, most - 1, least, least + 1, most / 2, least / 2, most / 2 + 1};
+    sl::random g(7);
+    for (int i = 0; i < 40; ++i) { all.push_back(static_cast<std::int64_t>(g()) >> sl::below(g, 64)); }
+    auto const magnitude = [](std::int64_t n) {
+        return n < 0 ? 0 - static_cast<std::uint64_t>(n) : static_cast<std::uint64_t>(n);
+    };
+    // Whether a + (negative ? -m : m) fits.
+    auto const fits = [&](std::int64_t a, bool negative, std::uint64_t m) {
+        bool const same_sign = (a < 0) == negative;
+        if (!same_sign) {
+            std::uint64_t const x = magnitude(a);
+            bool const result_negative = x >= m ? a < 0 : negative;
+            std::uint64_t const size = x >= m ? x - m : m - x;
+            return size <= static_cast<std::uint64_t>(most) + (result_negative ? 1 : 0);
+        }
+        return m <= static_cast<std::uint64_t>(most) + (negative ? 1 : 0) - magnitude(a);
+    };
+    for (auto const a : all) {
+        for (auto const b : all) {
+            auto const sum = sl::checked_add(a, b), difference = sl::checked_subtract(a, b);
+            REQUIRE(sum.has_value() == fits(a, b < 0, magnitude(b)));
+            REQUIRE(difference.has_value() == fits(a, b > 0, magnitude(b)));
+            auto const ua = static_cast<std::uint64_t>(a), ub = static_cast<std::uint64_t>(b);
+            if (sum) { REQUIRE(static_cast<std::uint64_t>(*sum) == ua + ub); }
+            if (difference) { REQUIRE(static_cast<std::uint64_t>(*difference) == ua - ub); }
+        }
+    }
+}
+
 TEST_CASE("A wide product is the product", "[core][checked]") {
     // (high, low) mod p for a p that no factor shares anything with is enough to tell a wrong product.
     sl::random g(2);

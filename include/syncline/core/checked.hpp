@@ -49,14 +49,14 @@ template <counting T>
 /// a + b, or nothing when it leaves the range.
 [[nodiscard]] constexpr std::optional<std::int64_t> checked_add(std::int64_t a, std::int64_t b) noexcept {
     constexpr auto least = (std::numeric_limits<std::int64_t>::min)();
-    constexpr auto most  = (std::numeric_limits<std::int64_t>::max)();
+    constexpr auto most = (std::numeric_limits<std::int64_t>::max)();
     if (b > 0 ? a > most - b : a < least - b) { return std::nullopt; }
     return a + b;
 }
 /// a - b, or nothing when it leaves the range.
 [[nodiscard]] constexpr std::optional<std::int64_t> checked_subtract(std::int64_t a, std::int64_t b) noexcept {
     constexpr auto least = (std::numeric_limits<std::int64_t>::min)();
-    constexpr auto most  = (std::numeric_limits<std::int64_t>::max)();
+    constexpr auto most = (std::numeric_limits<std::int64_t>::max)();
     if (b > 0 ? a < least + b : a > most + b) { return std::nullopt; }
     return a - b;
 }
