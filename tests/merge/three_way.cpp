@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include "support/catch.hpp"
+
+#include <string>
+
+#include <syncline/merge/three_way.hpp>
+
+#include "replica/world.hpp"
+
+using namespace syncline;
+using namespace world;
+
+namespace {
+
+struct booking {
+    std::string client;
+    std::int64_t guests = 0;
+    std::int64_t paid = 0;
+    std::optional<std::string> note{};
+    std::string table{};
+    syncline::unknown_fields rest{};
+};
+constexpr auto describe(booking const*) {
+    return record_of<booking>("bookings", syncline::field("client", &booking::client),
+                              syncline::field("guests", &booking::guests, rule::counter),
+                              syncline::field("paid", &booking::paid, rule::maximum),
+                              syncline::field("note", &booking::note),
+                              syncline::field("table", &booking::table, rule::manual), unknown(&booking::rest));
+}
+
+}  // namespace
+
+TEST_CASE("three_way: each side's own changes are taken, what both changed is decided by the field's rule") {
+    booking const base{"Ødegård", 100, 50, "veg", "4", {}};
+    booking local = base;
+    booking remote = base;
+    local.guests = 105;
+    remote.guests = 98;
+    local.paid = 80;
+    remote.paid = 60;
+    local.note = std::nullopt;
+    remote.client = "Ødegård & Søn";
+
+    auto const out = three_way(base, local, remote);
+    REQUIRE(out);
+    CHECK(out->record.client == "Ødegård & Søn");
+    CHECK(out->record.guests == 103);
+    CHECK(out->record.paid == 80);
+    CHECK_FALSE(out->record.note);
+    CHECK(out->record.table == "4");
+    CHECK(out->conflicts.empty());
+    CHECK(out->decisions.size() == 2);
+}
+
+TEST_CASE("three_way: a manual field that both changed is a conflict, and the rest is merged all the same") {
+    booking const base{"a", 1, 1, {}, "4", {}};
+    booking local = base;
+    booking remote = base;
+    local.table = "5";
+    local.guests = 2;
+    remote.table = "6";
+    auto const out = three_way(base, local, remote);
+    REQUIRE(out);
+    CHECK(out->conflicts == std::vector<std::string>{"table"});
+    CHECK(out->record.table == "6");
+    CHECK(out->record.guests == 2);
+}
+
+TEST_CASE("three_way: laws of every merge") {
+    syncline::random dice{3};
+    collection_rules const r = rules().of("things");
+    auto const some = [&](bytes const& from) {
+        std::vector<std::pair<std::string, std::int64_t>> out;
+        for (auto const* name : {"name", "count", "least", "most", "ruled", "asked"}) {
+            auto const was = field(from, name);
+            if (dice() % 3 == 0) {
+                out.emplace_back(name, static_cast<std::int64_t>(dice() % 5));
+            } else if (was) {
+                out.emplace_back(name, *was);
+            }
+        }
+        return fields(out);
+    };
+    for (int i = 0; i < 2000; ++i) {
+        bytes const base = some(fields({}));
+        bytes const x = some(base);
+        bytes const y = some(base);
+        side const older{timestamp{10}, 1};
+        side const newer{timestamp{20}, 2};
+        // Nothing changed on one side: the other side, whatever the rules (a minimum moves down only).
+        auto const ours = three_way(base, x, base, r, newer, older);
+        REQUIRE(ours);
+        for (auto const* name : {"name", "count", "ruled", "asked"}) {
+            CHECK(field(ours->record, name) == field(x, name));
+        }
+        CHECK(three_way(base, base, x, r, older, newer)->record == x);
+        CHECK(three_way(base, x, base, r)->conflicts.empty());
+        // Both changed it the same way, counters aside: no conflict.
+        CHECK(three_way(base, x, x, r, older, newer)->conflicts.empty());
+        // Swapping the sides swaps nothing where the rule is a state law or a sum.
+        auto const a = three_way(base, x, y, r, older, newer);
+        auto const b = three_way(base, y, x, r, newer, older);
+        REQUIRE(a);
+        REQUIRE(b);
+        for (auto const* name : {"name", "count"}) { CHECK(field(a->record, name) == field(b->record, name)); }
+        CHECK(a->conflicts == b->conflicts);
+    }
+}
+
+TEST_CASE("three_way: what is no canonical map is refused") {
+    bytes const good = fields({{"name", 1}});
+    bytes bad = good;
+    bad.pop_back();
+    CHECK(three_way(good, bad, good, collection_rules{}).error() == errc::malformed);
+    CHECK(three_way(bad, good, good, collection_rules{}).error() == errc::malformed);
+    CHECK_FALSE(three_way(good, good, integer(3), collection_rules{}));
+    bytes const counted = fields({{"count", (std::numeric_limits<std::int64_t>::max)()}});
+    bytes const least = fields({{"count", (std::numeric_limits<std::int64_t>::min)()}});
+    CHECK(three_way(counted, least, counted, rules().of("things")).error() == errc::overflow);
+}

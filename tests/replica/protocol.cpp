@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include "support/catch.hpp"
+
+#include <string>
+
+#include "replica/world.hpp"
+
+using namespace syncline;
+using namespace world;
+
+namespace {
+
+request sample_request() {
+    request q;
+    q.replica.device.bytes[0] = std::byte{1};
+    q.replica.incarnation = 5;
+    q.epoch = id128{};
+    q.cursor = 10;
+    q.receipts = 3;
+    q.mutations = {integer(1), integer(2)};
+    return q;
+}
+reply sample_reply() {
+    reply p;
+    p.epoch.bytes[3] = std::byte{9};
+    p.replica = sample_request().replica;
+    p.head = 30;
+    p.author = 2;
+    p.decided = 5;
+    p.from = 10;
+    p.to = 20;
+    p.time = wall_time{milliseconds{1'790'000'000'000}};
+    verdict v;
+    v.sequence = 4;
+    v.kind = verdict_kind::merged;
+    v.version = 19;
+    v.stamp = timestamp{77};
+    v.decisions = {{"a", rule::minimum, winner::mutation}};
+    v.text = "später";
+    p.verdicts = {v};
+    row r;
+    r.version = 19;
+    r.floor = {12, timestamp{70}, 1};
+    r.exceptions = {{"a", {19, timestamp{77}, 2}}};
+    r.fields = fields({{"a", 1}, {"b", 2}});
+    row gone;
+    gone.version = 20;
+    gone.deleted = true;
+    gone.floor = {20, timestamp{71}, 1};
+    p.rows = {{{"things", "x"}, r}, {{"things", "y"}, gone}};
+    return p;
+}
+/// The same message with another body, the frame made anew.
+bytes reframed(bytes_view body) {
+    bytes out(frame_bytes);
+    append(out, body);
+    detail::seal_frame(out);
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("requests and replies give themselves back") {
+    CHECK(*decode_request(encode(sample_request())) == sample_request());
+    request first = sample_request();
+    first.epoch.reset();
+    first.mutations.clear();
+    CHECK(*decode_request(encode(first)) == first);
+    CHECK(*decode_reply(encode(sample_reply())) == sample_reply());
+}
+
+TEST_CASE("messages are pinned: another version of this library reads them") {
+    CHECK(to_hex(encode(sample_request())) ==
+          "53594c01"
+          "64cb0e16"
+          "a70154010000000000000000000000000000000000000502500000000000000000000000000000000003"
+          "0a04030582410141020619"
+          "03e8071a00100000");
+}
+
+TEST_CASE("what is not a message of ours is told from what is damaged") {
+    CHECK(decode_reply(as_bytes("<html>Welcome to the hotel</html>")).error() == errc::foreign);
+    CHECK(decode_reply({}).error() == errc::foreign);
+    bytes other = encode(sample_reply());
+    other[3] = std::byte{2};
+    CHECK(decode_reply(other).error() == errc::unsupported);
+    bytes const good = encode(sample_reply());
+    for (std::size_t i = frame_bytes; i < good.size(); ++i) {
+        bytes bad = good;
+        bad[i] ^= std::byte{0x10};
+        CHECK(decode_reply(bad).error() == errc::malformed);
+    }
+    for (std::size_t n = frame_bytes; n < good.size(); ++n) {
+        CHECK(decode_reply(bytes_view{good}.first(n)).error() == errc::malformed);
+    }
+}
+
+TEST_CASE("an unknown part of a message is skipped, an unknown mandatory feature refuses it") {
+    bytes const good = encode(sample_request());
+    bytes body = to_bytes(bytes_view{good}.subspan(frame_bytes));
+    SECTION("optional") {
+        body[0] = static_cast<std::byte>(std::to_integer<unsigned>(body[0]) + 1);
+        cbor_writer w{body};
+        w.unsigned_integer(90);
+        w.text("from a later version");
+        CHECK(*decode_request(reframed(body)) == sample_request());
+    }
+    SECTION("mandatory") {
+        bytes more;
+        cbor_writer w{more};
+        w.map(8);
+        w.unsigned_integer(0);
+        w.array(1);
+        w.text("telepathy");
+        append(more, bytes_view{body}.subspan(1));
+        CHECK(decode_request(reframed(more)).error() == errc::unsupported);
+    }
+    SECTION("a part is missing") {
+        bytes less;
+        cbor_writer w{less};
+        w.map(1);
+        w.unsigned_integer(1);
+        w.byte_string(to_array(sample_request().replica));
+        CHECK(decode_request(reframed(less)).error() == errc::malformed);
+    }
+}
+
+TEST_CASE("a reply that lies about its page is refused") {
+    reply p = sample_reply();
+    p.to = 31;
+    CHECK(decode_reply(encode(p)).error() == errc::malformed);
+    p = sample_reply();
+    p.from = 21;
+    CHECK(decode_reply(encode(p)).error() == errc::malformed);
+    p = sample_reply();
+    p.rows[0].state.version = 21;
+    CHECK(decode_reply(encode(p)).error() == errc::malformed);
+    p = sample_reply();
+    p.rows[0].state.fields = integer(1);
+    CHECK(decode_reply(encode(p)).error() == errc::malformed);
+}
+
+TEST_CASE("damaged bodies behind a good checksum are errors or other messages, never anything else") {
+    syncline::random dice{8};
+    for (bool const is_reply : {false, true}) {
+        bytes const good = is_reply ? encode(sample_reply()) : encode(sample_request());
+        for (int i = 0; i < 20'000; ++i) {
+            bytes body = to_bytes(bytes_view{good}.subspan(frame_bytes));
+            for (std::uint64_t k = 0; k <= dice() % 4; ++k) {
+                body[dice() % body.size()] = static_cast<std::byte>(dice());
+            }
+            if (dice() % 8 == 0) { body.resize(dice() % body.size()); }
+            bytes const message = reframed(body);
+            if (is_reply) {
+                if (auto p = decode_reply(message)) { CHECK(decode_reply(encode(*p))); }
+            } else {
+                if (auto q = decode_request(message)) { CHECK(*decode_request(encode(*q)) == *q); }
+            }
+        }
+    }
+}
+
+TEST_CASE("limits bind before anything is allocated") {
+    decode_limits narrow;
+    narrow.items_max = 1;
+    CHECK(decode_request(encode(sample_request()), narrow).error() == errc::limit);
+    narrow = {};
+    narrow.bytes_max = 20;
+    CHECK(decode_reply(encode(sample_reply()), narrow).error() == errc::limit);
+}
+
+TEST_CASE("a verdict of an unknown kind is taken as one to ask again for: parked, never dropped") {
+    bytes raw;
+    cbor_writer w{raw};
+    verdict v;
+    v.kind = static_cast<verdict_kind>(99);
+    encode_verdict(w, v);
+    cbor_reader in{raw};
+    CHECK(decode_verdict(in).kind == verdict_kind::retry_after);
+    CHECK(in.finish());
+}

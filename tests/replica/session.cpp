@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include "support/catch.hpp"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "replica/world.hpp"
+
+using namespace syncline;
+using namespace world;
+
+namespace {
+
+record_key const key_a{"things", "a"};
+
+/// A transport that completes at once, by a script: what goes wrong with the next exchange.
+struct scripted_transport {
+    cloud& c;
+    virtual_clock& clock;
+    std::optional<failure> before{};  ///< fails, the authority didn't hear
+    std::optional<failure> after{};   ///< fails, the authority acted
+    std::optional<bytes> instead{};   ///< this comes for a reply
+    std::optional<milliseconds> retry_after{};
+    std::size_t calls = 0;
+
+    void exchange(bytes_view message, completion done) {
+        ++calls;
+        transport_reply reply;
+        if (before) {
+            reply.message = *before;
+            reply.retry_after = retry_after;
+            done(reply);
+            return;
+        }
+        auto const answer = c.answer(message, clock.now);
+        if (after || !answer) {
+            reply.message = after ? *after : answer.error();
+        } else {
+            reply.message = bytes_view{instead ? *instead : *answer};
+        }
+        done(reply);
+    }
+    transport_limits limits() const { return {}; }
+};
+static_assert(transport<scripted_transport>);
+
+struct linked {
+    virtual_clock clock{};
+    cloud c{clock.now};
+    device d{100};
+    scripted_transport way{c, clock};
+    std::vector<event> seen{};
+
+    linked() { REQUIRE(open(d, clock.now)); }
+    result<drive_report> go() {
+        return drive(
+            d.link, d.store, way, [&] { return clock.now; }, [&](event const& e) { seen.push_back(e); });
+    }
+    void write(std::int64_t n) {
+        REQUIRE(d.write([&](auto& tx) { return d.self.put(tx, key_a, fields({{"name", n}}), clock.now); }));
+    }
+    wait_until waits() {
+        for (;;) {
+            auto out = d.link.poll(clock.now);
+            REQUIRE(out);
+            if (auto const* w = std::get_if<wait_until>(&*out)) { return *w; }
+        }
+    }
+};
+
+}  // namespace
+
+TEST_CASE("drive exchanges until nothing is due, and tells what happened") {
+    linked l;
+    l.write(1);
+    auto const report = l.go();
+    REQUIRE(report);
+    CHECK_FALSE(report->failed);
+    CHECK(report->verdicts == 1);
+    CHECK(report->rows == 1);
+    CHECK(confirmed(l.c).size() == 1);
+    REQUIRE(l.seen.size() == 1);  // the record itself did not change: the writer saw it so already
+    CHECK(l.seen[0].kind == event_kind::decided);
+    CHECK(l.seen[0].said.kind == verdict_kind::applied);
+    CHECK(l.seen[0].record == key_a);
+
+    SECTION("with nothing to do it waits for the interval, and a local write ends the waiting") {
+        auto const w = l.waits();
+        REQUIRE(w.deadline);
+        CHECK(*w.deadline == l.clock.now.monotonic + session_options{}.poll_interval);
+        std::size_t const calls = l.way.calls;
+        REQUIRE(l.go());
+        CHECK(l.way.calls == calls);
+        l.write(2);
+        CHECK(*l.waits().deadline <= l.clock.now.monotonic);
+        REQUIRE(l.go());
+        CHECK(field(confirmed(l.c).at("a"), "name") == 2);
+        l.clock.pass(30'000);
+        std::size_t const before = l.way.calls;
+        REQUIRE(l.go());
+        CHECK(l.way.calls == before + 1);
+    }
+}
+
+TEST_CASE("a failed exchange is tried again after a wait that grows, and nothing is lost or doubled") {
+    linked l;
+    l.write(1);
+    SECTION("the peer was not reached") { l.way.before = failure{errc::unreachable}; }
+    SECTION("its answer was lost") { l.way.after = failure{errc::timed_out}; }
+    for (int i = 0; i < 8; ++i) {
+        auto const report = l.go();
+        REQUIRE(report);
+        REQUIRE(report->failed);
+        auto const w = l.waits();
+        REQUIRE(w.deadline);
+        CHECK_FALSE(w.paused);
+        l.clock.pass((*w.deadline - l.clock.now.monotonic).count() + 1);
+    }
+    l.way.before.reset();
+    l.way.after.reset();
+    auto const report = l.go();
+    CHECK_FALSE(report->failed);
+    CHECK(confirmed(l.c).size() == 1);
+}
+
+TEST_CASE("the peer's hint is a floor for the wait") {
+    linked l;
+    l.write(1);
+    l.way.before = failure{errc::throttled};
+    l.way.retry_after = milliseconds{20'000};
+    REQUIRE(l.go());
+    CHECK(*l.waits().deadline >= l.clock.now.monotonic + milliseconds{20'000});
+}
+
+TEST_CASE("what time does not mend pauses the session until it is resumed") {
+    for (errc const why : {errc::unauthorised, errc::forbidden, errc::unsupported}) {
+        linked l;
+        l.write(1);
+        l.way.before = failure{why};
+        REQUIRE(l.go());
+        auto const w = l.waits();
+        CHECK_FALSE(w.deadline);
+        REQUIRE(w.paused);
+        CHECK(w.paused->code == why);
+        l.clock.pass(1'000'000);
+        std::size_t const calls = l.way.calls;
+        REQUIRE(l.go());
+        CHECK(l.way.calls == calls);
+        l.way.before.reset();
+        REQUIRE(l.d.write([&](auto& tx) { return l.d.link.handle(resume{}, tx, l.clock.now); }));
+        REQUIRE(l.go());
+        CHECK(confirmed(l.c).size() == 1);
+    }
+}
+
+TEST_CASE("a reply that is not ours, or damaged, is a failed exchange and changes nothing") {
+    linked l;
+    l.write(1);
+    for (bytes const& bad : {to_bytes("<html>"), bytes{}, to_bytes("SYL\x01\0\0\0\0garbage")}) {
+        l.way.instead = bad;
+        auto const report = l.go();
+        REQUIRE(report);
+        REQUIRE(report->failed);
+        CHECK(*l.waits().deadline > l.clock.now.monotonic);
+        l.clock.pass(100'000);
+    }
+    l.way.instead.reset();
+    CHECK_FALSE(l.go()->failed);
+    CHECK(field(confirmed(l.c).at("a"), "name") == 1);
+}
+
+TEST_CASE("a transaction that the host rolls back leaks no event and no acknowledgement") {
+    linked l;
+    l.write(1);
+    bytes const request = request_of(l.d, l.clock.now);
+    auto const reply = l.c.answer(request, l.clock.now);
+    {
+        auto tx = l.d.store.begin(access::write);
+        REQUIRE(l.d.link.handle(received{*reply}, *tx, l.clock.now));
+    }
+    auto const out = l.d.link.poll(l.clock.now);
+    REQUIRE(out);
+    CHECK(std::get_if<notify>(&*out) == nullptr);
+    CHECK(request_of(l.d, l.clock.now) == request);
+    REQUIRE(l.go());
+    CHECK(l.seen.size() == 1);
+}
+
+TEST_CASE("events that were not told before a crash are told after it") {
+    linked l;
+    l.write(1);
+    REQUIRE(absorb(l.d, *l.c.answer(request_of(l.d, l.clock.now), l.clock.now), l.clock.now));
+    session<memory_storage, syncline::random> after_crash{l.d.store, l.d.self, syncline::random{5}};
+    std::size_t told = 0;
+    REQUIRE(drive(
+        after_crash, l.d.store, l.way, [&] { return l.clock.now; }, [&](event const&) { ++told; }));
+    CHECK(told == 1);
+    // Told and forgotten by the next step.
+    REQUIRE(l.d.write([&](auto& tx) { return after_crash.handle(tick{}, tx, l.clock.now); }));
+    REQUIRE(l.d.read([&](auto& tx) {
+        return l.d.self.events(tx, 0, [&](std::uint64_t, event const&) {
+            FAIL("an event that was told is still kept");
+            return true;
+        });
+    }));
+}
+
+TEST_CASE("an exchange that never completes is given up after its time-out") {
+    linked l;
+    l.write(1);
+    REQUIRE(l.d.write([&](auto& tx) { return l.d.link.handle(tick{}, tx, l.clock.now); }));
+    auto out = l.d.link.poll(l.clock.now);
+    REQUIRE(std::get_if<transmit>(&*out) != nullptr);
+    auto const w = l.waits();
+    REQUIRE(w.deadline);
+    CHECK(*w.deadline == l.clock.now.monotonic + session_options{}.reply_timeout);
+    l.clock.pass(60'001);
+    REQUIRE(l.d.write([&](auto& tx) { return l.d.link.handle(tick{}, tx, l.clock.now); }));
+    CHECK_FALSE(l.d.link.in_flight());
+    l.clock.pass(60'001);
+    REQUIRE(l.go());
+    CHECK(confirmed(l.c).size() == 1);
+}
+
+TEST_CASE("no lost wake-up, events equal to state: at random, step by step") {
+    for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+        INFO("seed " << seed);
+        syncline::random dice{seed};
+        linked l;
+        device other{500 + seed};
+        REQUIRE(open(other, l.clock.now));
+        std::map<std::string, bytes> shadow;  // rebuilt from local writes and events alone
+        auto const look = [&](record_key const& k) {
+            auto r = l.d.read([&](auto& tx) { return l.d.self.read(tx, k); });
+            REQUIRE(r);
+            if (*r) {
+                shadow[std::string{k.id_text()}] = (*r)->fields;
+            } else {
+                shadow.erase(std::string{k.id_text()});
+            }
+        };
+        for (int step = 0; step < 60; ++step) {
+            l.clock.pass(static_cast<std::int64_t>(dice() % 3'000));
+            record_key const k{"things", std::string(1, static_cast<char>('a' + dice() % 3))};
+            switch (dice() % 6) {
+                case 0:
+                    (void)l.d.write([&](auto& tx) {
+                        return l.d.self.put(tx, k,
+                                            fields({{"name", static_cast<std::int64_t>(dice() % 50)},
+                                                    {"asked", static_cast<std::int64_t>(dice() % 50)}}),
+                                            l.clock.now);
+                    });
+                    look(k);
+                    break;
+                case 1:
+                    (void)l.d.write([&](auto& tx) { return l.d.self.erase(tx, k, l.clock.now); });
+                    look(k);
+                    break;
+                case 2:
+                    (void)other.write([&](auto& tx) {
+                        return other.self.put(tx, k,
+                                              fields({{"name", static_cast<std::int64_t>(dice() % 50)}, {"ruled", 1}}),
+                                              l.clock.now);
+                    });
+                    break;
+                case 3: (void)sync(other, l.c, l.clock.now); break;
+                default: {
+                    l.way.before = dice() % 4 == 0 ? std::optional{failure{errc::unreachable}} : std::nullopt;
+                    l.way.after = dice() % 4 == 0 ? std::optional{failure{errc::connection_lost}} : std::nullopt;
+                    l.seen.clear();
+                    REQUIRE(l.go());
+                    for (event const& e : l.seen) {
+                        if (e.kind == event_kind::changed || e.kind == event_kind::removed) { look(e.record); }
+                    }
+                    CHECK(shadow == visible(l.d));
+                    break;
+                }
+            }
+            auto const w = l.waits();
+            CHECK((w.deadline || w.paused || l.d.link.in_flight()));
+            if (w.deadline) { CHECK(*w.deadline <= l.clock.now.monotonic + milliseconds{60'000}); }
+        }
+    }
+}
