@@ -412,7 +412,10 @@ struct comparison {
             what.lowest = random.below(2) == 0 ? priority::background : static_cast<priority>(random.below(4));
             what.record_run_max = 1 + random.below(3);
             if (random.below(3) == 0) { what.lease = (milliseconds::max)(); }
-            if (random.below(3) == 0) { what.lease = milliseconds{static_cast<std::int64_t>(random.below(3000))}; }
+            if (random.below(3) == 0) {
+                what.lease =
+                    milliseconds{static_cast<std::int64_t>(random.below(8) == 0 ? 200'000 : random.below(3000))};
+            }
             auto const given = box.claim(tx, what, at(now));
             REQUIRE(given);
             auto const should = expected.claim(what, now);
@@ -824,6 +827,20 @@ TEST_CASE("outbox: what is damaged is named corrupt", "[outbox]") {
         CHECK(code(box.summary(tx)) == errc::corrupt);
         CHECK(code(box.scan_record(tx, view("a"), [](outbox_entry const&) { return true; })) == errc::corrupt);
     }
+    SECTION("an entry in a state that there isn't, or claimed without a fence") {
+        std::string const key("or\0\1a\0\0\0\0\0\0\0\1", 13);
+        REQUIRE(tokens_of(box.claim(tx, {}, at(0))).size() == 2);
+        auto body = sl::get(tx, view(key));
+        REQUIRE((body && body->has_value() && (**body)[0] == std::byte{0x2A}));
+        bytes no_state = **body;
+        no_state[0] = std::byte{0x2B};
+        REQUIRE(tx.put(view(key), no_state));
+        CHECK(code(box.find(tx, 1)) == errc::corrupt);
+        bytes no_fence = **body;
+        std::fill(no_fence.begin() + 17, no_fence.begin() + 25, std::byte{0});
+        REQUIRE(tx.put(view(key), no_fence));
+        CHECK(code(box.ack(tx, 1, 0)) == errc::corrupt);
+    }
     SECTION("a missing entry") {
         REQUIRE(tx.erase(view(std::string("or\0\1a\0\0\0\0\0\0\0\1", 13))));
         CHECK(code(box.find(tx, 1)) == errc::corrupt);
@@ -935,6 +952,21 @@ TEST_CASE("outbox: a claim without end holds until it is answered", "[outbox]") 
     CHECK((*given)[0].not_before == (wall_time::max)());
     CHECK_FALSE(box.next_due(tx, at(0))->has_value());
     CHECK(tokens_of(box.claim(tx, {}, (wall_time::max)())).empty());
+    REQUIRE(box.ack(tx, token, (*given)[0].fence));
+}
+
+TEST_CASE("outbox: a lease longer than wait_max is cut to it, or a claim would take it for one of another clock",
+          "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    auto const token = put_one(box, tx, "r");
+    sl::claim_options what;
+    what.lease = milliseconds{std::chrono::hours{48}};
+    auto const given = box.claim(tx, what, at(0));
+    REQUIRE(tokens_of(given) == tokens{token});
+    CHECK((*given)[0].not_before == at(86'400'000));
+    CHECK(tokens_of(box.claim(tx, {}, at(1))).empty());
     REQUIRE(box.ack(tx, token, (*given)[0].fence));
 }
 

@@ -1097,10 +1097,12 @@ private:
         bool full = false;
         candidate c;
         auto const row = [&](bytes_view k, bytes_view value) {
+            // Before anything is copied: there may be many. Critical entries stand first: when nothing else is
+            // wanted, the rest needn't be read.
+            bool const known = !value.empty() && static_cast<priority>(value[0]) <= priority::background;
+            if (known && static_cast<priority>(value[0]) > what.lowest) { return what.lowest != priority::critical; }
             damaged = !read_ready(k, value, c);
             if (damaged) { return false; }
-            // Critical entries stand first: when nothing else is wanted, the rest needn't be read.
-            if (c.urgency > what.lowest) { return what.lowest != priority::critical; }
             source.rows.push_back(std::move(c));
             full = source.rows.size() == rows_max;
             return !full;
