@@ -16,12 +16,13 @@ if(SYNCLINE_TEST_COMPILE_CHECKS)
     # The planted impurity shows that the search for symbols finds.
     add_library(impure OBJECT EXCLUDE_FROM_ALL checks/impure.cpp)
     target_compile_features(impure PRIVATE cxx_std_20)
+    target_compile_options(impure PRIVATE -ffunction-sections)
     syncline_build_check(check.impure.builds impure)
     set_tests_properties(check.impure.builds PROPERTIES FIXTURES_SETUP syncline_impure)
     syncline_python_check(check.purity purity.py $<TARGET_OBJECTS:instantiate>
-        --nm "${CMAKE_NM}" --deny "${checks_dir}/denied_symbols.txt")
+        --readelf "${CMAKE_READELF}" --deny "${checks_dir}/denied_symbols.txt")
     syncline_python_check(check.purity_refuses purity.py $<TARGET_OBJECTS:impure>
-        --nm "${CMAKE_NM}" --deny "${checks_dir}/denied_symbols.txt" --expect-impure "${checks_dir}/impure.cpp")
+        --readelf "${CMAKE_READELF}" --deny "${checks_dir}/denied_symbols.txt" --expect "${checks_dir}/impure.cpp")
     set_tests_properties(check.purity PROPERTIES FIXTURES_REQUIRED syncline_instantiate)
     set_tests_properties(check.purity_refuses PROPERTIES FIXTURES_REQUIRED syncline_impure)
 endif()

@@ -29,6 +29,8 @@
 // expect: __cxa_guard_acquire
 // expect: puts
 
+namespace syncline {
+
 long impure(int n);
 int compute();
 long impure(int n) {
@@ -47,3 +49,5 @@ long impure(int n) {
            std::chrono::system_clock::now().time_since_epoch().count() +
            std::chrono::steady_clock::now().time_since_epoch().count() + socket(AF_INET, SOCK_STREAM, 0);
 }
+
+}  // namespace syncline
