@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <syncline/testing/storage_conformance.hpp>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <syncline/storage/memory.hpp>
+#include <syncline/testing/faulty_storage.hpp>
+
+#include "support/catch.hpp"
+
+using namespace syncline;
+
+namespace {
+
+using syncline::access;  // POSIX has a function of that name
+
+/// What is wrong with a model, on purpose.
+enum class defect {
+    none,
+    // read_your_writes
+    stale_get,
+    stale_scan,
+    shared_buffer,
+    // order
+    descending,
+    signed_bytes,
+    unstoppable,
+    closed_range,
+    once_more,
+    stale_bound,
+    // limits
+    long_key,
+    empty_value,
+    erase_absent,
+    writable_reader,
+    short_values,
+    ends_on_refusal,
+    // atomicity
+    leaky_rollback,
+    torn_commit,
+    commit_of_the_moved,
+    // isolation
+    last_writer_wins,
+    dirty_read,
+    moving_reader,
+    write_skew,
+    wrong_code,
+    // one_open
+    many_open,
+    begin_ends_the_open_one,
+    // durability
+    forgetful,
+    uncommitted_kept,
+    barrier_fails,
+};
+
+struct signed_less {
+    bool by_sign = false;
+    bool operator()(bytes const& a, bytes const& b) const {
+        if (!by_sign) { return a < b; }
+        return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end(), [](std::byte x, std::byte y) {
+            return static_cast<signed char>(x) < static_cast<signed char>(y);
+        });
+    }
+};
+using table = std::map<bytes, bytes, signed_less>;
+
+/// What the objects on one store share. Optimistic: a commit fails when another came between.
+struct shared_table {
+    table data;
+    table last;     // before the last commit
+    table written;  // by anyone, committed or not
+    std::uint64_t version = 0;
+    std::map<bytes, std::uint64_t> versions;
+};
+
+/// A naive model of `storage`: every transaction works on a copy of all that there is.
+template <defect D>
+class naive_storage {
+    static constexpr bool is(defect d) { return D == d; }
+
+public:
+    class transaction {
+    public:
+        transaction(transaction&& o) noexcept
+            : owner_(std::exchange(o.owner_, nullptr)),
+              access_(o.access_),
+              version_(o.version_),
+              before_(o.before_),
+              draft_(o.draft_),
+              touched_(o.touched_) {
+            if (owner_ != nullptr && owner_->open_ == &o) { owner_->open_ = this; }
+            if (is(defect::commit_of_the_moved)) { draft_ = before_; }
+        }
+        transaction& operator=(transaction&& o) noexcept {
+            finish();
+            owner_ = std::exchange(o.owner_, nullptr);
+            if (owner_ != nullptr && owner_->open_ == &o) { owner_->open_ = this; }
+            access_ = o.access_;
+            version_ = o.version_;
+            before_ = o.before_;
+            draft_ = o.draft_;
+            touched_ = o.touched_;
+            return *this;
+        }
+        ~transaction() { finish(); }
+
+        result<bool> get(bytes_view key, bytes& out) {
+            out.clear();
+            if (!fits(key)) { return errc::invalid; }
+            table const& from = is(defect::stale_get) ? before_ : seen();
+            auto const at = from.find(to_bytes(key));
+            if (is(defect::shared_buffer) && at == from.end()) { draft_[to_bytes(key)] = {}; }
+            if (at == from.end()) { return false; }
+            out = at->second;
+            return true;
+        }
+        status put(bytes_view key, bytes_view value) {
+            if (status const s = writable(key); !s) { return s; }
+            if (value.size() > owner_->value_bytes_max()) { return errc::limit; }
+            if (is(defect::empty_value) && value.empty()) { return errc::invalid; }
+            draft_[to_bytes(key)] = to_bytes(value);
+            touched_.insert(to_bytes(key));
+            if (is(defect::dirty_read) || is(defect::uncommitted_kept)) {
+                owner_->shared_->written[to_bytes(key)] = to_bytes(value);
+            }
+            return {};
+        }
+        status erase(bytes_view key) {
+            if (status const s = writable(key); !s) { return s; }
+            if (is(defect::erase_absent) && draft_.count(to_bytes(key)) == 0) { return errc::not_found; }
+            draft_.erase(to_bytes(key));
+            touched_.insert(to_bytes(key));
+            return {};
+        }
+        status scan(key_range range, scan_visitor visit) {
+            std::vector<std::pair<bytes, bytes>> found;
+            for (auto const& [k, v] : is(defect::stale_scan) ? before_ : seen()) {
+                if (compare(k, range.from) < 0) { continue; }
+                auto const upper = compare(k, range.to);
+                if (!range.to.empty() && upper >= 0 && !(is(defect::closed_range) && upper == 0)) { continue; }
+                if (is(defect::stale_bound) && range.from.size() > key_bytes_max) { continue; }
+                found.push_back({k, v});
+                if (is(defect::once_more) && touched_.count(k) != 0) { found.push_back({k, v}); }
+            }
+            if (is(defect::descending)) { found = {found.rbegin(), found.rend()}; }
+            for (auto const& [k, v] : found) {
+                if (!visit(k, v) && !is(defect::unstoppable)) { break; }
+            }
+            return {};
+        }
+        status commit() {
+            naive_storage* const owner = owner_;
+            shared_table& shared = *owner->shared_;
+            bool conflict = shared.version != version_;
+            if (is(defect::write_skew)) {  // snapshot isolation: only writes are compared
+                conflict = false;
+                for (bytes const& k : touched_) { conflict = conflict || shared.versions[k] > version_; }
+            }
+            conflict = conflict && access_ == access::write && !is(defect::last_writer_wins);
+            if (!conflict && access_ == access::write) {
+                shared.last = shared.data;
+                ++shared.version;
+                std::size_t left = touched_.size();
+                for (bytes const& k : touched_) {
+                    if (is(defect::torn_commit) && touched_.size() > 100 && left-- == 1) { break; }
+                    auto const at = draft_.find(k);
+                    if (at == draft_.end()) {
+                        shared.data.erase(k);
+                    } else {
+                        shared.data[k] = at->second;
+                    }
+                    shared.versions[k] = shared.version;
+                }
+            }
+            access_ = access::read;
+            finish();
+            if (conflict) { return is(defect::wrong_code) ? errc::storage_io : errc::contended; }
+            return {};
+        }
+
+    private:
+        friend class naive_storage;
+
+        transaction(naive_storage& owner, access a)
+            : owner_(&owner),
+              access_(a),
+              version_(owner.shared_->version),
+              before_(owner.shared_->data),
+              draft_(before_) {
+            owner.open_ = this;
+        }
+        table const& seen() {
+            if (access_ == access::write && !touched_.empty()) { return draft_; }
+            if (is(defect::moving_reader)) { return owner_->shared_->data; }
+            if (is(defect::dirty_read) && access_ == access::read && !owner_->shared_->written.empty()) {
+                return owner_->shared_->written;
+            }
+            return draft_;
+        }
+        static bool fits(bytes_view key) {
+            return !key.empty() && (key.size() <= key_bytes_max || is(defect::long_key));
+        }
+        status writable(bytes_view key) {
+            if (access_ == access::read && !is(defect::writable_reader)) { return errc::read_only; }
+            if (!fits(key)) {
+                if (is(defect::ends_on_refusal)) { draft_ = before_; }
+                return errc::invalid;
+            }
+            return {};
+        }
+        void finish() {
+            if (owner_ == nullptr) { return; }
+            if (is(defect::leaky_rollback) && access_ == access::write) { owner_->shared_->data = draft_; }
+            if (owner_->open_ == this) { owner_->open_ = nullptr; }
+            owner_ = nullptr;
+        }
+
+        naive_storage* owner_;
+        access access_;
+        std::uint64_t version_;
+        table before_;
+        table draft_;
+        std::set<bytes> touched_;
+    };
+
+    explicit naive_storage(std::shared_ptr<shared_table> shared) : shared_(std::move(shared)) {}
+
+    result<transaction> begin(access a) {
+        if (open_ != nullptr && !is(defect::many_open)) {
+            if (!is(defect::begin_ends_the_open_one)) { return errc::busy; }
+            open_->draft_ = open_->before_;
+            open_->touched_.clear();
+            return errc::busy;
+        }
+        return transaction(*this, a);
+    }
+    status barrier() {
+        if (is(defect::barrier_fails)) { return errc::unsupported; }
+        return {};
+    }
+    durability commit_durability() const { return durability::none; }
+    std::size_t value_bytes_max() const {
+        return is(defect::short_values) ? value_bytes_min_max / 16 : value_bytes_min_max;
+    }
+
+private:
+    std::shared_ptr<shared_table> shared_;
+    transaction* open_ = nullptr;
+};
+
+template <defect D>
+std::vector<testing::violation> certify_naive() {
+    using model = naive_storage<D>;
+    std::shared_ptr<shared_table> shared;
+    testing::storage_factory<model> const factory{
+        [&] {
+            table const empty(signed_less{D == defect::signed_bytes});
+            shared = std::make_shared<shared_table>(shared_table{empty, empty, table{}, 0, {}});
+            return std::make_unique<model>(shared);
+        },
+        [&] { return std::make_unique<model>(shared); },
+        [&] {
+            if (D == defect::forgetful) { shared->data = shared->last; }
+            if (D == defect::uncommitted_kept) { shared->data.insert(shared->written.begin(), shared->written.end()); }
+            return std::make_unique<model>(shared);
+        }};
+    // A long value would be copied many times over by so naive a model.
+    return testing::certify_storage<model>(factory, {.rounds = 60, .long_value = 100'000});
+}
+
+template <defect... Defects>
+void expect_broken(char const* axiom) {
+    auto const check = [axiom](defect d, std::vector<testing::violation> const& found) {
+        INFO("defect " << static_cast<int>(d) << '\n' << testing::to_text(found));
+        CHECK(testing::breaks(found, axiom));
+    };
+    (check(Defects, certify_naive<Defects>()), ...);
+}
+
+}  // namespace
+
+TEST_CASE("certify_storage: finds nothing wrong with memory_storage", "[testing][storage]") {
+    std::unique_ptr<memory_store> store;
+    auto const open = [&] { return std::make_unique<memory_storage>(*store); };
+    auto const fresh = [&] {
+        store = std::make_unique<memory_store>();
+        return open();
+    };
+    for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+        CHECK(testing::to_text(testing::certify_storage<memory_storage>({fresh, open, open}, {.seed = seed})) == "");
+    }
+    auto const alone = [] { return std::make_unique<memory_storage>(); };
+    CHECK(testing::to_text(testing::certify_storage<memory_storage>({alone, {}, {}})) == "");
+}
+
+TEST_CASE("certify_storage: finds nothing wrong with a storage whose faults are off", "[testing][storage]") {
+    using model = testing::faulty_storage<memory_storage>;
+    memory_storage inner;
+    memory_snapshot const empty = inner.snapshot();
+    auto const reopen = [&] { return std::make_unique<model>(inner); };
+    auto const fresh = [&] {
+        inner.restore(empty);
+        return reopen();
+    };
+    CHECK(testing::to_text(testing::certify_storage<model>({fresh, {}, reopen})) == "");
+}
+
+TEST_CASE("certify_storage: takes an optimistic model, whose commits may lose the race", "[testing][storage]") {
+    CHECK(testing::to_text(certify_naive<defect::none>()) == "");
+}
+
+TEST_CASE("certify_storage: names the axiom that a bad model breaks", "[testing][storage]") {
+    SECTION("read_your_writes") {
+        expect_broken<defect::stale_get, defect::stale_scan, defect::shared_buffer>("read_your_writes");
+    }
+    SECTION("order") {
+        expect_broken<defect::descending, defect::signed_bytes, defect::unstoppable, defect::closed_range,
+                      defect::once_more, defect::stale_bound>("order");
+    }
+    SECTION("limits") {
+        expect_broken<defect::long_key, defect::empty_value, defect::erase_absent, defect::writable_reader,
+                      defect::short_values, defect::ends_on_refusal>("limits");
+    }
+    SECTION("atomicity") {
+        expect_broken<defect::leaky_rollback, defect::torn_commit, defect::commit_of_the_moved>("atomicity");
+    }
+    SECTION("isolation") {
+        expect_broken<defect::last_writer_wins, defect::dirty_read, defect::moving_reader, defect::write_skew,
+                      defect::wrong_code>("isolation");
+    }
+    SECTION("one_open") { expect_broken<defect::many_open, defect::begin_ends_the_open_one>("one_open"); }
+    SECTION("durability") {
+        expect_broken<defect::forgetful, defect::uncommitted_kept, defect::barrier_fails>("durability");
+    }
+}
