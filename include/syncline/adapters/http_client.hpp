@@ -410,7 +410,8 @@ private:
         auto const& head = parser.get();
         answer a;
         a.http_status = static_cast<int>(head.result_int());
-        if (status const said = from_http_status(a.http_status); !said) {
+        status const said = from_http_status(a.http_status);
+        if (!said) {
             a.failed = said.error();
             a.retry_after = retry_after(head);
         } else if (!is_http_content_type(head[http::field::content_type])) {
@@ -423,9 +424,9 @@ private:
             a.failed = failure{errc::too_large, "reply over the transport's limit", a.http_status};
         }
         if (a.failed) {
-            // A short body that nobody wants is worth reading if that saves the connection.
+            // The peer's own short refusal is worth reading to its end if that saves the connection.
             bool const brief = parser.content_length() && *parser.content_length() <= discarded_bytes_max;
-            if (!brief || a.failed->code == errc::foreign) {
+            if (said || a.failed->code == errc::foreign || !brief) {
                 link_.reset();
                 return a;
             }
