@@ -6,8 +6,10 @@
 #include <cstdio>
 
 int main() {
+    // region: first
     syncline::result<int> const answer = syncline::errc::not_found;
     std::printf("syncline %d.%d.%d: %s\n", syncline::version{}.major, syncline::version{}.minor,
                 syncline::version{}.patch, syncline::message(answer.error().code));
+    // endregion: first
     return syncline::to_hex(syncline::as_bytes("ok")) == "6f6b" ? 0 : 1;
 }
