@@ -215,6 +215,8 @@ public:
         if (scope_ != scope::none) { return failure{errc::busy, "a transaction is open on this object"}; }
         if (poisoned_) { return errc::poisoned; }
         writes_ = a == access::write;
+        // BEGIN IMMEDIATE would succeed, and the first write be what fails.
+        if (writes_ && sqlite3_db_readonly(db_, "main") != 0) { return failure{errc::read_only, "database"}; }
         lost_ = false;
         if (sqlite3_get_autocommit(db_) == 0) {
             if (writes_) {
