@@ -119,7 +119,8 @@ public:
                 "NOT NULL, entered INTEGER NOT NULL, state INTEGER NOT NULL, fence INTEGER NOT NULL DEFAULT 0, "
                 "time INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0, record BLOB, payload BLOB)") &&
             run("CREATE INDEX ready ON entries(band, deadline, id) WHERE state = 0") &&
-            run("CREATE INDEX timed ON entries(state, time) WHERE state IN (1, 2)") &&
+            run("CREATE INDEX waits ON entries(time) WHERE state = 1") &&
+            run("CREATE INDEX leases ON entries(time) WHERE state = 2") &&
             run("CREATE INDEX records ON entries(record, id)");
         char const* const statements[] = {
             "BEGIN IMMEDIATE",
