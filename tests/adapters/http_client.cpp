@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include <syncline/adapters/http_beast.hpp>
+
 #include "adapters/raw_http.hpp"
 #include "support/catch.hpp"
 
@@ -521,4 +523,14 @@ TEST_CASE("another thread cancels the exchange that is under way, and only that 
     t.cancel();
     CHECK(ask(t).text == "better");
     t.cancel();
+}
+
+TEST_CASE("a fault of syntax is told from a broken connection") {
+    namespace http = boost::beast::http;
+    CHECK(syncline::detail::is_http_syntax_error(http::make_error_code(http::error::bad_version)));
+    CHECK(syncline::detail::is_http_syntax_error(http::make_error_code(http::error::header_limit)));
+    CHECK(!syncline::detail::is_http_syntax_error(http::make_error_code(http::error::end_of_stream)));
+    CHECK(!syncline::detail::is_http_syntax_error(http::make_error_code(http::error::partial_message)));
+    CHECK(!syncline::detail::is_http_syntax_error(boost::asio::error::make_error_code(boost::asio::error::eof)));
+    CHECK(!syncline::detail::is_http_syntax_error({}));
 }

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <syncline/testing/violation.hpp>
 #include <syncline/transport/loopback.hpp>
 
 #include "support/catch.hpp"
@@ -319,4 +320,13 @@ TEST_CASE("a reply that the next exchange overwrites is found") {
     auto const found = certify_transport(
         [](conformance_peer& peer) { return std::unique_ptr<sloppy_fixture>(new sloppy_fixture{{peer}}); });
     CHECK(breaks(found, "pairing"));
+}
+
+TEST_CASE("violations are told by axiom and as text") {
+    std::vector<violation> const found{{"order", "two before one"}, {"limits", "none"}};
+    CHECK(breaks(found, "order"));
+    CHECK(!breaks(found, "ord"));
+    CHECK(!breaks({}, "order"));
+    CHECK(to_text(found) == "order: two before one\nlimits: none\n");
+    CHECK(to_text({}) == "");
 }

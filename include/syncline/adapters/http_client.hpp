@@ -140,8 +140,8 @@ private:
 /// `timed_out`, `connection_lost`, `too_large` (then the connection is closed), `foreign` where the answer is no
 /// HTTP, has no length, or the TLS certificate is another's; `invalid` for options or a token out of range.
 /// Bodies of a reply without Content-Length or chunks are refused: their end can't be told from a broken connection.
-/// Threads: names are resolved on a thread of Asio's own, for the system can't do it otherwise; the caller
-/// serialises, and the completion is called on the caller's thread. A completion may start the next exchange.
+/// Threads: names are resolved on a thread of Asio's own, for the system can't do it otherwise; one that the system
+/// is still looking for makes destruction wait, though no exchange waits for it. The caller serialises, and the completion is called on the caller's thread. A completion may start the next exchange.
 /// Cost: the reply is kept in memory; the request is not copied.
 template <class Link>
 class basic_http_transport {
