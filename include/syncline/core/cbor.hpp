@@ -3,6 +3,7 @@
 
 /// Deterministic CBOR (RFC 8949 §4.2.1): a push writer, a pull reader with sticky errors, checks and look-ups.
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <compare>
@@ -12,6 +13,7 @@
 #include <limits>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include <syncline/core/bytes.hpp>
 #include <syncline/core/config.hpp>
@@ -57,29 +59,24 @@ inline constexpr std::size_t cbor_head_max = 9;
     return n < 24 ? 1 : n <= 0xFF ? 2 : n <= 0xFFFF ? 3 : n <= 0xFFFFFFFF ? 5 : 9;
 }
 
+// Without a loop, so that compilers see one swapped load or store at every level of optimisation that they have.
 template <std::size_t Width>
 constexpr std::byte* cbor_put_big_endian(std::byte* p, std::uint64_t n) noexcept {
-    for (std::size_t i = 0; i < Width; ++i) { p[i] = static_cast<std::byte>((n >> (8 * (Width - 1 - i))) & 0xFF); }
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+        ((p[I] = static_cast<std::byte>((n >> (8 * (Width - 1 - I))) & 0xFF)), ...);
+    }
+    (std::make_index_sequence<Width>{});
     return p + Width;
 }
 template <std::size_t Width>
 [[nodiscard]] constexpr std::uint64_t cbor_get_big_endian(std::byte const* p) noexcept {
-    std::uint64_t n = 0;
-    for (std::size_t i = 0; i < Width; ++i) { n = (n << 8) | std::to_integer<std::uint64_t>(p[i]); }
-    return n;
+    return [&]<std::size_t... I>(std::index_sequence<I...>) {
+        return ((std::to_integer<std::uint64_t>(p[I]) << (8 * (Width - 1 - I))) | ...);
+    }
+    (std::make_index_sequence<Width>{});
 }
 
-/// Writes the shortest head at `p`, where `cbor_head_size(n)` bytes are free; returns what follows it.
-constexpr std::byte* cbor_put_head(std::byte* p, unsigned major, std::uint64_t n) noexcept {
-    unsigned const high = major << 5;
-    if (n < 24) {
-        *p = static_cast<std::byte>(high | static_cast<unsigned>(n));
-        return p + 1;
-    }
-    if (n <= 0xFF) {
-        *p = static_cast<std::byte>(high | 24U);
-        return cbor_put_big_endian<1>(p + 1, n);
-    }
+constexpr std::byte* cbor_put_long_head(std::byte* p, unsigned high, std::uint64_t n) noexcept {
     if (n <= 0xFFFF) {
         *p = static_cast<std::byte>(high | 25U);
         return cbor_put_big_endian<2>(p + 1, n);
@@ -90,6 +87,20 @@ constexpr std::byte* cbor_put_head(std::byte* p, unsigned major, std::uint64_t n
     }
     *p = static_cast<std::byte>(high | 27U);
     return cbor_put_big_endian<8>(p + 1, n);
+}
+/// Writes the shortest head at `p`, where `cbor_head_size(n)` bytes are free; returns what follows it.
+constexpr std::byte* cbor_put_head(std::byte* p, unsigned major, std::uint64_t n) noexcept {
+    unsigned const high = major << 5;
+    if (n < 24) {
+        *p = static_cast<std::byte>(high | static_cast<unsigned>(n));
+        return p + 1;
+    }
+    if (n <= 0xFF) {
+        p[0] = static_cast<std::byte>(high | 24U);
+        p[1] = static_cast<std::byte>(n);
+        return p + 2;
+    }
+    return cbor_put_long_head(p, high, n);
 }
 
 [[nodiscard]] constexpr unsigned cbor_integer_major(std::int64_t n) noexcept { return n < 0 ? 1U : 0U; }
@@ -212,8 +223,8 @@ class cbor_writer {
 public:
     explicit cbor_writer(bytes& out) noexcept : out_(out) {}
 
-    void null() { out_.push_back(std::byte{0xF6}); }
-    void boolean(bool b) { out_.push_back(b ? std::byte{0xF5} : std::byte{0xF4}); }
+    void null() { one(0xF6); }
+    void boolean(bool b) { one(b ? 0xF5 : 0xF4); }
     void integer(std::int64_t n) { head(detail::cbor_integer_major(n), detail::cbor_integer_magnitude(n)); }
     void unsigned_integer(std::uint64_t n) { head(0, n); }
     /// The shortest of 16, 32 and 64 bits that keeps the value; NaN is always f97e00.
@@ -236,21 +247,33 @@ public:
     void raw(bytes_view encoded_item) { append(out_, encoded_item); }
 
 private:
+    // Small at first, a vector would be moved with each of the first items.
+    void room_for(std::size_t n) {
+        std::size_t const used = out_.size();
+        std::size_t const room = out_.capacity();
+        if (room - used < n) { out_.reserve((std::max)({used + n, 2 * room, std::size_t{128}})); }
+    }
     std::byte* grow(std::size_t n) {
+        room_for(n);
         std::size_t const old = out_.size();
         out_.resize(old + n);
         return out_.data() + old;
     }
+    void one(unsigned initial) {
+        room_for(1);
+        out_.push_back(static_cast<std::byte>(initial));
+    }
     void head(unsigned major, std::uint64_t n) {
         if (n < 24) {
-            out_.push_back(static_cast<std::byte>((major << 5) | static_cast<unsigned>(n)));
+            one((major << 5) | static_cast<unsigned>(n));
         } else {
             detail::cbor_put_head(grow(detail::cbor_head_size(n)), major, n);
         }
     }
     void string(unsigned major, bytes_view b) {
-        std::byte* const p = detail::cbor_put_head(grow(detail::cbor_head_size(b.size()) + b.size()), major, b.size());
-        if (!b.empty()) { std::memcpy(p, b.data(), b.size()); }
+        room_for(detail::cbor_head_max + b.size());
+        head(major, b.size());
+        append(out_, b);
     }
 
     bytes& out_;
