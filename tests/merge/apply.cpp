@@ -301,8 +301,9 @@ TEST_CASE("apply agrees with a naive model over random mutations") {
             bool took = false;
             for (field_op const& op : m.ops) {
                 auto const was = model.find(op.field);
-                write_mark const mark = marks.count(op.field) != 0 ? marks[op.field] : write_mark{1, timestamp{100}, 1};
-                bool const concurrent = mark.at > base && mark.author != author;
+                bool const written = marks.count(op.field) != 0;
+                write_mark const mark = written ? marks[op.field] : write_mark{1, timestamp{100}, 1};
+                bool const concurrent = written && mark.at > base && mark.author != author;
                 rule const by = the_rules().of(op.field);
                 std::optional<std::int64_t> wanted;
                 if (op.kind != op_kind::unset) { wanted = detail::integer_of(op.value); }
@@ -351,4 +352,28 @@ TEST_CASE("apply agrees with a naive model over random mutations") {
             CHECK(in.finish());
         }
     }
+}
+
+TEST_CASE("a field that nobody has written yet takes its first value, whoever made the record meanwhile") {
+    collection_rules const rules{"things", rule::last_writer, {{"least", rule::minimum}, {"most", rule::maximum}}};
+    mutation theirs = change(change_kind::create, 500, 0, {set("name", 1)});
+    mutation ours = change(change_kind::create, 100, 0, {set("least", 7), set("most", 7), set("note", 7)});
+    std::optional<row> r;
+    apply_context at;
+    at.author = 1;
+    at.at = 1;
+    REQUIRE(apply(r, theirs, rules, at).changed);
+    at.author = 2;
+    at.at = 2;
+    CHECK(apply(r, ours, rules, at).verdict == verdict_kind::applied);
+    CHECK(r->fields == fields({{"name", 1}, {"least", 7}, {"most", 7}, {"note", 7}}));
+
+    // One that was taken away was written: there the later one counts, as with any field.
+    at.author = 1;
+    at.at = 3;
+    REQUIRE(apply(r, change(change_kind::update, 900, 2, {unset("most")}), rules, at).changed);
+    at.author = 2;
+    at.at = 4;
+    CHECK(apply(r, change(change_kind::update, 800, 2, {set("most", 9)}), rules, at).verdict ==
+          verdict_kind::overruled);
 }

@@ -199,8 +199,12 @@ inline void set_mark(row& r, std::string_view field, write_mark const& mark) {
         bytes_view const was = had ? old.value() : bytes_view{};
         write_mark const& mark = next.mark_of(op.field);
         write_mark mine = mark_of(op.stamp);
-        bool const concurrent = !begins && mark.at > m.base && mark.author != context.author;
+        // A field that is missing without a mark of its own was never written: who made the record meanwhile said
+        // nothing of it.
+        bool const written = had || &mark != &next.floor;
+        bool const concurrent = !begins && written && mark.at > m.base && mark.author != context.author;
         rule const by = rules.of(op.field);
+        bool const extreme = by == rule::minimum || by == rule::maximum;
         bytes_view wanted = op.value;
         winner won = winner::mutation;
 
@@ -215,7 +219,7 @@ inline void set_mark(row& r, std::string_view field, write_mark const& mark) {
             sums.push_back(std::move(encoded));
             wanted = sums.back();
             won = winner::both;
-        } else if ((by == rule::minimum || by == rule::maximum) && op.kind == op_kind::set && had) {
+        } else if (extreme && op.kind == op_kind::set && had) {
             auto const order = compare_values(op.value, was);
             bool const keeps = by == rule::minimum ? order > 0 : order < 0;
             won = order == 0 ? winner::both : keeps ? winner::confirmed : winner::mutation;

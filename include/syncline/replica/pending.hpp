@@ -13,6 +13,8 @@
 #include <syncline/core/cbor.hpp>
 #include <syncline/core/checked.hpp>
 #include <syncline/merge/apply.hpp>
+#include <syncline/merge/order.hpp>
+#include <syncline/merge/rule.hpp>
 #include <syncline/model/mutation.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
@@ -33,8 +35,9 @@ enum class coalescing : std::uint8_t {
 /// | create  | erase  | nothing                                                        |
 /// | erase   | create | kept apart: a new life                                         |
 /// They are kept apart, too, when a confirmed state came between (another base or life), and when operations
-/// don't compose (a sum that leaves int64, a sum over what is no integer). In a union a later `set` or `unset`
-/// replaces, a later `add` adds to what is there; each operation keeps its own stamp.
+/// don't compose (a sum that leaves int64, a sum over what is no integer, anything but two of a kind on a minimum or
+/// maximum). In a union a later `set` or `unset` replaces, a later `add` adds to what is there, and of two `set`s on
+/// a minimum or maximum the more extreme stays; each operation keeps its own stamp.
 struct pending {
     mutation change{};
     bytes encoded{};  ///< the mutation's canonical form; once frozen, the bytes that travel
@@ -82,8 +85,8 @@ struct pending {
     }
 
     /// Takes a later mutation of the same record into this one; unchanged when they are kept apart.
-    /// Precondition: both are decoded, this one was never frozen.
-    [[nodiscard]] coalescing absorb(pending const& later) {
+    /// `rules` are those of the record's collection. Precondition: both are decoded, this one was never frozen.
+    [[nodiscard]] coalescing absorb(pending const& later, collection_rules const& rules) {
         bool const same_state = change.base == later.change.base && change.life == later.change.life;
         if (!same_state || change.kind == change_kind::erase || later.change.kind == change_kind::create) {
             return coalescing::kept_apart;
@@ -107,7 +110,7 @@ struct pending {
             } else if (order > 0) {
                 both.push_back(*b++);
             } else {
-                auto one = compose(*a++, *b++);
+                auto one = compose(*a++, *b++, rules);
                 if (!one) { return coalescing::kept_apart; }
                 both.push_back(std::move(*one));
             }
@@ -119,7 +122,17 @@ struct pending {
     }
 
 private:
-    [[nodiscard]] static std::optional<field_op> compose(field_op const& first, field_op const& second) {
+    [[nodiscard]] static std::optional<field_op> compose(field_op const& first, field_op const& second,
+                                                         collection_rules const& rules) {
+        rule const by = rules.of(second.field);
+        if (by == rule::minimum || by == rule::maximum) {
+            // What is there moves one way only: the second does not replace what the first has reached.
+            if (first.kind != second.kind) { return std::nullopt; }
+            if (second.kind == op_kind::set) {
+                auto const order = compare_values(second.value, first.value);
+                return (by == rule::minimum ? order > 0 : order < 0) ? first : second;
+            }
+        }
         if (second.kind != op_kind::add) { return second; }
         if (first.kind == op_kind::unset) { return field_op{second.field, op_kind::set, second.value, second.stamp}; }
         auto const x = detail::integer_of(first.value);

@@ -806,7 +806,7 @@ private:
             auto earlier = waiting->decoded();
             if (!earlier) { return earlier.error(); }
             waiting->change = std::move(*earlier);
-            switch (waiting->absorb(p)) {
+            switch (waiting->absorb(p, rules_.of(p.change.record.collection))) {
                 case coalescing::kept_apart: break;
                 case coalescing::absorbed:
                     if (auto amended = outbox_.amend(tx, last->token, waiting->encode()); !amended) {
