@@ -21,7 +21,12 @@ public:
         requires(!std::is_same_v<std::remove_cvref_t<F>, function_ref> && std::is_invocable_r_v<R, F&, A...>)
     constexpr function_ref(F&& f) noexcept  // implicit, so that a lambda can be passed where a visitor is taken
         : object_(const_cast<void*>(static_cast<void const*>(&f))), call_([](void* object, A... args) -> R {
-              return (*static_cast<std::remove_reference_t<F>*>(object))(std::forward<A>(args)...);
+              auto& callable = *static_cast<std::remove_reference_t<F>*>(object);
+              if constexpr (std::is_void_v<R>) {
+                  (void)callable(std::forward<A>(args)...);
+              } else {
+                  return callable(std::forward<A>(args)...);
+              }
           }) {}
 
     constexpr R operator()(A... args) const { return call_(object_, std::forward<A>(args)...); }

@@ -31,9 +31,10 @@ public:
     }
     keyspace(keyspace const& o) noexcept : keyspace(*o.tx_, o.prefix()) {}
     keyspace& operator=(keyspace const& o) noexcept {
+        if (this == &o) { return *this; }
         tx_ = o.tx_;
         prefix_size_ = o.prefix_size_;
-        std::memmove(prefix_.data(), o.prefix_.data(), prefix_size_);
+        std::memcpy(prefix_.data(), o.prefix_.data(), prefix_size_);
         return *this;
     }
 
