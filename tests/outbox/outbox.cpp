@@ -1022,6 +1022,16 @@ TEST_CASE("outbox: times at the ends of the calendar saturate", "[outbox]") {
     CHECK(tokens_of(box.claim(tx, {}, at(0))).size() == 2);
 }
 
+TEST_CASE("outbox: a deadline past the end of the calendar is late, not early", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    auto const last = box.enqueue(tx, {.urgency = priority::background}, (wall_time::max)());
+    REQUIRE(last);
+    auto const normal = put_one(box, tx, "", priority::normal, 0);
+    CHECK(tokens_of(box.claim(tx, {}, at(0))) == tokens{normal, *last});
+}
+
 TEST_CASE("outbox: work is bounded by what is asked for, not by what waits", "[outbox]") {
     sl::memory_storage store;
     sl::outbox_options options;
