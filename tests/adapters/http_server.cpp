@@ -4,6 +4,7 @@
 
 #include <syncline/adapters/http_server.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
@@ -82,7 +83,7 @@ static_assert(!http_handler<int>);
 
 }  // namespace
 
-TEST_CASE("a request is handed to the handler and its answer sent back, many over one connection") {
+TEST_CASE("a request is handed to the handler and its answer sent back, many over one connection", "[threads]") {
     echo handler;
     running const server(handler);
     raw_http::client c(server.port());
@@ -338,7 +339,7 @@ TEST_CASE("connections are bounded: the longest idle makes room, and if none is 
     CHECK(body_of(second.message()) == "echo 5");
 }
 
-TEST_CASE("it stops when told, before, during and between runs, and by a signal") {
+TEST_CASE("it stops when told, before, during and between runs, and by a signal", "[threads]") {
     echo handler;
     http_server server({}, handler);
     CHECK(server.port() == 0);
@@ -389,7 +390,7 @@ TEST_CASE("where it can't listen it says so") {
     CHECK(valid(http_server_options{}));
 }
 
-TEST_CASE("client and server together keep the transport axioms") {
+TEST_CASE("client and server together keep the transport axioms", "[threads]") {
     class fixture {
     public:
         explicit fixture(testing::conformance_peer& peer) : handler_{peer}, client_(client_options(start(0))) {}
@@ -468,4 +469,40 @@ TEST_CASE("a failure and its hint come through the pair as they were given") {
         loop.join();
         CHECK(calls == 1);
     }
+}
+
+TEST_CASE("a client cancelled from another thread leaves a server that serves the next", "[threads]") {
+    std::atomic<bool> reached{false};
+    std::atomic<bool> slow{true};
+    auto handler = [&](request_context const&, bytes_view) {
+        reached = true;
+        while (slow) { std::this_thread::sleep_for(1ms); }
+        return to_bytes("done");
+    };
+    running const server(handler);
+    http_options o;
+    o.host = "localhost";  // a name: looked up on a thread of its own
+    o.port = server.port();
+    http_transport t(o);
+    std::optional<errc> failed;
+    std::string text;
+    auto const done = [&](transport_reply const& r) {
+        failed.reset();
+        if (r.message) {
+            text = std::string(as_text(*r.message));
+        } else {
+            failed = r.message.error().code;
+        }
+    };
+    std::thread other([&] {
+        while (!reached) { std::this_thread::sleep_for(1ms); }
+        t.cancel();
+    });
+    t.exchange(as_bytes("x"), completion::to(done));
+    other.join();
+    CHECK(failed == errc::cancelled);
+    slow = false;
+    t.exchange(as_bytes("y"), completion::to(done));
+    CHECK(!failed);
+    CHECK(text == "done");
 }
