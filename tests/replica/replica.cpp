@@ -447,6 +447,25 @@ TEST_CASE("a poison mutation gets its verdict and blocks nobody") {
     }
 }
 
+TEST_CASE("a replica that never confirms receipts makes the authority keep a bounded number of verdicts") {
+    pair_of_devices w;
+    authority_options narrow;
+    narrow.verdicts_max = 3;
+    authority<> const strict{rules(), narrow};
+    for (std::int64_t n = 0; n < 6; ++n) {
+        REQUIRE(w.create(w.one, {"things", "n" + std::to_string(n)}, {{"name", n}}));
+    }
+    request q = *decode_request(request_of(w.one, w.clock.now));
+    REQUIRE(q.mutations.size() == 6);
+    auto const send = [&] { return *decode_reply(*serve(w.c.store, strict, "anna", encode(q), w.clock.now)); };
+    reply const first = send();
+    CHECK(first.verdicts.size() == 3);
+    CHECK(send().decided == first.decided);  // the same verdicts again, and no more
+    q.receipts = first.decided;
+    q.mutations.erase(q.mutations.begin(), q.mutations.begin() + 3);
+    CHECK(send().verdicts.size() == 3);
+}
+
 TEST_CASE("a local write never fails on clock grounds, and stamps rise") {
     pair_of_devices w;
     timestamp last{};

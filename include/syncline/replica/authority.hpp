@@ -45,7 +45,8 @@ struct authority_options {
     std::uint64_t rows_max = 10'000;        ///< rows of one page, whatever the replica asks
     std::uint64_t bytes_max = std::uint64_t{4} << 20;  ///< bytes of one page
     std::uint32_t authors_max = 1'000'000;             ///< replicas that it registers
-    std::size_t record_max = std::size_t{1} << 20;     ///< bytes of one record's fields
+    std::uint64_t verdicts_max = 65'536;  ///< kept for one replica; it gets no more until it confirms their receipt
+    std::size_t record_max = std::size_t{1} << 20;  ///< bytes of one record's fields
     decode_limits message{};
 };
 
@@ -288,7 +289,8 @@ private:
         return std::optional<row>{std::move(r)};
     }
 
-    /// The verdict on one frozen mutation; nothing when earlier ones of its author are missing.
+    /// The verdict on one frozen mutation; nothing when earlier ones of its author are missing, or when too many of
+    /// its verdicts wait for a receipt.
     template <class Tx>
     [[nodiscard]] result<std::optional<verdict>> decide(Tx& tx, bytes const& raw, std::string_view principal,
                                                         author_state& author, meta_state& meta,
@@ -304,6 +306,7 @@ private:
         auto const digest = sha256(raw);
         bytes_view hash = bytes_view{digest}.first(hash_bytes);
         if (sequence <= author.decided) { return recall(tx, author, sequence, hash); }
+        if (author.decided - author.receipts >= options_.verdicts_max) { return std::optional<verdict>{}; }
 
         verdict v;
         v.sequence = sequence;

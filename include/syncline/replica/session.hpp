@@ -68,7 +68,8 @@ struct session_options {
 /// no event leaks, and the same exchange is made again. The session holds no state that matters: after a
 /// crash a new one goes on. `now.monotonic` never decreases. Whenever work is pending and permitted there is
 /// a deadline or an exchange under way. The store must outlive the session; `poll` opens a transaction for
-/// reading, so none may be open then.
+/// reading, so none may be open then. Where several sessions drive one store, each event is told by at least one
+/// of them.
 template <storage S, random_source G>
 class session {
 public:
