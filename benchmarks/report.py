@@ -4,8 +4,8 @@
 
 report.py --program FILE --include FOLDER --compiler CXX [--json FILE] [-- NAME...]
 
-A benchmark is named part/case/.../ours or part/case/.../<peer>, with Google Benchmark's arguments after it. All run
-in one process, several repetitions in random interleaving; a row holds the medians. The label
+A benchmark is named part/case/.../ours or part/case/.../<peer>, with Google Benchmark's arguments after it; another
+way of ours is .../ours_<how>, the case part/case/<how>. All run in one process, several repetitions in random interleaving; a row holds the medians. The label
 "features=...;durability=..." says what is measured. A counter that both sides have gives a row of its own.
 What a peer that isn't on the machine once took stands in anchors.json: its rows say source "anchor", and their ratio
 compares two machines. A ratio is ours divided by the peer's: below 1, ours costs less.
@@ -90,17 +90,19 @@ def pair(measured):
     rows, used = [], set()
     for name, ours in measured.items():
         parts = name.split("/")
-        if "ours" not in parts:
+        mine = [i for i, part in enumerate(parts) if part == "ours" or part.startswith("ours_")]
+        if not mine:
             continue
-        at = parts.index("ours")
-        case = "/".join(parts[:at] + parts[at + 1:])
+        at = mine[0]
+        # ours_reused_buffer is another way of ours: a case of its own, with the same peers.
+        case = "/".join(parts[:at] + [part for part in [parts[at][len("ours_"):]] if part] + parts[at + 1:])
         label = labelled(ours["label"])
         said = (label.get("features", ""), label.get("durability", ""))
         used.add(name)
         peers = 0
         for other, peer in measured.items():
             theirs = other.split("/")
-            if other == name or len(theirs) != len(parts) or theirs[:at] + theirs[at + 1:] != parts[:at] + parts[at + 1:]:
+            if len(theirs) != len(parts) or theirs[at].startswith("ours") or theirs[:at] + theirs[at + 1:] != parts[:at] + parts[at + 1:]:
                 continue
             used.add(other)
             peers += 1
