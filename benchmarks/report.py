@@ -5,8 +5,9 @@
 report.py --program FILE --include FOLDER --compiler CXX [--json FILE] [-- NAME...]
 
 A benchmark is named part/case/.../ours or part/case/.../<peer>, with Google Benchmark's arguments after it; another
-way of ours is .../ours_<how>, the case part/case/<how>. All run in one process, several repetitions in random interleaving; a row holds the medians. The label
-"features=...;durability=..." says what is measured. A counter that both sides have gives a row of its own.
+way of ours is .../ours_<how>, the case part/case/<how>. All run in one process, several repetitions in random
+interleaving; a row holds the medians. The label "features=...;durability=..." says what is measured. A counter that
+both sides have gives a row of its own.
 What a peer that isn't on the machine once took stands in anchors.json: its rows say source "anchor", and their ratio
 compares two machines. A ratio is ours divided by the peer's: below 1, ours costs less.
 """
