@@ -32,7 +32,8 @@ inline constexpr std::size_t key_bytes_max = 511;  ///< every model takes keys o
 inline constexpr std::size_t value_bytes_min_max = std::size_t{16}
                                                    << 20;  ///< every model takes values at least so long
 
-/// Keys from `from` (included) to `to` (excluded); an empty `to` is no upper bound.
+/// Keys from `from` (included) to `to` (excluded); an empty `to` is no upper bound. A bound is no key: it may be of
+/// any length ("after this key" is the key and a zero byte).
 struct key_range {
     bytes_view from{};
     bytes_view to{};
