@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: BSL-1.0
+// What docs/replica.md and docs/protocol.md quote.
+
+#include "support/catch.hpp"
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "replica/world.hpp"
+
+using namespace syncline;
+using namespace world;
+
+namespace {
+
+// region: loop
+/// Called when the timer fires, when something was written, and with what the network brought: does what is due and
+/// answers when to come again. `send(message)` begins an exchange, whose end comes here as `received` or `failed`.
+template <class Store, class Send, class Tell>
+result<wait_until> step(Store& store, session<Store, syncline::random>& link, session_input const& input, instant now,
+                        Send send, Tell tell) {
+    {
+        auto tx = store.begin(access::write);
+        if (!tx) { return tx.error(); }
+        auto ok = link.handle(input, *tx, now);
+        if (ok) { ok = tx->commit(); }
+        // A reply that could not be taken is a failed exchange: the session knows, and the wait says until when.
+        if (!ok && !std::holds_alternative<received>(input)) { return ok.error(); }
+    }
+    for (;;) {
+        auto const out = link.poll(now);
+        if (!out) { return out.error(); }
+        if (auto const* message = std::get_if<transmit>(&*out)) {
+            send(message->message);
+        } else if (auto const* note = std::get_if<notify>(&*out)) {
+            tell(*note->what);
+        } else {
+            return *std::get_if<wait_until>(&*out);
+        }
+    }
+}
+// endregion: loop
+
+/// Hexadecimal digits without the blanks between them.
+std::string packed(std::string_view spaced) {
+    std::string out;
+    for (char const c : spaced) {
+        if (c != ' ') { out.push_back(c); }
+    }
+    return out;
+}
+
+request sample_request() {
+    request q;
+    q.replica.device.bytes.fill(std::byte{0x11});
+    q.replica.incarnation = 1;
+    q.epoch.emplace().bytes.fill(std::byte{0x22});
+    q.cursor = 7;
+    q.receipts = 1;
+    mutation m;
+    m.sequence = 2;
+    m.stamp = timestamp::make(wall_time{milliseconds{1'790'000'000'000}});
+    m.record = {"rooms", "a"};
+    m.base = 6;
+    m.ops = {{"guests", op_kind::add, integer(5), m.stamp}};
+    cbor_writer w{q.mutations.emplace_back()};
+    encode_mutation(w, m);
+    return q;
+}
+reply sample_reply() {
+    request const q = sample_request();
+    reply p;
+    p.epoch = *q.epoch;
+    p.replica = q.replica;
+    p.head = 8;
+    p.author = 3;
+    p.decided = 2;
+    p.from = 7;
+    p.to = 8;
+    p.time = wall_time{milliseconds{1'790'000'000'500}};
+    verdict v;
+    v.sequence = 2;
+    v.kind = verdict_kind::merged;
+    v.version = 8;
+    v.stamp = timestamp::make(wall_time{milliseconds{1'790'000'000'000}});
+    v.decisions = {{"guests", rule::counter, winner::both}};
+    p.verdicts = {v};
+    row r;
+    r.version = 8;
+    r.floor = {2, v.stamp, 1};
+    r.exceptions = {{"guests", {8, v.stamp, 3}}};
+    r.fields = fields({{"guests", 103}});
+    p.rows = {{{"rooms", "a"}, r}};
+    return p;
+}
+
+}  // namespace
+
+TEST_CASE("the page of protocol: a request and its reply, byte by byte") {
+    std::string const request_hex = packed(
+        // region: request
+        "53 59 4c"                                          // "SYL"
+        "01"                                                // version of the protocol
+        "6c 51 02 f0"                                       // CRC-32C of what follows
+        "a7"                                                // a map of seven pairs
+        "01 54 1111111111111111 1111111111111111 00000001"  // replica: device, incarnation
+        "02 50 2222222222222222 2222222222222222"           // epoch
+        "03 07"                                             // cursor
+        "04 01"                                             // receipts
+        "05 81 58 21"                                       // mutations: one, of 33 bytes:
+        "   88"                                             //   an array of eight
+        "   02"                                             //   sequence
+        "   1b 01a0c4506c00 0000"                           //   stamp: milliseconds, counter
+        "   02"                                             //   update
+        "   65 726f6f6d73"                                  //   collection "rooms"
+        "   41 61"                                          //   id 'a'
+        "   01"                                             //   life
+        "   06"                                             //   base
+        "   81 83 03 66 677565737473 05"                    //   operations: one: add, "guests", 5
+        "06 19 03e8"                                        // rows_max 1000
+        "07 1a 00100000"                                    // bytes_max 1 MiB
+        // endregion: request
+    );
+    CHECK(to_hex(encode(sample_request())) == request_hex);
+
+    std::string const reply_hex = packed(
+        // region: reply
+        "53 59 4c 01 01 de 75 e7"                           // frame
+        "aa"                                                // a map of ten pairs
+        "01 50 2222222222222222 2222222222222222"           // epoch
+        "02 08"                                             // head
+        "03 03"                                             // the requester's number as an author
+        "04 02"                                             // decided
+        "05 81 88"                                          // verdicts: one, an array of eight:
+        "   02"                                             //   sequence
+        "   03"                                             //   merged
+        "   f4"                                             //   not answered again
+        "   00"                                             //   no reason
+        "   08"                                             //   version
+        "   1b 01a0c4506c00 0000"                           //   effective stamp
+        "   83 66 677565737473 05 03"                       //   decisions: "guests", counter, both
+        "   60"                                             //   text ""
+        "06 07"                                             // from
+        "07 08"                                             // to
+        "08 81 83"                                          // rows: one, an array of three:
+        "   65 726f6f6d73 41 61"                            //   collection "rooms", id 'a'
+        "   87 08 01"                                       //   the row, an array of seven: version, life
+        "   06 1b 01a0c4506c00 0000 01"                     //   floor: version - 6, stamp, author 1
+        "   84 66 677565737473"                             //   exceptions: "guests":
+        "      00 1b 01a0c4506c00 0000 03"                  //     version - 0, stamp, author 3
+        "   a1 66 677565737473 18 67"                       //   fields: {"guests": 103}
+        "09 1b 000001a0c4506df4"                            // the authority's time
+        "0a 54 1111111111111111 1111111111111111 00000001"  // the replica that is answered
+        // endregion: reply
+    );
+    CHECK(to_hex(encode(sample_reply())) == reply_hex);
+    CHECK(*decode_request(encode(sample_request())) == sample_request());
+    CHECK(*decode_reply(encode(sample_reply())) == sample_reply());
+}
+
+TEST_CASE("the page of replica: a host's own event loop") {
+    virtual_clock clock;
+    cloud c(clock.now);
+    device d(100);
+    REQUIRE(open(d, clock.now));
+    record_key const key{"things", "a"};
+    REQUIRE(d.write([&](auto& tx) { return d.self.create(tx, key, fields({{"name", 1}}), clock.now); }));
+
+    std::optional<bytes> sent;
+    std::size_t told = 0;
+    auto const go = [&](session_input const& input) {
+        return step(
+            d.store, d.link, input, clock.now, [&](bytes_view m) { sent = to_bytes(m); },
+            [&](event const&) { ++told; });
+    };
+    auto wait = go(hurry{});
+    REQUIRE(wait);
+    REQUIRE(sent);
+    auto const answer = c.answer(*sent, clock.now);
+    REQUIRE(answer);
+    sent.reset();
+    REQUIRE(go(received{as_bytes("a captive portal's page")}));
+    CHECK(d.link.last_failure());
+    clock.pass(1'000);
+    REQUIRE(go(tick{}));
+    REQUIRE(sent);
+    wait = go(received{*answer});
+    REQUIRE(wait);
+    CHECK(told == 1);
+    REQUIRE(wait->deadline);
+    CHECK(*wait->deadline > clock.now.monotonic);
+    CHECK(confirmed(c).size() == 1);
+}
