@@ -78,7 +78,7 @@ BENCHMARK(atomic_physical)->Name("clock/atomic/physical")->Threads(1)->UseRealTi
 
 /// A thousand replicas, each with a run and a few gaps.
 version_vector many(std::uint64_t seed) {
-    syncline::random g(seed);
+    syncline::random_generator g(seed);
     version_vector v;
     for (std::uint32_t n = 0; n < 1000; ++n) {
         replica_id r;

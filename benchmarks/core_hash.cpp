@@ -18,7 +18,7 @@ namespace {
 using namespace syncline;
 
 bytes input(benchmark::State const& state) {
-    syncline::random g(1);
+    syncline::random_generator g(1);
     bytes out(static_cast<std::size_t>(state.range(0)));
     fill(g, out);
     return out;

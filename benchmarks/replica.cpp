@@ -36,8 +36,8 @@ std::string id_of(std::size_t n) {
 /// About 200 bytes in 8 fields.
 bytes fields_of(std::size_t n) {
     std::string const serial = std::to_string(n);
-    bytes             out;
-    cbor_writer       w{out};
+    bytes out;
+    cbor_writer w{out};
     w.map(8);
     w.text("vip");
     w.boolean(n % 7 == 0);
@@ -73,23 +73,23 @@ std::vector<std::pair<std::string, bytes>> const& corpus() {
 /// Fills an authority through its own front door.
 template <storage S>
 bool fill(S& store, authority<> const& a) {
-    syncline::random dice{1};
+    syncline::random_generator dice{1};
     {
         auto tx = store.begin(access::write);
         if (!tx || !a.open(*tx, the_time, dice) || !tx->commit()) { return false; }
     }
     request q;
     q.replica.device.bytes[0] = std::byte{1};
-    q.rows_max                = 0;
-    std::uint64_t sequence    = 0;
+    q.rows_max = 0;
+    std::uint64_t sequence = 0;
     for (auto const& [id, fields] : corpus()) {
         mutation m;
         m.sequence = ++sequence;
-        m.kind     = change_kind::create;
-        m.stamp    = timestamp{timestamp::make(the_time.wall).raw + sequence};
-        m.record   = {"guests", id};
-        m.ops      = *diff({}, fields, {}, m.stamp);
-        bytes       raw;
+        m.kind = change_kind::create;
+        m.stamp = timestamp{timestamp::make(the_time.wall).raw + sequence};
+        m.record = {"guests", id};
+        m.ops = *diff({}, fields, {}, m.stamp);
+        bytes raw;
         cbor_writer w{raw};
         encode_mutation(w, m);
         q.mutations.push_back(std::move(raw));
@@ -104,15 +104,15 @@ bool fill(S& store, authority<> const& a) {
 
 struct outcome {
     std::size_t exchanges = 0;
-    std::size_t bytes     = 0;
-    bool        good      = false;
+    std::size_t bytes = 0;
+    bool good = false;
 };
 
 /// Exchanges until all is held, then compares every record.
 template <storage S, storage D>
 outcome first_sync(S& authority_store, authority<> const& a, D& store, replica const& r, benchmark::State& state) {
-    outcome          out;
-    syncline::random dice{2};
+    outcome out;
+    syncline::random_generator dice{2};
     {
         auto tx = store.begin(access::write);
         if (!tx || !r.open(*tx, "bench", the_time, dice) || !tx->commit()) { return out; }
@@ -125,7 +125,7 @@ outcome first_sync(S& authority_store, authority<> const& a, D& store, replica c
         }
         auto reply_bytes = serve(authority_store, a, "bench", message, the_time);
         if (!reply_bytes) { return out; }
-        auto tx     = store.begin(access::write);
+        auto tx = store.begin(access::write);
         auto report = r.absorb(*tx, *reply_bytes, the_time, dice);
         if (!report || !tx->commit()) { return out; }
         more = report->more;
@@ -133,22 +133,22 @@ outcome first_sync(S& authority_store, authority<> const& a, D& store, replica c
         out.bytes += message.size() + reply_bytes->size();
     }
     state.PauseTiming();
-    std::size_t n    = 0;
-    bool        same = true;
-    auto        tx   = store.begin(access::read);
-    auto const  ok   = r.scan(*tx, "guests", [&](record_key const& k, record const& held) {
+    std::size_t n = 0;
+    bool same = true;
+    auto tx = store.begin(access::read);
+    auto const ok = r.scan(*tx, "guests", [&](record_key const& k, record const& held) {
         auto const& [id, fields] = corpus()[n++];
-        same                     = same && k.id_text() == id && held.fields == fields;
+        same = same && k.id_text() == id && held.fields == fields;
         return same;
     });
-    out.good         = ok && same && n == records;
+    out.good = ok && same && n == records;
     state.ResumeTiming();
     return out;
 }
 
 replica_options wide() {
     replica_options o;
-    o.rows_max  = 10'000;
+    o.rows_max = 10'000;
     o.bytes_max = std::uint64_t{4} << 20;
     return o;
 }
@@ -161,11 +161,11 @@ void report(benchmark::State& state, outcome const& o) {
 
 void memory_ours(benchmark::State& state) {
     static memory_storage cloud;
-    static authority<>    a;
-    static bool const     filled = fill(cloud, a);
+    static authority<> a;
+    static bool const filled = fill(cloud, a);
     if (!filled) { state.SkipWithError("the authority could not be filled"); }
     replica const r{{}, wide()};
-    outcome       o;
+    outcome o;
     for (auto _ : state) {
         memory_storage device;
         o = first_sync(cloud, a, device, r, state);
@@ -200,21 +200,21 @@ struct file {
 };
 
 void sqlite_ours(benchmark::State& state) {
-    static file const     cloud_file{"syncline-first-sync-cloud.db"};
-    static auto           cloud = sqlite_storage::open(cloud_file.path.c_str());
-    static authority<>    a;
-    static bool const     filled = cloud && fill(*cloud, a);
+    static file const cloud_file{"syncline-first-sync-cloud.db"};
+    static auto cloud = sqlite_storage::open(cloud_file.path.c_str());
+    static authority<> a;
+    static bool const filled = cloud && fill(*cloud, a);
     if (!filled) {
         state.SkipWithError("the authority could not be filled");
         return;
     }
     replica const r{{}, wide()};
-    outcome       o;
+    outcome o;
     for (auto _ : state) {
         state.PauseTiming();
         {
             file const device_file{"syncline-first-sync-device.db"};
-            auto       device = sqlite_storage::open(device_file.path.c_str());
+            auto device = sqlite_storage::open(device_file.path.c_str());
             if (!device) { state.SkipWithError("the device's database could not be opened"); }
             state.ResumeTiming();
             o = first_sync(*cloud, a, *device, r, state);
@@ -223,7 +223,8 @@ void sqlite_ours(benchmark::State& state) {
         state.ResumeTiming();
     }
     report(state, o);
-    state.SetLabel("features=protocol, verdicts, versions, stamps, cursor, events; both ends;durability=WAL, synchronous FULL");
+    state.SetLabel(
+        "features=protocol, verdicts, versions, stamps, cursor, events; both ends;durability=WAL, synchronous FULL");
 }
 void sqlite_insert(benchmark::State& state) {
     sqlite3_int64 held = 0;
@@ -231,10 +232,12 @@ void sqlite_insert(benchmark::State& state) {
         state.PauseTiming();
         {
             file const device_file{"syncline-first-sync-plain.db"};
-            sqlite3*   db = nullptr;
+            sqlite3* db = nullptr;
             sqlite3_open(device_file.path.c_str(), &db);
-            sqlite3_exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t(k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID",
-                         nullptr, nullptr, nullptr);
+            sqlite3_exec(
+                db,
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t(k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID",
+                nullptr, nullptr, nullptr);
             sqlite3_stmt* insert = nullptr;
             sqlite3_prepare_v2(db, "INSERT INTO t VALUES(?,?)", -1, &insert, nullptr);
             state.ResumeTiming();

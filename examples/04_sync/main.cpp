@@ -68,10 +68,10 @@ struct server {
 struct device {
     std::string user;
     server& home;
-    syncline::random random;  // seeded, to print the same each time; a program takes the system's entropy
+    syncline::random_generator random;  // seeded, to print the same each time; a program takes the system's entropy
     memory_storage store{};
     replica self{rule_table::of<booking>()};
-    session<memory_storage, syncline::random> link{store, self, random};
+    session<memory_storage, syncline::random_generator> link{store, self, random};
 
     device(std::string name, server& s, std::uint64_t seed) : user(std::move(name)), home(s), random(seed) {}
     device(device const&) = delete;
@@ -126,6 +126,7 @@ struct device {
     }
 };
 
+// region: resolve
 /// Ends every conflict in favour of what this device's user wrote.
 status insist(device& d) {
     return write(d.store, [&](auto& tx) -> status {
@@ -145,10 +146,11 @@ status insist(device& d) {
         return {};
     });
 }
+// endregion: resolve
 
 status evening() {
     server office;
-    syncline::random dice(1);
+    syncline::random_generator dice(1);
     auto opened = write(office.store, [&](auto& tx) { return office.self.open(tx, host.now, dice); });
     if (!opened) { return opened; }
     device anna("anna", office, 2);

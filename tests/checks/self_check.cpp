@@ -72,9 +72,9 @@ void queue() {
 
 struct device {
     memory_storage store{};
-    syncline::random random;
+    syncline::random_generator random;
     replica self{rule_table::of<guest>()};
-    session<memory_storage, syncline::random> link{store, self, random};
+    session<memory_storage, syncline::random_generator> link{store, self, random};
 
     explicit device(std::uint64_t seed) : random(seed) {
         auto tx = store.begin(access::write);
@@ -99,7 +99,7 @@ struct device {
 void replicas() {
     memory_storage home;
     authority<> const decides{rule_table::of<guest>()};
-    syncline::random entropy(1);
+    syncline::random_generator entropy(1);
     {
         auto tx = home.begin(access::write);
         EXPECT(tx && decides.open(*tx, at(0), entropy) && tx->commit());

@@ -29,7 +29,7 @@ constinit sl::atomic_hybrid_clock global_clock;  // no initialisation order to g
 }  // namespace
 
 TEST_CASE("On one thread it is the hybrid clock", "[clock]") {
-    sl::random g(1);
+    sl::random_generator g(1);
     sl::hybrid_clock model;
     sl::atomic_hybrid_clock c;
     for (int i = 0; i < 20'000; ++i) {
@@ -57,7 +57,7 @@ TEST_CASE("Threads never share a stamp, and each sees them rise", "[clock]") {
         std::vector<std::thread> crew;
         for (std::size_t k = 0; k < threads; ++k) {
             crew.emplace_back([&, k] {
-                sl::random g(k);
+                sl::random_generator g(k);
                 auto& mine = got[k];
                 mine.reserve(each);
                 std::int64_t physical = today;

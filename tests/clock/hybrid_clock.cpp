@@ -42,7 +42,7 @@ constexpr bool usable_in_constant_expressions() {
 static_assert(usable_in_constant_expressions());
 
 /// A wall clock as users and hardware make it: ticking, stuck, set by seconds to centuries, or absurd.
-std::int64_t jump(std::int64_t now, sl::random& g) {
+std::int64_t jump(std::int64_t now, sl::random_generator& g) {
     switch (sl::below(g, 16)) {
         case 0: return now > 100 * year ? now - 100 * year : 0;
         case 1: return now < longest - 100 * year ? now + 100 * year : now;
@@ -82,7 +82,7 @@ TEST_CASE("A wall time outside of what a stamp holds counts as the nearest", "[c
 }
 
 TEST_CASE("Bytes go there and back, in the stamps' order", "[clock]") {
-    sl::random g(1);
+    sl::random_generator g(1);
     timestamp before{};
     for (int i = 0; i < 500; ++i) {
         timestamp const t{g() >> sl::below(g, 64)};
@@ -97,7 +97,7 @@ TEST_CASE("Bytes go there and back, in the stamps' order", "[clock]") {
 
 TEST_CASE("Issuing: every stamp is greater than the last, whatever the wall clock does", "[clock]") {
     for (std::uint64_t seed = 0; seed < 30; ++seed) {
-        sl::random g(seed);
+        sl::random_generator g(seed);
         sl::hybrid_clock c;
         std::int64_t physical = today;
         timestamp before{};
@@ -187,7 +187,7 @@ TEST_CASE("Dominance: a stamp from the future counts as the bound", "[clock]") {
 }
 
 TEST_CASE("Dominance keeps order and counts once", "[clock]") {
-    sl::random g(8);
+    sl::random_generator g(8);
     for (int i = 0; i < 2000; ++i) {
         auto const now = at(today + static_cast<std::int64_t>(sl::below(g, 10'000)));
         milliseconds const bound{static_cast<std::int64_t>(sl::below(g, 10'000))};
@@ -215,7 +215,7 @@ TEST_CASE("Cause comes before effect between clocks that disagree", "[clock]") {
         std::size_t author;
     };
     for (std::uint64_t seed = 0; seed < 20; ++seed) {
-        sl::random g(seed);
+        sl::random_generator g(seed);
         std::vector<device> devices(3, {sl::hybrid_clock({.accept_ahead_max = milliseconds{5000}}), 0, {0, 0, 0}});
         std::vector<event> events;
         std::int64_t truth = today;

@@ -237,7 +237,7 @@ TEST_CASE("If the n-th call on storage fails, nothing changed and the next attem
 
 TEST_CASE("Whatever happens, committed stamps rise and stay under the committed bound", "[clock]") {
     for (std::uint64_t seed = 0; seed < 40; ++seed) {
-        sl::random g(seed);
+        sl::random_generator g(seed);
         world w;
         std::optional<sl::reserved_clock> c(w.open());
         timestamp before{};  // the greatest that left the process

@@ -99,7 +99,7 @@ dots to_dots(version_vector const& v) {
     }
     return out;
 }
-dots random_dots(sl::random& g) {
+dots random_dots(sl::random_generator& g) {
     dots out;
     auto const count = sl::below(g, 40);
     auto const width = 1 + sl::below(g, 30);
@@ -201,7 +201,7 @@ TEST_CASE("The ends of the range are numbers like others", "[clock]") {
 }
 
 TEST_CASE("A long run is one interval however it arrives", "[clock]") {
-    sl::random g(1);
+    sl::random_generator g(1);
     std::vector<std::uint64_t> order;
     for (std::uint64_t n = 1; n <= 2000; ++n) { order.push_back(n); }
     for (std::size_t i = order.size(); i > 1; --i) { std::swap(order[i - 1], order[sl::below(g, i)]); }
@@ -218,7 +218,7 @@ TEST_CASE("Dots are ordered by replica, then sequence", "[clock]") {
 }
 
 TEST_CASE("A version vector is a set of dots", "[clock]") {
-    sl::random g(2);
+    sl::random_generator g(2);
     for (int i = 0; i < 3000; ++i) {
         auto const a = random_dots(g);
         auto b = random_dots(g);
@@ -267,7 +267,7 @@ TEST_CASE("A version vector is a set of dots", "[clock]") {
 }
 
 TEST_CASE("Merging is commutative, associative and idempotent", "[clock]") {
-    sl::random g(3);
+    sl::random_generator g(3);
     for (int i = 0; i < 500; ++i) {
         auto const a = from_dots(random_dots(g)), b = from_dots(random_dots(g)), c = from_dots(random_dots(g));
         auto const join = [](version_vector x, version_vector const& y) {
@@ -284,7 +284,7 @@ TEST_CASE("Merging is commutative, associative and idempotent", "[clock]") {
 }
 
 TEST_CASE("Equal vectors have equal bytes, and bytes go there and back", "[clock]") {
-    sl::random g(4);
+    sl::random_generator g(4);
     for (int i = 0; i < 500; ++i) {
         auto const all = random_dots(g);
         auto const v = from_dots(all);
@@ -356,7 +356,7 @@ TEST_CASE("Limits hold before memory is had", "[clock]") {
 }
 
 TEST_CASE("Damaged bytes are an error or another vector's one encoding", "[clock]") {
-    sl::random g(5);
+    sl::random_generator g(5);
     int accepted = 0;
     for (int i = 0; i < 20'000; ++i) {
         auto raw = sl::encode(from_dots(random_dots(g)));

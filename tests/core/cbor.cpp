@@ -311,7 +311,7 @@ TEST_CASE("keys are looked up in a map without decoding it", "[core][cbor]") {
 }
 
 TEST_CASE("random items, loose, canonical and damaged, hold what the fuzzer asks", "[core][cbor][fuzz]") {
-    syncline::random g(20240601);
+    syncline::random_generator g(20240601);
     for (int i = 0; i < 4000; ++i) {
         auto const node = cbor_model::random_node(g, 4);
         cbor_model::verdict v = cbor_model::verdict::fine;
@@ -327,7 +327,7 @@ TEST_CASE("random items, loose, canonical and damaged, hold what the fuzzer asks
 }
 
 TEST_CASE("every change of one byte is decoded or refused", "[core][cbor][fuzz]") {
-    syncline::random g(7);
+    syncline::random_generator g(7);
     for (int i = 0; i < 12; ++i) {
         cbor_model::verdict v = cbor_model::verdict::fine;
         bytes in = to_bytes(cbor_model::canonical(cbor_model::random_node(g, 3), v));

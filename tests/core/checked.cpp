@@ -26,7 +26,7 @@ static_assert(sl::saturating_add(top - 1, 5) == top && sl::saturating_add(std::u
 static_assert(!sl::counting<int> && !sl::counting<std::uint16_t> && !sl::counting<bool>);
 
 /// Numbers near the ends and in between.
-std::vector<std::uint64_t> numbers(sl::random& g, unsigned bits) {
+std::vector<std::uint64_t> numbers(sl::random_generator& g, unsigned bits) {
     std::uint64_t const last = top >> (64 - bits);
     std::vector<std::uint64_t> out{0, 1, 2, 3, last, last - 1, last / 2, last / 2 + 1, last / 3};
     for (int i = 0; i < 40; ++i) { out.push_back((g() & last) >> sl::below(g, bits)); }
@@ -43,7 +43,7 @@ void check_narrow(From n, bool fits) {
 }  // namespace
 
 TEST_CASE("32-bit arithmetic agrees with 64-bit arithmetic", "[core][checked]") {
-    sl::random g(1);
+    sl::random_generator g(1);
     auto const all = numbers(g, 32);
     constexpr std::uint64_t last = 0xFFFFFFFF;
     for (auto const a : all) {
@@ -65,7 +65,7 @@ TEST_CASE("Signed sums and differences are given exactly when they fit", "[core]
     constexpr auto most = (std::numeric_limits<std::int64_t>::max)();
     constexpr auto least = (std::numeric_limits<std::int64_t>::min)();
     std::vector<std::int64_t> all{0, 1, -1, 2, -2, most, most - 1, least, least + 1, most / 2, least / 2, most / 2 + 1};
-    sl::random g(7);
+    sl::random_generator g(7);
     for (int i = 0; i < 40; ++i) { all.push_back(static_cast<std::int64_t>(g()) >> sl::below(g, 64)); }
     auto const magnitude = [](std::int64_t n) {
         return n < 0 ? 0 - static_cast<std::uint64_t>(n) : static_cast<std::uint64_t>(n);
@@ -95,7 +95,7 @@ TEST_CASE("Signed sums and differences are given exactly when they fit", "[core]
 
 TEST_CASE("A wide product is the product", "[core][checked]") {
     // (high, low) mod p for a p that no factor shares anything with is enough to tell a wrong product.
-    sl::random g(2);
+    sl::random_generator g(2);
     constexpr std::uint64_t p = 4294967291;  // the largest prime below 2^32
     constexpr std::uint64_t two64 = 25;      // 2^64 mod p, as 2^32 mod p = 5
     auto const all = numbers(g, 64);
@@ -125,7 +125,7 @@ TEST_CASE("Narrowing keeps the number or gives none", "[core][checked]") {
 }
 
 TEST_CASE("A variable-length integer goes there and back, at the front of more", "[core][checked]") {
-    sl::random g(3);
+    sl::random_generator g(3);
     auto all = numbers(g, 64);
     for (unsigned bit = 0; bit < 64; ++bit) {
         all.push_back(std::uint64_t{1} << bit);

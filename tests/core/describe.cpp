@@ -286,7 +286,7 @@ TEST_CASE("how deep and how large a record grows is bounded", "[core][describe]"
 }
 
 TEST_CASE("random records, and their bytes changed and cut, hold what the fuzzer asks", "[core][describe][fuzz]") {
-    syncline::random g(4242);
+    syncline::random_generator g(4242);
     auto const text = [&] { return cbor_model::random_text(g); };
     for (int i = 0; i < 3000; ++i) {
         fuzz::whole r;

@@ -23,7 +23,7 @@ namespace sl = syncline;
 
 namespace {
 
-sl::bytes noise(sl::random& g, std::size_t n) {
+sl::bytes noise(sl::random_generator& g, std::size_t n) {
     sl::bytes out(n);
     sl::fill(g, out);
     return out;
@@ -42,7 +42,7 @@ std::uint32_t naive_crc32c(sl::bytes_view b) {
 }
 
 template <sl::hasher H>
-void check_cuts(H const& fresh, sl::random& g) {
+void check_cuts(H const& fresh, sl::random_generator& g) {
     for (std::size_t n = 0; n < 1500; n += 1 + static_cast<std::size_t>(sl::below(g, 7))) {
         auto const data = noise(g, n);
         H whole = fresh;
@@ -116,7 +116,7 @@ TEST_CASE("CRC-32C gives the values of RFC 3720", "[core][hash]") {
 }
 
 TEST_CASE("CRC-32C by tables is CRC-32C bit by bit", "[core][hash]") {
-    sl::random g(2);
+    sl::random_generator g(2);
     for (std::size_t n = 0; n < 300; ++n) {
         auto const data = noise(g, n);
         REQUIRE(sl::crc32c(data) == naive_crc32c(data));
@@ -131,7 +131,7 @@ TEST_CASE("XXH3 gives the published values", "[core][hash]") {
 
 #if defined(XXH_INLINE_ALL)
 TEST_CASE("XXH3 equals libxxhash at every length and seed", "[core][hash]") {
-    sl::random g(3);
+    sl::random_generator g(3);
     auto const data = noise(g, 2048 + 1);
     for (std::size_t n = 0; n <= 2048; ++n) {
         auto const part = sl::bytes_view(data).subspan(n % 2, n);  // unaligned every other time
@@ -151,7 +151,7 @@ TEST_CASE("XXH3 equals libxxhash at every length and seed", "[core][hash]") {
 #endif
 
 TEST_CASE("A digest does not depend on how the input was cut", "[core][hash]") {
-    sl::random g(4);
+    sl::random_generator g(4);
     check_cuts(sl::sha256_hasher{}, g);
     check_cuts(sl::crc32c_hasher{}, g);
     check_cuts(sl::xxh3_64_hasher{}, g);

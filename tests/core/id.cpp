@@ -31,14 +31,14 @@ using zeros = constant<0>;
 using ones = constant<~std::uint64_t{0}>;
 
 constexpr bool usable_in_constant_expressions() {
-    sl::random g(1);
+    sl::random_generator g(1);
     auto const a = sl::make_id(at(1), g);
     auto const b = sl::make_id(at(2), g);
     return a < b && !a.is_nil() && sl::parse_id("017f22e2-79b0-7cc3-98c4-dc0c0c07398f").has_value();
 }
 static_assert(usable_in_constant_expressions());
 
-sl::bytes random_text(sl::random& g) {
+sl::bytes random_text(sl::random_generator& g) {
     sl::bytes out(36);
     for (auto& b : out) { b = static_cast<std::byte>("0123456789abcdef-ABCDEFgG. "[sl::below(g, 27)]); }
     return out;
@@ -68,7 +68,7 @@ TEST_CASE("A time that 48 bits can't hold counts as the nearest", "[core][id]") 
 }
 
 TEST_CASE("Identities made later are greater, in bytes as in text", "[core][id]") {
-    sl::random g(3);
+    sl::random_generator g(3);
     sl::id128 before{};
     for (std::int64_t ms = 1; ms < (std::int64_t{1} << 47); ms += ms / 3 + 1) {
         auto const id = sl::make_id(at(ms), g);
@@ -84,7 +84,7 @@ TEST_CASE("Identities made later are greater, in bytes as in text", "[core][id]"
 }
 
 TEST_CASE("Text goes there and back", "[core][id]") {
-    sl::random g(4);
+    sl::random_generator g(4);
     for (int i = 0; i < 500; ++i) {
         sl::replica_id r;
         sl::fill(g, r.device.bytes);
@@ -116,7 +116,7 @@ TEST_CASE("What is no identity is refused", "[core][id]") {
     }
     CHECK(sl::parse_id(good + "0").error() == sl::errc::malformed);
     CHECK(sl::parse_id("{" + good + "}").error() == sl::errc::malformed);
-    sl::random g(5);
+    sl::random_generator g(5);
     for (int i = 0; i < 2000; ++i) {
         auto const text = random_text(g);
         if (auto const id = sl::parse_id(sl::as_text(text)); id) { REQUIRE(sl::parse_id(to_string(*id)).has_value()); }
@@ -138,7 +138,7 @@ TEST_CASE("What is no replica is refused", "[core][id]") {
 }
 
 TEST_CASE("Replicas are ordered by device, then incarnation, and so are their bytes", "[core][id]") {
-    sl::random g(6);
+    sl::random_generator g(6);
     std::vector<sl::replica_id> all;
     for (int i = 0; i < 60; ++i) {
         sl::replica_id r;

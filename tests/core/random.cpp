@@ -15,8 +15,8 @@ namespace sl = syncline;
 
 namespace {
 
-static_assert(sl::random_source<sl::random> && sl::random_source<sl::splitmix64>);
-static_assert(std::regular<sl::random> && std::regular<sl::splitmix64>);
+static_assert(sl::random_source<sl::random_generator> && sl::random_source<sl::splitmix64>);
+static_assert(std::regular<sl::random_generator> && std::regular<sl::splitmix64>);
 struct may_throw {
     std::uint64_t operator()();
 };
@@ -25,8 +25,8 @@ struct too_narrow {
 };
 static_assert(!sl::random_source<may_throw> && !sl::random_source<too_narrow> && !sl::random_source<int>);
 
-constexpr sl::random::state state_of(std::array<std::uint64_t, 4> words) {
-    sl::random::state out{};
+constexpr sl::random_generator::state state_of(std::array<std::uint64_t, 4> words) {
+    sl::random_generator::state out{};
     for (std::size_t i = 0; i < 32; ++i) { out[i] = static_cast<std::byte>(words[i / 8] >> (56 - 8 * (i % 8))); }
     return out;
 }
@@ -39,10 +39,10 @@ struct script {
 };
 
 constexpr bool usable_in_constant_expressions() {
-    sl::random g(7);
+    sl::random_generator g(7);
     std::array<std::byte, 3> b{};
     sl::fill(g, b);
-    return sl::below(g, 6) < 6 && sl::random(to_array(g)) == g;
+    return sl::below(g, 6) < 6 && sl::random_generator(to_array(g)) == g;
 }
 static_assert(usable_in_constant_expressions());
 
@@ -57,7 +57,7 @@ TEST_CASE("splitmix64 gives the published numbers", "[core][random]") {
 }
 
 TEST_CASE("random gives the published numbers of xoshiro256**", "[core][random]") {
-    sl::random g(state_of({1, 2, 3, 4}));
+    sl::random_generator g(state_of({1, 2, 3, 4}));
     for (std::uint64_t const expected :
          {std::uint64_t{11520}, std::uint64_t{0}, std::uint64_t{1509978240}, std::uint64_t{1215971899390074240},
           std::uint64_t{1216172134540287360}, std::uint64_t{607988272756665600}, std::uint64_t{16172922978634559625U},
@@ -71,19 +71,19 @@ TEST_CASE("A seed is spread by splitmix64", "[core][random]") {
     sl::splitmix64 words(42);
     std::array<std::uint64_t, 4> s{};
     for (auto& w : s) { w = words(); }
-    CHECK(sl::random(42) == sl::random(state_of(s)));
-    CHECK(!(sl::random(42) == sl::random(43)));
+    CHECK(sl::random_generator(42) == sl::random_generator(state_of(s)));
+    CHECK(!(sl::random_generator(42) == sl::random_generator(43)));
 }
 
 TEST_CASE("The state can be stored at any moment, and zeros do not stall it", "[core][random]") {
-    sl::random g(9);
+    sl::random_generator g(9);
     for (int i = 0; i < 100; ++i) {
-        sl::random copy(to_array(g));
+        sl::random_generator copy(to_array(g));
         REQUIRE(copy == g);
         REQUIRE(copy() == g());
     }
-    sl::random zero(sl::random::state{});
-    CHECK(zero == sl::random(0));
+    sl::random_generator zero(sl::random_generator::state{});
+    CHECK(zero == sl::random_generator(0));
     CHECK((zero() | zero() | zero()) != 0);
 }
 
@@ -99,7 +99,7 @@ TEST_CASE("below is exactly even: it rejects what would tip the scale", "[core][
 }
 
 TEST_CASE("below stays below and reaches every number", "[core][random]") {
-    sl::random g(5);
+    sl::random_generator g(5);
     for (std::uint64_t n = 1; n < 40; ++n) {
         std::vector<int> seen(n);
         for (std::uint64_t i = 0; i < 60 * n; ++i) {

@@ -240,7 +240,7 @@ TEST_CASE("the work of sorting and of closing what is open is bounded", "[core][
 }
 
 TEST_CASE("every form of a random item comes to the one value", "[core][value][fuzz]") {
-    syncline::random g(99);
+    syncline::random_generator g(99);
     for (int i = 0; i < 5000; ++i) {
         auto const node = cbor_model::random_node(g, 4);
         cbor_model::verdict verdict = cbor_model::verdict::fine;
@@ -259,7 +259,7 @@ TEST_CASE("every form of a random item comes to the one value", "[core][value][f
 }
 
 TEST_CASE("every truncation and every change of one byte is decoded or refused", "[core][value][fuzz]") {
-    syncline::random g(5);
+    syncline::random_generator g(5);
     for (int i = 0; i < 12; ++i) {
         bytes in = to_bytes(cbor_model::loose(cbor_model::random_node(g, 3), g));
         for (std::size_t n = 0; n < in.size(); ++n) {

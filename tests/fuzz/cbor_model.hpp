@@ -251,7 +251,7 @@ inline answer judge(syncline::bytes_view in) {
 
 // --- random trees, and the many ways to write one -------------------------------------------------------------------
 
-inline double random_real(syncline::random& g) {
+inline double random_real(syncline::random_generator& g) {
     constexpr double corners[] = {0.0,
                                   -0.0,
                                   1.0,
@@ -285,8 +285,8 @@ inline double random_real(syncline::random& g) {
         default: return corners[syncline::below(g, std::size(corners))];
     }
 }
-inline std::uint64_t random_number(syncline::random& g) { return g() >> syncline::below(g, 64); }
-inline std::string random_text(syncline::random& g) {
+inline std::uint64_t random_number(syncline::random_generator& g) { return g() >> syncline::below(g, 64); }
+inline std::string random_text(syncline::random_generator& g) {
     constexpr char const* pieces[] = {"a",    "b",         "name", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x8D\x8C",
                                       "seat", "0123456789"};
     std::string out;
@@ -294,7 +294,7 @@ inline std::string random_text(syncline::random& g) {
     return out;
 }
 
-inline node random_node(syncline::random& g, int depth) {
+inline node random_node(syncline::random_generator& g, int depth) {
     node n;
     switch (syncline::below(g, depth > 0 ? 10 : 6)) {
         case 0: n.number = random_number(g); break;
@@ -348,7 +348,7 @@ inline node random_node(syncline::random& g, int depth) {
 }
 
 /// One of the forms that say the same, chosen at random.
-inline std::string loose(node const& n, syncline::random& g) {
+inline std::string loose(node const& n, syncline::random_generator& g) {
     auto const any_head = [&](int major, std::uint64_t number) {
         unsigned const least = least_info(number);
         auto const longer = static_cast<unsigned>(24 + syncline::below(g, 4));
@@ -400,7 +400,7 @@ inline std::string loose(node const& n, syncline::random& g) {
 }
 
 /// Some bytes changed, cut or doubled.
-inline syncline::bytes mutate(std::string const& encoded, syncline::random& g) {
+inline syncline::bytes mutate(std::string const& encoded, syncline::random_generator& g) {
     syncline::bytes out = syncline::to_bytes(encoded);
     for (std::uint64_t i = syncline::below(g, 4); i > 0 && !out.empty(); --i) {
         auto const at = static_cast<std::ptrdiff_t>(syncline::below(g, out.size()));

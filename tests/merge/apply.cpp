@@ -265,7 +265,7 @@ TEST_CASE("apply agrees with a naive model over random mutations") {
         std::int64_t value;
         write_mark mark;
     };
-    syncline::random dice{11};
+    syncline::random_generator dice{11};
     for (int round = 0; round < 300; ++round) {
         std::optional<row> r = created();
         std::map<std::string, cell> model;

@@ -27,7 +27,7 @@ TEST_CASE("diff: the operations that make one record of another, a counter's as 
 }
 
 TEST_CASE("diff, applied to what it was taken from, gives what it was taken to") {
-    syncline::random dice{5};
+    syncline::random_generator dice{5};
     auto const some = [&] {
         std::vector<std::pair<std::string, std::int64_t>> out;
         for (char const* name : {"a", "bb", "count", "c", "dddd"}) {

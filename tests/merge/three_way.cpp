@@ -68,7 +68,7 @@ TEST_CASE("three_way: a manual field that both changed is a conflict, and the re
 }
 
 TEST_CASE("three_way: laws of every merge") {
-    syncline::random dice{3};
+    syncline::random_generator dice{3};
     collection_rules const r = rules().of("things");
     auto const some = [&](bytes const& from) {
         std::vector<std::pair<std::string, std::int64_t>> out;

@@ -82,7 +82,7 @@ TEST_CASE("what is no mutation is refused, whatever it is") {
 
 TEST_CASE("a damaged mutation is an error or another mutation, never anything else") {
     bytes const raw = encoded(sample());
-    syncline::random dice{4};
+    syncline::random_generator dice{4};
     for (std::size_t n = 0; n < raw.size(); ++n) {
         cbor_reader in{bytes_view{raw}.first(n)};
         (void)decode_mutation(in);

@@ -404,7 +404,7 @@ private:
 
     settings const& s_;
     findings& wrong_;
-    syncline::random random_;
+    syncline::random_generator random_;
     std::vector<child> children_;
     totals totals_{};
     std::uint16_t port_ = 0;

@@ -106,7 +106,7 @@ int run_authority(arguments const& a) {
     auto store = must(sqlite_storage::open(path_of(a.dir, "authority").c_str(), options), "authority's store");
     authority<> const self{rules()};
     {
-        syncline::random random{a.seed};
+        syncline::random_generator random{a.seed};
         auto tx = must(store.begin(access::write), "begin");
         must(self.open(tx, now(), random), "open authority");
         must(tx.commit(), "commit");
@@ -144,7 +144,7 @@ public:
           // Small batches, so that a kill finds more moments between requests.
           self_(rules(), replica_options{.mutations_max = 16, .rows_max = 64}),
           store_(open_store(a)),
-          link_(store_, self_, syncline::random{random_()}, sessions()),
+          link_(store_, self_, syncline::random_generator{random_()}, sessions()),
           way_(http_options{.host = "127.0.0.1",
                             .port = a.port,
                             .connect_timeout = milliseconds{1'000},
@@ -455,10 +455,10 @@ private:
     }
 
     arguments const& a_;
-    syncline::random random_;
+    syncline::random_generator random_;
     replica self_;
     sqlite_storage store_;
-    session<sqlite_storage, syncline::random> link_;
+    session<sqlite_storage, syncline::random_generator> link_;
     http_transport way_;
     std::int64_t next_id_;
     std::vector<std::string> notes_{};  ///< some that may exist, others' too

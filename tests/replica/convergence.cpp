@@ -16,7 +16,7 @@ record_key thing(std::uint64_t n) { return {"things", "t" + std::to_string(n)}; 
 /// One seed: three devices write at random over a network that loses, doubles, reorders and replays, and
 /// crash between any two steps; then the network heals. A ledger outside of them counts what was acknowledged.
 void run(std::uint64_t seed) {
-    syncline::random dice{seed};
+    syncline::random_generator dice{seed};
     auto const roll = [&](std::uint64_t n) { return dice() % n; };
     virtual_clock clock;
     cloud c{clock.now};

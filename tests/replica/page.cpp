@@ -20,8 +20,8 @@ namespace {
 /// Called when the timer fires, when something was written, and with what the network brought: does what is due and
 /// answers when to come again. `send(message)` begins an exchange, whose end comes here as `received` or `failed`.
 template <class Store, class Send, class Tell>
-result<wait_until> step(Store& store, session<Store, syncline::random>& link, session_input const& input, instant now,
-                        Send send, Tell tell) {
+result<wait_until> step(Store& store, session<Store, syncline::random_generator>& link, session_input const& input,
+                        instant now, Send send, Tell tell) {
     {
         auto tx = store.begin(access::write);
         if (!tx) { return tx.error(); }

@@ -96,7 +96,7 @@ TEST_CASE("the algebra of coalescing, as its table says") {
 }
 
 TEST_CASE("a coalesced mutation does what the two did, applied to anything") {
-    syncline::random dice{17};
+    syncline::random_generator dice{17};
     auto const some_ops = [&] {
         std::vector<field_op> ops;
         for (char const* name : {"a", "b", "c"}) {

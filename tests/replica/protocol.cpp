@@ -142,7 +142,7 @@ TEST_CASE("a reply that lies about its page is refused") {
 }
 
 TEST_CASE("damaged bodies behind a good checksum are errors or other messages, never anything else") {
-    syncline::random dice{8};
+    syncline::random_generator dice{8};
     for (bool const is_reply : {false, true}) {
         bytes const good = is_reply ? encode(sample_reply()) : encode(sample_request());
         for (int i = 0; i < 20'000; ++i) {

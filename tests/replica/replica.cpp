@@ -553,7 +553,7 @@ TEST_CASE("damaged storage is an error, never undefined") {
     REQUIRE(w.update(w.one, key_a, {set("name", 9)}));
     (void)request_of(w.one, w.clock.now);
     auto const healthy = w.one.store.snapshot();
-    syncline::random dice{6};
+    syncline::random_generator dice{6};
     std::vector<std::pair<bytes, bytes>> all;
     {
         auto tx = w.one.store.begin(access::read);

@@ -194,7 +194,7 @@ TEST_CASE("events that were not told before a crash are told after it") {
     linked l;
     l.write(1);
     REQUIRE(absorb(l.d, *l.c.answer(request_of(l.d, l.clock.now), l.clock.now), l.clock.now));
-    session<memory_storage, syncline::random> after_crash{l.d.store, l.d.self, syncline::random{5}};
+    session<memory_storage, syncline::random_generator> after_crash{l.d.store, l.d.self, syncline::random_generator{5}};
     std::size_t told = 0;
     REQUIRE(drive(
         after_crash, l.d.store, l.way, [&] { return l.clock.now; }, [&](event const&) { ++told; }));
@@ -229,7 +229,7 @@ TEST_CASE("an exchange that never completes is given up after its time-out") {
 TEST_CASE("no lost wake-up, events equal to state: at random, step by step") {
     for (std::uint64_t seed = 1; seed <= 100; ++seed) {
         INFO("seed " << seed);
-        syncline::random dice{seed};
+        syncline::random_generator dice{seed};
         linked l;
         device other{500 + seed};
         REQUIRE(open(other, l.clock.now));

@@ -63,11 +63,11 @@ inline rule_table rules() {
 struct device {
     memory_storage store{};
     replica self;
-    syncline::random random;
-    session<memory_storage, syncline::random> link;
+    syncline::random_generator random;
+    session<memory_storage, syncline::random_generator> link;
 
     explicit device(std::uint64_t seed, replica_options options = {})
-        : self(rules(), options), random(seed), link(store, self, syncline::random{seed + 1}) {}
+        : self(rules(), options), random(seed), link(store, self, syncline::random_generator{seed + 1}) {}
     device(device const&) = delete;
 
     /// Runs `f(tx)` in a transaction of its own and commits when it succeeded.
@@ -99,7 +99,7 @@ struct virtual_clock {
 struct cloud {
     memory_storage store{};
     authority<> self{rules()};
-    syncline::random random;
+    syncline::random_generator random;
 
     explicit cloud(instant now, std::uint64_t seed = 7) : random(seed) {
         auto tx = store.begin(access::write);

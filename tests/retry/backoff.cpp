@@ -21,11 +21,13 @@ namespace {
 
 static_assert(std::regular<sl::backoff<>> && std::regular<sl::backoff_options>);
 static_assert(sizeof(sl::backoff<sl::full_jitter>) == sizeof(sl::backoff<sl::no_jitter>));
-static_assert(sl::backoff_jitter<sl::full_jitter, sl::random> && sl::backoff_jitter<sl::no_jitter, sl::random>);
+static_assert(sl::backoff_jitter<sl::full_jitter, sl::random_generator> &&
+              sl::backoff_jitter<sl::no_jitter, sl::random_generator>);
 struct minutes_jitter {
-    milliseconds operator()(sl::backoff_step const&, sl::random&) const { return {}; }
+    milliseconds operator()(sl::backoff_step const&, sl::random_generator&) const { return {}; }
 };
-static_assert(!sl::backoff_jitter<minutes_jitter, sl::random> && !sl::backoff_jitter<int, sl::random>);
+static_assert(!sl::backoff_jitter<minutes_jitter, sl::random_generator> &&
+              !sl::backoff_jitter<int, sl::random_generator>);
 
 /// Always the same word, so that a wait is the end of its range.
 template <std::uint64_t Word>
@@ -38,7 +40,7 @@ constexpr milliseconds ms(std::int64_t n) { return milliseconds{n}; }
 
 constexpr bool doubles_then_stays() {
     sl::backoff<sl::no_jitter> b({.base = ms(200), .cap = ms(1500), .attempts_max = 6});
-    sl::random g;
+    sl::random_generator g;
     for (auto const expected : {200, 400, 800, 1500, 1500, 1500}) {
         auto const wait = b.next(g);
         if (!wait || *wait != ms(expected)) { return false; }
@@ -57,7 +59,7 @@ constexpr bool jitter_reaches_the_ceiling() {
 static_assert(jitter_reaches_the_ceiling());
 
 constexpr bool survives_a_restart() {
-    sl::random g(3);
+    sl::random_generator g(3);
     sl::backoff<sl::decorrelated_jitter> a;
     (void)a.next(g);
     (void)a.next(g);
@@ -77,7 +79,7 @@ static_assert(!valid(sl::backoff_options{.hint_max = ms(-1)}));
 /// How often each wait came.
 template <class Jitter>
 std::vector<int> histogram(Jitter jitter, sl::backoff_step step, int rounds) {
-    sl::random g(11);
+    sl::random_generator g(11);
     std::vector<int> out(static_cast<std::size_t>(step.cap.count()) + 1);
     for (int i = 0; i < rounds; ++i) {
         auto const wait = jitter(step, g);
@@ -120,13 +122,13 @@ TEST_CASE("Each jitter is even over the range that it states", "[retry]") {
 }
 
 TEST_CASE("A base near the cap leaves decorrelated jitter its range", "[retry]") {
-    sl::random g(4);
+    sl::random_generator g(4);
     sl::backoff<sl::decorrelated_jitter> b({.base = ms(100), .cap = ms(100)});
     for (int i = 0; i < 10; ++i) { CHECK(b.next(g) == ms(100)); }
 }
 
 TEST_CASE("The cap comes first: at the cap the waits are as spread as before it", "[retry]") {
-    sl::random g(5);
+    sl::random_generator g(5);
     std::vector<int> tenth(10);
     sl::backoff<> b({.base = ms(1), .cap = ms(999)});
     for (int i = 0; i < 20; ++i) { (void)b.next(g); }
@@ -165,7 +167,7 @@ TEST_CASE("No number of attempts and no option overflows", "[retry]") {
 }
 
 TEST_CASE("A server's hint is a floor, jittered upward, and clamped", "[retry]") {
-    sl::random g(6);
+    sl::random_generator g(6);
     sl::backoff<> b({.base = ms(1000), .cap = ms(1000), .hint_max = ms(5000)});
     bool spread = false;
     for (int i = 0; i < 2000; ++i) {
@@ -186,7 +188,7 @@ TEST_CASE("A server's hint is a floor, jittered upward, and clamped", "[retry]")
 }
 
 TEST_CASE("A hint does not outlast the attempts, nor count for more than one", "[retry]") {
-    sl::random g(7);
+    sl::random_generator g(7);
     sl::backoff<> b({.attempts_max = 2});
     CHECK(b.next(g, ms(10)));
     CHECK(b.attempts() == 1);
@@ -197,7 +199,7 @@ TEST_CASE("A hint does not outlast the attempts, nor count for more than one", "
 }
 
 TEST_CASE("The state goes there and back, under other options too", "[retry]") {
-    sl::random g(8);
+    sl::random_generator g(8);
     sl::backoff<> a({.base = ms(10), .cap = ms(100'000)});
     for (int i = 0; i < 5; ++i) { (void)a.next(g); }
     sl::backoff<sl::no_jitter> b({.base = ms(1), .cap = ms(7), .attempts_max = 6});
@@ -208,7 +210,7 @@ TEST_CASE("The state goes there and back, under other options too", "[retry]") {
 }
 
 TEST_CASE("A stored wait from larger options does not break a smaller cap", "[retry]") {
-    sl::random g(9);
+    sl::random_generator g(9);
     sl::backoff<sl::decorrelated_jitter> large({.base = ms(1'000'000), .cap = ms(9'000'000)});
     (void)large.next(g);
     sl::backoff<sl::decorrelated_jitter> b({.base = ms(10), .cap = ms(50)});
@@ -222,7 +224,7 @@ TEST_CASE("A stored wait from larger options does not break a smaller cap", "[re
 }
 
 TEST_CASE("Bytes that are no state change nothing", "[retry]") {
-    sl::random g(10);
+    sl::random_generator g(10);
     sl::backoff<> b;
     (void)b.next(g);
     auto const before = b;
@@ -250,7 +252,7 @@ TEST_CASE("A fleet that fails together does not come back together", "[retry]") 
     // A thousand clients with one cap and one hint: without jitter all would come in one millisecond.
     std::vector<int> arrivals(61'000);
     for (std::uint64_t client = 0; client < 1000; ++client) {
-        sl::random g(client);
+        sl::random_generator g(client);
         sl::backoff<> b;
         for (int i = 0; i < 12; ++i) { (void)b.next(g); }
         ++arrivals[static_cast<std::size_t>(b.next(g, ms(1000))->count())];

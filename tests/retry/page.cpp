@@ -9,7 +9,7 @@ using namespace syncline;
 
 TEST_CASE("the page of retry: waits that double, are capped, then jittered") {
     // region: backoff
-    syncline::random dice(1);                                         // a program takes the system's entropy
+    syncline::random_generator dice(1);                               // a program takes the system's entropy
     backoff<> patience({.base = milliseconds{200}});                  // full jitter, a minute at most, for ever
     auto const first = patience.next(dice);                           // in 0 … 200 ms
     auto const second = patience.next(dice);                          // in 0 … 400 ms

@@ -17,7 +17,7 @@ namespace syncline::inline SYNCLINE_ABI {
 /// 64 uniform random bits a call.
 ///
 /// Axioms (the compiler can't check them): every bit is fair and independent of the others and of earlier
-/// calls, as far as its use needs. Jitter and simulation need a statistical generator (`random`); identities
+/// calls, as far as its use needs. Jitter and simulation need a statistical generator (`random_generator`); identities
 /// and salts that a stranger must not guess or make collide need the operating system's.
 template <class G>
 concept random_source = requires(G& g) {
@@ -48,18 +48,18 @@ private:
 /// A value: two that are equal give the same numbers for ever. Period 2^256 - 1. Not for secrets: whoever
 /// sees four outputs can tell all others. Cost: about a nanosecond a call, 32 bytes.
 /// Source: Blackman, Vigna, "Scrambled Linear Pseudorandom Number Generators", 2018.
-class random {
+class random_generator {
 public:
     using state = std::array<std::byte, 32>;
 
     /// From a number: its four words are the first four of `splitmix64`, as the authors advise.
-    constexpr explicit random(std::uint64_t seed = 0) noexcept {
+    constexpr explicit random_generator(std::uint64_t seed = 0) noexcept {
         splitmix64 words(seed);
         for (auto& w : s_) { w = words(); }
     }
     /// From 32 bytes of entropy, or from what `to_array` gave: four words, big-endian. All zero, which is
     /// no state of the generator, counts as the seed 0.
-    constexpr explicit random(state const& saved) noexcept : random(std::uint64_t{0}) {
+    constexpr explicit random_generator(state const& saved) noexcept : random_generator(std::uint64_t{0}) {
         std::array<std::uint64_t, 4> words{};
         for (std::size_t i = 0; i < saved.size(); ++i) {
             words[i / 8] = (words[i / 8] << 8) | std::to_integer<std::uint64_t>(saved[i]);
@@ -79,15 +79,15 @@ public:
         return out;
     }
 
-    /// The state, to go on from later: `random(to_array(r)) == r`.
-    [[nodiscard]] friend constexpr state to_array(random const& r) noexcept {
+    /// The state, to go on from later: `random_generator(to_array(r)) == r`.
+    [[nodiscard]] friend constexpr state to_array(random_generator const& r) noexcept {
         state out{};
         for (std::size_t i = 0; i < out.size(); ++i) {
             out[i] = static_cast<std::byte>(r.s_[i / 8] >> (56 - 8 * (i % 8)));
         }
         return out;
     }
-    friend constexpr bool operator==(random const&, random const&) = default;
+    friend constexpr bool operator==(random_generator const&, random_generator const&) = default;
 
 private:
     [[nodiscard]] static constexpr std::uint64_t rotate(std::uint64_t x, int k) noexcept {

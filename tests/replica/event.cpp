@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include "support/catch.hpp"
+
+#include <vector>
+
+#include <syncline/core/random.hpp>
+#include <syncline/replica/event.hpp>
+
+using namespace syncline;
+
+namespace {
+
+event_batch sample() {
+    event_batch b;
+    b.add_change({"guests", "a"}, false);
+    b.add_change({"guests", "b"}, true);
+    verdict v;
+    v.sequence = 3;
+    v.kind = verdict_kind::rejected;
+    v.reason = errc::rejected;
+    v.text = "voll";
+    b.add_verdict({"guests", "c"}, v);
+    b.add_reincarnation();
+    return b;
+}
+std::vector<event> all(bytes_view stored) {
+    std::vector<event> out;
+    REQUIRE(event_batch::read(stored, [&](event const& e) {
+        out.push_back(e);
+        return true;
+    }));
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("a batch of events gives back what was put in, in order") {
+    CHECK(event_batch{}.empty());
+    CHECK(sample().changed() == 2);
+    auto const events = all(sample().encode());
+    REQUIRE(events.size() == 4);
+    CHECK(events[0].kind == event_kind::changed);
+    CHECK(events[0].record == record_key{"guests", "a"});
+    CHECK(events[1].kind == event_kind::removed);
+    CHECK(events[2].kind == event_kind::decided);
+    CHECK(events[2].said.text == "voll");
+    CHECK(events[3].kind == event_kind::reincarnated);
+}
+
+TEST_CASE("a visitor may stop") {
+    std::size_t seen = 0;
+    CHECK(event_batch::read(sample().encode(), [&](event const&) { return ++seen < 2; }));
+    CHECK(seen == 2);
+}
+
+TEST_CASE("a damaged batch is an error, never anything else") {
+    bytes const good = sample().encode();
+    for (std::size_t n = 0; n < good.size(); ++n) {
+        CHECK(event_batch::read(bytes_view{good}.first(n), [](event const&) { return true; }).error() == errc::corrupt);
+    }
+    random_generator dice{9};
+    for (int i = 0; i < 10'000; ++i) {
+        bytes bad = good;
+        bad[dice() % bad.size()] = static_cast<std::byte>(dice());
+        status const read = event_batch::read(bad, [](event const&) { return true; });
+        CHECK((read || read.error() == errc::corrupt));
+    }
+}
