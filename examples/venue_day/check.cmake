@@ -23,7 +23,9 @@ set(edits [=[{
   "asks_every_seconds": 1800, "decided_by": "Amélie",
   "devices": [{"name": "one"}, {"name": "two", "offline": [{"from": "10:10", "to": "11:00"}]}],
   "edits": [{"at": "10:20", "device": "one", "do": "set", "collection": "guests", "id": "g1", "fields": {"table": "3"}},
-            {"at": "10:30", "device": "two", "do": "set", "collection": "guests", "id": "g1", "fields": {"table": "5"}}]
+            {"at": "10:30", "device": "two", "do": "set", "collection": "guests", "id": "g1", "fields": {"table": "5"}},
+            {"at": "11:30", "device": "one", "do": "erase", "collection": "tables", "id": "t1"},
+            {"at": "11:45", "device": "two", "do": "add", "collection": "tables", "id": "t1", "fields": {"seated": 1}}]
 }
 ]=])
 
@@ -130,11 +132,13 @@ elseif(CHECK STREQUAL "ask")
     # The first answer's preview is declined.
     run("l\nn\n=9\ny\n" --ask --golden --data data --dir run)
     expect_success()
-    expect("before  here  confirmed by others")
+    expect("table       1     5          3  one, 10:20\n")
     expect("  table     5\n")
-    expect("conflict: person at the terminal       1             1              0     0")
+    expect("manual: person at the terminal       1             1              0     0")
     expect("Þóra, table: \"5\" or \"3\"?  \"9\", says person at the terminal")
     expect("All 3 hold the same records")
+    # One edit of the other tablet's was too late: the table was gone.
+    expect("two      3          0       0          0        1       2")
     run("r\ny\n" --ask --golden --data data --dir run)
     expect_success()
     expect("table: \"5\" or \"3\"?  \"3\", says person at the terminal")

@@ -202,32 +202,15 @@ void print_tables(plan const& p, history const& h, bool golden) {
         text(all.decisions).c_str(), text(all.exchanges).c_str(), text(all.failed).c_str(), text(all.again).c_str());
 
     rows = {{"decided by", "fields", "the writer's", "the confirmed", "both"}, {}};
-    for (auto const& [rule, winners] : h.rules) {
-        auto const of = [&](char const* who) {
-            auto const at = winners.find(who);
-            return at == winners.end() ? std::uint64_t{0} : at->second;
-        };
-        std::uint64_t const mine = of("the mutation"), theirs = of("the confirmed value"), both = of("both");
-        rows.push_back({rule, text(mine + theirs + both), text(mine), text(theirs), text(both)});
-    }
-    std::uint64_t people = 0;
-    for (auto const& [who, n] : h.deciders) {
-        std::uint64_t local = 0, remote = 0;
-        std::uint64_t fields = 0;
-        for (conflict_ended const& c : h.conflicts) {
-            if (c.who != who) { continue; }
-            for (json const& d : c.decisions) {
-                ++fields;
-                local += d["take"] == "remote" ? 0U : 1U;
-                remote += d["take"] == "remote" ? 1U : 0U;
-            }
-        }
-        rows.push_back({"conflict: " + who, text(fields), text(local), text(remote), "0"});
-        people += n;
-    }
+    auto const count = [&](std::string const& label, rule_count const& n) {
+        rows.push_back(
+            {label, text(n.writers + n.confirmed + n.both), text(n.writers), text(n.confirmed), text(n.both)});
+    };
+    for (auto const& [rule, n] : h.rules) { count(rule, n); }
+    for (auto const& [who, n] : h.deciders) { count("manual: " + who, n); }
     print_table(rows);
 
-    if (people != 0) { std::printf("\nConflicts\n"); }
+    if (!h.conflicts.empty()) { std::printf("\nConflicts\n"); }
     for (conflict_ended const& c : h.conflicts) {
         for (std::size_t i = 0; i < c.decisions.size(); ++i) {
             json const& f = c.conflict["fields"][i];

@@ -10,6 +10,8 @@
 #include <thread>
 #include <utility>
 
+#include <syncline/merge/apply.hpp>
+
 #include "process.hpp"
 #include "terminal.hpp"
 
@@ -34,6 +36,24 @@ tally& tally::operator+=(tally const& o) {
     received += o.received;
     seconds += o.seconds;
     return *this;
+}
+
+namespace {
+
+std::string time_of(plan const& p, json const& wall_ms) {
+    return show_time((wall_ms.get<std::int64_t>() - p.midnight.time_since_epoch().count()) / 1'000);
+}
+
+}  // namespace
+
+std::string written_here(plan const& p, std::size_t device, json const& conflict) {
+    return p.devices[device].label + ", " + time_of(p, conflict["written"]);
+}
+std::string written_elsewhere(plan const& p, json const& field) {
+    if (!field.contains("author")) { return {}; }
+    // The authority numbers replicas from 1 as they first come: in our order.
+    std::size_t const n = field["author"].get<std::size_t>() - 1;
+    return (n < p.devices.size() ? p.devices[n].label : std::string{"somebody"}) + ", " + time_of(p, field["changed"]);
 }
 
 namespace {
@@ -255,10 +275,13 @@ private:
             ++t.pushed;
             t.again += d["again"].get<bool>() ? 1U : 0U;
             for (json const& f : d["fields"]) {
-                if (f["won"] == "nobody yet") { continue; }
+                if (f["won"] == name(syncline::winner::nobody)) { continue; }
                 std::string const by = f["field"] == "" ? std::string{"delete wins"} : f["by"].get<std::string>();
                 ++t.merged;
-                ++out_.rules[by][f["won"].get<std::string>()];
+                rule_count& n = out_.rules[by];
+                ++(f["won"] == name(syncline::winner::mutation)    ? n.writers
+                   : f["won"] == name(syncline::winner::confirmed) ? n.confirmed
+                                                                   : n.both);
                 out_.merges.push_back({now_, i, d["collection"], d["id"], f["field"], by, f["won"]});
             }
         }
@@ -285,7 +308,10 @@ private:
                 ++out_.tallies[i].conflicts;
                 ++out_.tallies[i].decisions;
                 count_edit(i, answer["became"]);
-                ++out_.deciders[ended.who];
+                for (json const& d : ended.decisions) {
+                    rule_count& n = out_.deciders[ended.who];
+                    ++(d["take"] == "remote" ? n.confirmed : n.writers);
+                }
                 out_.conflicts.push_back(std::move(ended));
             } else if (answer["failed"] != syncline::message(syncline::errc::contended)) {
                 return fail("a conflict can't be ended: " + answer["failed"].get<std::string>());
@@ -318,12 +344,14 @@ private:
 
     /// Shows the values side by side and asks field by field; false when nobody answers.
     bool ask_person(std::size_t i, json const& c, conflict_ended& ended) {
-        std::printf("%s\n%s  Conflict about %s \"%s\" (%s), waiting on: %s\n\n", terminal_ ? "\r\033[K" : "",
+        std::printf("%s\n%s  Conflict about %s \"%s\" (%s), written on %s\n\n", terminal_ ? "\r\033[K" : "",
                     show_time(now_).c_str(), c["collection"].get<std::string>().c_str(),
                     c["title"].get<std::string>().c_str(), c["id"].get<std::string>().c_str(),
-                    plan_.devices[i].label.c_str());
-        std::vector<std::vector<std::string>> rows{{"", "before", "here", "confirmed by others"}, {}};
-        for (json const& f : c["fields"]) { rows.push_back({f["field"], f["base"], f["local"], f["remote"]}); }
+                    written_here(plan_, i, c).c_str());
+        std::vector<std::vector<std::string>> rows{{"", "before", "here", "confirmed", "by"}, {}};
+        for (json const& f : c["fields"]) {
+            rows.push_back({f["field"], f["base"], f["local"], f["remote"], written_elsewhere(plan_, f)});
+        }
         print_table(rows);
         for (json const& f : c["fields"]) {
             if (!ask_about(i, c, f, ended.decisions)) {

@@ -63,10 +63,21 @@ struct conflict_ended {
     std::string because;
     bool dismissed;  ///< the record was deleted meanwhile
 };
+/// Who wrote the two sides of a conflict, and when by their clocks: "Staff tablet, 11:25".
+std::string written_here(plan const& p, std::size_t device, json const& conflict);
+std::string written_elsewhere(plan const& p, json const& field);
+
 struct edit_rejected {
     std::int64_t at;
     std::size_t device;
     json rejection;  ///< as the device tells it
+};
+
+/// The fields that one rule decided, by whose value stayed.
+struct rule_count {
+    std::uint64_t writers = 0;
+    std::uint64_t confirmed = 0;
+    std::uint64_t both = 0;  ///< the same value, or a counter's sum
 };
 
 struct history {
@@ -76,10 +87,10 @@ struct history {
     std::vector<field_merged> merges;
     std::vector<conflict_ended> conflicts;
     std::vector<edit_rejected> rejections;
-    std::uint64_t first_pushed = 0;                                     ///< records that the first device put in
-    std::vector<std::uint64_t> first_pulled;                            ///< and what each device then received
-    std::map<std::string, std::map<std::string, std::uint64_t>> rules;  ///< fields by rule and by winner
-    std::map<std::string, std::uint64_t> deciders;                      ///< of conflicts
+    std::uint64_t first_pushed = 0;           ///< records that the first device put in
+    std::vector<std::uint64_t> first_pulled;  ///< and what each device then received
+    std::map<std::string, rule_count> rules;
+    std::map<std::string, rule_count> deciders;  ///< the same for fields in conflict, by who decided
     double seconds = 0;
 };
 

@@ -279,6 +279,9 @@ private:
         item("<circle r=\"4\" fill=\"#fff\" stroke=\"#2f6f9f\" stroke-width=\"1.5\"/>",
              "coalesced into one that waited");
         item("<circle r=\"4\" fill=\"#fff\" stroke=\"#9aa0a8\" stroke-width=\"1.5\"/>", "undone before it was sent");
+        item("<circle r=\"4\" fill=\"#b9bec6\"/>", "said what was so already");
+        item("<circle r=\"4\" fill=\"#fff\" stroke=\"#b3402e\" stroke-width=\"1.8\"/>",
+             "too late, the record was gone");
         item(
             "<rect x=\"-1.5\" y=\"-7\" width=\"3\" height=\"7\" fill=\"#2f6f9f\"/>"
             "<rect x=\"-1.5\" width=\"3\" height=\"7\" fill=\"#4b8b5c\"/>",
@@ -321,14 +324,6 @@ private:
         put("</table>\n");
     }
 
-    [[nodiscard]] std::string author(json const& field) const {
-        if (!field.contains("author")) { return {}; }
-        std::size_t const n = field["author"].get<std::size_t>();  // numbered as they first came: in our order
-        std::int64_t const at =
-            (field["changed"].get<std::int64_t>() - plan_.midnight.time_since_epoch().count()) / 1'000;
-        return (n >= 1 && n <= plan_.devices.size() ? plan_.devices[n - 1].label : std::string{"somebody"}) + ", " +
-               show_time(at);
-    }
     void side(std::string const& state, std::string const& head, json const& value, std::string const& foot) {
         put("<div class=\"side " + state + "\"><b>" + escape(head) + "</b><div class=\"v\">" + escape(value) +
             "</div><small>" + escape(foot) + "</small></div>");
@@ -345,8 +340,6 @@ private:
             escape(c.conflict["title"]) + "</h3><div class=\"where\">" + escape(c.conflict["collection"]) + "/" +
             escape(c.conflict["id"]) + ", found at " + show_time(c.at) + ", waiting on " +
             escape(plan_.devices[c.device].label) + "</div>\n");
-        std::int64_t const written =
-            (c.conflict["written"].get<std::int64_t>() - plan_.midnight.time_since_epoch().count()) / 1'000;
         for (json const& f : c.conflict["fields"]) {
             json const* taken = nullptr;
             for (json const& d : c.decisions) {
@@ -356,8 +349,8 @@ private:
             auto const state = [&](char const* which) { return take == which ? "took" : "lost"; };
             put("<div class=\"field\">" + escape(f["field"]) + "</div><div class=\"sides\">");
             side("", "before", f["base"], "");
-            side(state("local"), "here", f["local"], plan_.devices[c.device].label + ", " + show_time(written));
-            side(state("remote"), "confirmed", f["remote"], author(f));
+            side(state("local"), "here", f["local"], written_here(plan_, c.device, c.conflict));
+            side(state("remote"), "confirmed", f["remote"], written_elsewhere(plan_, f));
             side("end", "decided",
                  c.dismissed ? json("record deleted")
                              : json(c.after.value(f["field"].get<std::string>(), std::string{"–"})),
@@ -388,18 +381,17 @@ private:
         put("</div>\n");
     }
     void rules() {
-        put("<h2>Merged without asking anybody</h2>\n<table class=\"num\"><tr><th>rule</th><th>fields</th>"
+        put("<h2>Who decided what was changed twice</h2>\n<table class=\"num\"><tr><th>rule</th><th>fields</th>"
             "<th>the writer's value</th><th>the confirmed value</th><th>both</th></tr>\n");
-        for (auto const& [rule, winners] : history_.rules) {
-            auto const of = [&](char const* who) {
-                auto const at = winners.find(who);
-                return at == winners.end() ? std::uint64_t{0} : at->second;
-            };
-            std::uint64_t const mine = of("the mutation"), theirs = of("the confirmed value"), both = of("both");
-            put("<tr><td>" + escape(rule) + "</td><td>" + std::to_string(mine + theirs + both) + "</td><td>" +
-                std::to_string(mine) + "</td><td>" + std::to_string(theirs) + "</td><td>" + std::to_string(both) +
-                "</td></tr>\n");
-        }
+        auto const line = [&](std::string const& label, rule_count const& n) {
+            put("<tr><td>" + escape(label) + "</td>");
+            for (std::uint64_t const k : {n.writers + n.confirmed + n.both, n.writers, n.confirmed, n.both}) {
+                put("<td>" + std::to_string(k) + "</td>");
+            }
+            put("</tr>\n");
+        };
+        for (auto const& [rule, n] : history_.rules) { line(rule, n); }
+        for (auto const& [who, n] : history_.deciders) { line("manual: " + who, n); }
         put("</table>\n<details><summary>Each of them</summary>\n<table class=\"words\"><tr><th>time</th>"
             "<th>device</th><th>record</th><th>field</th><th>rule</th><th>who won</th></tr>\n");
         for (field_merged const& m : history_.merges) {
