@@ -153,6 +153,7 @@ elseif(CHECK STREQUAL "scale")
     message("${printed}")
     expect_success()
     expect("tablet-6.db")
+    expect("manual: Amélie")
     expect("All 7 hold the same records; every edit is accounted for.")
 
 else()

@@ -196,10 +196,10 @@ void print_tables(plan const& p, history const& h, bool golden) {
     rows.emplace_back();
     row("all", all);
     print_table(rows);
-    std::printf(
-        "Edits include %s decisions about conflicts. %s exchanges, %s of them without an answer; %s edits were\n"
-        "decided before the answer got lost, and counted once.\n\n",
-        text(all.decisions).c_str(), text(all.exchanges).c_str(), text(all.failed).c_str(), text(all.again).c_str());
+    std::printf("Decisions about conflicts, counted among the edits: %s. Exchanges: %s, without an answer: %s.\n",
+                text(all.decisions).c_str(), text(all.exchanges).c_str(), text(all.failed).c_str());
+    std::printf("Edits that were decided before the answer got lost, and counted once: %s.\n\n",
+                text(all.again).c_str());
 
     rows = {{"decided by", "fields", "the writer's", "the confirmed", "both"}, {}};
     auto const count = [&](std::string const& label, rule_count const& n) {

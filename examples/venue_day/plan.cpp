@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -349,6 +350,9 @@ void add_staff(plan& p, std::size_t count) {
         if (r.collection == "tables") { tables.push_back(&r); }
         if (r.collection == "events") { events.push_back(&r); }
     }
+    // A few guests whom everybody wants to seat elsewhere: there will be conflicts.
+    std::vector<edit const*> const movable(guests.begin(),
+                                           guests.begin() + (std::min<std::ptrdiff_t>)(20, std::ssize(guests)));
     for (std::size_t n = p.devices.size() + 1; n <= count; ++n) {
         syncline::random_generator dice{n};
         auto const roll = [&](std::size_t below) { return static_cast<std::size_t>(syncline::below(dice, below)); };
@@ -378,12 +382,13 @@ void add_staff(plan& p, std::size_t count) {
                 p.edits.push_back(e);
             };
             std::int64_t const some = 1 + static_cast<std::int64_t>(roll(6));
-            switch (roll(8)) {
+            switch (roll(10)) {
                 case 0:
                 case 1: about(events, edit::action::add, {{"plates", some}}); break;
                 case 2: about(events, edit::action::add, {{"arrived", some}}); break;
                 case 3: about(tables, edit::action::add, {{"seated", 1}}); break;
                 case 4: about(guests, edit::action::set, {{"note", "seen by " + d.label}}); break;
+                case 5: about(movable, edit::action::set, {{"table", std::to_string(some)}}); break;
                 default: about(guests, edit::action::set, {{"arrived", show_time(e.at)}}); break;
             }
         }

@@ -344,7 +344,7 @@ private:
 
     /// Shows the values side by side and asks field by field; false when nobody answers.
     bool ask_person(std::size_t i, json const& c, conflict_ended& ended) {
-        std::printf("%s\n%s  Conflict about %s \"%s\" (%s), written on %s\n\n", terminal_ ? "\r\033[K" : "",
+        std::printf("%s\n%s  Conflict in %s about \"%s\" (%s), written on %s\n\n", terminal_ ? "\r\033[K" : "",
                     show_time(now_).c_str(), c["collection"].get<std::string>().c_str(),
                     c["title"].get<std::string>().c_str(), c["id"].get<std::string>().c_str(),
                     written_here(plan_, i, c).c_str());
