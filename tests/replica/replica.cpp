@@ -386,6 +386,16 @@ TEST_CASE("an authority that is another, or was put back to an older state, is r
         w.c.store.restore(older);
         CHECK(sync(w.one, w.c, w.clock.now).error() == errc::authority_changed);
     }
+    SECTION("older, and gone on since, so that its head is ahead again") {
+        w.c.store.restore(older);
+        for (std::int64_t n = 0; n < 4; ++n) {
+            REQUIRE(w.create(w.two, {"things", "n" + std::to_string(n)}, {{"name", n}}));
+        }
+        REQUIRE(sync(w.two, w.c, w.clock.now));
+        auto const at_authority = w.c.store.snapshot();
+        CHECK(sync(w.one, w.c, w.clock.now).error() == errc::authority_changed);
+        CHECK(w.c.store.snapshot() == at_authority);
+    }
     SECTION("another") {
         cloud other{w.clock.now, 99};
         CHECK(sync(w.one, other, w.clock.now).error() == errc::authority_changed);

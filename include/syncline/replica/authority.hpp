@@ -96,15 +96,15 @@ public:
         p.epoch = meta->epoch;
         p.replica = q->replica;
         p.time = now.wall;
-        bool const stranger = (q->epoch && *q->epoch != meta->epoch) || q->cursor > meta->head;
-        if (stranger) {
+        auto author = find_author(tx, *q, principal, *meta);
+        if (!author) { return author.error(); }
+        // A cursor beyond our log, or receipts for verdicts that we never gave.
+        bool const ahead = q->cursor > meta->head || q->receipts > author->decided;
+        if (ahead || (q->epoch && *q->epoch != meta->epoch)) {
             // The replica knows another past than ours: decide nothing, let it see who we are.
             p.head = meta->head;
             return encode(p);
         }
-
-        auto author = find_author(tx, *q, principal, *meta);
-        if (!author) { return author.error(); }
         position const head_before = meta->head;
         author_state const before = *author;
         if (auto ok = forget_verdicts(tx, *author, q->receipts); !ok) { return ok.error(); }
@@ -116,7 +116,7 @@ public:
             if (!*decided) { break; }  // a gap: the replica sees from `decided` where to go on
             p.verdicts.push_back(std::move(**decided));
         }
-        if (!(before == *author)) {
+        if (!(before == *author) || meta->authors_changed) {
             if (auto ok = write_author(tx, q->replica, *author); !ok) { return ok.error(); }
         }
         if (meta->head != head_before || meta->authors_changed) {
@@ -244,7 +244,6 @@ private:
             a.index = ++meta.authors;
             a.principal = std::string{principal};
             meta.authors_changed = true;
-            if (auto ok = write_author(tx, q.replica, a); !ok) { return ok.error(); }
             return a;
         }
         cbor_reader in{raw};
@@ -271,7 +270,6 @@ private:
 
     template <class Tx>
     [[nodiscard]] status forget_verdicts(Tx& tx, author_state& author, std::uint64_t receipts) const {
-        receipts = (std::min)(receipts, author.decided);
         for (; author.receipts < receipts; ++author.receipts) {
             if (auto ok = tx.erase(verdict_key(author.index, author.receipts + 1)); !ok) { return ok; }
         }
