@@ -75,7 +75,7 @@ public:
             records.push_back(record_of(first + static_cast<std::int64_t>(i)));
             items.push_back({urgency, as_bytes(records.back()), payload_});
         }
-        auto tx = storage_.begin(access::write);
+        auto tx = storage_.begin(access_mode::write);
         if (!tx || !box_.enqueue_all(*tx, items, wall_time{milliseconds{start + first}})) { return false; }
         return tx->commit().has_value();
     }
@@ -85,13 +85,13 @@ public:
         what.entries_max = count;
         std::vector<outbox_entry> claimed;
         {
-            auto tx = storage_.begin(access::write);
+            auto tx = storage_.begin(access_mode::write);
             if (!tx) { return false; }
             auto given = box_.claim(*tx, what, wall_time{milliseconds{start + now}});
             if (!given || given->size() != count || !tx->commit()) { return false; }
             claimed = std::move(*given);
         }
-        auto tx = storage_.begin(access::write);
+        auto tx = storage_.begin(access_mode::write);
         if (!tx) { return false; }
         auto const done = box_.ack_all(*tx, claimed);
         if (!done || *done != count) { return false; }

@@ -75,7 +75,7 @@ template <storage S>
 bool fill(S& store, authority<> const& a) {
     syncline::random_generator dice{1};
     {
-        auto tx = store.begin(access::write);
+        auto tx = store.begin(access_mode::write);
         if (!tx || !a.open(*tx, the_time, dice) || !tx->commit()) { return false; }
     }
     request q;
@@ -114,18 +114,18 @@ outcome first_sync(S& authority_store, authority<> const& a, D& store, replica c
     outcome out;
     syncline::random_generator dice{2};
     {
-        auto tx = store.begin(access::write);
+        auto tx = store.begin(access_mode::write);
         if (!tx || !r.open(*tx, "bench", the_time, dice) || !tx->commit()) { return out; }
     }
     for (bool more = true; more;) {
         bytes message;
         {
-            auto tx = store.begin(access::read);
+            auto tx = store.begin(access_mode::read);
             message = *r.request_message(*tx);
         }
         auto reply_bytes = serve(authority_store, a, "bench", message, the_time);
         if (!reply_bytes) { return out; }
-        auto tx = store.begin(access::write);
+        auto tx = store.begin(access_mode::write);
         auto report = r.absorb(*tx, *reply_bytes, the_time, dice);
         if (!report || !tx->commit()) { return out; }
         more = report->more;
@@ -135,7 +135,7 @@ outcome first_sync(S& authority_store, authority<> const& a, D& store, replica c
     state.PauseTiming();
     std::size_t n = 0;
     bool same = true;
-    auto tx = store.begin(access::read);
+    auto tx = store.begin(access_mode::read);
     auto const ok = r.scan(*tx, "guests", [&](record_key const& k, record const& held) {
         auto const& [id, fields] = corpus()[n++];
         same = same && k.id_text() == id && held.fields == fields;

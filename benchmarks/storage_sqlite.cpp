@@ -148,8 +148,8 @@ public:
     ours(std::string const& path, sl::sqlite_synchronous synchronous)
         : store_(*sl::sqlite_storage::open(path.c_str(), {.synchronous = synchronous})) {}
 
-    void begin_read() { begin(sl::access::read); }
-    void begin_write() { begin(sl::access::write); }
+    void begin_read() { begin(sl::access_mode::read); }
+    void begin_write() { begin(sl::access_mode::write); }
     void commit() {
         require(static_cast<bool>(tx_->commit()), "commit");
         tx_ = sl::errc::busy;
@@ -166,7 +166,7 @@ public:
     }
 
 private:
-    void begin(sl::access a) {
+    void begin(sl::access_mode a) {
         tx_ = store_.begin(a);
         require(static_cast<bool>(tx_), "begin");
     }

@@ -32,7 +32,7 @@ status run(sqlite3* db, char const* sql, std::string_view text = {}) {
 /// Inside the transaction that the program has open on `db`: its own row, and what is to be sent about it.
 status save_order(sqlite3* db, sqlite_storage& store, outbox const& box, std::string_view dish) {
     if (auto ok = run(db, "INSERT INTO orders (dish) VALUES (?)", dish); !ok) { return ok; }
-    auto tx = store.begin(access::write);  // a savepoint in the open transaction
+    auto tx = store.begin(access_mode::write);  // a savepoint in the open transaction
     if (!tx) { return tx.error(); }
     auto const token = box.enqueue(*tx, {.urgency = priority::important, .payload = as_bytes(dish)}, now);
     return token ? tx->commit() : status{token.error()};
@@ -50,14 +50,14 @@ status print_orders(sqlite3* db) {
 
 /// Later, when there is a network: claim, send with no transaction open, then acknowledge.
 status send_orders(sqlite_storage& store, outbox const& box) {
-    auto tx = store.begin(access::write);
+    auto tx = store.begin(access_mode::write);
     if (!tx) { return tx.error(); }
     auto const claimed = box.claim(*tx, {.entries_max = 10}, now);
     if (!claimed) { return claimed.error(); }
     if (auto ok = tx->commit(); !ok) { return ok; }
     for (outbox_entry const& entry : *claimed) {
         std::cout << "to be sent:    " << as_text(entry.payload) << '\n';
-        auto answer = store.begin(access::write);
+        auto answer = store.begin(access_mode::write);
         if (!answer) { return answer.error(); }
         if (auto ok = box.ack(*answer, entry.token, entry.fence); !ok) { return ok; }
         if (auto ok = answer->commit(); !ok) { return ok; }

@@ -52,7 +52,7 @@ struct {
 /// Runs `f(tx)` in a transaction, which commits when it succeeds.
 template <class Store, class F>
 auto write(Store& store, F f) -> std::invoke_result_t<F, typename Store::transaction&> {
-    auto tx = store.begin(access::write);
+    auto tx = store.begin(access_mode::write);
     if (!tx) { return tx.error(); }
     auto out = f(*tx);
     if (!out) { return out; }
@@ -115,7 +115,7 @@ struct device {
     }
 
     status show(std::string_view id) {
-        auto tx = store.begin(access::read);
+        auto tx = store.begin(access_mode::read);
         if (!tx) { return tx.error(); }
         auto const b = self.read<booking>(*tx, id);
         if (!b) { return b.error(); }

@@ -14,8 +14,6 @@ using namespace syncline;
 
 namespace {
 
-using syncline::access;  // POSIX has a function of that name
-
 // region: storage
 /// Keeps everything in a map; a transaction works on a copy. `Careless`: an absent key leaves what was in `out`.
 template <bool Careless = false>
@@ -27,7 +25,7 @@ class map_storage {
 public:
     class transaction {
     public:
-        transaction(map_storage& s, access a) : store_(&s), access_(a), draft_(s.data_) {}
+        transaction(map_storage& s, access_mode a) : store_(&s), access_(a), draft_(s.data_) {}
 
         result<bool> get(bytes_view key, bytes& out) {
             if (!Careless) { out.clear(); }
@@ -38,14 +36,14 @@ public:
         }
         status put(bytes_view key, bytes_view value) {
             if (!fits(key)) { return errc::invalid; }
-            if (access_ == access::read) { return errc::read_only; }
+            if (access_ == access_mode::read) { return errc::read_only; }
             if (value.size() > value_bytes_min_max) { return errc::limit; }
             draft_[to_bytes(key)] = to_bytes(value);
             return {};
         }
         status erase(bytes_view key) {
             if (!fits(key)) { return errc::invalid; }
-            if (access_ == access::read) { return errc::read_only; }
+            if (access_ == access_mode::read) { return errc::read_only; }
             draft_.erase(to_bytes(key));
             return {};
         }
@@ -66,11 +64,11 @@ public:
         static bool fits(bytes_view key) { return !key.empty() && key.size() <= key_bytes_max; }
 
         std::unique_ptr<map_storage, end_transaction> store_;
-        access access_;
+        access_mode access_;
         std::map<bytes, bytes> draft_;
     };
 
-    result<transaction> begin(access a) {
+    result<transaction> begin(access_mode a) {
         if (std::exchange(open_, true)) { return errc::busy; }
         return transaction(*this, a);
     }

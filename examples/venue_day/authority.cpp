@@ -72,7 +72,7 @@ int run_authority(role_options const& options) {
     syncline::authority<house_rules> const self{rules()};
     syncline::random_generator random{options.seed};
     {
-        auto tx = store->begin(syncline::access::write);
+        auto tx = store->begin(syncline::access_mode::write);
         if (!tx || !self.open(*tx, now(), random) || !tx->commit()) { return 1; }
     }
 

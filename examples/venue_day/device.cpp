@@ -25,7 +25,7 @@
 namespace venue {
 namespace {
 
-using syncline::access;
+using syncline::access_mode;
 using syncline::record_key;
 using transaction = syncline::sqlite_storage::transaction;
 
@@ -101,7 +101,7 @@ private:
     /// Runs `f(tx)` in a transaction and commits unless it failed.
     template <class F>
     auto write(F&& f) -> decltype(f(std::declval<transaction&>())) {
-        auto tx = store_.begin(access::write);
+        auto tx = store_.begin(access_mode::write);
         if (!tx) { return tx.error(); }
         auto out = f(*tx);
         if (out) {
@@ -241,7 +241,7 @@ private:
 
     json conflicts() {
         json out = json::array();
-        auto tx = store_.begin(access::read);
+        auto tx = store_.begin(access_mode::read);
         if (!tx) { return out; }
         (void)replica_.conflicts(*tx, [&](syncline::open_conflict const& c) {
             std::string const& collection = c.local.record.collection;
@@ -279,7 +279,7 @@ private:
         std::uint64_t const token = order["token"];
         syncline::position const seen = order["seen"];
         json out{{"fields", json::object()}};
-        auto tx = store_.begin(access::write);
+        auto tx = store_.begin(access_mode::write);
         if (!tx) { return {{"failed", syncline::message(tx.error().code)}}; }
 
         record_key about;

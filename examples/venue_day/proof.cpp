@@ -56,7 +56,7 @@ contents contents_of(std::string const& name, std::string const& database) {
     auto store = syncline::sqlite_storage::open(database.c_str());
     auto const ok = [&]() -> syncline::status {
         if (!store) { return store.error(); }
-        auto tx = store->begin(syncline::access::read);
+        auto tx = store->begin(syncline::access_mode::read);
         if (!tx) { return tx.error(); }
         return name == "authority" ? read_authority(*tx, all) : read_device(*tx, all, out.waiting);
     }();

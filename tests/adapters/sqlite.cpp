@@ -20,8 +20,6 @@ using namespace syncline;
 
 namespace {
 
-using syncline::access;  // POSIX has a function of that name
-
 static_assert(!std::is_copy_constructible_v<sqlite_storage> && std::is_nothrow_move_constructible_v<sqlite_storage>);
 static_assert(std::is_nothrow_move_constructible_v<sqlite_storage::transaction>);
 
@@ -92,7 +90,7 @@ sqlite_storage attached(host const& h) {
 }
 
 std::string keys(sqlite_storage& s) {
-    auto tx = s.begin(access::read);
+    auto tx = s.begin(access_mode::read);
     REQUIRE(tx);
     std::string all;
     REQUIRE(tx->scan({}, [&](bytes_view k, bytes_view v) {
@@ -102,7 +100,7 @@ std::string keys(sqlite_storage& s) {
     return all;
 }
 void put(sqlite_storage& s, char const* key, char const* value) {
-    auto tx = s.begin(access::write);
+    auto tx = s.begin(access_mode::write);
     REQUIRE(tx);
     REQUIRE(tx->put(as_bytes(key), as_bytes(value)));
     REQUIRE(tx->commit());
@@ -328,12 +326,12 @@ TEST_CASE("sqlite_storage: the host's rows and ours commit and roll back togethe
     sqlite_storage s = attached(mine);
     SECTION("in our transaction") {
         {
-            auto tx = s.begin(access::write);
+            auto tx = s.begin(access_mode::write);
             REQUIRE(tx->put(as_bytes("a"), as_bytes("1")));
             mine("INSERT INTO orders VALUES(1)");
         }
         CHECK(mine.text("SELECT id FROM orders") == "");
-        auto tx = s.begin(access::write);
+        auto tx = s.begin(access_mode::write);
         REQUIRE(tx->put(as_bytes("a"), as_bytes("1")));
         mine("INSERT INTO orders VALUES(2)");
         CHECK(host(here.file()).text("SELECT id FROM orders") == "");
@@ -345,7 +343,7 @@ TEST_CASE("sqlite_storage: the host's rows and ours commit and roll back togethe
         mine("BEGIN; INSERT INTO orders VALUES(1)");
         put(s, "a", "1");
         {
-            auto tx = s.begin(access::write);
+            auto tx = s.begin(access_mode::write);
             REQUIRE(tx->put(as_bytes("b"), as_bytes("2")));
             mine("INSERT INTO orders VALUES(2)");  // inside our savepoint, so it goes with it
         }
@@ -356,7 +354,7 @@ TEST_CASE("sqlite_storage: the host's rows and ours commit and roll back togethe
         {
             sqlite_storage other = opened(here.file());
             CHECK(keys(other) == "");
-            CHECK(other.begin(access::write).error() == errc::busy);
+            CHECK(other.begin(access_mode::write).error() == errc::busy);
         }
         SECTION("that commits") {
             mine("COMMIT");
@@ -378,7 +376,7 @@ TEST_CASE("sqlite_storage: a transaction that ended under us writes nothing more
     put(s, "a", "1");
     bytes out;
     SECTION("rolled back by the host") {
-        auto tx = s.begin(access::write);
+        auto tx = s.begin(access_mode::write);
         REQUIRE(tx->put(as_bytes("b"), as_bytes("2")));
         mine("ROLLBACK");
         CHECK(tx->put(as_bytes("c"), as_bytes("3")).error() == errc::transaction_lost);
@@ -389,7 +387,7 @@ TEST_CASE("sqlite_storage: a transaction that ended under us writes nothing more
     }
     SECTION("rolled back by the host, who began another") {
         mine("BEGIN");
-        auto tx = s.begin(access::write);
+        auto tx = s.begin(access_mode::write);
         REQUIRE(tx->put(as_bytes("b"), as_bytes("2")));
         mine("ROLLBACK; BEGIN");
         CHECK(tx->commit().error() == errc::transaction_lost);
@@ -397,7 +395,7 @@ TEST_CASE("sqlite_storage: a transaction that ended under us writes nothing more
     }
     SECTION("rolled back by the engine, the disk being full") {
         mine("BEGIN; INSERT INTO orders VALUES(1, NULL)");
-        auto tx = s.begin(access::write);
+        auto tx = s.begin(access_mode::write);
         REQUIRE(tx->put(as_bytes("b"), as_bytes("2")));
         mine("PRAGMA max_page_count = 1");  // the least that it takes is what there is
         status full;
@@ -411,7 +409,7 @@ TEST_CASE("sqlite_storage: a transaction that ended under us writes nothing more
         mine("PRAGMA max_page_count = 1000000");
     }
     SECTION("interrupted") {
-        auto tx = s.begin(access::write);
+        auto tx = s.begin(access_mode::write);
         REQUIRE(tx->put(as_bytes("b"), as_bytes("2")));
         sqlite3_progress_handler(
             mine.raw(), 1, [](void*) { return 1; }, nullptr);
@@ -431,8 +429,8 @@ TEST_CASE("sqlite_storage: locks and races of connections", "[adapters][sqlite]"
     put(a, "k", "1");
     SECTION("a second writer is told so, in the time that was given") {
         sqlite_storage b = opened(here.file());
-        auto tx = a.begin(access::write);
-        auto const refused = b.begin(access::write);
+        auto tx = a.begin(access_mode::write);
+        auto const refused = b.begin(access_mode::write);
         REQUIRE(!refused);
         CHECK(refused.error() == errc::busy);
         CHECK(refused.error().native == SQLITE_BUSY);
@@ -440,7 +438,7 @@ TEST_CASE("sqlite_storage: locks and races of connections", "[adapters][sqlite]"
     }
     SECTION("a reader has its snapshot from begin on") {
         sqlite_storage b = opened(here.file());
-        auto reader = b.begin(access::read);
+        auto reader = b.begin(access_mode::read);
         put(a, "k", "2");
         bytes out;
         REQUIRE(*reader->get(as_bytes("k"), out));
@@ -451,7 +449,7 @@ TEST_CASE("sqlite_storage: locks and races of connections", "[adapters][sqlite]"
         sqlite_storage b = attached(mine);
         CHECK(keys(b) == "k=1;");  // now theirs has a snapshot
         put(a, "k", "2");
-        auto tx = b.begin(access::write);
+        auto tx = b.begin(access_mode::write);
         REQUIRE(tx);
         status const late = tx->put(as_bytes("k"), as_bytes("3"));
         REQUIRE(!late);
@@ -472,8 +470,8 @@ TEST_CASE("sqlite_storage: locks and races of connections", "[adapters][sqlite]"
         o.write_ahead_log = false;
         sqlite_storage b = opened(other, o);
         {
-            auto reader = b.begin(access::read);
-            auto tx = writer.begin(access::write);
+            auto reader = b.begin(access_mode::read);
+            auto tx = writer.begin(access_mode::write);
             REQUIRE(tx->put(as_bytes("k"), as_bytes("2")));
             CHECK(tx->commit().error() == errc::busy);
             CHECK(sqlite3_get_autocommit(mine.raw()) != 0);
@@ -520,7 +518,7 @@ TEST_CASE("sqlite_storage: knows its format, and damage when it sees it", "[adap
     SECTION("values and keys that we never write") {
         sqlite_storage s = attached(mine);
         mine("INSERT INTO syncline_kv VALUES(x'61', 'text'), (zeroblob(600), x''), ('text', x''), (7, x'')");
-        auto tx = s.begin(access::read);
+        auto tx = s.begin(access_mode::read);
         bytes out;
         REQUIRE(*tx->get(as_bytes("a"), out));
         CHECK(as_text(out) == "text");
@@ -533,7 +531,7 @@ TEST_CASE("sqlite_storage: knows its format, and damage when it sees it", "[adap
     SECTION("tables that are gone") {
         sqlite_storage s = attached(mine);
         mine("DROP TABLE syncline_kv");
-        auto tx = s.begin(access::write);
+        auto tx = s.begin(access_mode::write);
         REQUIRE(tx);
         CHECK(tx->put(as_bytes("k"), {}).error() == errc::corrupt);
     }
@@ -551,7 +549,7 @@ TEST_CASE("sqlite_storage: knows its format, and damage when it sees it", "[adap
         REQUIRE(s);
         put(*s, "k", "v");
         mine("ROLLBACK");
-        CHECK(s->begin(access::read).error() == errc::corrupt);
+        CHECK(s->begin(access_mode::read).error() == errc::corrupt);
         s = sqlite_storage::attach(mine.raw(), {.table_prefix = "other"});
         REQUIRE(s);
         CHECK(keys(*s) == "");
@@ -570,7 +568,7 @@ TEST_CASE("sqlite_storage: a database that can only be read", "[adapters][sqlite
         auto s = sqlite_storage::attach(db);
         REQUIRE(s);
         CHECK(keys(*s) == "k=v;");
-        CHECK(s->begin(access::write).error() == errc::read_only);
+        CHECK(s->begin(access_mode::write).error() == errc::read_only);
         CHECK(sqlite_storage::attach(db, {.table_prefix = "other"}).error() == errc::read_only);
         CHECK(keys(*s) == "k=v;");
     }
@@ -583,7 +581,7 @@ TEST_CASE("sqlite_storage: the connection's limit bounds a value", "[adapters][s
     {
         sqlite_storage s = attached(mine);
         CHECK(s.value_bytes_max() == (std::size_t{20} << 20) - 2048);
-        auto tx = s.begin(access::write);
+        auto tx = s.begin(access_mode::write);
         bytes const key(key_bytes_max, std::byte{1});
         REQUIRE(tx->put(key, bytes(s.value_bytes_max())));
         CHECK(tx->put(key, bytes(s.value_bytes_max() + 1)).error() == errc::limit);
@@ -615,7 +613,7 @@ TEST_CASE("sqlite_storage: durability is what the connection's settings make it"
             put(s, "k", "v");
             CHECK(s.barrier());
             CHECK(mine.text("PRAGMA synchronous") == std::to_string(level) + ';');
-            auto tx = s.begin(access::write);
+            auto tx = s.begin(access_mode::write);
             CHECK(s.commit_durability() == r.by_level[level]);  // our own open transaction changes nothing
             CHECK(s.barrier().error() == errc::busy);
         }
@@ -633,7 +631,7 @@ TEST_CASE("sqlite_storage: a barrier syncs, whatever commits do, and no reader h
         opened(here.file(), {.busy_timeout = milliseconds{1}, .synchronous = sqlite_synchronous::normal});
     sqlite_storage other = opened(here.file());
     put(s, "k", "v");
-    auto reader = other.begin(access::read);
+    auto reader = other.begin(access_mode::read);
     constexpr int many = 1'000'000;
     faulty_disk::now().syncs_left = many;
     put(s, "k", "w");
@@ -649,7 +647,7 @@ TEST_CASE("sqlite_storage: after a failed sync it is poisoned until it is opened
         sqlite_storage s = opened(here.file(), {});
         put(s, "k", "old");
         SECTION("of a commit") {
-            auto tx = s.begin(access::write);
+            auto tx = s.begin(access_mode::write);
             REQUIRE(tx->put(as_bytes("k"), as_bytes("new")));
             faulty_disk::now().syncs_left = 1;
             status const failed = tx->commit();
@@ -662,8 +660,8 @@ TEST_CASE("sqlite_storage: after a failed sync it is poisoned until it is opened
             CHECK(s.barrier().error() == errc::storage_io);
         }
         faulty_disk::now() = {};
-        CHECK(s.begin(access::read).error() == errc::poisoned);
-        CHECK(s.begin(access::write).error() == errc::poisoned);
+        CHECK(s.begin(access_mode::read).error() == errc::poisoned);
+        CHECK(s.begin(access_mode::write).error() == errc::poisoned);
         CHECK(s.barrier().error() == errc::poisoned);
     }
     sqlite_storage again = opened(here.file());
@@ -688,7 +686,7 @@ TEST_CASE("sqlite_storage: whichever write to the disk fails, the state is the o
                     put(s, "k", "old");
                     REQUIRE(sqlite3_exec(s.connection(), "CREATE TABLE t(a); PRAGMA cache_size = 2", nullptr, nullptr,
                                          nullptr) == SQLITE_OK);
-                    auto tx = s.begin(access::write);
+                    auto tx = s.begin(access_mode::write);
                     REQUIRE(tx);
                     faulty_disk::now() = {n, -1, code};
                     status r = tx->put(as_bytes("k"), as_bytes("new"));
@@ -737,7 +735,7 @@ TEST_CASE("sqlite_storage: closes, and says when the host still holds a statemen
 
 TEST_CASE("sqlite_storage: a keyspace in it, and scans inside scans", "[adapters][sqlite]") {
     sqlite_storage s = opened(":memory:");
-    auto tx = s.begin(access::write);
+    auto tx = s.begin(access_mode::write);
     keyspace space(*tx, as_bytes("p/"));
     for (int i = 0; i < 5; ++i) { REQUIRE(space.put(as_bytes(std::to_string(i)), as_bytes("v"))); }
     REQUIRE(tx->put(as_bytes("q"), {}));

@@ -57,7 +57,7 @@ void merging() {
 void queue() {
     memory_storage store;
     outbox const box;
-    auto tx = store.begin(access::write);
+    auto tx = store.begin(access_mode::write);
     EXPECT(tx);
     outbox_item item;
     item.payload = as_bytes("hello");
@@ -77,7 +77,7 @@ struct device {
     session<memory_storage, syncline::random_generator> link{store, self, random};
 
     explicit device(std::uint64_t seed) : random(seed) {
-        auto tx = store.begin(access::write);
+        auto tx = store.begin(access_mode::write);
         EXPECT(tx && self.open(*tx, "anna", at(0), random) && tx->commit());
     }
     device(device const&) = delete;
@@ -85,11 +85,11 @@ struct device {
 
     template <class F>
     void edit(F change, instant now) {
-        auto tx = store.begin(access::write);
+        auto tx = store.begin(access_mode::write);
         EXPECT(tx && self.edit<guest>(*tx, "1", change, now) && tx->commit());
     }
     guest read() {
-        auto tx = store.begin(access::read);
+        auto tx = store.begin(access_mode::read);
         auto const r = self.read<guest>(*tx, "1");
         EXPECT(r && *r);
         return r && *r ? **r : guest{};
@@ -101,7 +101,7 @@ void replicas() {
     authority<> const decides{rule_table::of<guest>()};
     syncline::random_generator entropy(1);
     {
-        auto tx = home.begin(access::write);
+        auto tx = home.begin(access_mode::write);
         EXPECT(tx && decides.open(*tx, at(0), entropy) && tx->commit());
     }
     device a(2);
@@ -116,7 +116,7 @@ void replicas() {
         EXPECT(done && !done->failed);
     };
     {
-        auto tx = a.store.begin(access::write);
+        auto tx = a.store.begin(access_mode::write);
         EXPECT(tx && a.self.create(*tx, "1", guest{"Anna", 2}, at(now)) && tx->commit());
     }
     meet(a);

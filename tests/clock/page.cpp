@@ -14,7 +14,7 @@ TEST_CASE("the page of clock: stamps that rise across restarts", "[clock]") {
 
     auto const stamp = [&]() -> result<timestamp> {
         // region: reserved
-        auto tx = store.begin(access::write);
+        auto tx = store.begin(access_mode::write);
         if (!tx) { return tx.error(); }
         auto clock = reserved_clock::open(*tx, as_bytes("clock"));
         if (!clock) { return clock.error(); }

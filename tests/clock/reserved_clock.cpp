@@ -54,7 +54,7 @@ struct world {
     int puts = 0;
     int fuse = -1;
 
-    counting begin() { return {std::move(*store.begin(sl::access::write)), &puts, &fuse}; }
+    counting begin() { return {std::move(*store.begin(sl::access_mode::write)), &puts, &fuse}; }
     sl::reserved_clock open(sl::reserved_clock_options o = {}) {
         auto tx = begin();
         auto c = sl::reserved_clock::open(tx, key, o);

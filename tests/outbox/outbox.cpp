@@ -38,13 +38,13 @@ bytes_view view(std::string const& s) { return sl::as_bytes(s); }
 std::string text(bytes const& b) { return std::string(sl::as_text(b)); }
 
 transaction write(sl::memory_storage& s) {
-    auto tx = s.begin(sl::access::write);
+    auto tx = s.begin(sl::access_mode::write);
     REQUIRE(tx);
     return std::move(*tx);
 }
 raw_map raw(sl::memory_storage& s) {
     raw_map out;
-    auto tx = s.begin(sl::access::read);
+    auto tx = s.begin(sl::access_mode::read);
     REQUIRE(tx);
     REQUIRE(tx->scan({}, [&](bytes_view k, bytes_view v) {
         out.emplace(sl::as_text(k), sl::as_text(v));

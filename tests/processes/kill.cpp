@@ -447,7 +447,7 @@ void check_integrity(sqlite_storage& store, std::string const& whose, findings& 
 content content_of_authority(sqlite_storage& store, findings& wrong) {
     content out;
     authority<> const self{rules()};
-    auto tx = must(store.begin(access::read), "begin");
+    auto tx = must(store.begin(access_mode::read), "begin");
     auto const ok = self.scan(tx, [&](record_key const& k, row const& r) {
         if (!r.deleted) { out[k.collection + '/' + std::string{k.id_text()}] = {r.version, r.fields}; }
         return true;
@@ -459,7 +459,7 @@ content content_of_authority(sqlite_storage& store, findings& wrong) {
 content content_of_device(sqlite_storage& store, std::string const& whose, findings& wrong) {
     content out;
     replica const self{rules()};
-    auto tx = must(store.begin(access::read), "begin");
+    auto tx = must(store.begin(access_mode::read), "begin");
     for (char const* collection : collections) {
         auto const ok = self.scan(tx, collection, [&](record_key const& k, record const& r) {
             std::string const name = k.collection + '/' + std::string{k.id_text()};

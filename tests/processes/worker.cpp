@@ -89,7 +89,7 @@ struct answering {
 
     peer_reply operator()(request_context const&, bytes_view body) {
         if (!hasty) { return serve(store, self, principal, body, now()); }
-        if (!open) { open.emplace(must(store.begin(access::write), "begin")); }
+        if (!open) { open.emplace(must(store.begin(access_mode::write), "begin")); }
         auto answer = self.handle(*open, principal, body, now());
         if (++waiting >= 8) {
             must(open->commit(), "late commit");
@@ -107,7 +107,7 @@ int run_authority(arguments const& a) {
     authority<> const self{rules()};
     {
         syncline::random_generator random{a.seed};
-        auto tx = must(store.begin(access::write), "begin");
+        auto tx = must(store.begin(access_mode::write), "begin");
         must(self.open(tx, now(), random), "open authority");
         must(tx.commit(), "commit");
     }
@@ -200,12 +200,12 @@ private:
             wrong("journal's table");
         }
         {
-            auto tx = must(store_.begin(access::write), "begin");
+            auto tx = must(store_.begin(access_mode::write), "begin");
             must(self_.open(tx, principal, now(), random_), "open replica");
             must(tx.commit(), "commit");
         }
         {
-            auto tx = must(store_.begin(access::read), "begin");
+            auto tx = must(store_.begin(access_mode::read), "begin");
             check_counters(tx);
             check_notes(tx);
         }
@@ -245,7 +245,7 @@ private:
     void redo() {
         query last{store_.connection(), "SELECT key, value FROM journal WHERE kind = 'c' ORDER BY id DESC LIMIT 1"};
         if (!last.next()) { return; }
-        auto tx = must(store_.begin(access::write), "begin");
+        auto tx = must(store_.begin(access_mode::write), "begin");
         (void)must(self_.update(tx, {"counters", last.text(0)}, {integer(op_kind::add, "all", last.number(1))}, now()),
                    "redo");
         must(tx.commit(), "commit");
@@ -343,7 +343,7 @@ private:
 
     /// The library's part of the transaction; false when there is no record to write to.
     bool library_part(std::vector<entry> const& all) {
-        auto tx = must(store_.begin(access::write), "begin");
+        auto tx = must(store_.begin(access_mode::write), "begin");
         for (entry const& e : all) {
             auto const r = apply_entry(tx, e);
             if (!r && r.error() == errc::not_found) { return false; }
@@ -439,12 +439,12 @@ private:
         auto const end = now().monotonic + milliseconds{30'000};
         for (bool asked = false;;) {
             if (!link_.in_flight()) {
-                auto tx = must(store_.begin(access::write), "begin");
+                auto tx = must(store_.begin(access_mode::write), "begin");
                 must(link_.handle(hurry{}, tx, now()), "hurry");
                 must(tx.commit(), "commit");
             }
             exchange();
-            auto tx = must(store_.begin(access::read), "begin");
+            auto tx = must(store_.begin(access_mode::read), "begin");
             bool const work = must(self_.work_left(tx, now()), "work left");
             bool const queued = must(self_.queue().summary(tx), "summary").entries != 0;
             if (asked && !work && !queued && !link_.last_failure()) { return; }

@@ -78,7 +78,7 @@ void run(std::uint64_t seed) {
                 break;
             }
             case 5: {  // a transaction that the host rolls back
-                auto tx = d.store.begin(access::write);
+                auto tx = d.store.begin(access_mode::write);
                 (void)d.self.update(*tx, thing(0), {add("count", 1000)}, now);
                 break;
             }
@@ -119,7 +119,7 @@ void run(std::uint64_t seed) {
         REQUIRE(left);
         CHECK(left->entries == 0);
         // At rest nothing but records, counters and state is stored: no base, no decided mutation is left behind.
-        auto tx = d->store.begin(access::read);
+        auto tx = d->store.begin(access_mode::read);
         REQUIRE(scan_prefix(*tx, as_bytes("rb"), [](bytes_view, bytes_view) {
             FAIL("a base left behind");
             return true;

@@ -23,7 +23,7 @@ template <class Store, class Send, class Tell>
 result<wait_until> step(Store& store, session<Store, syncline::random_generator>& link, session_input const& input,
                         instant now, Send send, Tell tell) {
     {
-        auto tx = store.begin(access::write);
+        auto tx = store.begin(access_mode::write);
         if (!tx) { return tx.error(); }
         auto ok = link.handle(input, *tx, now);
         if (ok) { ok = tx->commit(); }

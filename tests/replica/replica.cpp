@@ -495,7 +495,7 @@ TEST_CASE("a local write never fails on clock grounds, and stamps rise") {
         last = *stamp;
     }
     REQUIRE(sync(w.one, w.c, w.clock.now));
-    auto tx = w.c.store.begin(access::read);
+    auto tx = w.c.store.begin(access_mode::read);
     auto row = w.c.self.find(*tx, key_a);
     CHECK((*row)->mark_of("name").stamp <= latest_within(w.clock.now.wall, w.c.self.options().stamp_ahead_max));
 }
@@ -528,7 +528,7 @@ TEST_CASE("every storage call that fails leaves the old state, at the device and
             faulty.inject(fault);
             status done = errc::cancelled;
             {
-                auto tx = faulty.begin(access::write);
+                auto tx = faulty.begin(access_mode::write);
                 if (tx) {
                     done = operation(*tx);
                     if (done) { done = tx->commit(); }
@@ -566,7 +566,7 @@ TEST_CASE("damaged storage is an error, never undefined") {
     syncline::random_generator dice{6};
     std::vector<std::pair<bytes, bytes>> all;
     {
-        auto tx = w.one.store.begin(access::read);
+        auto tx = w.one.store.begin(access_mode::read);
         REQUIRE(tx->scan({}, [&](bytes_view k, bytes_view v) {
             all.emplace_back(to_bytes(k), to_bytes(v));
             return true;
@@ -582,7 +582,7 @@ TEST_CASE("damaged storage is an error, never undefined") {
             bad[dice() % bad.size()] = static_cast<std::byte>(dice());
         }
         {
-            auto tx = w.one.store.begin(access::write);
+            auto tx = w.one.store.begin(access_mode::write);
             REQUIRE(tx->put(k, bad));
             REQUIRE(tx->commit());
         }
@@ -594,4 +594,17 @@ TEST_CASE("damaged storage is an error, never undefined") {
         auto const p = w.c.answer(*q, w.clock.now);
         if (p) { (void)absorb(w.one, *p, w.clock.now); }
     }
+}
+
+TEST_CASE("an exchange that brings nothing writes nothing") {
+    pair_of_devices w;
+    REQUIRE(sync(w.two, w.c, w.clock.now));
+    auto const reply = w.c.answer(request_of(w.two, w.clock.now), w.clock.now);
+    REQUIRE(reply);
+    testing::faulty_storage<memory_storage> counted{w.two.store};
+    auto tx = counted.begin(access_mode::write);
+    REQUIRE(tx);
+    REQUIRE(w.two.self.absorb(*tx, *reply, w.clock.now, w.two.random));
+    CHECK(counted.calls(testing::storage_call::put) == 0);
+    CHECK(counted.calls(testing::storage_call::erase) == 0);
 }

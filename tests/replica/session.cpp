@@ -179,7 +179,7 @@ TEST_CASE("a transaction that the host rolls back leaks no event and no acknowle
     bytes const request = request_of(l.d, l.clock.now);
     auto const reply = l.c.answer(request, l.clock.now);
     {
-        auto tx = l.d.store.begin(access::write);
+        auto tx = l.d.store.begin(access_mode::write);
         REQUIRE(l.d.link.handle(received{*reply}, *tx, l.clock.now));
     }
     auto const out = l.d.link.poll(l.clock.now);

@@ -73,7 +73,7 @@ struct device {
     /// Runs `f(tx)` in a transaction of its own and commits when it succeeded.
     template <class F>
     auto write(F&& f) {
-        auto tx = store.begin(access::write);
+        auto tx = store.begin(access_mode::write);
         auto out = f(*tx);
         if (out) {
             if (auto ok = tx->commit(); !ok) { out = ok.error(); }
@@ -82,7 +82,7 @@ struct device {
     }
     template <class F>
     auto read(F&& f) {
-        auto tx = store.begin(access::read);
+        auto tx = store.begin(access_mode::read);
         return f(*tx);
     }
 };
@@ -102,7 +102,7 @@ struct cloud {
     syncline::random_generator random;
 
     explicit cloud(instant now, std::uint64_t seed = 7) : random(seed) {
-        auto tx = store.begin(access::write);
+        auto tx = store.begin(access_mode::write);
         auto ok = self.open(*tx, now, random);
         if (ok) { (void)tx->commit(); }
     }
@@ -145,7 +145,7 @@ inline std::map<std::string, bytes> visible(device& d, std::string_view collecti
 }
 inline std::map<std::string, bytes> confirmed(cloud& c, std::string_view collection = "things") {
     std::map<std::string, bytes> out;
-    auto tx = c.store.begin(access::read);
+    auto tx = c.store.begin(access_mode::read);
     (void)c.self.scan(*tx, [&](record_key const& k, row const& r) {
         if (k.collection == collection && !r.deleted) { out[std::string{k.id_text()}] = r.fields; }
         return true;

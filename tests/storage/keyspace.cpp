@@ -26,7 +26,7 @@ std::vector<std::string> keys(T& tx, key_range range = {}) {
 
 TEST_CASE("keyspace: sees its own keys only, without the prefix", "[storage]") {
     memory_storage s;
-    auto tx = s.begin(access::write);
+    auto tx = s.begin(access_mode::write);
     for (char const* key : {"a", "p", "pa", "pz", "q", "o\xFF"}) { REQUIRE(tx->put(as_bytes(key), as_bytes(key))); }
     keyspace space(*tx, as_bytes("p"));
     REQUIRE(keys(space) == std::vector<std::string>{"a", "z"});  // "p" itself is no key of it
@@ -46,7 +46,7 @@ TEST_CASE("keyspace: sees its own keys only, without the prefix", "[storage]") {
 
 TEST_CASE("keyspace: nests, copies, and ends at the last byte", "[storage]") {
     memory_storage s;
-    auto tx = s.begin(access::write);
+    auto tx = s.begin(access_mode::write);
     keyspace outer(*tx, as_bytes("\xFF"));
     keyspace inner(outer, as_bytes("\xFF\xFF"));
     auto copy = inner;
@@ -64,7 +64,7 @@ TEST_CASE("keyspace: nests, copies, and ends at the last byte", "[storage]") {
 
 TEST_CASE("keyspace: prefix and key share the 511 bytes, bounds may be longer", "[storage]") {
     memory_storage s;
-    auto tx = s.begin(access::write);
+    auto tx = s.begin(access_mode::write);
     bytes const prefix(100, std::byte{'p'});
     keyspace space(*tx, prefix);
     REQUIRE(space.longest_key() == 411);

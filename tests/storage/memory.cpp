@@ -56,7 +56,7 @@ std::string number(std::size_t n) {
 TEST_CASE("memory_storage: what is put is read, in order, and what is not committed is gone", "[storage]") {
     memory_storage s;
     {
-        auto tx = s.begin(access::write);
+        auto tx = s.begin(access_mode::write);
         REQUIRE(tx);
         REQUIRE(tx->put(as_bytes("b"), as_bytes("2")));
         REQUIRE(tx->put(as_bytes("a"), as_bytes("1")));
@@ -65,7 +65,7 @@ TEST_CASE("memory_storage: what is put is read, in order, and what is not commit
         REQUIRE(tx->commit());
     }
     {
-        auto tx = s.begin(access::write);
+        auto tx = s.begin(access_mode::write);
         REQUIRE(tx->erase(as_bytes("a")));
         REQUIRE(tx->erase(as_bytes("absent")));
         REQUIRE(tx->put(as_bytes("b"), as_bytes("3")));
@@ -86,17 +86,17 @@ TEST_CASE("memory_storage: a reader keeps its state, a second writer waits, one 
     memory_storage a(store);
     memory_storage b(store);
     memory_storage c(store);
-    auto writer = a.begin(access::write);
+    auto writer = a.begin(access_mode::write);
     REQUIRE(writer->put(as_bytes("k"), as_bytes("old")));
     REQUIRE(writer->commit());
 
-    auto before = b.begin(access::read);
-    writer = a.begin(access::write);
-    REQUIRE(a.begin(access::read).error() == errc::busy);
-    REQUIRE(c.begin(access::write).error() == errc::busy);
+    auto before = b.begin(access_mode::read);
+    writer = a.begin(access_mode::write);
+    REQUIRE(a.begin(access_mode::read).error() == errc::busy);
+    REQUIRE(c.begin(access_mode::write).error() == errc::busy);
     REQUIRE(writer->put(as_bytes("k"), as_bytes("new")));
     REQUIRE(writer->put(as_bytes("l"), as_bytes("new")));
-    auto during = c.begin(access::read);
+    auto during = c.begin(access_mode::read);
     REQUIRE(writer->commit());
     for (auto* reader : {&before, &during}) {
         REQUIRE(content(**reader) == model{{"k", "old"}});
@@ -109,7 +109,7 @@ TEST_CASE("memory_storage: a reader keeps its state, a second writer waits, one 
 
 TEST_CASE("memory_storage: refuses what is out of range and goes on", "[storage]") {
     memory_storage s(memory_options{.bytes_max = 600});
-    auto tx = s.begin(access::write);
+    auto tx = s.begin(access_mode::write);
     bytes const longest(key_bytes_max, std::byte{7});
     bytes const too_long(key_bytes_max + 1, std::byte{7});
     bytes out;
@@ -126,7 +126,7 @@ TEST_CASE("memory_storage: refuses what is out of range and goes on", "[storage]
         REQUIRE(tx->put(as_bytes("l"), {}));
         REQUIRE(tx->commit());
         s.store().bytes_max(10);
-        tx = s.begin(access::write);
+        tx = s.begin(access_mode::write);
         REQUIRE(tx->put(as_bytes("m"), {}).error() == errc::storage_full);
         REQUIRE(tx->erase(longest));
         REQUIRE(tx->commit());
@@ -140,11 +140,11 @@ TEST_CASE("memory_storage: refuses what is out of range and goes on", "[storage]
 
 TEST_CASE("memory_storage: a snapshot is a value that can be put back", "[storage]") {
     memory_storage s;
-    auto tx = s.begin(access::write);
+    auto tx = s.begin(access_mode::write);
     REQUIRE(tx->put(as_bytes("a"), as_bytes("1")));
     REQUIRE(tx->commit());
     memory_snapshot const first = s.snapshot();
-    tx = s.begin(access::write);
+    tx = s.begin(access_mode::write);
     REQUIRE(tx->put(as_bytes("b"), as_bytes("2")));
     REQUIRE(s.snapshot() == first);  // what is not committed is not in it
     REQUIRE(tx->commit());
@@ -167,10 +167,10 @@ TEST_CASE("memory_storage: agrees with a map through random transactions, reader
         for (int round = 0; round < 60; ++round) {
             model draft = truth;
             model const seen = truth;
-            auto early =
-                random.below(2) == 0 ? reader.begin(access::read) : result<memory_storage::transaction>(errc::busy);
+            auto early = random.below(2) == 0 ? reader.begin(access_mode::read)
+                                              : result<memory_storage::transaction>(errc::busy);
             memory_snapshot const kept = store.snapshot();
-            auto tx = writer.begin(access::write);
+            auto tx = writer.begin(access_mode::write);
             std::size_t const writes = random.below(4) == 0 ? 1500 : random.below(60);
             bool const erasing = random.below(3) == 0;
             std::size_t next = random.below(span);
@@ -214,7 +214,7 @@ TEST_CASE("memory_storage: agrees with a map through random transactions, reader
             REQUIRE(store.size_bytes() == bytes_held);
             REQUIRE(store.count() == truth.size());
         }
-        auto tx = writer.begin(access::write);
+        auto tx = writer.begin(access_mode::write);
         for (auto const& [k, v] : truth) { REQUIRE(tx->erase(as_bytes(k))); }
         REQUIRE(tx->commit());
         REQUIRE(store.count() == 0);
@@ -224,13 +224,13 @@ TEST_CASE("memory_storage: agrees with a map through random transactions, reader
 
 TEST_CASE("memory_storage: a hundred thousand keys, in order and back", "[storage]") {
     memory_storage s;
-    auto tx = s.begin(access::write);
+    auto tx = s.begin(access_mode::write);
     for (std::size_t i = 0; i < 100'000; ++i) { REQUIRE(tx->put(as_bytes(number(i)), as_bytes("v"))); }
     REQUIRE(tx->commit());
     std::size_t n = 0;
     s.snapshot().scan({}, [&](bytes_view k, bytes_view) { return as_text(k) == number(n++); });
     REQUIRE(n == 100'000);
-    tx = s.begin(access::write);
+    tx = s.begin(access_mode::write);
     for (std::size_t i = 100'000; i != 0; --i) { REQUIRE(tx->erase(as_bytes(number(i - 1)))); }
     REQUIRE(s.store().count() == 0);
     tx = errc::busy;
@@ -239,7 +239,7 @@ TEST_CASE("memory_storage: a hundred thousand keys, in order and back", "[storag
 
 TEST_CASE("memory_storage: a visitor reads and scans through the same transaction", "[storage]") {
     memory_storage s;
-    auto tx = s.begin(access::write);
+    auto tx = s.begin(access_mode::write);
     for (char c = 'a'; c < 'e'; ++c) { REQUIRE(tx->put(as_bytes(std::string(1, c)), as_bytes("v"))); }
     std::size_t inner = 0;
     std::size_t outer = 0;

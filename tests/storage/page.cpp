@@ -15,7 +15,7 @@ namespace {
 /// Counts visits, in any store, among keys of its own.
 template <storage S>
 result<std::uint64_t> count_visit(S& store, bytes_view visitor) {
-    auto tx = store.begin(access::write);
+    auto tx = store.begin(access_mode::write);
     if (!tx) { return tx.error(); }
     keyspace visits(*tx, as_bytes("visits/"));
     auto const before = get(visits, visitor);

@@ -45,7 +45,7 @@ TEST_CASE("every short key is below the end of a prefix exactly when it begins w
 
 TEST_CASE("get tells the absent from the empty, and scan_prefix visits what begins with the prefix, in order") {
     memory_storage store;
-    auto tx = store.begin(access::write);
+    auto tx = store.begin(access_mode::write);
     REQUIRE(tx);
     for (char const* key : {"a", "b", "b1", "b\xFF", "c"}) { REQUIRE(tx->put(as_bytes(key), {})); }
     auto const empty = get(*tx, as_bytes("a"));

@@ -20,7 +20,7 @@ using store = testing::faulty_storage<memory_storage>;
 
 /// Moves a value from one key to another: five calls and the commit.
 status rename(store& s) {
-    auto tx = s.begin(access::write);
+    auto tx = s.begin(access_mode::write);
     if (!tx) { return tx.error(); }
     bytes value;
     auto const found = tx->get(as_bytes("old"), value);
@@ -33,7 +33,7 @@ status rename(store& s) {
 
 memory_snapshot one_key(char const* key) {
     memory_storage s;
-    auto tx = s.begin(access::write);
+    auto tx = s.begin(access_mode::write);
     REQUIRE(tx->put(as_bytes(key), as_bytes("v")));
     REQUIRE(tx->commit());
     return s.snapshot();
@@ -61,9 +61,9 @@ TEST_CASE("faulty_storage: every call can fail, and the state is the old one or 
                 REQUIRE(s.calls() == n);
                 bool const committed = n > 5 || (n == 5 && moment == fault_moment::after);
                 REQUIRE(inner.snapshot() == (committed ? after : before));
-                REQUIRE(static_cast<bool>(s.begin(access::read)) == !sticky);
+                REQUIRE(static_cast<bool>(s.begin(access_mode::read)) == !sticky);
                 s.heal();
-                REQUIRE(s.begin(access::read));
+                REQUIRE(s.begin(access_mode::read));
             }
             REQUIRE(n == 7);
         }
@@ -74,7 +74,7 @@ TEST_CASE("faulty_storage: counts and fails calls of one kind", "[testing][stora
     memory_storage inner;
     store s(inner);
     s.inject({.nth = 2, .code = errc::busy, .only = storage_call::put});
-    auto tx = s.begin(access::write);
+    auto tx = s.begin(access_mode::write);
     bytes out;
     REQUIRE(tx->get(as_bytes("a"), out));
     REQUIRE(tx->put(as_bytes("a"), as_bytes("1")));
@@ -93,7 +93,7 @@ TEST_CASE("faulty_storage: counts and fails calls of one kind", "[testing][stora
 TEST_CASE("faulty_storage: a lost transaction stays lost and leaves nothing", "[testing][storage]") {
     memory_storage inner;
     store s(inner);
-    auto tx = s.begin(access::write);
+    auto tx = s.begin(access_mode::write);
     REQUIRE(tx->put(as_bytes("a"), as_bytes("1")));
     s.inject({.nth = 1, .code = errc::transaction_lost, .moment = fault_moment::after});
     bytes out = to_bytes("left over");
@@ -102,5 +102,5 @@ TEST_CASE("faulty_storage: a lost transaction stays lost and leaves nothing", "[
     REQUIRE(tx->put(as_bytes("b"), as_bytes("2")).error() == errc::transaction_lost);
     REQUIRE(tx->commit().error() == errc::transaction_lost);
     REQUIRE(inner.snapshot().count() == 0);
-    REQUIRE(s.begin(access::write));  // the object is free again
+    REQUIRE(s.begin(access_mode::write));  // the object is free again
 }

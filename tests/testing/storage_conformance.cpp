@@ -18,8 +18,6 @@ using namespace syncline;
 
 namespace {
 
-using syncline::access;  // POSIX has a function of that name
-
 /// What is wrong with a model, on purpose.
 enum class defect {
     none,
@@ -163,8 +161,8 @@ public:
                 conflict = false;
                 for (bytes const& k : touched_) { conflict = conflict || shared.versions[k] > version_; }
             }
-            conflict = conflict && access_ == access::write && !is(defect::last_writer_wins);
-            if (!conflict && access_ == access::write) {
+            conflict = conflict && access_ == access_mode::write && !is(defect::last_writer_wins);
+            if (!conflict && access_ == access_mode::write) {
                 shared.last = shared.data;
                 ++shared.version;
                 std::size_t left = touched_.size();
@@ -179,7 +177,7 @@ public:
                     shared.versions[k] = shared.version;
                 }
             }
-            access_ = access::read;
+            access_ = access_mode::read;
             finish();
             if (conflict) { return is(defect::wrong_code) ? errc::storage_io : errc::contended; }
             return {};
@@ -188,7 +186,7 @@ public:
     private:
         friend class naive_storage;
 
-        transaction(naive_storage& owner, access a)
+        transaction(naive_storage& owner, access_mode a)
             : owner_(&owner),
               access_(a),
               version_(owner.shared_->version),
@@ -197,9 +195,9 @@ public:
             owner.open_ = this;
         }
         table const& seen() {
-            if (access_ == access::write && !touched_.empty()) { return draft_; }
+            if (access_ == access_mode::write && !touched_.empty()) { return draft_; }
             if (is(defect::moving_reader)) { return owner_->shared_->data; }
-            if (is(defect::dirty_read) && access_ == access::read && !owner_->shared_->written.empty()) {
+            if (is(defect::dirty_read) && access_ == access_mode::read && !owner_->shared_->written.empty()) {
                 return owner_->shared_->written;
             }
             return draft_;
@@ -208,7 +206,7 @@ public:
             return !key.empty() && (key.size() <= key_bytes_max || is(defect::long_key));
         }
         status writable(bytes_view key) {
-            if (access_ == access::read && !is(defect::writable_reader)) { return errc::read_only; }
+            if (access_ == access_mode::read && !is(defect::writable_reader)) { return errc::read_only; }
             if (!fits(key)) {
                 if (is(defect::ends_on_refusal)) { draft_ = before_; }
                 return errc::invalid;
@@ -217,13 +215,13 @@ public:
         }
         void finish() {
             if (owner_ == nullptr) { return; }
-            if (is(defect::leaky_rollback) && access_ == access::write) { owner_->shared_->data = draft_; }
+            if (is(defect::leaky_rollback) && access_ == access_mode::write) { owner_->shared_->data = draft_; }
             if (owner_->open_ == this) { owner_->open_ = nullptr; }
             owner_ = nullptr;
         }
 
         naive_storage* owner_;
-        access access_;
+        access_mode access_;
         std::uint64_t version_;
         table before_;
         table draft_;
@@ -232,7 +230,7 @@ public:
 
     explicit naive_storage(std::shared_ptr<shared_table> shared) : shared_(std::move(shared)) {}
 
-    result<transaction> begin(access a) {
+    result<transaction> begin(access_mode a) {
         if (open_ != nullptr && !is(defect::many_open)) {
             if (!is(defect::begin_ends_the_open_one)) { return errc::busy; }
             open_->draft_ = open_->before_;

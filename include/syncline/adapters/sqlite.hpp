@@ -211,10 +211,10 @@ public:
         return {};
     }
 
-    [[nodiscard]] status begin(access a) {
+    [[nodiscard]] status begin(access_mode a) {
         if (scope_ != scope::none) { return failure{errc::busy, "a transaction is open on this object"}; }
         if (poisoned_) { return errc::poisoned; }
-        writes_ = a == access::write;
+        writes_ = a == access_mode::write;
         // BEGIN IMMEDIATE would succeed, and the first write be what fails.
         if (writes_ && sqlite3_db_readonly(db_, "main") != 0) { return failure{errc::read_only, "database"}; }
         lost_ = false;
@@ -628,7 +628,7 @@ public:
     }
 
     /// `busy` also when another connection kept the lock for longer than the timeout; begun or not, never half.
-    [[nodiscard]] result<transaction> begin(access a);
+    [[nodiscard]] result<transaction> begin(access_mode a);
 
     /// A small commit of its own with `synchronous` at its highest: syncing the journal or the log for it covers all
     /// that is in there before it, and no reader can hold it up, as it could a checkpoint. Under
@@ -695,7 +695,7 @@ private:
     detail::sqlite_connection* c_;
 };
 
-inline result<sqlite_storage::transaction> sqlite_storage::begin(access a) {
+inline result<sqlite_storage::transaction> sqlite_storage::begin(access_mode a) {
     if (status const s = c_->begin(a); !s) { return s.error(); }
     return transaction(*c_);
 }

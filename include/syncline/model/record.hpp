@@ -118,7 +118,7 @@ struct row {
     }
 };
 
-/// Appends the row as six canonical CBOR items: version, life, floor, exceptions, fields or null.
+/// Appends the row as one canonical CBOR array: version, life, floor (three items), exceptions, fields or null.
 /// Marks are differences to the version: in a clean row they cost a byte or two.
 inline void encode_row(cbor_writer& out, row const& r) {
     auto const mark = [&](write_mark const& m) {

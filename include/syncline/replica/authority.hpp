@@ -450,7 +450,7 @@ private:
 template <storage S, class Validate>
 [[nodiscard]] result<bytes> serve(S& store, authority<Validate> const& a, std::string_view principal,
                                   bytes_view message, instant now) {
-    auto tx = store.begin(access::write);
+    auto tx = store.begin(access_mode::write);
     if (!tx) { return tx.error(); }
     auto answer = a.handle(*tx, principal, message, now);
     if (!answer) { return answer.error(); }

@@ -332,6 +332,7 @@ public:
         if (p->head < sync->cursor) { return exchange_report{}; }  // an old reply once more
         if (p->from > sync->cursor) { return failure{errc::foreign, "a page that does not follow the cursor"}; }
 
+        sync_state const before = *sync;
         exchange_report report;
         event_batch events;
         std::vector<bytes> dirty;  // record keys to compute anew
@@ -373,7 +374,9 @@ public:
             ++sync->events;
             if (auto ok = tx.put(numbered('e', sync->events), events.encode()); !ok) { return ok.error(); }
         }
-        if (auto ok = write_sync(tx, *sync); !ok) { return ok.error(); }
+        if (!(*sync == before)) {
+            if (auto ok = write_sync(tx, *sync); !ok) { return ok.error(); }
+        }
         auto work = work_left(tx, now);
         if (!work) { return work.error(); }
         report.more = *work;
@@ -544,6 +547,7 @@ private:
         std::uint64_t next_sequence = 1;
         std::uint64_t settled = 0;  ///< every sequence up to here has its verdict in storage
         std::uint64_t events = 0;   ///< batches written
+        friend bool operator==(sync_state const&, sync_state const&) = default;
     };
     /// A record as it stands under 'v'.
     struct visible {

@@ -104,7 +104,7 @@ public:
 
     /// The next thing to do.
     [[nodiscard]] result<session_output> poll(instant now) {
-        auto tx = store_.begin(access::read);
+        auto tx = store_.begin(access_mode::read);
         if (!tx) { return tx.error(); }
         if (send_) {
             auto message = replica_.request_message(*tx);
@@ -269,7 +269,7 @@ template <storage S, random_source G, transport T, class Clock, class Observe>
         }
     };
     auto const step = [&](session_input const& in) -> status {
-        auto tx = store.begin(access::write);
+        auto tx = store.begin(access_mode::write);
         if (!tx) { return tx.error(); }
         auto ok = s.handle(in, *tx, clock());
         return ok ? tx->commit() : ok;

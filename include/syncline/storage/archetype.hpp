@@ -41,7 +41,7 @@ public:
     storage_archetype& operator=(storage_archetype const&) = delete;
     ~storage_archetype() = default;
 
-    result<transaction> begin(access) { return errc::unsupported; }
+    result<transaction> begin(access_mode) { return errc::unsupported; }
     status barrier() { return errc::unsupported; }
     durability commit_durability() const { return durability::none; }
     std::size_t value_bytes_max() const { return value_bytes_min_max; }
@@ -89,7 +89,7 @@ class storage_without {
 public:
     using transaction = storage_transaction_without<Missing>;
 
-    result<transaction> begin(access) requires(Missing != want::begin);
+    result<transaction> begin(access_mode) requires(Missing != want::begin);
     status barrier() requires(Missing != want::barrier) { return errc::unsupported; }
     syncline::durability commit_durability() const requires(Missing != want::durability) {
         return syncline::durability::none;

@@ -497,7 +497,7 @@ public:
     ~memory_storage() { SYNCLINE_ASSERT(!open_); }
 
     /// `errc::busy` while this handle has an open transaction or, for writing, any handle on the store has.
-    [[nodiscard]] result<transaction> begin(access a);
+    [[nodiscard]] result<transaction> begin(access_mode a);
 
     /// Succeeds, and promises no more than there is: memory has no power loss to survive.
     [[nodiscard]] status barrier() noexcept { return {}; }
@@ -601,24 +601,24 @@ private:
         }
     };
 
-    transaction(memory_storage& handle, access a, detail::memory_tree seen) noexcept
+    transaction(memory_storage& handle, access_mode a, detail::memory_tree seen) noexcept
         : handle_(&handle), seen_(std::move(seen)), access_(a) {}
 
     [[nodiscard]] static bool key_fits(bytes_view key) noexcept { return !key.empty() && key.size() <= key_bytes_max; }
     [[nodiscard]] static failure bad_key() noexcept { return {errc::invalid, "key not of 1 to 511 bytes"}; }
     [[nodiscard]] detail::memory_tree const& tree() const noexcept {
         SYNCLINE_ASSERT(handle_ != nullptr);
-        return access_ == access::write ? handle_->store_->tree_ : seen_;
+        return access_ == access_mode::write ? handle_->store_->tree_ : seen_;
     }
     [[nodiscard]] status writable(bytes_view key) const noexcept {
         SYNCLINE_ASSERT(handle_ != nullptr && scans_ == 0);
-        if (access_ == access::read) { return failure{errc::read_only, "transaction for reading"}; }
+        if (access_ == access_mode::read) { return failure{errc::read_only, "transaction for reading"}; }
         if (!key_fits(key)) { return bad_key(); }
         return {};
     }
     void end(bool commit) noexcept {
         if (handle_ == nullptr) { return; }
-        if (access_ == access::write) {
+        if (access_ == access_mode::write) {
             if (commit) {
                 handle_->store_->end_write();
             } else {
@@ -632,13 +632,13 @@ private:
 
     memory_storage* handle_;
     detail::memory_tree seen_;  // for reading only; a writer works on the store's own tree
-    access access_;
+    access_mode access_;
     std::uint32_t scans_ = 0;
 };
 
-inline result<memory_storage::transaction> memory_storage::begin(access a) {
+inline result<memory_storage::transaction> memory_storage::begin(access_mode a) {
     if (open_) { return failure{errc::busy, "a transaction is open on this object"}; }
-    if (a == access::read) {
+    if (a == access_mode::read) {
         transaction t(*this, a, store_->committed());
         open_ = true;
         return t;

@@ -16,7 +16,7 @@
 namespace syncline::inline SYNCLINE_ABI {
 
 /// What a transaction may do.
-enum class access : std::uint8_t {
+enum class access_mode : std::uint8_t {
     read,   ///< sees one consistent state; put and erase answer `errc::read_only`
     write,  ///< one at a time in the whole store: a second writer waits or gets `errc::busy`
 };
@@ -71,7 +71,7 @@ concept storage_transaction = requires(T& t, bytes_view k, bytes_view v, bytes& 
 ///
 /// Notation: `s` lvalue of S, `t` lvalue of `S::transaction`.
 /// | expression             | result                  | meaning                                                       |
-/// | s.begin(access)        | result<S::transaction>  | `errc::busy` while one is open on the same object             |
+/// | s.begin(access_mode)   | result<S::transaction>  | `errc::busy` while one is open on the same object             |
 /// | t.commit()             | status                  | all writes or none; ends the transaction whatever it answers  |
 /// | destruction of `t`     |                         | rolls back when not committed                                 |
 /// | s.barrier()            | status                  | all that was committed so far survives power loss             |
@@ -87,7 +87,7 @@ concept storage_transaction = requires(T& t, bytes_view k, bytes_view v, bytes& 
 /// host's transaction too; after a failed sync the store answers `errc::poisoned` until reopened.
 template <class S>
 concept storage = storage_transaction<typename S::transaction> && std::movable<typename S::transaction> &&
-    requires(S& s, S const& c, typename S::transaction& t, access a) {
+    requires(S& s, S const& c, typename S::transaction& t, access_mode a) {
     { s.begin(a) } -> std::same_as<result<typename S::transaction>>;
     { t.commit() } -> std::same_as<status>;
     { s.barrier() } -> std::same_as<status>;

@@ -131,7 +131,7 @@ public:
     [[nodiscard]] std::uint64_t faults() const noexcept { return faults_; }
     [[nodiscard]] S& inner() noexcept { return *inner_; }
 
-    [[nodiscard]] result<transaction> begin(access a) {
+    [[nodiscard]] result<transaction> begin(access_mode a) {
         std::optional<failure> const fault = count(storage_call::begin);
         if (fault) {
             if (fault_->moment == fault_moment::after) { (void)inner_->begin(a); }

@@ -97,9 +97,9 @@ private:
         if (s == nullptr) { report("durability", "the factory makes no store"); }
         return s;
     }
-    std::optional<transaction> begin(S& s, access a, std::string_view axiom) {
+    std::optional<transaction> begin(S& s, access_mode a, std::string_view axiom) {
         auto tx = s.begin(a);
-        if (!expect_ok(tx, axiom, a == access::read ? "begin(read)" : "begin(write)")) { return std::nullopt; }
+        if (!expect_ok(tx, axiom, a == access_mode::read ? "begin(read)" : "begin(write)")) { return std::nullopt; }
         return std::optional<transaction>(std::move(*tx));
     }
     static bytes key(std::string_view text) { return to_bytes(text); }
@@ -123,7 +123,7 @@ private:
         return m;
     }
     std::optional<model> committed(S& s, std::string_view axiom) {
-        auto tx = begin(s, access::read, axiom);
+        auto tx = begin(s, access_mode::read, axiom);
         if (!tx) { return std::nullopt; }
         auto m = content(*tx);
         expect_ok(tx->commit(), axiom, "commit of a transaction for reading");
@@ -142,7 +142,7 @@ private:
         return expect(*r == v.has_value() && (!v || out == *v), axiom, what);
     }
     bool fill(S& s, model const& m, std::string_view axiom) {
-        auto tx = begin(s, access::write, axiom);
+        auto tx = begin(s, access_mode::write, axiom);
         if (!tx) { return false; }
         for (auto const& [k, v] : m) {
             if (!expect_ok(tx->put(k, v), axiom, "put")) { return false; }
@@ -179,7 +179,7 @@ private:
         bytes const b = key("b");
         bytes const c = key("c");
         if (!fill(*s, {{b, key("committed")}, {c, key("committed")}}, ryw)) { return; }
-        auto tx = begin(*s, access::write, ryw);
+        auto tx = begin(*s, access_mode::write, ryw);
         if (!tx) { return; }
         holds(*tx, a, std::nullopt, ryw, "get of an absent key");
         holds(*tx, b, key("committed"), ryw, "get of a committed key");
@@ -231,7 +231,7 @@ private:
         }
         before[key("erased")] = {};
         if (!fill(*s, before, axiom)) { return; }
-        auto tx = begin(*s, access::write, axiom);
+        auto tx = begin(*s, access_mode::write, axiom);
         if (!tx) { return; }
         for (auto const& [k, v] : m) {
             if (before.count(k) == 0 && !expect_ok(tx->put(k, v), axiom, "put")) { return; }
@@ -293,7 +293,7 @@ private:
         bytes out;
         model m;
         {
-            auto tx = begin(*s, access::write, axiom);
+            auto tx = begin(*s, access_mode::write, axiom);
             if (!tx) { return; }
             expect_ok(tx->put(key("before"), key("1")), axiom, "put");
             expect_error(tx->put({}, key("v")), errc::invalid, axiom, "put of an empty key");
@@ -327,7 +327,7 @@ private:
             if (!expect_ok(tx->commit(), axiom, "commit after refused calls")) { return; }
         }
         {
-            auto tx = begin(*s, access::read, axiom);
+            auto tx = begin(*s, access_mode::read, axiom);
             if (!tx) { return; }
             expect_error(tx->put(key("k"), {}), errc::read_only, axiom, "put through a transaction for reading");
             expect_error(tx->erase(key("before")), errc::read_only, axiom, "erase through a transaction for reading");
@@ -346,7 +346,7 @@ private:
         expect_committed(*s, m, axiom, "what was committed is not there");
         for (bool const moved : {false, true}) {
             {
-                auto tx = begin(*s, access::write, axiom);
+                auto tx = begin(*s, access_mode::write, axiom);
                 if (!tx) { return; }
                 expect_ok(tx->put(key("a"), key("changed")), axiom, "put");
                 expect_ok(tx->put(key("new"), key("changed")), axiom, "put");
@@ -360,7 +360,7 @@ private:
             expect_committed(*s, m, axiom, "a transaction that was not committed leaves a trace");
         }
         {
-            auto tx = begin(*s, access::write, axiom);
+            auto tx = begin(*s, access_mode::write, axiom);
             if (!tx) { return; }
             for (int i = 0; i < 300; ++i) {
                 bytes const k = key("many " + std::to_string(i));
@@ -376,7 +376,7 @@ private:
         }
         expect_committed(*s, m, axiom, "a committed transaction is not whole");
         {
-            auto tx = begin(*s, access::write, axiom);
+            auto tx = begin(*s, access_mode::write, axiom);
             if (tx) { expect_ok(tx->commit(), axiom, "commit of an empty transaction"); }
         }
         expect_committed(*s, m, axiom, "an empty transaction changes something");
@@ -384,7 +384,7 @@ private:
 
     void one_open() {
         constexpr std::string_view axiom = "one_open";
-        for (access const first : {access::read, access::write}) {
+        for (access_mode const first : {access_mode::read, access_mode::write}) {
             auto s = fresh();
             if (!s) { return; }
             model m{{key("k"), key("v")}};
@@ -392,22 +392,24 @@ private:
             {
                 auto tx = begin(*s, first, axiom);
                 if (!tx) { return; }
-                if (first == access::write) {
+                if (first == access_mode::write) {
                     expect_ok(tx->put(key("j"), key("u")), axiom, "put before a refused begin");
                     m[key("j")] = key("u");
                 }
-                expect_error(s->begin(access::read), errc::busy, axiom, "begin(read) beside an open transaction");
-                expect_error(s->begin(access::write), errc::busy, axiom, "begin(write) beside an open transaction");
+                expect_error(s->begin(access_mode::read), errc::busy, axiom, "begin(read) beside an open transaction");
+                expect_error(s->begin(access_mode::write), errc::busy, axiom,
+                             "begin(write) beside an open transaction");
                 transaction moved(std::move(*tx));
                 tx.reset();
-                expect_error(s->begin(access::read), errc::busy, axiom, "begin beside a transaction that was moved");
+                expect_error(s->begin(access_mode::read), errc::busy, axiom,
+                             "begin beside a transaction that was moved");
                 holds(moved, key("k"), key("v"), axiom, "get after a refused begin");
-                if (first == access::write) {
+                if (first == access_mode::write) {
                     expect_ok(moved.put(key("l"), key("w")), axiom, "put after a refused begin");
                     m[key("l")] = key("w");
                 }
                 expect_ok(moved.commit(), axiom, "commit after a refused begin");
-                auto again = begin(*s, access::read, axiom);  // ended by commit, though not destroyed yet
+                auto again = begin(*s, access_mode::read, axiom);  // ended by commit, though not destroyed yet
             }
             expect_committed(*s, m, axiom, "a refused begin changes something");
         }
@@ -425,10 +427,10 @@ private:
         auto a = fresh();
         if (!a || !fill(*a, {{key("k"), key("old")}}, axiom)) { return; }
         auto b = factory_.another();
-        auto tx = begin(*a, access::write, axiom);
+        auto tx = begin(*a, access_mode::write, axiom);
         if (!b || !tx) { return; }
         if (!expect_ok(tx->put(key("k"), key("new")), axiom, "put")) { return; }
-        auto reader = b->begin(access::read);
+        auto reader = b->begin(access_mode::read);
         if (!reader) {
             if (!lost_race(reader.error().code)) { expect_ok(reader, axiom, "begin(read) beside a writer"); }
             return;
@@ -445,11 +447,11 @@ private:
         if (!a || !fill(*a, m, axiom)) { return; }
         auto b = factory_.another();
         if (!b) { return; }
-        auto reader = begin(*b, access::read, axiom);
+        auto reader = begin(*b, access_mode::read, axiom);
         if (!reader) { return; }
         holds(*reader, key("a"), key("old"), axiom, "get");
         bool committed_new = false;
-        if (auto tx = a->begin(access::write); tx) {
+        if (auto tx = a->begin(access_mode::write); tx) {
             bool written = true;
             for (auto const& [k, v] : m) { written = written && tx->put(k, key("new")); }
             written = written && tx->put(key("d"), key("new"));
@@ -490,7 +492,7 @@ private:
                 std::optional<failure> failed;
                 switch (steps[i]++) {
                     case 0:
-                        if (auto tx = objects[i]->begin(access::write); tx) {
+                        if (auto tx = objects[i]->begin(access_mode::write); tx) {
                             open[i].emplace(std::move(*tx));
                         } else {
                             failed = tx.error();
@@ -520,7 +522,7 @@ private:
                 if (steps[i] == 4) { open[i].reset(); }
             }
         }
-        auto tx = begin(*a, access::read, axiom);
+        auto tx = begin(*a, access_mode::read, axiom);
         if (tx) { holds(*tx, key("n"), counter(added), axiom, "a committed update is lost"); }
     }
     static bytes counter(std::uint64_t n) {
@@ -535,8 +537,8 @@ private:
         if (!a) { return; }
         auto b = factory_.another();
         if (!b) { return; }
-        auto one = a->begin(access::write);
-        auto two = b->begin(access::write);
+        auto one = a->begin(access_mode::write);
+        auto two = b->begin(access_mode::write);
         bytes out;
         std::size_t written = 0;
         auto const attempt = [&](auto& tx, bytes const& theirs, bytes const& mine) {
@@ -574,7 +576,7 @@ private:
         expect_committed(*s, m, axiom, "a barrier changes what is stored");
         if (!factory_.reopen) { return; }
         {
-            auto tx = begin(*s, access::write, axiom);
+            auto tx = begin(*s, access_mode::write, axiom);
             if (!tx) { return; }
             expect_ok(tx->put(key("uncommitted"), {}), axiom, "put");
         }
@@ -603,12 +605,12 @@ private:
                 expect_committed(*s, truth, "durability", "a reopened store holds other than was committed");
             }
             std::optional<transaction> reader;
-            if (other != nullptr && below(3) == 0) { reader = begin(*other, access::read, "isolation"); }
+            if (other != nullptr && below(3) == 0) { reader = begin(*other, access_mode::read, "isolation"); }
             model const before = truth;
-            auto tx = s->begin(access::write);
+            auto tx = s->begin(access_mode::write);
             if (!tx && reader && lost_race(tx.error().code)) {
                 reader.reset();
-                tx = s->begin(access::write);
+                tx = s->begin(access_mode::write);
             }
             if (!expect_ok(tx, "isolation", "begin(write) alone")) { return; }
             model draft = truth;
