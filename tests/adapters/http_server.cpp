@@ -19,55 +19,20 @@
 #include <syncline/adapters/http.hpp>
 #include <syncline/testing/transport_conformance.hpp>
 
+#include "adapters/http_ends.hpp"
 #include "adapters/raw_http.hpp"
 #include "support/catch.hpp"
 
 using namespace syncline;
 using namespace std::chrono_literals;
+using http_ends::body_of;
+using http_ends::echo;
+using http_ends::post;
+using http_ends::status_of;
 using raw_http::header;
+using running = http_ends::running<http_server>;
 
 namespace {
-
-/// A server that runs on a thread of its own while the object lives.
-template <class H>
-class running {
-public:
-    template <class Prepare>
-    running(http_server_options options, H& handler, Prepare&& prepare) : server_(std::move(options), handler) {
-        prepare(server_);
-        REQUIRE(server_.listen());
-        thread_ = std::thread([this] { server_.run(); });
-    }
-    explicit running(H& handler, http_server_options options = {})
-        : running(std::move(options), handler, [](http_server&) {}) {}
-    running(running const&) = delete;
-    running& operator=(running const&) = delete;
-    ~running() {
-        server_.stop();
-        thread_.join();
-    }
-    [[nodiscard]] std::uint16_t port() const { return server_.port(); }
-
-private:
-    http_server server_;
-    std::thread thread_;
-};
-
-struct echo {
-    result<bytes> operator()(request_context const&, bytes_view body) const {
-        return to_bytes("echo " + std::string(as_text(body)));
-    }
-};
-
-std::string post(std::string_view body, std::string_view more = "", std::string_view path = "/sync",
-                 std::string_view type = "application/vnd.syncline") {
-    return "POST " + std::string(path) + " HTTP/1.1\r\nHost: x\r\nContent-Type: " + std::string(type) + "\r\n" +
-           std::string(more) + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
-}
-
-/// The status of a response's text; 0 if it is none.
-int status_of(std::string const& text) { return text.starts_with("HTTP/1.1 ") ? std::stoi(text.substr(9, 3)) : 0; }
-std::string body_of(std::string const& text) { return text.substr(text.find("\r\n\r\n") + 4); }
 
 /// The status that a fresh connection gets for such bytes.
 int asked(std::uint16_t port, std::string_view text) {
@@ -75,8 +40,6 @@ int asked(std::uint16_t port, std::string_view text) {
     c.send(text);
     return status_of(c.message());
 }
-
-constexpr std::size_t bytes_max = 400'000;  ///< of the pair that is certified
 
 static_assert(http_handler<echo>);
 static_assert(!http_handler<int>);
@@ -391,53 +354,7 @@ TEST_CASE("where it can't listen it says so") {
 }
 
 TEST_CASE("client and server together keep the transport axioms", "[threads]") {
-    class fixture {
-    public:
-        explicit fixture(testing::conformance_peer& peer) : handler_{peer}, client_(client_options(start(0))) {}
-        fixture(fixture const&) = delete;
-        fixture& operator=(fixture const&) = delete;
-        ~fixture() { disconnect(); }
-        http_transport& subject() { return client_; }
-        void drive() {}
-        void disconnect() {
-            if (!server_) { return; }
-            server_->stop();
-            thread_.join();
-            port_ = server_->port();
-            server_.reset();
-        }
-        void reconnect() { start(port_); }
-
-    private:
-        struct peer_handler {
-            testing::conformance_peer& peer;
-            peer_reply operator()(request_context const&, bytes_view body) const { return peer(body); }
-        };
-
-        std::uint16_t start(std::uint16_t port) {
-            http_server_options o;
-            o.port = port;
-            o.request_bytes_max = bytes_max;
-            server_.emplace(o, handler_);
-            REQUIRE(server_->listen());
-            thread_ = std::thread([this] { server_->run(); });
-            return server_->port();
-        }
-        static http_options client_options(std::uint16_t port) {
-            http_options o;
-            o.host = "127.0.0.1";
-            o.port = port;
-            o.limits = {.request_bytes_max = bytes_max, .reply_bytes_max = bytes_max + 3};
-            o.exchange_timeout = 5s;
-            return o;
-        }
-
-        peer_handler handler_;
-        std::optional<http_server> server_;
-        std::thread thread_;
-        std::uint16_t port_ = 0;
-        http_transport client_;
-    };
+    using fixture = http_ends::pair<http_transport, http_server>;
     static_assert(testing::breakable_fixture<fixture>);
     auto const found =
         testing::certify_transport([](testing::conformance_peer& peer) { return std::make_unique<fixture>(peer); });

@@ -16,62 +16,17 @@
 #include <utility>
 #include <vector>
 
-#include <openssl/bio.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
-
 #include "adapters/raw_http.hpp"
+#include "adapters/tls_identity.hpp"
 #include "support/catch.hpp"
 
 using namespace syncline;
 using namespace std::chrono_literals;
 using raw_http::reply;
+using tls_identity::identity;
+using tls_identity::self_signed;
 
 namespace {
-
-/// A certificate that signed itself, and its key, both PEM.
-struct identity {
-    std::string certificate;
-    std::string key;
-};
-
-std::string pem_of(BIO* out) {
-    char* text = nullptr;
-    long const size = BIO_get_mem_data(out, &text);
-    std::string pem(text, static_cast<std::size_t>(size));
-    BIO_free(out);
-    return pem;
-}
-
-/// For such a subject alternative name ("IP:127.0.0.1", "DNS:example.org"), valid from so many seconds ago.
-identity self_signed(char const* alternative_name, long valid_until_seconds = 3600) {
-    EVP_PKEY* const key = EVP_EC_gen("P-256");
-    REQUIRE(key != nullptr);
-    X509* const x = X509_new();
-    X509_set_version(x, 2);
-    ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
-    X509_gmtime_adj(X509_getm_notBefore(x), -7200);
-    X509_gmtime_adj(X509_getm_notAfter(x), valid_until_seconds);
-    X509_set_pubkey(x, key);
-    X509_NAME* const name = X509_get_subject_name(x);
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<unsigned char const*>("syncline test"), -1,
-                               -1, 0);
-    X509_set_issuer_name(x, name);
-    X509_EXTENSION* const extension = X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, alternative_name);
-    REQUIRE(extension != nullptr);
-    X509_add_ext(x, extension, -1);
-    X509_EXTENSION_free(extension);
-    REQUIRE(X509_sign(x, key, EVP_sha256()) != 0);
-
-    BIO* const certificate = BIO_new(BIO_s_mem());
-    PEM_write_bio_X509(certificate, x);
-    BIO* const secret = BIO_new(BIO_s_mem());
-    PEM_write_bio_PrivateKey(secret, key, nullptr, nullptr, 0, nullptr, nullptr);
-    X509_free(x);
-    EVP_PKEY_free(key);
-    return {pem_of(certificate), pem_of(secret)};
-}
 
 /// Answers every request of every TLS connection with the same text; a connection serves so many.
 class tls_server {

@@ -91,32 +91,6 @@ private:
     bool done_ = false;
 };
 
-/// What there is to configure for a connection without TLS.
-struct plain_options {};
-
-/// What all connections of one transport share: nothing, without TLS.
-class plain_security {
-public:
-    explicit plain_security(plain_options const&) noexcept {}
-    [[nodiscard]] status ready() const noexcept { return {}; }
-};
-
-/// One connection without TLS.
-class plain_link {
-public:
-    using options_type = plain_options;
-    using security_type = plain_security;
-    static constexpr std::uint16_t default_port = 80;
-    static constexpr bool secure = false;
-
-    plain_link(asio::io_context& io, plain_security&) : stream_(io) {}
-    [[nodiscard]] beast::tcp_stream& stream() noexcept { return stream_; }
-    [[nodiscard]] beast::tcp_stream& tcp() noexcept { return stream_; }
-
-private:
-    beast::tcp_stream stream_;
-};
-
 /// The failure for an error while a reply was awaited: the peer may have acted.
 [[nodiscard]] inline failure http_read_failure(asio_error e) noexcept {
     if (e == beast::error::timeout) { return {errc::timed_out, "no reply in time", e.value()}; }

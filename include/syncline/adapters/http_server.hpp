@@ -107,20 +107,24 @@ concept http_pages = requires(P& p, std::string_view path) {
 ///
 /// A handler's failure becomes an HTTP status by `to_http_status`, its hint a Retry-After in whole seconds, rounded
 /// up. Requests must have the content type `http_content_type` (415 otherwise, which also keeps forms on foreign web
-/// pages out). TLS is for a proxy in front.
+/// pages out).
 /// Threads: everything runs on the thread that calls `run`; only `stop` may be called from another. Handlers and
 /// hooks are borrowed, must outlive the server, and run inside `run`.
-class http_server {
+template <class Link>
+class basic_http_server {
 public:
+    using security_options = typename Link::options_type;
+
     template <http_handler H>
-    http_server(http_server_options options, H& handler)
+    basic_http_server(http_server_options options, H& handler, security_options const& security = {})
         : options_(std::move(options)),
+          security_(security),
           handler_{&handler, [](void* object, request_context const& who, bytes_view body) {
                        return peer_reply((*static_cast<H*>(object))(who, body));
                    }} {}
-    http_server(http_server const&) = delete;
-    http_server& operator=(http_server const&) = delete;
-    ~http_server() = default;
+    basic_http_server(basic_http_server const&) = delete;
+    basic_http_server& operator=(basic_http_server const&) = delete;
+    ~basic_http_server() = default;
 
     /// Asks `authorise` about the token of each request. Before `listen`.
     template <http_authoriser A>
@@ -138,9 +142,11 @@ public:
     }
 
     /// Begins to listen. Once. `errc::invalid` for options out of range, `errc::unreachable` where the system does not
-    /// let it listen there, the system's number in `native`.
+    /// let it listen there, the system's number in `native`. With TLS also `errc::invalid` for a certificate or a key
+    /// that can't be used.
     [[nodiscard]] status listen() {
         if (!valid(options_)) { return failure{errc::invalid, "HTTP server options out of range"}; }
+        if (status const ready = security_.ready(); !ready) { return ready.error(); }
         detail::asio_error e;
         auto const address = detail::asio::ip::make_address(options_.address, e);
         if (e) { return failure{errc::invalid, "not an address to listen on", e.value()}; }
@@ -221,16 +227,16 @@ private:
     /// One connection, from accept to close; kept alive by its pending operation.
     class session : public std::enable_shared_from_this<session> {
     public:
-        session(http_server& server, tcp::socket socket, bool welcome)
-            : server_(server), stream_(std::move(socket)), welcome_(welcome) {
+        session(basic_http_server& server, tcp::socket socket, bool welcome)
+            : server_(server), link_(std::move(socket), server.security_), welcome_(welcome) {
             detail::asio_error e;
-            auto const remote = stream_.socket().remote_endpoint(e);
+            auto const remote = link_.tcp().socket().remote_endpoint(e);
             if (!e) {
                 bool const six = remote.address().is_v6();
                 peer_ = (six ? "[" : "") + remote.address().to_string() + (six ? "]:" : ":") +
                         std::to_string(remote.port());
             }
-            stream_.socket().set_option(tcp::no_delay(true), e);
+            link_.tcp().socket().set_option(tcp::no_delay(true), e);
             server_.sessions_.push_back(this);
         }
         session(session const&) = delete;
@@ -238,10 +244,10 @@ private:
         ~session() { std::erase(server_.sessions_, this); }
 
         void start() {
-            if (welcome_) {
-                await_request(server_.options_.header_timeout);
+            if constexpr (Link::secure) {
+                shake_hands();
             } else {
-                refuse(503, false, milliseconds{1000});
+                begin();
             }
         }
         /// Since when no request is under way; empty while one is.
@@ -249,13 +255,32 @@ private:
         /// Ends it; its pending operation fails and lets go of it. It counts no more from now on.
         void close() {
             std::erase(server_.sessions_, this);
-            stream_.close();
+            link_.tcp().close();
         }
 
     private:
         using request_parser = detail::beast_http::request_parser<detail::beast_http::string_body>;
         using response = detail::beast_http::response<detail::beast_http::span_body<char const>>;
         using field = detail::beast_http::field;
+
+        /// A connection that was not welcome is told so only after this: before it, nothing that it would understand
+        /// can be said.
+        void shake_hands() {
+            if (welcome_) { idle_since_ = clock::now(); }
+            link_.tcp().expires_after(server_.security_.handshake_timeout());
+            link_.async_handshake([self = this->shared_from_this()](detail::asio_error e) {
+                self->idle_since_.reset();
+                if (!e) { self->begin(); }
+            });
+        }
+
+        void begin() {
+            if (welcome_) {
+                await_request(server_.options_.header_timeout);
+            } else {
+                refuse(503, false, milliseconds{1000});
+            }
+        }
 
         void await_request(milliseconds patience) {
             parser_.reset();
@@ -264,24 +289,24 @@ private:
                 return;
             }
             idle_since_ = clock::now();
-            stream_.expires_after(patience);
-            stream_.async_read_some(buffer_.prepare(4096),
-                                    [self = shared_from_this()](detail::asio_error e, std::size_t n) {
-                                        self->idle_since_.reset();
-                                        if (e) { return; }
-                                        self->buffer_.commit(n);
-                                        self->read_header();
-                                    });
+            link_.tcp().expires_after(patience);
+            link_.stream().async_read_some(buffer_.prepare(4096),
+                                           [self = this->shared_from_this()](detail::asio_error e, std::size_t n) {
+                                               self->idle_since_.reset();
+                                               if (e) { return; }
+                                               self->buffer_.commit(n);
+                                               self->read_header();
+                                           });
         }
 
         void read_header() {
             parser_.emplace();
             parser_->header_limit(server_.options_.header_bytes_max);
             parser_->body_limit(boost::none);  // judged when the header is known
-            stream_.expires_after(server_.options_.header_timeout);
+            link_.tcp().expires_after(server_.options_.header_timeout);
             detail::beast_http::async_read_header(
-                stream_, buffer_, *parser_,
-                [self = shared_from_this()](detail::asio_error e, std::size_t) { self->on_header(e); });
+                link_.stream(), buffer_, *parser_,
+                [self = this->shared_from_this()](detail::asio_error e, std::size_t) { self->on_header(e); });
         }
 
         void on_header(detail::asio_error e) {
@@ -320,18 +345,18 @@ private:
         /// Tells a client that waits for it to send the body.
         void invite(bool keep) {
             static constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
-            stream_.expires_after(server_.options_.write_timeout);
-            detail::asio::async_write(stream_, detail::asio::buffer(go_on.data(), go_on.size()),
-                                      [self = shared_from_this(), keep](detail::asio_error e, std::size_t) {
+            link_.tcp().expires_after(server_.options_.write_timeout);
+            detail::asio::async_write(link_.stream(), detail::asio::buffer(go_on.data(), go_on.size()),
+                                      [self = this->shared_from_this(), keep](detail::asio_error e, std::size_t) {
                                           if (!e) { self->read_body(keep); }
                                       });
         }
 
         void read_body(bool keep) {
-            stream_.expires_after(server_.options_.body_timeout);
+            link_.tcp().expires_after(server_.options_.body_timeout);
             detail::beast_http::async_read(
-                stream_, buffer_, *parser_,
-                [self = shared_from_this(), keep](detail::asio_error e, std::size_t) { self->on_body(e, keep); });
+                link_.stream(), buffer_, *parser_,
+                [self = this->shared_from_this(), keep](detail::asio_error e, std::size_t) { self->on_body(e, keep); });
         }
 
         void on_body(detail::asio_error e, bool keep) {
@@ -428,10 +453,11 @@ private:
             response_->keep_alive(keep);
             response_->body() = detail::beast::span<char const>(text.data(), text.size());
             response_->content_length(text.size());
-            stream_.expires_after(server_.options_.write_timeout);
-            detail::beast_http::async_write(
-                stream_, *response_,
-                [self = shared_from_this(), keep](detail::asio_error e, std::size_t) { self->on_written(e, keep); });
+            link_.tcp().expires_after(server_.options_.write_timeout);
+            detail::beast_http::async_write(link_.stream(), *response_,
+                                            [self = this->shared_from_this(), keep](detail::asio_error e, std::size_t) {
+                                                self->on_written(e, keep);
+                                            });
         }
 
         void on_written(detail::asio_error e, bool keep) {
@@ -442,25 +468,41 @@ private:
                 await_request(server_.options_.idle_timeout);
                 return;
             }
-            // Closing while bytes are on their way here would reset the connection and destroy the answer.
-            stream_.socket().shutdown(tcp::socket::shutdown_send, e);
-            stream_.expires_after(lingering_max);
+            part();
+        }
+
+        /// Closing while bytes are on their way here would reset the connection and destroy the answer.
+        void part() {
+            link_.tcp().expires_after(lingering_max);
+            if constexpr (Link::secure) {
+                // Waits for the other end's farewell too. If that does not come, for it is still sending, ours is out.
+                link_.stream().async_shutdown(
+                    [self = this->shared_from_this()](detail::asio_error) { self->end_sending(); });
+            } else {
+                end_sending();
+            }
+        }
+
+        void end_sending() {
+            detail::asio_error e;
+            link_.tcp().socket().shutdown(tcp::socket::shutdown_send, e);
             if (!e) { linger(); }
         }
 
+        /// Reads what comes, and if it was encrypted, it stays so.
         void linger() {
             buffer_.clear();
-            stream_.async_read_some(buffer_.prepare(64 * 1024),
-                                    [self = shared_from_this()](detail::asio_error e, std::size_t) {
-                                        if (!e) { self->linger(); }
-                                    });
+            link_.tcp().async_read_some(buffer_.prepare(64 * 1024),
+                                        [self = this->shared_from_this()](detail::asio_error e, std::size_t) {
+                                            if (!e) { self->linger(); }
+                                        });
         }
 
         static constexpr std::uint64_t discarded_bytes_max = 64 * 1024;
         static constexpr milliseconds lingering_max{2000};
 
-        http_server& server_;
-        detail::beast::tcp_stream stream_;
+        basic_http_server& server_;
+        Link link_;
         bool welcome_;
         std::string peer_;
         detail::beast::flat_buffer buffer_;
@@ -515,6 +557,7 @@ private:
     static constexpr milliseconds accept_pause{100};
 
     http_server_options options_;
+    typename Link::security_type security_;
     handler_hook handler_;
     authoriser_hook authoriser_{};
     pages_hook pages_{};
@@ -526,5 +569,8 @@ private:
     std::optional<tcp::acceptor> acceptor_;
     std::optional<detail::asio::signal_set> signals_;
 };
+
+/// HTTP without TLS: for tests, for a closed network, behind a proxy. With TLS: adapters/https_server.hpp.
+using http_server = basic_http_server<detail::plain_link>;
 
 }  // namespace syncline::inline SYNCLINE_ABI

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-/// `https_transport`: the HTTP transport over TLS, by OpenSSL (link with ssl and crypto).
+/// `https_transport`: the HTTP transport over TLS, by OpenSSL (link with ssl and crypto). The server: https_server.hpp.
 
 #include <cstdint>
 #include <optional>
@@ -9,11 +9,11 @@
 #include <utility>
 
 #include <boost/asio/ssl.hpp>
-#include <boost/beast/ssl.hpp>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include <syncline/adapters/http_client.hpp>
+#include <syncline/adapters/https_openssl.hpp>
 #include <syncline/core/result.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
@@ -25,7 +25,7 @@ struct tls_options {
     std::string ca_pem{};            ///< the same as text; both may be given
     std::string server_name{};       ///< the name that the certificate must bear; empty: the host
     std::string certificate_file{};  ///< our own chain, where the peer asks for one
-    std::string private_key_file{};  ///< and its key
+    std::string private_key_file{};  ///< and its key, without a password
 };
 
 namespace detail {
@@ -34,14 +34,11 @@ namespace detail {
 class tls_security {
 public:
     explicit tls_security(tls_options options) : options_(std::move(options)) {
-        try {
-            context_.emplace(asio::ssl::context::tls_client);
-        } catch (boost::system::system_error const& e) {  // Asio has no other way to say it
-            broken_ = failure{errc::invalid, "OpenSSL gives no TLS context", e.code().value()};
+        if (status const opened = open_tls_context(context_, asio::ssl::context::tls_client); !opened) {
+            broken_ = opened.error();
             return;
         }
         asio_error e;
-        SSL_CTX_set_min_proto_version(context_->native_handle(), TLS1_2_VERSION);
         if (options_.ca_file.empty() && options_.ca_pem.empty()) { context_->set_default_verify_paths(e); }
         if (!e && !options_.ca_file.empty()) { context_->load_verify_file(options_.ca_file, e); }
         if (!e && !options_.ca_pem.empty()) { context_->add_certificate_authority(asio::buffer(options_.ca_pem), e); }
@@ -78,7 +75,7 @@ public:
 
     tls_link(asio::io_context& io, tls_security& security)
         : options_(security.options()), stream_(io, security.context()) {}
-    [[nodiscard]] beast::ssl_stream<beast::tcp_stream>& stream() noexcept { return stream_; }
+    [[nodiscard]] tls_stream& stream() noexcept { return stream_; }
     [[nodiscard]] beast::tcp_stream& tcp() noexcept { return stream_.next_layer(); }
 
     /// Says whom we expect; before the handshake.
@@ -109,7 +106,7 @@ public:
 
 private:
     tls_options const& options_;
-    beast::ssl_stream<beast::tcp_stream> stream_;
+    tls_stream stream_;
 };
 
 }  // namespace detail
