@@ -608,3 +608,24 @@ TEST_CASE("an exchange that brings nothing writes nothing") {
     CHECK(counted.calls(testing::storage_call::put) == 0);
     CHECK(counted.calls(testing::storage_call::erase) == 0);
 }
+
+TEST_CASE("a store that a later version wrote is refused and left as it is") {
+    pair_of_devices w;
+    auto const later = [](memory_storage& store, std::string_view name) {
+        auto tx = store.begin(access_mode::write);
+        bytes raw;
+        REQUIRE(*tx->get(as_bytes(name), raw));
+        REQUIRE(raw[1] == std::byte{1});  // the format's version, first in its array
+        raw[1] = std::byte{2};
+        REQUIRE(tx->put(as_bytes(name), raw));
+        REQUIRE(tx->commit());
+        return store.snapshot();
+    };
+    bytes const request = request_of(w.one, w.clock.now);
+    auto const device_store = later(w.one.store, "ri");
+    CHECK(open(w.one, w.clock.now).error() == errc::unsupported);
+    CHECK(w.one.store.snapshot() == device_store);
+    auto const cloud_store = later(w.c.store, "am");
+    CHECK(w.c.answer(request, w.clock.now).error() == errc::unsupported);
+    CHECK(w.c.store.snapshot() == cloud_store);
+}

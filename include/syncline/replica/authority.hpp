@@ -40,13 +40,16 @@ struct accept_all {
     [[nodiscard]] validation operator()(validation_input const&) const { return {}; }
 };
 
+/// The version of an authority's layout in storage; a store of a later one is `errc::unsupported`.
+inline constexpr std::uint64_t authority_format = 1;
+
 struct authority_options {
     milliseconds stamp_ahead_max{300'000};  ///< a stamp counts as at most so far ahead of the authority's time
     std::uint64_t rows_max = 10'000;        ///< rows of one page, whatever the replica asks
     std::uint64_t bytes_max = std::uint64_t{4} << 20;  ///< bytes of one page
     std::uint32_t authors_max = 1'000'000;             ///< replicas that it registers
     std::uint64_t verdicts_max = 65'536;  ///< kept for one replica; it gets no more until it confirms their receipt
-    std::size_t record_max = std::size_t{1} << 20;  ///< bytes of one record's fields
+    std::size_t record_max = std::size_t{1} << 20;  ///< bytes of one record's fields, and of their marks
     decode_limits message{};
 };
 
@@ -179,6 +182,7 @@ private:
         std::uint64_t receipts = 0;
         friend bool operator==(author_state const&, author_state const&) = default;
     };
+    static constexpr std::uint64_t lives_skipped_max = std::uint64_t{1} << 32;
     static constexpr std::size_t hash_bytes = 16;  ///< of SHA-256, beside each kept verdict
 
     [[nodiscard]] static bytes key(char kind) { return {std::byte{'a'}, static_cast<std::byte>(kind)}; }
@@ -207,7 +211,11 @@ private:
         if (!*found) { return failure{errc::not_found, "the store is not an authority's; open it first"}; }
         cbor_reader in{raw};
         meta_state meta;
-        if (in.array() != 3) { return failure{errc::corrupt, "authority's head"}; }
+        if (in.array() != 4) { return failure{errc::corrupt, "authority's head"}; }
+        std::uint64_t const format = in.unsigned_integer();
+        if (!in.failed() && format > authority_format) {
+            return failure{errc::unsupported, "written by a later version"};
+        }
         meta.epoch = detail::read_id(in);
         meta.head = in.unsigned_integer();
         meta.authors = static_cast<author_index>(in.unsigned_integer());
@@ -218,11 +226,20 @@ private:
     [[nodiscard]] status write_meta(Tx& tx, meta_state const& meta) const {
         bytes raw;
         cbor_writer w{raw};
-        w.array(3);
+        w.array(4);
+        w.unsigned_integer(authority_format);
         w.byte_string(meta.epoch.bytes);
         w.unsigned_integer(meta.head);
         w.unsigned_integer(meta.authors);
         return tx.put(key('m'), raw);
+    }
+
+    /// Bytes of a row's marks, the least that they take: fields that are unset leave theirs, and a row that grows
+    /// without end is one that nobody can read any more.
+    [[nodiscard]] static std::size_t marks_size(row const& r) noexcept {
+        std::size_t size = 0;
+        for (field_mark const& e : r.exceptions) { size += e.field.size() + 4; }
+        return size;
     }
 
     [[nodiscard]] static bytes author_key(replica_id const& replica) {
@@ -366,6 +383,10 @@ private:
         bytes buffer;
         auto before = read_row(tx, k, buffer);
         if (!before) { return before.error(); }
+        // Lives that were begun offline may be skipped when one was refused; but none comes near the last number,
+        // after which a record could never be created again.
+        std::uint64_t const lived = *before ? (*before)->life : 0;
+        if (m.life > lived && m.life - lived > lives_skipped_max) { return reject(errc::malformed); }
         std::optional<row> after = *before;
         apply_context context;
         context.author = author.index;
@@ -374,7 +395,9 @@ private:
         apply_outcome outcome = apply(after, m, rules_.of(m.record.collection), context);
         if (outcome.verdict == verdict_kind::rejected) { return reject(outcome.reason); }
         if (outcome.changed) {
-            if (after->fields.size() > options_.record_max) { return reject(errc::too_large); }
+            if (after->fields.size() > options_.record_max || marks_size(*after) > options_.record_max) {
+                return reject(errc::too_large);
+            }
             validation said = validate_(validation_input{principal, m, *before, *after});
             if (!said.accepted) { return reject(said.reason, std::move(said.text)); }
             if (*before) {

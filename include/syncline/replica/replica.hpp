@@ -27,6 +27,9 @@
 
 namespace syncline::inline SYNCLINE_ABI {
 
+/// The version of a replica's layout in storage; a store of a later one is `errc::unsupported`.
+inline constexpr std::uint64_t replica_format = 1;
+
 struct replica_options {
     clock_options clock{};
     outbox_options outbox{};
@@ -99,7 +102,8 @@ public:
     [[nodiscard]] outbox const& queue() const noexcept { return outbox_; }
 
     /// Makes the store a replica's, with a new identity, bound to `principal`, unless it is one already.
-    /// `errc::forbidden` when it is another principal's; `errc::invalid` when `principal` is not UTF-8.
+    /// `errc::forbidden` when it is another principal's; `errc::invalid` when `principal` is not UTF-8;
+    /// `errc::unsupported` when a later version of this library wrote it. Nothing changed then.
     template <storage_transaction Tx, random_source G>
     [[nodiscard]] status open(Tx& tx, std::string_view principal, instant now, G& random) const {
         if (!valid_utf8(principal)) { return failure{errc::invalid, "a principal that is not UTF-8"}; }
@@ -322,14 +326,14 @@ public:
         if (!sync) { return sync.error(); }
         auto mine = read_identity(tx);
         if (!mine) { return mine.error(); }
-        if (!(mine->self == p->replica)) { return exchange_report{}; }  // to an identity that was left behind
+        if (!(mine->self == p->replica)) { return nothing_taken(tx, now); }  // to an identity that was left behind
         if (sync->epoch && *sync->epoch != p->epoch) {
             return failure{errc::authority_changed, "another authority answered"};
         }
         if (p->author == unknown_author) {
             return failure{errc::authority_changed, "the authority was put back to an older state"};
         }
-        if (p->head < sync->cursor) { return exchange_report{}; }  // an old reply once more
+        if (p->head < sync->cursor) { return nothing_taken(tx, now); }  // an old reply once more
         if (p->from > sync->cursor) { return failure{errc::foreign, "a page that does not follow the cursor"}; }
 
         sync_state const before = *sync;
@@ -339,13 +343,17 @@ public:
         sync->epoch = p->epoch;
         sync->author = p->author;
 
-        bool fork = p->decided >= sync->next_sequence;
+        bool fork = false;
         for (verdict const& v : p->verdicts) {
-            auto handled = take_verdict(tx, *sync, v, dirty, events);
+            auto handled = take_verdict(tx, v, dirty, events);
             if (!handled) { return handled.error(); }
             report.verdicts += *handled == verdict_effect::none ? 0 : 1;
             fork = fork || *handled == verdict_effect::forked;
             report.wait = report.wait || v.kind == verdict_kind::retry_after || v.kind == verdict_kind::collateral;
+        }
+
+        if (report.verdicts != 0) {
+            if (auto ok = settle(tx, *sync); !ok) { return ok.error(); }
         }
 
         bytes buffer;
@@ -364,6 +372,13 @@ public:
         sync->cursor = (std::max)(sync->cursor, p->to);
         sync->head = (std::max)(sync->head, p->head);
         if (auto ok = learn_clock(tx, p->rows, now); !ok) { return ok.error(); }
+        if (p->decided >= sync->next_sequence && !fork) {
+            // Sequences that this store never sent. What still waits may be what was sent under them: it goes first
+            // under the old name, where it is recognised, lest it count twice.
+            auto waiting = outbox_.next_due(tx, now.wall);
+            if (!waiting) { return waiting.error(); }
+            fork = !*waiting || **waiting > now.wall;
+        }
         if (fork) {
             if (auto ok = reincarnate(tx, *sync, random); !ok) { return ok.error(); }
             report.reincarnated = true;
@@ -588,7 +603,11 @@ private:
         if (!found) { return found.error(); }
         if (!*found) { return failure{errc::not_found, "the store is not a replica's; open it first"}; }
         cbor_reader in{raw};
-        (void)in.array();
+        if (in.array() != 3) { return failure{errc::corrupt, "replica's identity"}; }
+        std::uint64_t const format = in.unsigned_integer();
+        if (!in.failed() && format > replica_format) {
+            return failure{errc::unsupported, "written by a later version"};
+        }
         auto const id = replica_id_from(in.byte_string());
         identity mine;
         mine.principal = std::string{in.text()};
@@ -600,7 +619,8 @@ private:
     [[nodiscard]] status write_identity(Tx& tx, identity const& mine) const {
         bytes raw;
         cbor_writer w{raw};
-        w.array(2);
+        w.array(3);
+        w.unsigned_integer(replica_format);
         w.byte_string(to_array(mine.self));
         w.text(mine.principal);
         return tx.put(key('i'), raw);
@@ -762,6 +782,10 @@ private:
         p.change.stamp = clock->now(now.wall);
         p.change.kind = kind;
         p.change.record = k;
+        if (kind == change_kind::create && entry->present &&
+            entry->state.life == (std::numeric_limits<std::uint64_t>::max)()) {
+            return failure{errc::overflow, "a record without a life left"};
+        }
         p.change.life = kind == change_kind::create ? (entry->present ? entry->state.life + 1 : 1) : entry->state.life;
         p.change.base = entry->confirmed;
         p.change.ops = std::move(ops);
@@ -882,11 +906,31 @@ private:
 
     // Taking in a reply.
 
+    /// Of a reply that is none for what this replica is now.
+    template <class Tx>
+    [[nodiscard]] result<exchange_report> nothing_taken(Tx& tx, instant now) const {
+        auto work = work_left(tx, now);
+        if (!work) { return work.error(); }
+        exchange_report report;
+        report.more = *work;
+        return report;
+    }
+
+    /// Every sequence before the first that is still frozen has its verdict, in whatever order they came.
+    template <class Tx>
+    [[nodiscard]] status settle(Tx& tx, sync_state& sync) const {
+        sync.settled = sync.next_sequence - 1;
+        return each_frozen(tx, [&](std::uint64_t sequence, outbox_entry const&, pending const&) {
+            sync.settled = sequence - 1;
+            return false;
+        });
+    }
+
     enum class verdict_effect : std::uint8_t { none, taken, forked };
 
     template <class Tx>
-    [[nodiscard]] result<verdict_effect> take_verdict(Tx& tx, sync_state& sync, verdict const& v,
-                                                      std::vector<bytes>& dirty, event_batch& events) const {
+    [[nodiscard]] result<verdict_effect> take_verdict(Tx& tx, verdict const& v, std::vector<bytes>& dirty,
+                                                      event_batch& events) const {
         bytes where;
         auto found = tx.get(numbered('f', v.sequence), where);
         if (!found) { return found.error(); }
@@ -946,7 +990,6 @@ private:
             if (auto ok = tx.put(k, raw); !ok) { return ok.error(); }
         }
         if (auto ok = tx.erase(numbered('f', v.sequence)); !ok) { return ok.error(); }
-        if (v.sequence == sync.settled + 1) { sync.settled = v.sequence; }
         return bare ? verdict_effect::forked : verdict_effect::taken;
     }
 
@@ -958,6 +1001,7 @@ private:
         bytes k = record_entry('v', name);
         auto found = tx.get(k, buffer);
         if (!found) { return found.error(); }
+        bool changes = !u.state.deleted;
         if (*found) {
             auto held = parse_visible(buffer);
             if (!held) { return held.error(); }
@@ -969,10 +1013,11 @@ private:
                 dirty.push_back(std::move(name));
                 return true;
             }
+            changes = held->state.deleted != u.state.deleted || !equal(held->state.fields, u.state.fields);
         }
         encode_visible(buffer, false, u.state.version, u.state);
         if (auto ok = tx.put(k, buffer); !ok) { return ok.error(); }
-        events.add_change(u.key, u.state.deleted);
+        if (changes) { events.add_change(u.key, u.state.deleted); }
         return true;
     }
 
@@ -983,11 +1028,16 @@ private:
         if (!k) { return k.error(); }
         auto held = read_visible(tx, name);
         if (!held) { return held.error(); }
-        if (!held->dirty) { return {}; }
-        auto confirmed = read_base(tx, name);
-        if (!confirmed) { return confirmed.error(); }
+        std::optional<row> confirmed;
+        if (held->dirty) {
+            auto base = read_base(tx, name);
+            if (!base) { return base.error(); }
+            confirmed = std::move(*base);
+        } else if (held->present) {
+            confirmed = held->state;  // a revived mutation has its verdict: the first that pends on the record
+        }
 
-        std::optional<row> now = *confirmed;
+        std::optional<row> now = confirmed;
         position const known = now ? now->version : 0;
         collection_rules const& rules = rules_.of(k->collection);
         bool dirty = false;
@@ -1040,7 +1090,8 @@ private:
         });
         if (!ok || !outcome) { return ok ? outcome : ok; }
 
-        bool const was_there = !held->state.deleted;
+        if (!dirty && !held->dirty) { return {}; }
+        bool const was_there = held->present && !held->state.deleted;
         bool const is_there = now && !now->deleted;
         if (was_there != is_there || (is_there && !equal(now->fields, held->state.fields))) {
             events.add_change(*k, !is_there);
@@ -1049,6 +1100,8 @@ private:
         if (!dirty) {
             if (auto erased = tx.erase(record_entry('b', name)); !erased) { return erased; }
             if (!now) { return tx.erase(entry); }
+        } else if (!held->dirty && confirmed) {
+            if (auto kept = write_base(tx, name, *confirmed); !kept) { return kept; }
         }
         row nothing;
         nothing.deleted = true;

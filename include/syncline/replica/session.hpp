@@ -68,7 +68,8 @@ struct session_options {
 /// no event leaks, and the same exchange is made again. The session holds no state that matters: after a
 /// crash a new one goes on. `now.monotonic` never decreases. Whenever work is pending and permitted there is
 /// a deadline or an exchange under way. The store must outlive the session; `poll` opens a transaction for
-/// reading, so none may be open then. Where several sessions drive one store, each event is told by at least one
+/// reading, so none may be open then; where commits promise no more than `durability::ordered`, it calls the store's
+/// `barrier()` before it gives a message. Where several sessions drive one store, each event is told by at least one
 /// of them.
 template <storage S, random_source G>
 class session {
@@ -104,6 +105,10 @@ public:
 
     /// The next thing to do.
     [[nodiscard]] result<session_output> poll(instant now) {
+        // A power loss must not take back what was frozen, or whose verdict's receipt was confirmed, once that was said.
+        if (send_ && store_.commit_durability() == durability::ordered) {
+            if (auto ok = store_.barrier(); !ok) { return ok.error(); }
+        }
         auto tx = store_.begin(access_mode::read);
         if (!tx) { return tx.error(); }
         if (send_) {
