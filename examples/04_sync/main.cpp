@@ -91,12 +91,11 @@ struct device {
     // region: sync
     /// Sends what waits and takes in what others did, until there is nothing left to do.
     status sync() {
-        host.pass(std::chrono::minutes{1});
         auto answer = [&](bytes_view request) { return serve(home.store, home.self, user, request, host.now); };
         loopback_transport way(answer);
         auto const time = [] { return host.now; };
         auto const tell = [&](event const& e) { print(e); };
-        auto const done = drive(link, store, way, time, tell);
+        auto const done = drive(link, store, way, time, tell, hurry{});
         if (!done) { return done.error(); }
         return done->failed ? status{*done->failed} : status{};
     }

@@ -286,3 +286,15 @@ TEST_CASE("no lost wake-up, events equal to state: at random, step by step") {
         }
     }
 }
+
+TEST_CASE("drive asks at once when it is told to hurry, though nothing is due") {
+    linked l;
+    REQUIRE(l.go());
+    std::size_t const calls = l.way.calls;
+    REQUIRE(l.go());
+    CHECK(l.way.calls == calls);
+    auto const time = [&] { return l.clock.now; };
+    auto const tell = [](event const&) {};
+    REQUIRE(drive(l.d.link, l.d.store, l.way, time, tell, hurry{}));
+    CHECK(l.way.calls == calls + 1);
+}

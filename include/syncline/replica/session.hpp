@@ -254,9 +254,11 @@ struct drive_report {
 ///
 /// `clock()` is the host's `instant`; `observe(event const&)` hears what was committed. Begins and commits its
 /// own transactions. A failed exchange ends the run: the session's deadline says when to try again.
+/// `first` is what the run begins with: `tick{}` exchanges if something is due, `hurry{}` in any case.
 /// Errors: the storage's; what was committed stays.
 template <storage S, random_source G, transport T, class Clock, class Observe>
-[[nodiscard]] result<drive_report> drive(session<S, G>& s, S& store, T& way, Clock&& clock, Observe&& observe) {
+[[nodiscard]] result<drive_report> drive(session<S, G>& s, S& store, T& way, Clock&& clock, Observe&& observe,
+                                         session_input const& first = tick{}) {
     drive_report report;
     struct {
         bytes message{};
@@ -280,7 +282,7 @@ template <storage S, random_source G, transport T, class Clock, class Observe>
         return ok ? tx->commit() : ok;
     };
 
-    if (auto ok = step(tick{}); !ok) { return ok.error(); }
+    if (auto ok = step(first); !ok) { return ok.error(); }
     for (;;) {
         instant const now = clock();
         auto out = s.poll(now);
