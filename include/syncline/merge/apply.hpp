@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <string>
@@ -110,16 +111,6 @@ struct field_change {
     return whole;
 }
 
-inline void set_mark(row& r, std::string_view field, write_mark const& mark) {
-    auto const at = std::find_if(r.exceptions.begin(), r.exceptions.end(),
-                                 [&](field_mark const& e) { return compare_keys(e.field, field) >= 0; });
-    if (at != r.exceptions.end() && at->field == field) {
-        at->mark = mark;
-    } else {
-        r.exceptions.insert(at, field_mark{std::string{field}, mark});
-    }
-}
-
 }  // namespace detail
 
 /// Applies a mutation to a row: the state after it, and what was decided.
@@ -127,7 +118,8 @@ inline void set_mark(row& r, std::string_view field, write_mark const& mark) {
 /// `current`: the row before, or nothing where no such record ever was; becomes the row after when
 /// `changed`. Precondition: its fields are canonical. The mutation may come from a stranger; it was decoded.
 ///
-/// A field is concurrent when somebody else has changed it after the mutation's base. What is not
+/// A field is concurrent when somebody else has changed it after the mutation's base; what is not confirmed yet is
+/// nobody else's. What is not
 /// concurrent takes effect; what is, its field's rule decides. A mutation is taken whole or not at all: one
 /// field that a person must decide parks it, one operation that can't be (a counter over a text, an overflow)
 /// rejects it; `current` is then untouched. Delete wins over concurrent edits. An update never creates.
@@ -150,6 +142,12 @@ inline void set_mark(row& r, std::string_view field, write_mark const& mark) {
         return write_mark{context.at, (std::min)(stamp, context.stamp_max), context.author};
     };
 
+    // In a preview the author's number may have changed since a pending mark was made: at its first contact with the
+    // authority, or because the store was a clone.
+    auto const foreign = [&](write_mark const& w, position base) {
+        return w.at > base && w.author != context.author && w.at != pending_position;
+    };
+
     bool const begins = m.kind == change_kind::create && (!current || m.life > current->life);
     if (!begins) {
         if (!current || m.life > current->life) { return reject(errc::not_found); }
@@ -163,7 +161,7 @@ inline void set_mark(row& r, std::string_view field, write_mark const& mark) {
 
     if (m.kind == change_kind::erase) {
         bool const concurrent = [&] {
-            auto const other = [&](write_mark const& w) { return w.at > m.base && w.author != context.author; };
+            auto const other = [&](write_mark const& w) { return foreign(w, m.base); };
             return other(current->floor) || std::any_of(current->exceptions.begin(), current->exceptions.end(),
                                                         [&](field_mark const& e) { return other(e.mark); });
         }();
@@ -190,6 +188,8 @@ inline void set_mark(row& r, std::string_view field, write_mark const& mark) {
     std::vector<bytes> sums;  // values made here; the changes borrow from them
     sums.reserve(m.ops.size());
     std::size_t lost = 0;
+    std::vector<field_mark> marks;  // after it; in one pass, for a stranger chooses how many
+    auto mark_at = next.exceptions.begin();
 
     cbor_map_cursor old{next.fields};
     bool more = !next.fields.empty() && old.next();
@@ -197,12 +197,16 @@ inline void set_mark(row& r, std::string_view field, write_mark const& mark) {
         while (more && compare_keys(old.key(), op.field) < 0) { more = old.next(); }
         bool const had = more && old.key() == op.field;
         bytes_view const was = had ? old.value() : bytes_view{};
-        write_mark const& mark = next.mark_of(op.field);
+        while (mark_at != next.exceptions.end() && compare_keys(mark_at->field, op.field) < 0) {
+            marks.push_back(std::move(*mark_at++));
+        }
+        bool const marked = mark_at != next.exceptions.end() && mark_at->field == op.field;
+        write_mark const mark = marked ? (mark_at++)->mark : next.floor;
         write_mark mine = mark_of(op.stamp);
         // A field that is missing without a mark of its own was never written: who made the record meanwhile said
         // nothing of it.
-        bool const written = had || &mark != &next.floor;
-        bool const concurrent = !begins && written && mark.at > m.base && mark.author != context.author;
+        bool const written = had || marked;
+        bool const concurrent = !begins && written && foreign(mark, m.base);
         rule const by = rules.of(op.field);
         bool const extreme = by == rule::minimum || by == rule::maximum;
         bytes_view wanted = op.value;
@@ -240,12 +244,13 @@ inline void set_mark(row& r, std::string_view field, write_mark const& mark) {
         if (won == winner::nobody) { out.verdict = verdict_kind::conflict; }
         if (won == winner::confirmed) {
             ++lost;
+            if (marked) { marks.push_back({op.field, mark}); }
             continue;
         }
         // A successor is never beaten by what its predecessor beat.
         if (!begins) { mine.stamp = (std::max)(mine.stamp, mark.stamp); }
         changes.push_back({op.field, op.kind != op_kind::unset, wanted});
-        if (!(begins && mine == next.floor)) { detail::set_mark(next, op.field, mine); }
+        if (!(begins && mine == next.floor)) { marks.push_back({op.field, mine}); }
     }
     if (out.verdict == verdict_kind::conflict) { return out; }
 
@@ -254,6 +259,8 @@ inline void set_mark(row& r, std::string_view field, write_mark const& mark) {
         return out;
     }
     if (!out.decisions.empty()) { out.verdict = verdict_kind::merged; }
+    std::move(mark_at, next.exceptions.end(), std::back_inserter(marks));
+    next.exceptions = std::move(marks);
     next.fields = detail::rewrite_fields(next.fields, changes);
     next.version = context.at;
     out.changed = true;

@@ -113,10 +113,13 @@ public:
         if (auto ok = forget_verdicts(tx, *author, q->receipts); !ok) { return ok.error(); }
 
         timestamp const stamp_max = latest_within(now.wall, options_.stamp_ahead_max);
+        bool known = true;  // the sender seems to be who we know by this name
         for (bytes const& raw : q->mutations) {
-            auto decided = decide(tx, raw, principal, *author, *meta, stamp_max);
+            auto decided = decide(tx, raw, principal, *author, *meta, stamp_max, known);
             if (!decided) { return decided.error(); }
             if (!*decided) { break; }  // a gap: the replica sees from `decided` where to go on
+            // A clone will issue what has no verdict under another name: nothing new may be decided under this one.
+            known = known && (*decided)->kind != verdict_kind::duplicate && (*decided)->reason != errc::identity_fork;
             p.verdicts.push_back(std::move(**decided));
         }
         if (!(before == *author) || meta->authors_changed) {
@@ -304,12 +307,12 @@ private:
         return std::optional<row>{std::move(r)};
     }
 
-    /// The verdict on one frozen mutation; nothing when earlier ones of its author are missing, or when too many of
-    /// its verdicts wait for a receipt.
+    /// The verdict on one frozen mutation; nothing when earlier ones of its author are missing, when too many of
+    /// its verdicts wait for a receipt, or when it is new and the author not known to be its sender.
     template <class Tx>
     [[nodiscard]] result<std::optional<verdict>> decide(Tx& tx, bytes const& raw, std::string_view principal,
-                                                        author_state& author, meta_state& meta,
-                                                        timestamp stamp_max) const {
+                                                        author_state& author, meta_state& meta, timestamp stamp_max,
+                                                        bool known) const {
         cbor_reader outline{raw, options_.message};
         std::size_t const length = outline.array();
         std::uint64_t const sequence = outline.unsigned_integer();
@@ -321,7 +324,7 @@ private:
         auto const digest = sha256(raw);
         bytes_view hash = bytes_view{digest}.first(hash_bytes);
         if (sequence <= author.decided) { return recall(tx, author, sequence, hash); }
-        if (author.decided - author.receipts >= options_.verdicts_max) { return std::optional<verdict>{}; }
+        if (!known || author.decided - author.receipts >= options_.verdicts_max) { return std::optional<verdict>{}; }
 
         verdict v;
         v.sequence = sequence;

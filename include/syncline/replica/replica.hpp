@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -343,12 +344,14 @@ public:
         sync->epoch = p->epoch;
         sync->author = p->author;
 
-        bool fork = false;
+        bool fork = false;     // another content under our name
+        bool unknown = false;  // what we never sent, or never settled, was
         for (verdict const& v : p->verdicts) {
             auto handled = take_verdict(tx, v, dirty, events);
             if (!handled) { return handled.error(); }
             report.verdicts += *handled == verdict_effect::none ? 0 : 1;
             fork = fork || *handled == verdict_effect::forked;
+            unknown = unknown || *handled == verdict_effect::forgotten;
             report.wait = report.wait || v.kind == verdict_kind::retry_after || v.kind == verdict_kind::collateral;
         }
 
@@ -373,11 +376,13 @@ public:
         sync->head = (std::max)(sync->head, p->head);
         if (auto ok = learn_clock(tx, p->rows, now); !ok) { return ok.error(); }
         if (p->decided >= sync->next_sequence && !fork) {
-            // Sequences that this store never sent. What still waits may be what was sent under them: it goes first
-            // under the old name, where it is recognised, lest it count twice.
+            // This store never sent those. What still waits in it may be what was sent: it goes under the old name
+            // first, where it is recognised, lest it count twice.
             auto waiting = outbox_.next_due(tx, now.wall);
             if (!waiting) { return waiting.error(); }
             fork = !*waiting || **waiting > now.wall;
+        } else {
+            fork = fork || unknown;
         }
         if (fork) {
             if (auto ok = reincarnate(tx, *sync, random); !ok) { return ok.error(); }
@@ -920,13 +925,14 @@ private:
     template <class Tx>
     [[nodiscard]] status settle(Tx& tx, sync_state& sync) const {
         sync.settled = sync.next_sequence - 1;
-        return each_frozen(tx, [&](std::uint64_t sequence, outbox_entry const&, pending const&) {
-            sync.settled = sequence - 1;
+        bytes const prefix = key('f');
+        return scan_prefix(tx, prefix, [&](bytes_view k, bytes_view) {
+            if (k.size() == 10) { sync.settled = read_u64(k.subspan(2)) - 1; }
             return false;
         });
     }
 
-    enum class verdict_effect : std::uint8_t { none, taken, forked };
+    enum class verdict_effect : std::uint8_t { none, taken, forgotten, forked };
 
     template <class Tx>
     [[nodiscard]] result<verdict_effect> take_verdict(Tx& tx, verdict const& v, std::vector<bytes>& dirty,
@@ -990,7 +996,7 @@ private:
             if (auto ok = tx.put(k, raw); !ok) { return ok.error(); }
         }
         if (auto ok = tx.erase(numbered('f', v.sequence)); !ok) { return ok.error(); }
-        return bare ? verdict_effect::forked : verdict_effect::taken;
+        return bare ? verdict_effect::forgotten : verdict_effect::taken;
     }
 
     /// True when the row was newer than what is held.
