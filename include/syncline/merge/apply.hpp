@@ -119,10 +119,9 @@ struct field_change {
 /// `changed`. Precondition: its fields are canonical. The mutation may come from a stranger; it was decoded.
 ///
 /// A field is concurrent when somebody else has changed it after the mutation's base; what is not confirmed yet is
-/// nobody else's. What is not
-/// concurrent takes effect; what is, its field's rule decides. A mutation is taken whole or not at all: one
-/// field that a person must decide parks it, one operation that can't be (a counter over a text, an overflow)
-/// rejects it; `current` is then untouched. Delete wins over concurrent edits. An update never creates.
+/// nobody else's. What is not concurrent takes effect; what is, its field's rule decides. A mutation is taken whole
+/// or not at all: one field that a person must decide parks it, one operation that can't be (a counter over a text,
+/// an overflow) rejects it; `current` is then untouched. Delete wins over concurrent edits. An update never creates.
 /// Cost: O(fields + operations), allocates the new fields.
 [[nodiscard]] inline apply_outcome apply(std::optional<row>& current, mutation const& m, collection_rules const& rules,
                                          apply_context const& context) {
