@@ -132,8 +132,8 @@ struct machine {
         auto tx = handles[0].begin(access_mode::read);
         auto const called = self.self(*tx);
         REQUIRE(called);
-        renamed = *called != name || (renamed && !resting);
-        name = *called;
+        renamed = *called != known_as || (renamed && !resting);
+        known_as = *called;
         bytes raw;
         REQUIRE(*tx->get(as_bytes("rs"), raw));
         cbor_reader in{raw};
@@ -187,7 +187,7 @@ struct machine {
     }
 
     std::map<std::uint64_t, bool> revivals;
-    replica_id name{};
+    replica_id known_as{};
     bool renamed = false;  // what waits was first shown under another name, whose own writes count as another's now
 };
 
