@@ -14,11 +14,15 @@
 
 #include <syncline/adapters/http_beast.hpp>
 
+#include "adapters/asking.hpp"
 #include "adapters/raw_http.hpp"
 #include "support/catch.hpp"
 
 using namespace syncline;
 using namespace std::chrono_literals;
+using asking::ask;
+using asking::outcome;
+using asking::to;
 using raw_http::header;
 using raw_http::reply;
 using raw_http::step;
@@ -26,44 +30,7 @@ using after = step::after;
 
 namespace {
 
-struct outcome {
-    int calls = 0;
-    std::optional<errc> failed;
-    int native = 0;
-    std::string detail;
-    std::string text;
-    std::optional<milliseconds> retry_after;
-
-    void operator()(transport_reply const& r) {
-        ++calls;
-        retry_after = r.retry_after;
-        if (r.message) {
-            text = std::string(as_text(*r.message));
-        } else {
-            failed = r.message.error().code;
-            native = r.message.error().native;
-            detail = r.message.error().detail;
-        }
-    }
-};
-
-template <class T>
-outcome ask(T& transport, std::string_view request = "question") {
-    outcome out;
-    transport.exchange(as_bytes(request), completion::to(out));
-    CHECK(out.calls == 1);
-    return out;
-}
-
-http_options to(std::uint16_t port) {
-    http_options o;
-    o.host = "127.0.0.1";
-    o.port = port;
-    o.connect_timeout = 2s;
-    o.exchange_timeout = 3s;
-    return o;
-}
-http_options to(raw_http::server const& s) { return to(s.port()); }
+http_options to(raw_http::server const& s) { return asking::to(s.port()); }
 
 /// One answer to one request on a fresh connection.
 outcome answered(std::string const& text, after then = after::go_on, http_options options = {}) {
@@ -140,11 +107,11 @@ TEST_CASE("each status is the failure that the table says, and the connection li
         status const said = from_http_status(code);
         if (said) {
             CHECK(out.failed == errc::foreign);  // 2xx, but not of our type
-            CHECK(out.native == code);
+            CHECK(out.native() == code);
             continue;
         }
         CHECK(out.failed == said.error().code);
-        CHECK(out.native == code);
+        CHECK(out.native() == code);
         if (said.error().code != errc::foreign) { CHECK(ask(t).text == "well"); }
     }
     CHECK(s.connections() == static_cast<int>(codes.size()));
@@ -393,7 +360,7 @@ TEST_CASE("a 401 refreshes the token once and sends the request again") {
         http_transport t(to(s));
         outcome const out = ask(t);
         CHECK(out.failed == errc::unauthorised);
-        CHECK(out.native == 401);
+        CHECK(out.native() == 401);
         CHECK(s.requests().size() == 1);
     }
     SECTION("no token, no header") {
@@ -441,7 +408,7 @@ TEST_CASE("what never connects is unreachable") {
         http_transport t(to(port));
         outcome const out = ask(t);
         CHECK(out.failed == errc::unreachable);
-        CHECK(out.native != 0);
+        CHECK(out.native() != 0);
     }
     SECTION("a name that does not exist, however long the system looks for it") {
         http_options o;

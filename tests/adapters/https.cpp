@@ -10,18 +10,21 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
-#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "adapters/asking.hpp"
 #include "adapters/raw_http.hpp"
 #include "adapters/tls_identity.hpp"
 #include "support/catch.hpp"
 
 using namespace syncline;
 using namespace std::chrono_literals;
+using asking::ask;
+using asking::outcome;
+using asking::to;
 using raw_http::reply;
 using tls_identity::identity;
 using tls_identity::self_signed;
@@ -84,36 +87,6 @@ private:
     std::uint16_t port_;
     std::thread thread_;
 };
-
-struct outcome {
-    std::optional<failure> failed;
-    std::string text;
-};
-
-outcome ask(https_transport& t) {
-    outcome out;
-    int calls = 0;
-    auto const done = [&](transport_reply const& r) {
-        ++calls;
-        if (r.message) {
-            out.text = std::string(as_text(*r.message));
-        } else {
-            out.failed = r.message.error();
-        }
-    };
-    t.exchange(as_bytes("question"), completion::to(done));
-    CHECK(calls == 1);
-    return out;
-}
-
-http_options to(std::uint16_t port) {
-    http_options o;
-    o.host = "127.0.0.1";
-    o.port = port;
-    o.connect_timeout = 2s;
-    o.exchange_timeout = 3s;
-    return o;
-}
 
 }  // namespace
 

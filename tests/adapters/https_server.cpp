@@ -21,6 +21,7 @@
 #include <syncline/adapters/https_openssl.hpp>
 #include <syncline/testing/transport_conformance.hpp>
 
+#include "adapters/asking.hpp"
 #include "adapters/http_ends.hpp"
 #include "adapters/raw_http.hpp"
 #include "adapters/tls_identity.hpp"
@@ -28,6 +29,8 @@
 
 using namespace syncline;
 using namespace std::chrono_literals;
+using asking::ask;
+using asking::outcome;
 using http_ends::body_of;
 using http_ends::echo;
 using http_ends::post;
@@ -52,27 +55,6 @@ http_options to(std::uint16_t port) {
     o.port = port;
     o.limits = {.request_bytes_max = std::size_t{8} << 20, .reply_bytes_max = std::size_t{8} << 20};
     return o;
-}
-
-struct outcome {
-    std::optional<failure> failed;
-    std::string text;
-};
-
-outcome ask(https_transport& t, std::string_view question = "question") {
-    outcome out;
-    int calls = 0;
-    auto const done = [&](transport_reply const& r) {
-        ++calls;
-        if (r.message) {
-            out.text = std::string(as_text(*r.message));
-        } else {
-            out.failed = r.message.error();
-        }
-    };
-    t.exchange(as_bytes(question), completion::to(done));
-    CHECK(calls == 1);
-    return out;
 }
 
 /// Whether the server at that port answers a client that believes it, and that on a busy machine may be slow itself.
