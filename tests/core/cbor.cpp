@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "core/rfc8949.hpp"
-#include "fuzz/cbor.hpp"
+#include "fuzz_targets/cbor.hpp"
 #include "support/catch.hpp"
 
 using namespace syncline;

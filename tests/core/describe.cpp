@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "core/rfc8949.hpp"
-#include "fuzz/cbor_model.hpp"
-#include "fuzz/describe.hpp"
+#include "fuzz_targets/cbor_model.hpp"
+#include "fuzz_targets/describe.hpp"
 #include "support/catch.hpp"
 
 using namespace syncline;

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "fuzz/cbor_model.hpp"
+#include "fuzz_targets/cbor_model.hpp"
 #include "support/catch.hpp"
 
 using syncline::valid_utf8;

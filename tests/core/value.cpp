@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "core/rfc8949.hpp"
-#include "fuzz/value.hpp"
+#include "fuzz_targets/value.hpp"
 #include "support/catch.hpp"
 
 using namespace syncline;

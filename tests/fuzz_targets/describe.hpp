@@ -11,7 +11,7 @@
 
 #include <syncline/core/describe.hpp>
 
-#include "fuzz/require.hpp"
+#include "fuzz_targets/require.hpp"
 
 namespace fuzz {
 

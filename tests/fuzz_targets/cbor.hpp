@@ -9,8 +9,8 @@
 
 #include <syncline/core/cbor.hpp>
 
-#include "fuzz/cbor_model.hpp"
-#include "fuzz/require.hpp"
+#include "fuzz_targets/cbor_model.hpp"
+#include "fuzz_targets/require.hpp"
 
 namespace fuzz {
 
