@@ -3,6 +3,7 @@
 #include "support/catch.hpp"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <optional>
 #include <string>
@@ -308,6 +309,7 @@ TEST_CASE("apply agrees with a naive model over random mutations") {
                 std::optional<std::int64_t> wanted;
                 if (op.kind != op_kind::unset) { wanted = detail::integer_of(op.value); }
                 bool wins_here = true;
+                bool both = false;
                 if (op.kind == op_kind::add) {
                     wanted = (was == model.end() ? 0 : was->second.value) + *wanted;
                 } else if (by == rule::minimum && was != model.end()) {
@@ -316,6 +318,7 @@ TEST_CASE("apply agrees with a naive model over random mutations") {
                     wins_here = *wanted >= was->second.value;
                 } else if (concurrent) {
                     bool const same = wanted ? was != model.end() && was->second.value == *wanted : was == model.end();
+                    both = same;
                     if (!same && by == rule::manual) { conflict = true; }
                     if (!same && by == rule::authority) { wins_here = false; }
                     if (!same && by != rule::authority && by != rule::manual) {
@@ -324,7 +327,12 @@ TEST_CASE("apply agrees with a naive model over random mutations") {
                 }
                 if (!wins_here) { continue; }
                 took = true;
-                next_marks[op.field] = {at, timestamp{(std::max)(stamp, mark.stamp.raw)}, author};
+                if (op.kind == op_kind::set && was != model.end() && was->second.value == *wanted) {
+                    both = concurrent;
+                }
+                bool const theirs = both && wins(mark, {at, timestamp{stamp}, author});
+                next_marks[op.field] = {at, timestamp{(std::max)(stamp, mark.stamp.raw)},
+                                        theirs ? mark.author : author};
                 if (wanted) {
                     next_model[op.field] = {*wanted, next_marks[op.field]};
                 } else {
@@ -376,4 +384,20 @@ TEST_CASE("a field that nobody has written yet takes its first value, whoever ma
     at.at = 4;
     CHECK(apply(r, change(change_kind::update, 800, 2, {set("most", 9)}), rules, at).verdict ==
           verdict_kind::overruled);
+}
+
+TEST_CASE(
+    "of two who write the same, the mark that wins stays, so that a third one's chances don't depend on the order") {
+    // Author 1 is as late as 2 and loses to it; 3 wrote the same as 1, earlier.
+    one_write const first{1, 300, 1, change(change_kind::update, 300, 1, {set("name", 7)})};
+    one_write const second{2, 300, 1, change(change_kind::update, 300, 1, {set("name", 8)})};
+    one_write const third{3, 200, 1, change(change_kind::update, 200, 1, {set("name", 7)})};
+    std::array<one_write const*, 3> order{&first, &second, &third};
+    std::sort(order.begin(), order.end());
+    do {
+        std::optional<row> r = created();
+        position at = 1;
+        for (one_write const* w : order) { (void)lay(r, w->what, w->author, ++at); }
+        CHECK(field(r->fields, "name") == 8);
+    } while (std::next_permutation(order.begin(), order.end()));
 }

@@ -25,6 +25,12 @@ bytes number(double d) {
 bytes number(std::int64_t n) {
     return item([&](cbor_writer& w) { w.integer(n); });
 }
+/// -1 - n, down to -2^64. Precondition: n needs all eight bytes.
+bytes below_zero(std::uint64_t n) {
+    bytes out{std::byte{0x3B}};
+    append_u64(out, n);
+    return out;
+}
 
 }  // namespace
 
@@ -37,6 +43,10 @@ TEST_CASE("compare_values orders every kind of value totally, numbers by their e
         item([](cbor_writer& w) { w.boolean(true); }),
         number(-infinity),
         number(-1e300),
+        number(-18446744073709555712.0),  // the next double below -2^64
+        below_zero((std::numeric_limits<std::uint64_t>::max)()),
+        below_zero((std::numeric_limits<std::uint64_t>::max)() - 1),
+        below_zero(std::uint64_t{1} << 63),
         number((std::numeric_limits<std::int64_t>::min)()),
         number(std::int64_t{-3}),
         number(-2.5),

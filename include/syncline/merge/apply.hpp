@@ -246,6 +246,10 @@ struct field_change {
             if (marked) { marks.push_back({op.field, mark}); }
             continue;
         }
+        // Of two who write the same, the mark that wins stays: else a third one's chances depend on who came first.
+        if (concurrent && won == winner::both && op.kind != op_kind::add && wins(mark, mine)) {
+            mine.author = mark.author;
+        }
         // A successor is never beaten by what its predecessor beat.
         if (!begins) { mine.stamp = (std::max)(mine.stamp, mark.stamp); }
         changes.push_back({op.field, op.kind != op_kind::unset, wanted});

@@ -28,9 +28,11 @@ struct exact_number {
     switch (in.peek()) {
         case cbor_type::unsigned_integer: n.whole = in.unsigned_integer(); return n;
         case cbor_type::negative_integer: {
-            std::int64_t const i = in.integer();
+            std::uint64_t const before_zero = cbor_read_any_head(in.skip()).number;  // of -1 - n the n: down to -2^64
             n.negative = true;
-            n.whole = std::uint64_t{0} - static_cast<std::uint64_t>(i);
+            n.whole = before_zero + 1;
+            n.beyond = n.whole == 0;
+            if (n.beyond) { n.rest = 18446744073709551616.0; }
             return n;
         }
         default: break;

@@ -45,11 +45,29 @@ struct merged {
     auto ours = diff(base, local, rules, local_side.stamp);
     if (!ours) { return ours.error(); }
 
+    // What one side alone made of a minimum or maximum is its value, also against the way that the rule moves it. An
+    // addition to what the other side did not add to is this side's value against that one's, whichever side is which.
+    std::vector<detail::field_change> alone;
+    auto other = theirs->begin();
+    for (field_op& op : *ours) {
+        while (other != theirs->end() && compare_keys(other->field, op.field) < 0) { ++other; }
+        bool const both = other != theirs->end() && other->field == op.field;
+        rule const by = rules.of(op.field);
+        if (!both && op.kind == op_kind::set && (by == rule::minimum || by == rule::maximum)) {
+            alone.push_back({op.field, true, op.value});
+        } else if (both && op.kind == op_kind::add && other->kind != op_kind::add) {
+            auto const mine = map_find(local, op.field);
+            SYNCLINE_ASSERT(mine && *mine);
+            op.kind = op_kind::set;
+            op.value = to_bytes(**mine);
+        }
+    }
+
     // The base stands at position 1, what the remote side did at 2; the local side saw 1.
     row current;
     current.version = 2;
     current.floor.at = 1;
-    current.fields = to_bytes(remote);
+    current.fields = alone.empty() ? to_bytes(remote) : detail::rewrite_fields(remote, alone);
     for (field_op const& op : *theirs) {
         current.exceptions.push_back({op.field, {2, remote_side.stamp, remote_side.author}});
     }
