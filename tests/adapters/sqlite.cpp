@@ -599,9 +599,9 @@ TEST_CASE("sqlite_storage: durability is what the connection's settings make it"
     constexpr auto none = durability::none;
     constexpr auto ordered = durability::ordered;
     constexpr auto full = durability::full;
-    row const table[] = {{"WAL", {none, ordered, full, full}},      {"DELETE", {none, ordered, ordered, full}},
-                         {"TRUNCATE", {none, ordered, full, full}}, {"PERSIST", {none, ordered, full, full}},
-                         {"MEMORY", {none, none, none, none}},      {"OFF", {none, none, none, none}}};
+    row const table[] = {{"WAL", {none, ordered, full, full}},   {"DELETE", {none, none, ordered, full}},
+                         {"TRUNCATE", {none, none, full, full}}, {"PERSIST", {none, none, full, full}},
+                         {"MEMORY", {none, none, none, none}},   {"OFF", {none, none, none, none}}};
     for (row const& r : table) {
         host mine(here.file((std::string(r.journal) + ".db").c_str()), "CREATE TABLE t(a)");
         mine(std::string("PRAGMA journal_mode = ") + r.journal);

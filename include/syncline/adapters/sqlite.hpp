@@ -25,7 +25,7 @@ namespace syncline::inline SYNCLINE_ABI {
 /// How hard a connection waits for the disk; the values are SQLite's own.
 enum class sqlite_synchronous : std::uint8_t {
     off = 0,     ///< not at all: `durability::none`
-    normal = 1,  ///< at checkpoints: `durability::ordered`
+    normal = 1,  ///< at checkpoints: `durability::ordered` in WAL mode, none elsewhere
     full = 2,    ///< at each commit: `durability::full` in WAL mode
 };
 
@@ -39,6 +39,7 @@ struct sqlite_options {
     milliseconds busy_timeout{5'000};                           ///< wait for another's lock so long, then `busy`
     sqlite_synchronous synchronous = sqlite_synchronous::full;  ///< what commits wait for
     bool write_ahead_log = true;  ///< switch the database to WAL mode; false leaves it in the mode that it is in
+    char const* vfs = nullptr;    ///< name of the VFS to open in; null: SQLite's default. Read by open() only
 };
 [[nodiscard]] constexpr bool valid(sqlite_options const& o) noexcept {
     auto const letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
@@ -533,12 +534,14 @@ private:
                 journal_ = journal::kept;
             }
         }
-        // After DELETE the journal's directory is synced from level 3 (EXTRA) on only: until then a journal that
-        // comes back with a power loss takes the last commit back.
+        // With a rollback journal level 1 (NORMAL) syncs its records and their number at once: a power loss may leave
+        // the number without the records, and the database damaged. After DELETE the journal's directory is synced
+        // from level 3 (EXTRA) on only: until then a journal that comes back takes the last commit back.
+        std::int64_t const ordered_from = journal_ == journal::log ? 1 : 2;
         std::int64_t const full_from = journal_ == journal::deleted ? 3 : 2;
-        durability_ = !path_ || journal_ == journal::unsafe || *synchronous < 1 ? durability::none
-                      : *synchronous < full_from                                ? durability::ordered
-                                                                                : durability::full;
+        durability_ = !path_ || journal_ == journal::unsafe || *synchronous < ordered_from ? durability::none
+                      : *synchronous < full_from                                           ? durability::ordered
+                                                                                           : durability::full;
 #if defined(__APPLE__)
         auto const to_medium = number("PRAGMA fullfsync");
         if (!to_medium || *to_medium == 0) { durability_ = durability::none; }
@@ -605,7 +608,7 @@ public:
         if (!valid(options)) { return failure{errc::invalid, "options"}; }
         sqlite3* db = nullptr;
         int const rc =
-            sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+            sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, options.vfs);
         if (rc != SQLITE_OK) {
             int const extended = db == nullptr ? rc : sqlite3_extended_errcode(db);
             sqlite3_close(db);
@@ -634,11 +637,12 @@ public:
     /// that is in there before it, and no reader can hold it up, as it could a checkpoint. Under
     /// `synchronous = off` a full checkpoint follows, which waits for readers. `busy` while a transaction is
     /// open on the connection. A database in memory has no power loss to survive: there it just succeeds.
+    /// Where commits promise none, what it made durable lasts until the next of them, which may damage the database.
     [[nodiscard]] status barrier() { return c_->barrier(); }
 
     /// Of the next commit, read back from the connection: WAL, TRUNCATE and PERSIST are full from
-    /// `synchronous = FULL`, DELETE from EXTRA; below that ordered. None with OFF, without a journal on disk, in
-    /// memory, and inside the host's transaction.
+    /// `synchronous = FULL`, DELETE from EXTRA; ordered are WAL at NORMAL and DELETE at FULL. None below that, without
+    /// a journal on disk, in memory, and inside the host's transaction. tests/testing/sqlite_power_loss.cpp tries them.
     [[nodiscard]] durability commit_durability() const { return c_->promised(); }
     [[nodiscard]] std::size_t value_bytes_max() const noexcept { return c_->value_bytes_max(); }
 

@@ -83,6 +83,7 @@ concept storage_transaction = requires(T& t, bytes_view k, bytes_view v, bytes& 
 ///                `errc::contended` or `errc::busy`, never a lost update
 ///   one_open     begin on an object with an open transaction is `errc::busy`; the open one goes on
 ///   durability   a reopened store holds everything committed, at the durability said
+/// Where commits promise none, one may damage what was there, after a barrier too.
 /// A failed commit leaves the old state; `errc::transaction_lost` says that the engine rolled back the
 /// host's transaction too; after a failed sync the store answers `errc::poisoned` until reopened.
 template <class S>
