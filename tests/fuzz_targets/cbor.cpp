@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-/// A libFuzzer program around `fuzz_cbor`.
+/// The fuzz target of `fuzz_cbor`, which unit tests call too.
 
 #include "fuzz_targets/cbor.hpp"
+#include "fuzz_targets/target.hpp"
 
-extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
-    return fuzz::fuzz_cbor(data, size);
-}
+fuzz::target const fuzz::this_target{.body = fuzz::fuzz_cbor};

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -177,15 +178,29 @@ inline unsigned least_info(std::uint64_t n) {
 }
 inline bool same_number(double a, double b) { return std::memcmp(&a, &b, 8) == 0; }
 
+/// The half that is the double of such bits, if one is: looked up among all there are, the least of those that are it.
+inline std::optional<unsigned> half_of(std::uint64_t bits) {
+    static auto const all = [] {
+        std::map<std::uint64_t, unsigned> table;
+        for (unsigned h = 0; h < 0x10000; ++h) {
+            double const v = parser::half(h);
+            std::uint64_t raw = 0;
+            std::memcpy(&raw, &v, 8);
+            table.emplace(raw, h);
+        }
+        return table;
+    }();
+    auto const found = all.find(bits);
+    return found == all.end() ? std::nullopt : std::optional(found->second);
+}
+
 /// Shortest by trying: every half there is, then the float.
 inline std::string real(double v, unsigned least = 25) {
     if (std::isnan(v)) { return head(7, 0x7E00, 25); }
     std::uint64_t raw = 0;
     std::memcpy(&raw, &v, 8);
     if (least == 25 && raw << 22 == 0) {  // a half has ten bits of fraction
-        for (unsigned h = 0; h < 0x10000; ++h) {
-            if (same_number(parser::half(h), v)) { return head(7, h, 25); }
-        }
+        if (auto const h = half_of(raw)) { return head(7, *h, 25); }
     }
     if (least <= 26 && (std::isinf(v) || std::fabs(v) <= static_cast<double>(std::numeric_limits<float>::max()))) {
         auto const f = static_cast<float>(v);
