@@ -217,7 +217,8 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
 }
 
 /// Errors: `errc::foreign` for what is no message of ours, `errc::unsupported` for another version or an
-/// unknown mandatory feature, `errc::malformed`, `errc::not_deterministic` and `errc::limit` for the rest.
+/// unknown mandatory feature, those of `cbor_reader` (`errc::malformed`, `errc::not_deterministic`,
+/// `errc::type_mismatch`, `errc::overflow`, `errc::limit`) and of `validate_fields` (`errc::invalid`) for the rest.
 [[nodiscard]] inline result<request> decode_request(bytes_view message, decode_limits const& limits = {}) {
     auto const body = detail::open_frame(message);
     if (!body) { return body.error(); }
