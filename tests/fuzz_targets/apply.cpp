@@ -18,6 +18,7 @@
 #include <syncline/merge/three_way.hpp>
 
 #include "fuzz_targets/choices.hpp"
+#include "fuzz_targets/fields.hpp"
 #include "fuzz_targets/require.hpp"
 #include "fuzz_targets/target.hpp"
 
@@ -26,35 +27,18 @@ namespace {
 using namespace syncline;
 using fuzz::choices;
 
-constexpr std::string_view names[] = {"a", "b", "least", "most", "count", "ruled", "asked", "of eleven by"};
-
-collection_rules rules() {
-    return {"things",
-            rule::last_writer,
-            {{"count", rule::counter},
-             {"least", rule::minimum},
-             {"most", rule::maximum},
-             {"ruled", rule::authority},
-             {"asked", rule::manual}}};
-}
-
-/// Shorter names first, as canonical maps have them.
-struct by_key {
-    bool operator()(std::string const& a, std::string const& b) const {
-        return a.size() != b.size() ? a.size() < b.size() : a < b;
-    }
-};
+using fuzz::encoded;
+using fuzz::field_names;
+using fields = fuzz::field_map;
 
 // --- the naive apply --------------------------------------------------------------------------------------------------
-
-using fields = std::map<std::string, bytes, by_key>;
 
 struct naive_row {
     std::uint64_t life = 0;
     bool deleted = false;
     position version = 0;
     write_mark floor{};
-    std::map<std::string, write_mark, by_key> marks{};
+    std::map<std::string, write_mark, fuzz::by_key> marks{};
     fields values{};
 };
 
@@ -70,12 +54,6 @@ std::optional<std::int64_t> integer(bytes const& item) {
     std::int64_t const n = in.integer();
     return in.finish() ? std::optional(n) : std::nullopt;
 }
-bytes item(std::int64_t n) {
-    bytes out;
-    cbor_writer(out).integer(n);
-    return out;
-}
-
 naive_outcome naive_apply(std::optional<naive_row>& current, mutation const& m, collection_rules const& by,
                           apply_context const& c) {
     naive_outcome out;
@@ -140,7 +118,7 @@ naive_outcome naive_apply(std::optional<naive_row>& current, mutation const& m, 
                 out.reason = more && there ? errc::overflow : errc::type_mismatch;
                 return out;
             }
-            value = item(*sum);
+            value = fuzz::integer_item(*sum);
             won = winner::both;
         } else if (set && had && (decides == rule::minimum || decides == rule::maximum)) {
             auto const order = compare_values(op.value, was->second);
@@ -188,17 +166,6 @@ naive_outcome naive_apply(std::optional<naive_row>& current, mutation const& m, 
     return out;
 }
 
-bytes encoded(fields const& all) {
-    bytes out;
-    cbor_writer w(out);
-    w.map(all.size());
-    for (auto const& [name, value] : all) {
-        w.text(name);
-        w.raw(value);
-    }
-    return out;
-}
-
 void compare(std::optional<row> const& got, std::optional<naive_row> const& expected) {
     SYNCLINE_FUZZ_REQUIRE(got.has_value() == expected.has_value());
     if (!got) { return; }
@@ -215,11 +182,6 @@ void compare(std::optional<row> const& got, std::optional<naive_row> const& expe
 
 // --- what is done -----------------------------------------------------------------------------------------------------
 
-bytes any_value(choices& in) {
-    if (in.below(2) == 0) { return item(static_cast<std::int64_t>(in.below(8)) - 4); }
-    return fuzz::any_item(in);
-}
-
 mutation any_mutation(choices& in, std::uint64_t life, position head) {
     mutation m;
     m.record = record_key{"things", "x"};
@@ -230,24 +192,12 @@ mutation any_mutation(choices& in, std::uint64_t life, position head) {
     std::uint64_t const back = in.below(6);
     m.base = back > head ? 0 : head - back;
     if (m.kind == change_kind::erase) { return m; }
-    std::uint64_t const touched = in.byte();
-    std::map<std::string, field_op, by_key> ops;
-    for (std::size_t i = 0; i < std::size(names); ++i) {
-        if ((touched >> i & 1U) == 0) { continue; }
-        field_op op;
-        op.field = std::string(names[i]);
-        std::uint64_t const what = in.below(8);
-        op.kind = what == 0 ? op_kind::unset : what <= 2 || names[i] == "count" ? op_kind::add : op_kind::set;
-        if (op.kind != op_kind::unset) { op.value = any_value(in); }
-        op.stamp = in.below(4) == 0 ? timestamp{in.below(16)} : m.stamp;
-        ops[op.field] = op;
-    }
-    for (auto& [name, op] : ops) { m.ops.push_back(std::move(op)); }
+    m.ops = fuzz::any_operations(in, m.stamp);
     return m;
 }
 
 void apply_list(choices& in) {
-    collection_rules const by = rules();
+    collection_rules const by = fuzz::field_rules();
     std::optional<row> got;
     std::optional<naive_row> expected;
     position head = 0;
@@ -278,33 +228,24 @@ void apply_list(choices& in) {
     }
 }
 
-fields any_fields(choices& in) {
-    fields out;
-    std::uint64_t const present = in.byte();
-    for (std::size_t i = 0; i < std::size(names); ++i) {
-        if ((present >> i & 1U) != 0) { out[std::string(names[i])] = any_value(in); }
-    }
-    return out;
-}
-
 /// Some fields of `base` changed.
 fields changed(choices& in, fields const& base) {
     fields out = base;
     std::uint64_t const touched = in.byte();
-    for (std::size_t i = 0; i < std::size(names); ++i) {
+    for (std::size_t i = 0; i < std::size(field_names); ++i) {
         if ((touched >> i & 1U) == 0) { continue; }
         if (in.below(4) == 0) {
-            out.erase(std::string(names[i]));
+            out.erase(std::string(field_names[i]));
         } else {
-            out[std::string(names[i])] = any_value(in);
+            out[std::string(field_names[i])] = fuzz::any_value(in);
         }
     }
     return out;
 }
 
 void diff_and_merge(choices& in) {
-    collection_rules const by = rules();
-    fields const base = any_fields(in);
+    collection_rules const by = fuzz::field_rules();
+    fields const base = fuzz::any_fields(in);
     fields const local = changed(in, base);
     fields const remote = changed(in, base);
     bytes const b = encoded(base);
@@ -334,7 +275,7 @@ void diff_and_merge(choices& in) {
         SYNCLINE_FUZZ_REQUIRE(both.error() == errc::overflow || both.error() == errc::type_mismatch);
         return;
     }
-    for (std::string_view const name : names) {
+    for (std::string_view const name : field_names) {
         std::string const f(name);
         auto const of = [&](fields const& all) {
             auto const at = all.find(f);
@@ -357,7 +298,7 @@ void diff_and_merge(choices& in) {
 }
 
 void order_laws(choices& in) {
-    bytes const items[] = {any_value(in), any_value(in), any_value(in)};
+    bytes const items[] = {fuzz::any_value(in), fuzz::any_value(in), fuzz::any_value(in)};
     for (bytes const& a : items) {
         for (bytes const& b : items) {
             auto const order = compare_values(a, b);
