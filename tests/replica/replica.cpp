@@ -629,3 +629,24 @@ TEST_CASE("a store that a later version wrote is refused and left as it is") {
     CHECK(w.c.answer(request, w.clock.now).error() == errc::unsupported);
     CHECK(w.c.store.snapshot() == cloud_store);
 }
+
+TEST_CASE("an overtaken reply whose rows already hold what still waits for its verdict shows it once") {
+    pair_of_devices w;
+    bytes const early = request_of(w.one, w.clock.now);
+    REQUIRE(w.update(w.one, key_a, {add("count", 1)}));
+    bytes const late = request_of(w.one, w.clock.now);
+    auto const decided = w.c.answer(late, w.clock.now);  // its reply comes last, or never
+    auto const overtaken = w.c.answer(early, w.clock.now);
+    REQUIRE(decided);
+    REQUIRE(overtaken);
+
+    auto const report = absorb(w.one, *overtaken, w.clock.now);
+    REQUIRE(report);
+    CHECK(report->more);
+    CHECK(field(w.read(w.one, key_a)->fields, "count") == 11);
+    SECTION("the verdict comes after it") { REQUIRE(absorb(w.one, *decided, w.clock.now)); }
+    SECTION("the verdict was lost") { REQUIRE(sync(w.one, w.c, w.clock.now)); }
+    CHECK(field(w.read(w.one, key_a)->fields, "count") == 11);
+    CHECK_FALSE(w.read(w.one, key_a)->pending);
+    CHECK(visible(w.one) == confirmed(w.c));
+}

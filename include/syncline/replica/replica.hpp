@@ -359,6 +359,14 @@ public:
             if (auto ok = settle(tx, *sync); !ok) { return ok.error(); }
         }
 
+        // Overtaken by a reply that told a verdict which this one doesn't: its rows may hold what still waits here,
+        // and would show it twice. They come again with the verdict.
+        auto const overtaken = unheard(tx, *sync, *p);
+        if (!overtaken) { return overtaken.error(); }
+        if (*overtaken && !fork) {
+            p->rows.clear();
+            p->to = p->from;
+        }
         bytes buffer;
         for (row_update& u : p->rows) {
             auto taken = take_row(tx, u, dirty, events, buffer);
@@ -930,6 +938,22 @@ private:
             if (k.size() == 10) { sync.settled = read_u64(k.subspan(2)) - 1; }
             return false;
         });
+    }
+
+    /// Whether a frozen mutation was decided that the reply has no verdict on, not even one to send it again.
+    template <class Tx>
+    [[nodiscard]] result<bool> unheard(Tx& tx, sync_state const& sync, reply const& p) const {
+        bool found = false;
+        if (sync.settled + 1 == sync.next_sequence || p.decided <= sync.settled) { return found; }
+        bytes const prefix = key('f');
+        auto ok = scan_prefix(tx, prefix, [&](bytes_view k, bytes_view) {
+            std::uint64_t const sequence = k.size() == 10 ? read_u64(k.subspan(2)) : 0;
+            found = sequence <= p.decided && std::none_of(p.verdicts.begin(), p.verdicts.end(),
+                                                          [&](verdict const& v) { return v.sequence == sequence; });
+            return !found && sequence < p.decided;
+        });
+        if (!ok) { return ok.error(); }
+        return found;
     }
 
     enum class verdict_effect : std::uint8_t { none, taken, forgotten, forked };
