@@ -3,4 +3,9 @@
 
 /// The whole component `outbox`: the durable queue of what waits to be sent.
 
-#include <syncline/outbox/outbox.hpp>  // IWYU pragma: export
+#include <syncline/outbox/entry.hpp>         // IWYU pragma: export
+#include <syncline/outbox/layout.hpp>        // IWYU pragma: export
+#include <syncline/outbox/moves.hpp>         // IWYU pragma: export
+#include <syncline/outbox/outbox.hpp>        // IWYU pragma: export
+#include <syncline/outbox/record_index.hpp>  // IWYU pragma: export
+#include <syncline/outbox/selection.hpp>     // IWYU pragma: export

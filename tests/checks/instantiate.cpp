@@ -111,8 +111,8 @@ void ground(tx_type& tx, random_archetype& random, handler_archetype& handler, b
     (void)live.limits();
 }
 
-void queue(tx_type& tx, outbox const& o, bytes_view b, wall_time now);
-void queue(tx_type& tx, outbox const& o, bytes_view b, wall_time now) {
+void queue(tx_type& tx, outbox const& o, random_archetype& random, bytes_view b, wall_time now);
+void queue(tx_type& tx, outbox const& o, random_archetype& random, bytes_view b, wall_time now) {
     auto const visit = [](outbox_entry const&) { return true; };
     (void)o.enqueue(tx, {}, now);
     (void)o.enqueue_all(tx, {}, now);
@@ -131,6 +131,18 @@ void queue(tx_type& tx, outbox const& o, bytes_view b, wall_time now) {
     (void)o.find(tx, 1);
     (void)o.summary(tx);
     (void)o.next_due(tx, now);
+    (void)o.next_due(tx, now, claim_options{});
+    (void)o.renew(tx, 1, 1, now);
+    (void)o.nack(tx, 1, 1, backoff<jitter_archetype>{{}, jitter_archetype{1}}, random, now);
+    (void)o.answer_all(tx, {});
+    (void)o.split(tx, {});
+    (void)o.hurry(tx, 1);
+    (void)o.hurry_all(tx, now);
+    (void)o.scan_dependants(tx, 1, [](std::uint64_t) { return true; });
+    (void)o.release_dependants(tx, 1);
+    (void)o.bury_dependants(tx, 1, errc::rejected, b);
+    (void)o.scan(tx, visit);
+    (void)o.load(tx);
 }
 
 void merging();

@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// The outbox's stored form: keys, an entry's body, and which rows an entry has, as a function of its state.
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include <syncline/core/bytes.hpp>
+#include <syncline/core/config.hpp>
+#include <syncline/core/hash.hpp>
+#include <syncline/core/result.hpp>
+#include <syncline/core/time.hpp>
+#include <syncline/outbox/entry.hpp>
+#include <syncline/storage/storage.hpp>
+
+namespace syncline::inline SYNCLINE_ABI {
+namespace detail {
+
+/// The byte after the prefix. docs/decisions/0002-outbox-layout.md says why these.
+enum class outbox_space : char {
+    counters = 'n',    ///< -> counters
+    ready = 'q',       ///< lane, class, token -> body
+    aside = 'b',       ///< token -> body of what is waiting, blocked or claimed
+    payload = 'p',     ///< token -> a payload too long to be rewritten with its body
+    index = 'h',       ///< last hash -> (hash, token of a record's first entry)...
+    followers = 'r',   ///< length, record, token -> of the other entries of a record
+    dependants = 'a',  ///< token, token of one after it ->
+    waits = 'w',       ///< not before, token ->
+    lives = 'x',       ///< end of the time to live, token ->
+    leases = 'l',      ///< end of lease, fence -> tokens
+    dead = 'd',        ///< token -> letter
+};
+
+/// A storage key in the making, without allocation.
+class outbox_key {
+public:
+    outbox_key(std::string_view prefix, outbox_space space) noexcept {
+        add(as_bytes(prefix));
+        add(static_cast<std::uint8_t>(space));
+    }
+    outbox_key& add(std::uint8_t n) noexcept {
+        raw_[size_++] = static_cast<std::byte>(n);
+        return *this;
+    }
+    outbox_key& add(std::uint64_t n) noexcept {
+        for (unsigned shift = 64; shift != 0; shift -= 8) { add(static_cast<std::uint8_t>(n >> (shift - 8))); }
+        return *this;
+    }
+    outbox_key& add(bytes_view b) noexcept {
+        SYNCLINE_ASSERT(b.size() <= raw_.size() - size_);
+        std::copy(b.begin(), b.end(), raw_.begin() + static_cast<std::ptrdiff_t>(size_));
+        size_ += b.size();
+        return *this;
+    }
+    operator bytes_view() const noexcept { return {raw_.data(), size_}; }
+
+private:
+    std::array<std::byte, key_bytes_max + 1> raw_;
+    std::size_t size_ = 0;
+};
+
+/// Milliseconds as a number whose unsigned order is the order in time.
+[[nodiscard]] constexpr std::uint64_t outbox_time_bits(wall_time t) noexcept {
+    return static_cast<std::uint64_t>(t.time_since_epoch().count()) ^ (std::uint64_t{1} << 63);
+}
+[[nodiscard]] constexpr wall_time outbox_time(std::uint64_t bits) noexcept {
+    return wall_time{milliseconds{static_cast<milliseconds::rep>(bits ^ (std::uint64_t{1} << 63))}};
+}
+/// `t + d` for `d` not negative, at most the last moment.
+[[nodiscard]] constexpr wall_time outbox_later(wall_time t, milliseconds d) noexcept {
+    return d > milliseconds::zero() && t > (wall_time::max)() - d ? (wall_time::max)() : t + d;
+}
+
+// A token says where its entry stands when it is ready: sequence, 8 bits of lane, 2 of class.
+
+inline constexpr unsigned outbox_token_shift = 10;
+[[nodiscard]] constexpr std::uint64_t outbox_token(std::uint64_t sequence, std::uint8_t lane, priority p) noexcept {
+    return sequence << outbox_token_shift | std::uint64_t{lane} << 2 | static_cast<std::uint64_t>(p);
+}
+[[nodiscard]] constexpr std::uint64_t outbox_sequence(std::uint64_t token) noexcept {
+    return token >> outbox_token_shift;
+}
+[[nodiscard]] constexpr std::uint8_t outbox_lane(std::uint64_t token) noexcept {
+    return static_cast<std::uint8_t>(token >> 2);
+}
+[[nodiscard]] constexpr priority outbox_class(std::uint64_t token) noexcept {
+    return static_cast<priority>(token & 3U);
+}
+
+[[nodiscard]] inline std::uint32_t outbox_hash(bytes_view record) noexcept {
+    return static_cast<std::uint32_t>(xxh3_64(record) >> 32);
+}
+
+inline void append_u16(bytes& out, std::uint16_t n) {
+    out.push_back(static_cast<std::byte>(n >> 8));
+    out.push_back(static_cast<std::byte>(n & 0xFFU));
+}
+inline void append_u32(bytes& out, std::uint32_t n) {
+    std::array<std::byte, 4> raw;
+    for (std::size_t i = 0; i < 4; ++i) { raw[i] = static_cast<std::byte>(n >> (24 - 8 * i)); }
+    append(out, raw);
+}
+[[nodiscard]] inline std::uint16_t read_u16(bytes_view b) noexcept {
+    return static_cast<std::uint16_t>(std::to_integer<unsigned>(b[0]) << 8 | std::to_integer<unsigned>(b[1]));
+}
+[[nodiscard]] inline std::uint32_t read_u32(bytes_view b) noexcept {
+    std::uint32_t n = 0;
+    for (std::size_t i = 0; i < 4; ++i) { n = (n << 8) | std::to_integer<std::uint32_t>(b[i]); }
+    return n;
+}
+
+/// The one value that counts.
+struct outbox_counters {
+    std::uint64_t sequence = 0;  ///< last given
+    std::uint64_t fence = 0;     ///< last given
+    std::uint64_t entries = 0;   ///< living
+    std::uint64_t bytes = 0;     ///< records and payloads of the living
+    friend constexpr bool operator==(outbox_counters const&, outbox_counters const&) = default;
+};
+
+/// What is stored about an entry, but its records and payload.
+struct outbox_header {
+    enum class phase : std::uint8_t { pending = 0, waiting = 1, claimed = 2 };
+    phase state = phase::pending;
+    priority urgency = priority::normal;  ///< as it is served
+    wall_time entered{};
+    std::uint64_t fence = 0;  ///< 0 = never claimed, and the next three are not stored
+    wall_time time{};         ///< waiting: not before; claimed: end of the lease
+    std::uint32_t attempts = 0;
+    std::uint16_t batch_max = 0;
+    std::optional<wall_time> expires{};
+    std::uint32_t dependants = 0;
+    std::uint8_t behind = 0;               ///< records of its in which it is not the first
+    std::vector<std::uint64_t> parents{};  ///< what it is after and that is not done
+    std::optional<std::uint32_t> apart{};  ///< size of a payload that is kept under a key of its own
+    [[nodiscard]] bool held() const noexcept { return behind != 0 || !parents.empty(); }
+};
+
+/// Payloads longer than this are kept apart, so that a move of their entry doesn't write them again.
+inline constexpr std::size_t outbox_inline_max = 1024;
+
+/// The rows that an entry has beside those of its records and dependants. A function of its state: a move is the
+/// difference of two.
+struct outbox_rows {
+    enum class place : std::uint8_t { none, ready, aside, dead };
+    place at = place::none;
+    priority urgency{};                ///< ready: under which class
+    std::optional<wall_time> wait{};   ///< a row in `waits`
+    std::optional<wall_time> life{};   ///< a row in `lives`
+    std::optional<wall_time> lease{};  ///< a place in a row of `leases`, with `fence`
+    std::uint64_t fence = 0;
+};
+
+/// An entry as it was read, or is to be written.
+struct stored_entry {
+    std::uint64_t token = 0;
+    outbox_header header{};
+    bool dead = false;
+    errc reason{};    ///< dead
+    bytes verdict{};  ///< dead
+    bytes value{};    ///< as read; holds records and payload
+    std::size_t records_at = 0;
+    std::size_t payload_at = 0;
+    outbox_rows rows{};  ///< that are in the storage
+
+    /// The section of records: empty, or their number and each with its length.
+    [[nodiscard]] bytes_view records() const noexcept {
+        return bytes_view{value}.subspan(records_at, payload_at - records_at);
+    }
+    /// What stands in the value itself: empty when the payload is apart.
+    [[nodiscard]] bytes_view inline_payload() const noexcept { return bytes_view{value}.subspan(payload_at); }
+    [[nodiscard]] std::size_t payload_size() const noexcept {
+        return header.apart ? *header.apart : value.size() - payload_at;
+    }
+    [[nodiscard]] std::size_t record_count() const noexcept {
+        return payload_at == records_at ? 0 : std::to_integer<std::size_t>(value[records_at]);
+    }
+    /// Calls `visit(record)` for each, until it answers false.
+    template <class F>
+    void each_record(F&& visit) const {
+        bytes_view rest = records();
+        if (rest.empty()) { return; }
+        rest = rest.subspan(1);
+        while (!rest.empty()) {
+            std::size_t const n = read_u16(rest);
+            if (!visit(rest.subspan(2, n))) { return; }
+            rest = rest.subspan(2 + n);
+        }
+    }
+    [[nodiscard]] std::uint64_t size() const noexcept {
+        std::size_t const n = record_count();
+        return payload_size() + (n == 0 ? 0 : records().size() - 1 - 2 * n);
+    }
+    [[nodiscard]] outbox_rows rows_due() const noexcept {
+        using phase = outbox_header::phase;
+        outbox_rows r;
+        if (dead) {
+            r.at = outbox_rows::place::dead;
+            return r;
+        }
+        bool const held = header.held();
+        bool const ready = header.state == phase::pending && !held;
+        r.at = ready ? outbox_rows::place::ready : outbox_rows::place::aside;
+        r.urgency = header.urgency;
+        if (header.state == phase::waiting && !held) { r.wait = header.time; }
+        if (header.fence == 0 && header.expires) { r.life = header.expires; }
+        if (header.state == phase::claimed && header.time != (wall_time::max)()) {
+            r.lease = header.time;
+            r.fence = header.fence;
+        }
+        return r;
+    }
+};
+
+inline constexpr unsigned outbox_form_body = 0xA0;    ///< and the phase
+inline constexpr unsigned outbox_form_letter = 0xD0;  ///< before a body: reason, size of the verdict, verdict
+inline constexpr unsigned outbox_form_counters = 0x51;
+
+/// A section of records. `more` in the order given.
+inline void encode_records(bytes& out, bytes_view record, std::span<bytes_view const> more) {
+    out.clear();
+    if (record.empty()) { return; }
+    out.push_back(static_cast<std::byte>(1 + more.size()));
+    append_u16(out, static_cast<std::uint16_t>(record.size()));
+    append(out, record);
+    for (bytes_view const r : more) {
+        append_u16(out, static_cast<std::uint16_t>(r.size()));
+        append(out, r);
+    }
+}
+
+/// Appends an entry's value: a letter's lead if it is dead, header, records, payload.
+inline void encode_entry(bytes& out, stored_entry const& e, bytes_view records, bytes_view payload) {
+    outbox_header const& h = e.header;
+    out.clear();
+    out.reserve(64 + e.verdict.size() + 8 * h.parents.size() + records.size() + payload.size());
+    if (e.dead) {
+        out.push_back(static_cast<std::byte>(outbox_form_letter));
+        out.push_back(static_cast<std::byte>(e.reason));
+        append_u32(out, static_cast<std::uint32_t>(e.verdict.size()));
+        append(out, e.verdict);
+    }
+    unsigned flags = static_cast<unsigned>(h.urgency);
+    if (h.fence != 0) { flags |= 0x04U; }
+    if (h.expires) { flags |= 0x08U; }
+    if (h.dependants != 0) { flags |= 0x10U; }
+    if (h.held()) { flags |= 0x20U; }
+    if (!records.empty()) { flags |= 0x40U; }
+    if (h.apart) { flags |= 0x80U; }
+    out.push_back(static_cast<std::byte>(outbox_form_body | static_cast<unsigned>(h.state)));
+    out.push_back(static_cast<std::byte>(flags));
+    append_u64(out, outbox_time_bits(h.entered));
+    if (h.fence != 0) {
+        append_u64(out, h.fence);
+        append_u64(out, outbox_time_bits(h.time));
+        append_u32(out, h.attempts);
+        append_u16(out, h.batch_max);
+    }
+    if (h.expires) { append_u64(out, outbox_time_bits(*h.expires)); }
+    if (h.dependants != 0) { append_u32(out, h.dependants); }
+    if (h.held()) {
+        out.push_back(static_cast<std::byte>(h.behind));
+        append_u16(out, static_cast<std::uint16_t>(h.parents.size()));
+        for (std::uint64_t const p : h.parents) { append_u64(out, p); }
+    }
+    if (h.apart) { append_u32(out, *h.apart); }
+    append(out, records);
+    append(out, payload);
+}
+
+/// Reads `e.value`; `letter` says what it has to be. `errc::corrupt` for anything that `encode_entry` doesn't write.
+[[nodiscard]] inline status decode_entry(stored_entry& e, bool letter) {
+    constexpr failure bad{errc::corrupt, "outbox entry"};
+    bytes_view in{e.value};
+    e.dead = letter;
+    e.reason = {};
+    e.verdict.clear();
+    if (letter) {
+        if (in.size() < 6 || std::to_integer<unsigned>(in[0]) != outbox_form_letter) { return bad; }
+        e.reason = static_cast<errc>(in[1]);
+        std::size_t const n = read_u32(in.subspan(2));
+        in = in.subspan(6);
+        if (in.size() < n) { return bad; }
+        e.verdict.assign(in.begin(), in.begin() + static_cast<std::ptrdiff_t>(n));
+        in = in.subspan(n);
+    }
+    if (in.size() < 10) { return bad; }
+    outbox_header& h = e.header;
+    h = outbox_header{};
+    auto const lead = std::to_integer<unsigned>(in[0]);
+    auto const flags = std::to_integer<unsigned>(in[1]);
+    if ((lead & 0xFCU) != outbox_form_body || (lead & 3U) > 2) { return bad; }
+    h.state = static_cast<outbox_header::phase>(lead & 3U);
+    h.urgency = static_cast<priority>(flags & 3U);
+    h.entered = outbox_time(read_u64(in.subspan(2)));
+    in = in.subspan(10);
+    if ((flags & 0x04U) != 0) {
+        if (in.size() < 22) { return bad; }
+        h.fence = read_u64(in);
+        h.time = outbox_time(read_u64(in.subspan(8)));
+        h.attempts = read_u32(in.subspan(16));
+        h.batch_max = read_u16(in.subspan(20));
+        in = in.subspan(22);
+        if (h.fence == 0) { return bad; }
+    } else if (h.state != outbox_header::phase::pending) {
+        return bad;
+    }
+    if ((flags & 0x08U) != 0) {
+        if (in.size() < 8) { return bad; }
+        h.expires = outbox_time(read_u64(in));
+        in = in.subspan(8);
+    }
+    if ((flags & 0x10U) != 0) {
+        if (in.size() < 4) { return bad; }
+        h.dependants = read_u32(in);
+        in = in.subspan(4);
+        if (h.dependants == 0) { return bad; }
+    }
+    if ((flags & 0x20U) != 0) {
+        if (in.size() < 3) { return bad; }
+        h.behind = std::to_integer<std::uint8_t>(in[0]);
+        std::size_t const n = read_u16(in.subspan(1));
+        in = in.subspan(3);
+        if (n > outbox_after_max || in.size() < 8 * n || (n == 0 && h.behind == 0)) { return bad; }
+        h.parents.reserve(n);
+        for (std::size_t i = 0; i < n; ++i) { h.parents.push_back(read_u64(in.subspan(8 * i))); }
+        in = in.subspan(8 * n);
+    }
+    if ((flags & 0x80U) != 0) {
+        if (in.size() < 4) { return bad; }
+        h.apart = read_u32(in);
+        in = in.subspan(4);
+    }
+    e.records_at = e.value.size() - in.size();
+    if ((flags & 0x40U) != 0) {
+        if (in.empty()) { return bad; }
+        auto const n = std::to_integer<std::size_t>(in[0]);
+        if (n == 0 || n > outbox_records_max) { return bad; }
+        in = in.subspan(1);
+        for (std::size_t i = 0; i < n; ++i) {
+            if (in.size() < 2) { return bad; }
+            std::size_t const size = read_u16(in);
+            if (size == 0 || size > outbox_record_bytes_max || in.size() - 2 < size) { return bad; }
+            in = in.subspan(2 + size);
+        }
+    }
+    e.payload_at = e.value.size() - in.size();
+    if (h.apart && !in.empty()) { return bad; }
+    if (h.behind > e.record_count()) { return bad; }
+    e.rows = e.rows_due();
+    return {};
+}
+
+}  // namespace detail
+}  // namespace syncline::inline SYNCLINE_ABI
