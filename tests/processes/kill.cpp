@@ -24,19 +24,16 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <set>
 
 #include <arpa/inet.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <syncline/replica/authority.hpp>
 #include <syncline/replica/replica.hpp>
+#include <syncline/testing/process_harness.hpp>
 
 #include "processes/journal.hpp"
 
@@ -82,18 +79,15 @@ struct totals {
     std::uint64_t again = 0;   ///< verdicts that came a second time, as the reply that brought them first was lost
 };
 
-/// One worker, its pipes, and what it said.
+/// One worker, and what it said.
 struct child {
     std::string role;
     unsigned number = 0;
-    pid_t pid = -1;
-    int in = -1;   ///< we write
-    int out = -1;  ///< we read
+    std::unique_ptr<syncline::testing::child_process> process{};
     std::int64_t boot = 0;
     bool ready = false;
     bool drained = false;
     std::uint64_t acks = 0;  ///< since it was started
-    std::string unread{};
     std::map<std::int64_t, entry> ledger{};
 };
 
@@ -106,6 +100,10 @@ public:
             children_[1 + k].role = "device";
             children_[1 + k].number = k;
         }
+        for (child& c : children_) {
+            c.process = std::make_unique<syncline::testing::child_process>(
+                [this, &c](std::string const& line) { take(c, line); });
+        }
         port_ = free_port();
         end_ = clock_type::now() + std::chrono::seconds{s.seconds};
     }
@@ -113,7 +111,7 @@ public:
     cluster& operator=(cluster const&) = delete;
     ~cluster() {
         for (child& c : children_) {
-            if (c.pid > 1) { end(c); }
+            if (c.process->running()) { end(c); }
         }
     }
 
@@ -181,9 +179,6 @@ private:
     }
 
     void start(child& c) {
-        int to[2];
-        int from[2];
-        if (::pipe2(to, O_CLOEXEC) != 0 || ::pipe2(from, O_CLOEXEC) != 0) { give_up("pipe"); }
         std::vector<std::string> words{s_.worker,
                                        c.role,
                                        "--dir",
@@ -201,90 +196,43 @@ private:
             words.push_back("--plant");
             words.push_back(s_.plant);
         }
-        std::vector<char*> argv;
-        for (std::string& w : words) { argv.push_back(w.data()); }
-        argv.push_back(nullptr);
-        pid_t const parent = ::getpid();
-        c.pid = ::fork();
-        if (c.pid < 0) { give_up("fork"); }
-        if (c.pid == 0) {
-            ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-            if (::getppid() != parent) { ::_exit(4); }
-            ::dup2(to[0], STDIN_FILENO);
-            ::dup2(from[1], STDOUT_FILENO);
-            ::execv(argv[0], argv.data());
-            ::_exit(127);
-        }
-        ::close(to[0]);
-        ::close(from[1]);
-        c.in = to[1];
-        c.out = from[0];
-        ::fcntl(c.out, F_SETFL, O_NONBLOCK);
+        if (!c.process->start(words)) { give_up("no more processes"); }
         c.ready = false;
         c.acks = 0;
-        c.unread.clear();
         if (c.boot++ != 0) { ++totals_.restarts; }
     }
 
     /// Kills it, wherever it is, and reads what it had said before: that counts.
     void end(child& c) {
-        // To the system -1 is every process, 0 every one of the group: never pass on what is no child of ours.
-        if (c.pid <= 1) { give_up("no such process to end"); }
-        ::kill(c.pid, SIGKILL);
-        int how = 0;
-        if (::waitpid(c.pid, &how, 0) != c.pid) { give_up("waitpid"); }
-        while (read_some(c)) {}
-        if (!WIFSIGNALED(how)) { wrong_.add(name(c) + " had ended by itself"); }
-        forget(c);
-    }
-    void forget(child& c) {
-        ::close(c.in);
-        ::close(c.out);
-        c.pid = -1;
-        c.in = c.out = -1;
+        if (!c.process->kill().killed) { wrong_.add(name(c) + " had ended by itself"); }
         c.ready = false;
     }
     /// Lets it end by itself.
     void leave(child& c) {
-        if (c.pid <= 1) { return; }
+        if (!c.process->running()) { return; }
         leaving_ = true;
         tell(c, 'q');
-        int how = 0;
-        pid_t gone = 0;
+        std::optional<syncline::testing::process_end> how;
         auto const last = clock_type::now() + std::chrono::seconds{10};
-        while ((gone = ::waitpid(c.pid, &how, WNOHANG)) == 0 && clock_type::now() < last) {
+        while (!how && clock_type::now() < last) {
             pump(0);
-            ::usleep(1'000);
+            how = c.process->wait(milliseconds{1});
         }
-        if (gone == 0) {
+        c.ready = false;
+        if (!how) {
             wrong_.add(name(c) + " doesn't end");
             end(c);
-            return;
+        } else if (*how != syncline::testing::process_end{}) {
+            wrong_.add(name(c) + " ended badly");
         }
-        while (read_some(c)) {}
-        if (gone != c.pid || !WIFEXITED(how) || WEXITSTATUS(how) != 0) { wrong_.add(name(c) + " ended badly"); }
-        forget(c);
     }
     void tell(child const& c, char word) {
-        if (::write(c.in, &word, 1) != 1) { wrong_.add(name(c) + " doesn't listen"); }
+        if (!c.process->tell(word)) { wrong_.add(name(c) + " doesn't listen"); }
     }
     static std::string name(child const& c) {
         return c.role == "device" ? c.role + ' ' + std::to_string(c.number) : c.role;
     }
 
-    /// Whether there was anything; lines are taken in whole.
-    bool read_some(child& c) {
-        char buffer[16 * 1024];
-        ssize_t const n = ::read(c.out, buffer, sizeof buffer);
-        if (n <= 0) { return false; }
-        c.unread.append(buffer, static_cast<std::size_t>(n));
-        std::size_t from = 0;
-        for (std::size_t at; (at = c.unread.find('\n', from)) != std::string::npos; from = at + 1) {
-            take(c, c.unread.substr(from, at - from));
-        }
-        c.unread.erase(0, from);
-        return true;
-    }
     void take(child& c, std::string const& line) {
         switch (line.empty() ? '\0' : line.front()) {
             case 'R': c.ready = true; return;
@@ -312,26 +260,12 @@ private:
         wrong_.add(name(c) + " says: " + line);
     }
     void pump(int timeout_ms) {
-        std::vector<pollfd> all;
-        std::vector<child*> whose;
+        std::vector<syncline::testing::child_process*> all;
+        for (child& c : children_) { all.push_back(c.process.get()); }
+        syncline::testing::listen_to(all, milliseconds{timeout_ms});
         for (child& c : children_) {
-            if (c.pid > 1) {
-                all.push_back({c.out, POLLIN, 0});
-                whose.push_back(&c);
-            }
-        }
-        if (all.empty()) {
-            ::poll(nullptr, 0, timeout_ms);
-            return;
-        }
-        if (::poll(all.data(), static_cast<nfds_t>(all.size()), timeout_ms) <= 0) { return; }
-        for (std::size_t i = 0; i < all.size(); ++i) {
-            if ((all[i].revents & POLLIN) != 0) {
-                (void)read_some(*whose[i]);
-            } else if ((all[i].revents & (POLLHUP | POLLERR)) != 0 && !leaving_) {
-                // Nobody killed it. What it said last is read; `end` finds that it is gone.
-                end(*whose[i]);
-            }
+            // Nobody killed it. What it said last is read; `end` finds that it is gone.
+            if (c.process->running() && c.process->hung_up() && !leaving_) { end(c); }
         }
     }
     /// Reads what they say for so long.
@@ -358,7 +292,7 @@ private:
     }
 
     void kill(child& c) {
-        if (c.pid <= 1) { return; }
+        if (!c.process->running()) { return; }
         (c.role == "device" ? totals_.device_kills : totals_.authority_kills) += 1;
         totals_.recovery_kills += c.ready ? 0 : 1;
         end(c);
@@ -614,7 +548,6 @@ void reckon(settings const& s, cluster const& c, findings& wrong) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    ::signal(SIGPIPE, SIG_IGN);
     settings s;
     for (int i = 1; i + 1 < argc; i += 2) {
         std::string const key = argv[i];

@@ -6,8 +6,8 @@
 // worker authority --dir D --port P --boot N [--full|--normal] [--plant NAME]
 // worker device    --dir D --port P --boot N [--full|--normal] [--plant NAME] --number K --seed S
 //
-// It is told on stdin: 'd' syncs until nothing is left and writes no more, 'q' ends; so does the end of the pipe.
-// It tells on stdout, a line each, and a line is one write(2): `R <port>` it is ready, `A ...` a write is
+// It is told by testing/process_harness.hpp: 'd' syncs until nothing is left and writes no more, 'q' ends; so does the
+// end of the pipe. It tells, a line each, and a line is one write(2): `R <port>` it is ready, `A ...` a write is
 // acknowledged (journal.hpp), `X <exchanges> <failed> <again>` counts since the last such line, `D` nothing is
 // left to sync, `F ...` something is wrong that no kill explains.
 
@@ -16,15 +16,11 @@
 #include <cstring>
 #include <thread>
 
-#include <poll.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <unistd.h>
-
 #include <syncline/adapters/http.hpp>
 #include <syncline/replica/authority.hpp>
 #include <syncline/replica/replica.hpp>
 #include <syncline/replica/session.hpp>
+#include <syncline/testing/process_harness.hpp>
 
 #include "processes/journal.hpp"
 
@@ -43,10 +39,7 @@ struct arguments {
     sqlite_synchronous synchronous = sqlite_synchronous::full;
 };
 
-void say(std::string line) {
-    line += '\n';
-    if (::write(STDOUT_FILENO, line.data(), line.size()) != static_cast<ssize_t>(line.size())) { std::_Exit(3); }
-}
+void say(std::string line) { syncline::testing::this_process().say(std::move(line)); }
 [[noreturn]] void wrong(std::string const& what) {
     say("F " + what);
     std::_Exit(2);
@@ -70,12 +63,7 @@ instant now() {
 void pause(milliseconds t) { std::this_thread::sleep_for(t); }
 
 /// What the parent said, if anything within that time; 'q' at the end of the pipe.
-char command(int timeout_ms) {
-    pollfd in{STDIN_FILENO, POLLIN, 0};
-    if (::poll(&in, 1, timeout_ms) <= 0) { return 0; }
-    char c = 0;
-    return ::read(STDIN_FILENO, &c, 1) == 1 ? c : 'q';
-}
+char command(int timeout_ms) { return syncline::testing::this_process().told(milliseconds{timeout_ms}); }
 
 // ---- The authority ---------------------------------------------------------------------------------------------
 
@@ -468,8 +456,7 @@ private:
 }  // namespace
 
 int main(int argc, char** argv) {
-    // No process outlives the test, however that ends.
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (!syncline::testing::this_process().driven()) { return 64; }
     arguments a;
     if (argc < 2) { return 64; }
     a.role = argv[1];
