@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: BSL-1.0
-# What tests/run, examples/run and benchmarks/run share. Sourced, not run.
+# What tests/run, tests/fuzz, examples/run and benchmarks/run share. Sourced, not run.
 
 say() { printf '\n==> %s\n' "$*"; }
 
-# prepare_packages examples|benchmarks|tests: installs what is missing on Debian and its kin; elsewhere says what
+# prepare_packages examples|benchmarks|tests|fuzz: installs what is missing on Debian and its kin; elsewhere says what
 # is needed and goes on if a compiler and CMake are there.
 prepare_packages() {
     local packages="g++ cmake ninja-build git ca-certificates"
-    packages="$packages libsqlite3-dev libssl-dev nlohmann-json3-dev libboost1.81-dev|libboost-dev"
+    local libraries="libsqlite3-dev libssl-dev nlohmann-json3-dev libboost1.81-dev|libboost-dev"
     case "$1" in
-        benchmarks) packages="$packages python3 ccache libbenchmark-dev libxxhash-dev" ;;
+        fuzz) packages="$packages ccache clang-16 libclang-rt-16-dev" ;;
+        examples) packages="$packages $libraries" ;;
+        benchmarks) packages="$packages $libraries python3 ccache libbenchmark-dev libxxhash-dev" ;;
         tests)
-            packages="$packages python3 pkg-config ccache catch2 libbenchmark-dev libxxhash-dev
+            packages="$packages $libraries python3 pkg-config ccache catch2 libbenchmark-dev libxxhash-dev
                       clang-14|clang clang-16 libc++-16-dev libc++abi-16-dev libclang-rt-16-dev
                       clang-format-14 clang-tidy-14" ;;
     esac
