@@ -26,6 +26,7 @@ A plant is one file, plants/<name>.plant:
 Code is indented by four columns; runs of white space in `find` match any other, so that a line may be wrapped anew. A
 plant may have several groups of header (when it differs from the one before), find and plant. A text that is missing or
 not unique, or that another plant replaces too, is an error that names the plant: so a change of the library shows.
+In a constexpr function it reads `!std::is_constant_evaluated() && SYNCLINE_PLANT(...)`.
 """
 import argparse
 import pathlib
@@ -198,8 +199,9 @@ namespace index {{
 /// On or off. Not synchronised: set them while nothing else runs.
 inline std::array<bool, count> switches{{}};
 
-/// Whether a plant is on; never while compiling.
-[[nodiscard]] constexpr bool on(std::size_t i) noexcept {{ return !std::is_constant_evaluated() && switches[i]; }}
+// Not constexpr, with no answer for the compiler's own evaluation: a `bool const` that is initialised by an expression
+// with a plant would be worked out by the compiler then, as if the plant were off.
+[[nodiscard]] inline bool on(std::size_t i) noexcept {{ return switches[i]; }}
 
 inline void set(std::size_t i, bool to) noexcept {{ switches[i] = to; }}
 inline void all_off() noexcept {{ switches = {{}}; }}

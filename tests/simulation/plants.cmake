@@ -26,7 +26,8 @@ function(syncline_planted_headers target)
     target_link_libraries(${target} INTERFACE syncline_strict)
 endfunction()
 
-# That every plant fits, that what doesn't is refused, and that a planted tree with every switch off is the shipped one.
+# That every plant fits, that what doesn't is refused, and that a planted tree with every switch off behaves as the
+# shipped one, and with one on doesn't.
 function(syncline_plants_tests)
     set(script "${PROJECT_SOURCE_DIR}/tests/simulation/plant.py")
     if(NOT SYNCLINE_PYTHON)
@@ -39,7 +40,15 @@ function(syncline_plants_tests)
     file(CONFIGURE OUTPUT "${source}" @ONLY CONTENT [[
 #include <syncline_plants.hpp>
 static_assert(syncline_plants::count != 0 && syncline_plants::find(syncline_plants::all[0].name) == 0);
+#define main self_check
 #include "@PROJECT_SOURCE_DIR@/tests/checks/self_check.cpp"
+#undef main
+int main() {
+    if (self_check() != 0) { return 1; }
+    std::puts("and with a plant:");
+    syncline_plants::set(syncline_plants::index::counter_sent_as_value, true);
+    return self_check() != 0 ? 0 : 1;
+}
 ]])
     add_executable(planted_self_check EXCLUDE_FROM_ALL "${source}")
     target_link_libraries(planted_self_check PRIVATE syncline_planted)
