@@ -86,9 +86,13 @@ function(syncline_includes file out)
     set(${out} "${all}" PARENT_SCOPE)
 endfunction()
 
-# Which of the optional libraries a source needs: those on the machine, and those that are missing.
-function(syncline_needs file out_found out_missing)
-    syncline_includes("${file}" names)
+# Which of the optional libraries some sources need: those on the machine, and those that are missing.
+function(syncline_needs files out_found out_missing)
+    set(names "")
+    foreach(file IN LISTS files)
+        syncline_includes("${file}" more)
+        list(APPEND names ${more})
+    endforeach()
     get_property(libraries GLOBAL PROPERTY syncline_libraries)
     set(found "")
     set(missing "")
@@ -106,4 +110,10 @@ function(syncline_needs file out_found out_missing)
     endforeach()
     set(${out_found} "${found}" PARENT_SCOPE)
     set(${out_missing} "${missing}" PARENT_SCOPE)
+endfunction()
+
+# A test that can't run here is there all the same, and says why it is skipped.
+function(syncline_skipped_test name reason)
+    add_test(NAME "${name}" COMMAND "${CMAKE_COMMAND}" -E echo "SKIPPED: ${reason}")
+    set_tests_properties("${name}" PROPERTIES SKIP_REGULAR_EXPRESSION "SKIPPED:")
 endfunction()
