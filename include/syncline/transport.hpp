@@ -3,5 +3,6 @@
 
 /// The whole component `transport`: the concept of a way to the peer, and the in-process model.
 
+#include <syncline/transport/failover.hpp>   // IWYU pragma: export
 #include <syncline/transport/loopback.hpp>   // IWYU pragma: export
 #include <syncline/transport/transport.hpp>  // IWYU pragma: export

@@ -26,6 +26,27 @@ struct jitter_archetype {
 };
 static_assert(backoff_jitter<jitter_archetype, random_archetype>);
 
+/// Models `rate_limiter`.
+struct limiter_archetype {
+    using state = std::array<std::byte, 3>;
+    explicit limiter_archetype(int) {}
+    milliseconds take(monotonic_time) { return {}; }
+    friend state to_array(limiter_archetype const&, instant) { return {}; }
+    status restore(bytes_view, instant) { return {}; }
+};
+static_assert(rate_limiter<limiter_archetype>);
+
+/// Models `concurrency_limit`.
+struct limit_archetype {
+    using state = std::array<std::byte, 3>;
+    explicit limit_archetype(int) {}
+    std::uint32_t limit() const { return 1; }
+    void sampled(concurrency_sample) {}
+    state to_array() const { return {}; }
+    status restore(bytes_view) { return {}; }
+};
+static_assert(concurrency_limit<limit_archetype>);
+
 /// Models `peer_handler`.
 struct handler_archetype {
     handler_archetype() = delete;
@@ -70,6 +91,11 @@ template class backoff<equal_jitter>;
 template class backoff<decorrelated_jitter>;
 template class backoff<no_jitter>;
 template class backoff<jitter_archetype>;
+template class adaptive_concurrency<aimd_limit>;
+template class adaptive_concurrency<gradient_limit>;
+template class retry_policy<full_jitter, no_limiter, aimd_limit>;
+template class retry_policy<decorrelated_jitter, gcra, gradient_limit>;
+template class adaptive_concurrency<limit_archetype>;
 template class authority<accept_all>;
 template class session<storage_archetype, random_archetype>;
 
@@ -105,6 +131,20 @@ void ground(tx_type& tx, random_archetype& random, handler_archetype& handler, b
     (void)waiting.next(random, milliseconds{1});
     backoff<decorrelated_jitter> other;
     (void)other.next(random);
+    (void)other.reconnect(random);
+    retry_budget budget;
+    (void)budget.retry(random);
+    retry_policy<> policy;
+    (void)policy.failed({}, {}, random);
+    (void)policy.reconnect(random);
+    retry_policy<jitter_archetype, limiter_archetype, limit_archetype> own({}, limiter_archetype(0), limit_archetype(0),
+                                                                           jitter_archetype(0));
+    (void)own.begin({});
+    own.succeeded({});
+    (void)own.failed({}, {}, random);
+    own.cancelled({});
+    (void)own.hedge_after({});
+    (void)own.restore(to_array(own, {}), {});
     loopback_transport const loop(handler);
     (void)loop.limits();
     live_loopback live(handler);

@@ -51,6 +51,29 @@ constexpr bool doubles_then_stays() {
 }
 static_assert(doubles_then_stays());
 
+constexpr bool grows_as_told() {
+    sl::random_generator g;
+    sl::backoff<sl::no_jitter> constant({.base = ms(30), .cap = ms(90), .growth = sl::backoff_growth::constant});
+    sl::backoff<sl::no_jitter> linear({.base = ms(30), .cap = ms(100), .growth = sl::backoff_growth::linear});
+    for (auto const expected : {30, 60, 90, 100, 100}) {
+        if (constant.next(g) != ms(30) || linear.next(g) != ms(expected)) { return false; }
+    }
+    return true;
+}
+static_assert(grows_as_told());
+
+constexpr bool forgets_only_after_a_stable_success() {
+    sl::random_generator g;
+    sl::backoff<sl::no_jitter> b({.base = ms(1), .stable_after = ms(100)});
+    for (int i = 0; i < 4; ++i) { (void)b.next(g); }
+    b.recover(ms(99));
+    if (b.attempts() != 3) { return false; }
+    b.recover(ms(100));
+    b.recover(ms(0));
+    return b.attempts() == 0;
+}
+static_assert(forgets_only_after_a_stable_success());
+
 constexpr bool jitter_reaches_the_ceiling() {
     sl::backoff<> b({.base = ms(100), .cap = ms(250)});
     highest g;
@@ -75,6 +98,9 @@ static_assert(!valid(sl::backoff_options{.base = ms(0)}) && !valid(sl::backoff_o
 static_assert(!valid(sl::backoff_options{.base = ms(2), .cap = ms(1)}));
 static_assert(!valid(sl::backoff_options{.cap = sl::backoff_max + ms(1)}));
 static_assert(!valid(sl::backoff_options{.hint_max = ms(-1)}));
+static_assert(!valid(sl::backoff_options{.growth = static_cast<sl::backoff_growth>(3)}));
+static_assert(!valid(sl::backoff_options{.reconnect_spread = ms(-1)}));
+static_assert(!valid(sl::backoff_options{.stable_after = sl::backoff_max + ms(1)}));
 
 /// How often each wait came.
 template <class Jitter>
@@ -164,6 +190,34 @@ TEST_CASE("No number of attempts and no option overflows", "[retry]") {
     CHECK(b.next(g) == ms(60'000));
     CHECK(b.attempts() == 0xFFFFFFFF);
     CHECK(b.next(g) == ms(60'000));
+}
+
+TEST_CASE("No growth overflows") {
+    highest g;
+    for (auto const growth :
+         {sl::backoff_growth::constant, sl::backoff_growth::linear, sl::backoff_growth::exponential}) {
+        for (auto const base : {ms(1), ms(1000), sl::backoff_max / 3, sl::backoff_max}) {
+            sl::backoff<> b({.base = base, .cap = sl::backoff_max, .growth = growth});
+            for (std::uint32_t const attempts : {0U, 1U, 47U, 48U, 63U, 64U, 0x7FFFFFFFU, 0xFFFFFFFEU, 0xFFFFFFFFU}) {
+                auto raw = to_array(b);
+                for (std::size_t i = 0; i < 4; ++i) { raw[i] = static_cast<std::byte>(attempts >> (24 - 8 * i)); }
+                REQUIRE(b.restore(raw));
+                auto const wait = b.next(g);
+                REQUIRE(wait);
+                REQUIRE(*wait >= base);
+                REQUIRE(*wait <= sl::backoff_max);
+            }
+        }
+    }
+}
+
+TEST_CASE("A first reconnect is jittered too, and is no attempt") {
+    sl::random_generator g(12);
+    sl::backoff<> b({.reconnect_spread = ms(99)});
+    std::vector<int> tenth(10);
+    for (int i = 0; i < 10'000; ++i) { ++tenth[static_cast<std::size_t>(b.reconnect(g).count() / 10)]; }
+    for (int const n : tenth) { CHECK(n > 850); }
+    CHECK(b == sl::backoff<>({.reconnect_spread = ms(99)}));
 }
 
 TEST_CASE("A server's hint is a floor, jittered upward, and clamped", "[retry]") {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-/// What an HTTP status says in our words and back, HTTP dates, and the Retry-After header. Needs no HTTP library.
+/// The HTTP status for a failure, HTTP dates, and the Retry-After header. Needs no HTTP library. What a status means is
+/// said in retry/classification.hpp.
 
 #include <chrono>
 #include <cstddef>
@@ -14,6 +15,7 @@
 #include <syncline/core/error.hpp>
 #include <syncline/core/result.hpp>
 #include <syncline/core/time.hpp>
+#include <syncline/retry/classification.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
 
@@ -29,49 +31,6 @@ inline constexpr std::string_view http_content_type = "application/vnd.syncline"
         if (lower != http_content_type[i]) { return false; }
     }
     return true;
-}
-
-/// What an HTTP status says of an exchange; `native` is the status itself.
-///
-/// | status                                | result           | because                                                |
-/// | 2xx                                   | ok               | if the content type is ours too                        |
-/// | 401                                   | unauthorised     |                                                        |
-/// | 402, 403, 451                         | forbidden        |                                                        |
-/// | 408                                   | timed_out        | it may have acted                                      |
-/// | 413                                   | too_large        |                                                        |
-/// | 429                                   | throttled        |                                                        |
-/// | 404, 405, 406, 407, 410, 421, 511     | foreign          | nobody of ours lives there: a wrong path, a proxy, a   |
-/// | 1xx, 3xx, what is no HTTP status      |                  | captive portal. Waiting is safe, giving up is not      |
-/// | 409, 423, 425, any other 5xx          | peer_failed      | the same request may succeed later                     |
-/// | any other 4xx (400, 415, 422, 426, …) | rejected         | the same request will fail again                       |
-/// Only failures that the transport contract names come out. Source: RFC 9110 §15, RFC 6585.
-[[nodiscard]] inline status from_http_status(int code) noexcept {
-    auto const as = [code](errc e, char const* detail) { return failure{e, detail, code}; };
-    switch (code) {
-        case 401: return as(errc::unauthorised, "the peer does not accept the token");
-        case 402:
-        case 403:
-        case 451: return as(errc::forbidden, "the peer forbids it");
-        case 408: return as(errc::timed_out, "the peer gave up waiting for the request");
-        case 413: return as(errc::too_large, "the peer takes only smaller requests");
-        case 429: return as(errc::throttled, "the peer asks for fewer requests");
-        case 404:
-        case 405:
-        case 406:
-        case 410:
-        case 421: return as(errc::foreign, "no peer of ours at this address");
-        case 407: return as(errc::foreign, "a proxy wants to know who asks");
-        case 511: return as(errc::foreign, "a captive portal wants a sign-in");
-        case 409:
-        case 423:
-        case 425: return as(errc::peer_failed, "the peer can't do it now");
-        default: break;
-    }
-    if (code >= 200 && code < 300) { return {}; }
-    if (code >= 300 && code < 400) { return as(errc::foreign, "a redirection, which is not followed"); }
-    if (code >= 400 && code < 500) { return as(errc::rejected, "the peer refused the request"); }
-    if (code >= 500 && code < 600) { return as(errc::peer_failed, "the peer failed"); }
-    return as(errc::foreign, "not a final HTTP status");
 }
 
 /// The status with which a server answers a handler's failure. `from_http_status` of it gives the same failure for

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-/// When to try again: doubling ceilings, capped first and jittered after, with a server's hint as a floor.
+/// When to try again: growing ceilings, capped first and jittered after, with a server's hint as a floor.
 
 #include <array>
 #include <concepts>
@@ -15,11 +15,19 @@
 #include <syncline/core/random.hpp>
 #include <syncline/core/result.hpp>
 #include <syncline/core/time.hpp>
+#include <syncline/retry/state.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
 
-/// The longest time that a wait can be set to: about 8 900 years, so that sums of waits never overflow.
-inline constexpr milliseconds backoff_max{std::int64_t{1} << 48};
+/// The longest time that a wait can be set to.
+inline constexpr milliseconds backoff_max = retry_time_max;
+
+/// How the ceilings of a `backoff` grow from one attempt to the next, until the cap.
+enum class backoff_growth : std::uint8_t {
+    constant,     ///< base, base, base, …
+    linear,       ///< base, 2 base, 3 base, …
+    exponential,  ///< base, 2 base, 4 base, …
+};
 
 /// How a `backoff` grows and ends.
 struct backoff_options {
@@ -27,18 +35,22 @@ struct backoff_options {
     milliseconds cap{60'000};        ///< largest ceiling; base to backoff_max
     std::uint32_t attempts_max = 0;  ///< afterwards next() is empty; 0 = no limit
     milliseconds hint_max{900'000};  ///< a server's hint counts as no more than this; 0 to backoff_max
+    backoff_growth growth = backoff_growth::exponential;
+    milliseconds reconnect_spread{5'000};  ///< a first reconnect comes anywhere in this span; 0 to backoff_max
+    milliseconds stable_after{0};          ///< a success forgets the failures if it lasted that long; 0 to backoff_max
     friend constexpr bool operator==(backoff_options const&, backoff_options const&) = default;
 };
 [[nodiscard]] constexpr bool valid(backoff_options const& o) noexcept {
     return o.base.count() > 0 && o.cap >= o.base && o.cap <= backoff_max && o.hint_max.count() >= 0 &&
-           o.hint_max <= backoff_max;
+           o.hint_max <= backoff_max && o.growth <= backoff_growth::exponential && o.reconnect_spread.count() >= 0 &&
+           o.reconnect_spread <= backoff_max && o.stable_after.count() >= 0 && o.stable_after <= backoff_max;
 }
 
 /// What a jitter chooses from.
 struct backoff_step {
     milliseconds base{};      ///< the first ceiling
     milliseconds cap{};       ///< the largest ceiling
-    milliseconds ceiling{};   ///< of this attempt: base doubled once an attempt, capped
+    milliseconds ceiling{};   ///< of this attempt: base grown once an attempt, capped
     milliseconds previous{};  ///< the wait chosen last; zero before the first
 };
 
@@ -95,8 +107,8 @@ struct decorrelated_jitter {
 
 /// When to try again.
 ///
-/// A value: copy it, store it (`to_array`), compare it. It never sleeps and reads no clock. Ask it also
-/// before the first reconnect after an outage, so that a fleet does not come back as one.
+/// A value: copy it, store it (`to_array`), compare it. It never sleeps and reads no clock. Ask `reconnect` before the
+/// first attempt after an outage or a start, so that a fleet does not come back as one.
 /// Cost: next() is O(1), allocates nothing.
 template <class Jitter = full_jitter>
 class backoff {
@@ -129,6 +141,22 @@ public:
         return hint + *wait;
     }
 
+    /// The wait before the first attempt after the network, the peer or this device came back: in
+    /// [0, reconnect_spread]. Nothing failed, so nothing changes.
+    template <random_source G>
+    [[nodiscard]] constexpr milliseconds reconnect(G& random) const noexcept {
+        return uniform(milliseconds{0}, options_.reconnect_spread, random);
+    }
+
+    /// After something that succeeded and then went well for `lasted`: as new when that is `stable_after` or longer, else
+    /// one attempt less, so that a peer that accepts and then drops every connection is not asked ever faster.
+    constexpr void recover(milliseconds lasted) noexcept {
+        if (lasted >= options_.stable_after) {
+            reset();
+        } else {
+            attempts_ -= attempts_ > 0 ? 1 : 0;
+        }
+    }
     /// After a success: as new.
     constexpr void reset() noexcept {
         attempts_ = 0;
@@ -173,14 +201,27 @@ private:
     template <class G>
     [[nodiscard]] constexpr std::optional<milliseconds> step(G& random) noexcept {
         if (exhausted()) { return std::nullopt; }
-        // base <= cap <= 2^48, so that at 48 doublings the cap is reached, and base << attempts < 2^49 before.
-        bool const capped = attempts_ >= 48 || options_.base.count() > (options_.cap.count() >> attempts_);
-        milliseconds const ceiling = capped ? options_.cap : milliseconds{options_.base.count() << attempts_};
+        milliseconds const ceiling = grown();
         if (attempts_ != 0xFFFFFFFF) { ++attempts_; }
         milliseconds const wait = jitter_(backoff_step{options_.base, options_.cap, ceiling, previous_}, random);
         SYNCLINE_ASSERT(wait.count() >= 0 && wait <= options_.cap);
         previous_ = wait;
         return wait;
+    }
+
+    /// The ceiling of the next attempt, at most the cap.
+    [[nodiscard]] constexpr milliseconds grown() const noexcept {
+        std::int64_t const base = options_.base.count();
+        std::int64_t const cap = options_.cap.count();
+        switch (options_.growth) {
+            case backoff_growth::constant: return options_.base;
+            case backoff_growth::linear:
+                return attempts_ >= cap / base ? options_.cap : milliseconds{base * (std::int64_t{attempts_} + 1)};
+            case backoff_growth::exponential: break;
+        }
+        // base <= cap <= 2^48, so that at 48 doublings the cap is reached, and base << attempts < 2^49 before.
+        bool const capped = attempts_ >= 48 || base > (cap >> attempts_);
+        return capped ? options_.cap : milliseconds{base << attempts_};
     }
 
     backoff_options options_;
