@@ -56,6 +56,13 @@ enum class defect {
     forgetful,
     uncommitted_kept,
     barrier_fails,
+    // durability, at power loss
+    loses_full,
+    idle_barrier,
+    goes_back,
+    // atomicity, at power loss
+    out_of_order,
+    half_kept,
 };
 
 struct signed_less {
@@ -76,6 +83,9 @@ struct shared_table {
     table written;  // by anyone, committed or not
     std::uint64_t version = 0;
     std::map<bytes, std::uint64_t> versions;
+    std::vector<table> commits;  // the data after each
+    std::size_t synced = 0;      // so many of them are on the medium for sure
+    durability promise = durability::none;
 };
 
 /// A naive model of `storage`: every transaction works on a copy of all that there is.
@@ -176,6 +186,8 @@ public:
                     }
                     shared.versions[k] = shared.version;
                 }
+                shared.commits.push_back(shared.data);
+                if (owner->is_full() && !is(defect::loses_full)) { shared.synced = shared.commits.size(); }
             }
             access_ = access_mode::read;
             finish();
@@ -241,9 +253,11 @@ public:
     }
     status barrier() {
         if (is(defect::barrier_fails)) { return errc::unsupported; }
+        if (!is(defect::idle_barrier)) { shared_->synced = shared_->commits.size(); }
         return {};
     }
-    durability commit_durability() const { return durability::none; }
+    durability commit_durability() const { return shared_->promise; }
+    bool is_full() const { return shared_->promise == durability::full; }
     std::size_t value_bytes_max() const {
         return is(defect::short_values) ? value_bytes_min_max / 16 : value_bytes_min_max;
     }
@@ -253,22 +267,45 @@ private:
     transaction* open_ = nullptr;
 };
 
+/// Without a promise nothing is known of power loss, and none is cut.
 template <defect D>
-std::vector<testing::violation> certify_naive() {
+std::vector<testing::violation> certify_naive(durability promise = durability::none) {
     using model = naive_storage<D>;
     std::shared_ptr<shared_table> shared;
-    testing::storage_factory<model> const factory{
-        [&] {
-            table const empty(signed_less{D == defect::signed_bytes});
-            shared = std::make_shared<shared_table>(shared_table{empty, empty, table{}, 0, {}});
-            return std::make_unique<model>(shared);
-        },
-        [&] { return std::make_unique<model>(shared); },
-        [&] {
-            if (D == defect::forgetful) { shared->data = shared->last; }
-            if (D == defect::uncommitted_kept) { shared->data.insert(shared->written.begin(), shared->written.end()); }
-            return std::make_unique<model>(shared);
-        }};
+    table const empty(signed_less{D == defect::signed_bytes});
+    auto const on_medium = [&](table const& data) {
+        shared = std::make_shared<shared_table>(shared_table{data, data, table{}, 0, {}, {}, 0, promise});
+    };
+    testing::storage_factory<model> factory{[&] {
+                                                on_medium(empty);
+                                                return std::make_unique<model>(shared);
+                                            },
+                                            [&] { return std::make_unique<model>(shared); },
+                                            [&] {
+                                                if (D == defect::forgetful) { shared->data = shared->last; }
+                                                if (D == defect::uncommitted_kept) {
+                                                    shared->data.insert(shared->written.begin(), shared->written.end());
+                                                }
+                                                return std::make_unique<model>(shared);
+                                            }};
+    if (promise != durability::none || D == defect::idle_barrier) {
+        factory.power_cut = [&](std::uint64_t seed) {
+            std::vector<table> const all = shared->commits;
+            std::size_t const n = shared->synced + static_cast<std::size_t>(seed % (all.size() - shared->synced + 1));
+            table data = n == 0 ? empty : all[n - 1];
+            if (D == defect::goes_back && seed % 3 == 0) { data = empty; }
+            if (D == defect::out_of_order && n > 1) {  // what the last but one wrote is not there
+                for (auto const& [k, v] : all[n - 2]) {
+                    if (n < 3 || all[n - 3].count(k) == 0 || all[n - 3].at(k) != v) { data.erase(k); }
+                }
+            }
+            if (D == defect::half_kept && n < all.size() && !all[n].empty()) {
+                auto const& [k, v] = *all[n].begin();
+                data[k] = v;
+            }
+            on_medium(data);
+        };
+    }
     // A long value would be copied many times over by so naive a model.
     return testing::certify_storage<model>(factory, {.rounds = 60, .long_value = 100'000});
 }
@@ -312,6 +349,27 @@ TEST_CASE("certify_storage: finds nothing wrong with a storage whose faults are 
 
 TEST_CASE("certify_storage: takes an optimistic model, whose commits may lose the race", "[testing][storage]") {
     CHECK(testing::to_text(certify_naive<defect::none>()) == "");
+}
+
+TEST_CASE("certify_storage: a store that keeps its word over power losses passes", "[testing][storage]") {
+    for (durability const said : {durability::ordered, durability::full}) {
+        CHECK(testing::to_text(certify_naive<defect::none>(said)) == "");
+    }
+    CHECK(testing::to_text(certify_naive<defect::idle_barrier>(durability::full)) == "");  // then it has nothing to do
+}
+
+TEST_CASE("certify_storage: a store that breaks its word over power losses is named", "[testing][storage]") {
+    auto const broken = [](std::vector<testing::violation> const& found, char const* axiom) {
+        INFO(testing::to_text(found));
+        CHECK(testing::breaks(found, axiom));
+        CHECK(found.size() == 1);
+    };
+    broken(certify_naive<defect::loses_full>(durability::full), "durability");
+    broken(certify_naive<defect::idle_barrier>(durability::ordered), "durability");
+    broken(certify_naive<defect::idle_barrier>(durability::none), "durability");
+    broken(certify_naive<defect::goes_back>(durability::full), "durability");
+    broken(certify_naive<defect::out_of_order>(durability::ordered), "atomicity");
+    broken(certify_naive<defect::half_kept>(durability::ordered), "atomicity");
 }
 
 TEST_CASE("certify_storage: names the axiom that a bad model breaks", "[testing][storage]") {

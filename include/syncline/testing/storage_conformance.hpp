@@ -18,6 +18,7 @@
 #include <syncline/core/bytes.hpp>
 #include <syncline/core/result.hpp>
 #include <syncline/storage/storage.hpp>
+#include <syncline/testing/commit_history.hpp>
 #include <syncline/testing/violation.hpp>
 
 namespace syncline::inline SYNCLINE_ABI::testing {
@@ -29,12 +30,17 @@ struct storage_factory {
     std::function<std::unique_ptr<S>()> fresh;    ///< an object on a new, empty store
     std::function<std::unique_ptr<S>()> another;  ///< one more on the store of the last fresh(); none: one object only
     std::function<std::unique_ptr<S>()> reopen;  ///< as `another`, after every object was destroyed; none: not reopened
+    /// Cuts the power of the store of the last fresh(), while objects of it are alive: what is durable stays, and of
+    /// the rest what the seed chooses. What the objects still do to it, while they are destroyed, must not count; then
+    /// comes reopen(). None: no power is cut. testing/sqlite_power_loss.hpp has a disk for stores over SQLite.
+    std::function<void(std::uint64_t seed)> power_cut{};
 };
 
 struct storage_conformance_options {
     std::uint64_t seed = 1;                        ///< of the random part
     std::uint32_t rounds = 150;                    ///< random transactions
     std::size_t long_value = value_bytes_min_max;  ///< bytes of the longest value that is tried
+    std::uint32_t power_cuts = 40;                 ///< with a factory that can
     friend constexpr bool operator==(storage_conformance_options const&, storage_conformance_options const&) = default;
 };
 
@@ -54,6 +60,7 @@ public:
         one_open();
         isolation();
         durability_axiom();
+        power_loss();
         random_transactions();
         return std::move(found_);
     }
@@ -585,6 +592,45 @@ private:
         if (!expect(s != nullptr, axiom, "the store does not open again")) { return; }
         expect_committed(*s, m, axiom, "a reopened store holds other than was committed");
     }
+    /// A few commits, some with a barrier after them, some of a transaction that is still open, and then the power goes.
+    void power_loss() {
+        if (!factory_.power_cut || !factory_.reopen) { return; }
+        for (std::uint32_t round = 0; round < options_.power_cuts; ++round) {
+            auto s = fresh();
+            if (!s) { return; }
+            commit_workload workload(next());
+            commit_history history;
+            commit_history::moment now = 0;
+            for (std::size_t i = 1 + below(8); i != 0; --i) {
+                durability const said = s->commit_durability();
+                auto tx = begin(*s, access_mode::write, "durability");
+                if (!tx || !expect_ok(workload.write(*tx), "durability", "write")) { return; }
+                history.begins(++now, said, workload.content());
+                if (!expect_ok(tx->commit(), "durability", "commit")) { return; }
+                history.answered(++now);
+                if (below(3) == 0 && s->barrier()) { history.barrier(++now); }
+            }
+            std::optional<transaction> open;
+            if (below(2) == 0) {
+                open = begin(*s, access_mode::write, "durability");
+                if (!open || !expect_ok(workload.write(*open), "durability", "write")) { return; }
+            }
+            factory_.power_cut(next());
+            open.reset();
+            s.reset();
+            s = factory_.reopen();
+            if (!s) {
+                expect(!history.promises(now), "durability", "the store does not open again after a power loss");
+                return;
+            }
+            auto const left = committed(*s, "durability");
+            auto const wrong = left ? history.judge(*left, now) : std::nullopt;
+            if (wrong) {
+                report(wrong->axiom, "after a power loss: " + wrong->what);
+                return;
+            }
+        }
+    }
     /// Inside the host's transaction there is no barrier to be had.
     void expect_ok_or_busy(status const& s, std::string_view axiom, char const* what) {
         if (!s && s.error() != errc::busy) { expect_ok(s, axiom, what); }
@@ -690,7 +736,8 @@ private:
 ///
 /// Needs no test framework: `REQUIRE(to_text(certify_storage<my_storage>(factory)) == "")`, or print it.
 /// Each violation names the axiom as storage/storage.hpp does: read_your_writes, order, limits, atomicity,
-/// isolation, one_open, durability. Power loss is beyond a function; durability here is a reopened store.
+/// isolation, one_open, durability. Durability here is a reopened store; with the factory's `power_cut` it is also what
+/// the store said of power loss, by commit_durability() and barrier(). The power is cut between two calls only.
 /// The same seed makes the same calls. Cost: some thousand small calls and twice the longest value in memory.
 template <storage S>
 [[nodiscard]] std::vector<violation> certify_storage(storage_factory<S> const& factory,
