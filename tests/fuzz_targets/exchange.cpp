@@ -2,7 +2,8 @@
 
 /// Messages of a stranger as a replica absorbs and an authority handles them: a refused one leaves every byte of the
 /// store as it was, one that was taken leaves a store that all operations can read, and the same one again changes
-/// nothing. Messages are a body as it stands in a frame whose checksum is right, or one made of plausible parts.
+/// nothing. Messages are a body as it stands in a frame whose checksum is right, or one made of plausible parts. And
+/// stores that somebody else has damaged, over which every operation has to answer.
 
 #include <algorithm>
 #include <cstdint>
@@ -17,6 +18,7 @@
 
 #include "fuzz_targets/cbor_mutator.hpp"
 #include "fuzz_targets/choices.hpp"
+#include "fuzz_targets/damage.hpp"
 #include "fuzz_targets/fields.hpp"
 #include "fuzz_targets/require.hpp"
 #include "fuzz_targets/target.hpp"
@@ -381,12 +383,63 @@ void handle(memory_snapshot const& before, bytes const& message, std::string_vie
     }
 }
 
+/// A device and an authority in whose stores somebody has written: every operation answers.
+void use_damaged(choices& in, std::size_t which) {
+    scene const& s = the_scene();
+    memory_storage device;
+    memory_storage central;
+    device.restore(s.devices[which]);
+    central.restore(s.authorities[which]);
+    for (std::uint64_t n = in.below(3); n != 0; --n) { fuzz::damage(in, device, "r"); }
+    for (std::uint64_t n = in.below(3); n != 0; --n) { fuzz::damage(in, central, "a"); }
+    replica const& r = subject();
+    random_generator random(5);
+    auto const visit = [](auto const&...) { return true; };
+    auto const done = [](auto const& tried) { static_cast<void>(tried); };  // whatever it answers
+    for (int rounds = 0; rounds < 2; ++rounds) {
+        auto const asked = write(device, [&](auto& tx) { return r.prepare(tx, now); });
+        done(asked);
+        auto const message = write(device, [&](auto& tx) { return r.request_message(tx); });
+        auto const answer = serve(central, cloud(), "anna", message ? *message : encode(s.requests[which]), now);
+        bytes const reply = answer ? *answer : s.reply_seen;
+        done(write(device, [&](auto& tx) { return r.absorb(tx, reply, now, random); }));
+        for (auto const id : ids) {
+            record_key const key{"things", id};
+            fuzz::field_map const fields = fuzz::any_fields(in);
+            done(write(device, [&](auto& tx) { return r.put(tx, key, fuzz::encoded(fields), now); }));
+            done(write(device, [&](auto& tx) { return r.read_confirmed(tx, key); }));
+            if (in.below(4) == 0) {
+                done(write(device, [&](auto& tx) { return r.erase(tx, key, now); }));
+            }
+        }
+    }
+    std::vector<std::uint64_t> open;
+    done(write(device, [&](auto& tx) {
+        return r.conflicts(tx, [&](open_conflict const& c) {
+            open.push_back(c.token);
+            return true;
+        });
+    }));
+    for (std::uint64_t const token : open) {
+        done(write(device, [&](auto& tx) { return r.dismiss(tx, token); }));
+    }
+    done(write(device, [&](auto& tx) { return r.scan(tx, "things", visit); }));
+    done(write(device, [&](auto& tx) { return r.events(tx, 0, visit); }));
+    done(write(device, [&](auto& tx) { return r.forget_events(tx, 3); }));
+    done(write(device, [&](auto& tx) { return r.queue().summary(tx); }));
+    done(write(central, [&](auto& tx) { return cloud().scan(tx, visit); }));
+}
+
 int body(std::uint8_t const* data, std::size_t size) {
     scene const& s = the_scene();
     choices in(data, size);
     std::uint64_t const how = in.byte();
     auto const which = static_cast<std::size_t>(in.below(s.devices.size()));
     bool const to_device = (how & 1U) == 0;
+    if ((how & 18U) == 18U) {
+        use_damaged(in, which);
+        return 0;
+    }
     bytes message;
     if ((how & 2U) == 0) {
         message.resize(frame_bytes);
@@ -420,7 +473,7 @@ void seeds(fuzz::seed_sink sink) {
     // Parts to choose from.
     bytes parts;
     for (unsigned n = 0; n < 250; ++n) { parts.push_back(static_cast<std::byte>(n * 37 % 251)); }
-    for (int const how : {2, 3}) {
+    for (int const how : {2, 3, 18}) {
         bytes out{static_cast<std::byte>(how), std::byte{2}};
         append(out, parts);
         sink("parts" + std::to_string(how), out);

@@ -262,7 +262,7 @@ void seeds(fuzz::seed_sink sink) {
     row r{12, 2, false, {10, timestamp{5}, 3}, {{"a", {12, timestamp{9}, 4}}, {"bc", {11, timestamp{8}, 3}}}, {}};
     r.fields = {std::byte{0xA1}, std::byte{0x61}, std::byte{'a'}, std::byte{0x01}};
     give(1, "row", written(encode_row, r));
-    row tomb{12, 2, true, {12, timestamp{5}, 3}, {}, {}};
+    row tomb{12, 2, true, {0, timestamp{5}, unknown_author}, {}, {}};  // both at their ends
     give(1, "tombstone", written(encode_row, tomb));
 
     verdict v;

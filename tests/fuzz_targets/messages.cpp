@@ -9,6 +9,7 @@
 
 #include <syncline/replica/protocol.hpp>
 
+#include "fuzz_targets/cbor_model.hpp"
 #include "fuzz_targets/cbor_mutator.hpp"
 #include "fuzz_targets/choices.hpp"
 #include "fuzz_targets/require.hpp"
@@ -52,6 +53,10 @@ void check(bytes_view message, std::uint8_t how, Decode&& decode) {
         SYNCLINE_FUZZ_REQUIRE(expected_error(got.error().code));
         return;
     }
+    // Whatever is taken is canonical as a whole, what was skipped in it too.
+    auto const form = cbor_model::judge(message.subspan(frame_bytes));
+    SYNCLINE_FUZZ_REQUIRE(form.what == cbor_model::verdict::fine &&
+                          form.canonical == as_text(message.subspan(frame_bytes)));
     bytes const again = encode(*got);
     auto const second = decode(again, decode_limits{});
     SYNCLINE_FUZZ_REQUIRE(second && *second == *got && equal(encode(*second), again));
@@ -67,6 +72,16 @@ void check_form(bytes_view message, request const& q) {
     cbor_reader in(message.subspan(frame_bytes));
     std::size_t const keys = in.map();
     if (keys == (q.epoch ? 7U : 6U)) { SYNCLINE_FUZZ_REQUIRE(equal(encode(q), message)); }
+}
+
+/// A page that a replica may take lies in the log, and its rows in it.
+void check_page(reply const& p) {
+    if (p.author == unknown_author) { return; }
+    SYNCLINE_FUZZ_REQUIRE(p.from <= p.to && p.to <= p.head);
+    for (row_update const& u : p.rows) {
+        SYNCLINE_FUZZ_REQUIRE(valid(u.key) && u.state.version > p.from && u.state.version <= p.to);
+        SYNCLINE_FUZZ_REQUIRE(u.state.deleted ? u.state.fields.empty() : validate_fields(u.state.fields).has_value());
+    }
 }
 
 int body(std::uint8_t const* data, std::size_t size) {
@@ -85,6 +100,7 @@ int body(std::uint8_t const* data, std::size_t size) {
         if (auto const q = decode_request(message)) { check_form(message, *q); }
     } else {
         check(message, data[1], [](bytes_view m, decode_limits const& l) { return decode_reply(m, l); });
+        if (auto const p = decode_reply(message)) { check_page(*p); }
     }
     return 0;
 }

@@ -16,6 +16,7 @@
 #include <syncline/storage/memory.hpp>
 
 #include "fuzz_targets/choices.hpp"
+#include "fuzz_targets/damage.hpp"
 #include "fuzz_targets/require.hpp"
 #include "fuzz_targets/target.hpp"
 
@@ -302,33 +303,6 @@ struct run {
         return (e == nullptr ? 1 : e->seen.fence) - (in.one_in(8) ? 1 : 0);
     }
 
-    void damage() {
-        std::vector<std::pair<bytes, bytes>> all;
-        store.snapshot().scan({}, [&](bytes_view k, bytes_view v) {
-            all.emplace_back(to_bytes(k), to_bytes(v));
-            return true;
-        });
-        auto tx = store.begin(access_mode::write);
-        bytes key{std::byte{'o'}};
-        bytes value;
-        std::uint64_t const how = in.below(6);
-        if (!all.empty() && how != 0) { std::tie(key, value) = all[static_cast<std::size_t>(in.below(all.size()))]; }
-        switch (how) {
-            case 0: append(key, in.some(30)); [[fallthrough]];
-            case 1: value = to_bytes(in.some(60)); break;
-            case 2: value.resize(static_cast<std::size_t>(in.below(value.size() + 1))); break;
-            case 3: append(value, in.some(20)); break;
-            case 4: SYNCLINE_FUZZ_REQUIRE(tx->erase(key) && tx->commit()); return;
-            default:
-                if (!value.empty()) {
-                    auto const place = static_cast<std::size_t>(in.below(value.size()));
-                    value[place] ^= static_cast<std::byte>(in.byte());
-                }
-                break;
-        }
-        SYNCLINE_FUZZ_REQUIRE(tx->put(key, value) && tx->commit());
-    }
-
     void step() {
         now += static_cast<std::int64_t>(in.one_in(8) ? in.below(90'000'000) : in.below(256) * 16);
         switch (in.below(damaged ? 16 : 15)) {
@@ -420,7 +394,7 @@ struct run {
                 break;
             }
             case 14: compare(); break;
-            default: damage(); break;
+            default: fuzz::damage(in, store, "o"); break;
         }
     }
 
