@@ -108,7 +108,8 @@ contention_result contention(std::uint64_t seed, std::size_t clients, Policy con
 /// Every client edits now and then, by a Poisson process. An edit of a client that is idle begins an *exchange*: a
 /// first attempt at once, and further attempts, after the waits that its policy says, until one succeeds. What a client
 /// edits meanwhile rides along, as a session sends all that its outbox holds. The authority does `capacity` exchanges a
-/// second, whatever they carry, holds `queue` of work, and refuses at once what comes on top; a refusal costs it nothing.
+/// second, whatever they carry, holds `queue` of work, and refuses at once what comes on top; a refusal costs it nothing
+/// unless `refusal_cost` is set.
 /// It gives no hint unless `hint` is set.
 ///
 /// *Offered load*: edits a second, `load` of the full capacity, before, during and after.
@@ -128,6 +129,7 @@ struct recovery_world {
     milliseconds round_trip_min{50};
     milliseconds round_trip_max{150};
     milliseconds hint{0};                             ///< what a refusal asks to wait; zero = nothing
+    double refusal_cost = 0;                          ///< what a refusal takes of the authority's work, in exchanges
     [[nodiscard]] double capacity() const noexcept {  ///< exchanges a millisecond
         return static_cast<double>(clients) / static_cast<double>(between_edits.count()) / load;
     }
@@ -257,6 +259,7 @@ recovery_result recovery(std::uint64_t seed, recovery_world const& w, Policy con
         work_at = now;
         std::int64_t answered = now + syncline::uniform(w.round_trip_min, w.round_trip_max, network).count();
         if (work + 1 > static_cast<double>(w.queue.count()) * rate(now)) {
+            work += w.refusal_cost;
             milliseconds const wait = policies[id].failed(milliseconds{answered}, w.hint, waits);
             queue.push({answered + wait.count(), id});
             continue;
