@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 
-/// What it costs to put entries into the outbox and to take them through claim and acknowledgement: ours over SQLite
-/// beside the prepared statements that one would write by hand on one table, ours in memory beside a std::multiset.
+/// What it costs to put entries into the outbox and to take them through claim and acknowledgement, with so many
+/// waiting: ours over SQLite beside the prepared statements that one would write by hand on one table, with the two
+/// indexes that the same order needs and with the one of priority alone; ours in memory beside a std::multiset and a
+/// std::priority_queue. Records are random.
 
 #include <array>
 #include <chrono>
@@ -9,6 +11,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <memory>
+#include <queue>
 #include <set>
 #include <string>
 #include <string_view>
@@ -29,14 +33,17 @@ using namespace syncline;
 
 constexpr std::size_t payload_size = 120;
 constexpr std::int64_t start = 1'764'500'400'000;
-constexpr std::int64_t standing = 1'000;  // entries that are there all the time, less urgent than those measured
-
+/// The n-th record: as random as an identifier is, and never the same for two.
 std::string record_of(std::int64_t n) {
-    std::string digits = std::to_string(n % 100'000'000);
-    return "guest/" + std::string(8 - digits.size(), '0') + digits;
+    auto z = static_cast<std::uint64_t>(n) * 0x9E3779B97F4A7C15U;
+    z = (z ^ (z >> 31)) * 0xBF58476D1CE4E5B9U;
+    z ^= z >> 29;
+    std::string out = "g/";
+    for (int i = 0; i < 12; ++i, z >>= 5) { out.push_back("0123456789abcdefghijklmnopqrstuv"[z & 31U]); }
+    return out;
 }
 
-enum class phase { enqueue, drain };
+enum class phase { enqueue, drain, both };
 
 /// A database file of its own, gone with the object.
 class database_file {
@@ -104,12 +111,12 @@ private:
     bytes payload_ = bytes(payload_size, std::byte{7});
 };
 
-/// By hand: one table, an index for the order of claims over what is ready, one for records, one for leases. It has
-/// the same order of claims, order per record, fences and leases; it has no limits, counts no bytes and keeps no
-/// dead letters.
+/// By hand: one table, an index for the order of claims over what is ready and, with `records`, one for records and the
+/// same order per record. It has fences and the columns of leases, but ends none; it has no limits, counts no bytes and
+/// keeps no dead letters.
 class sql {
 public:
-    sql(char const* path, int synchronous) {
+    sql(char const* path, int synchronous, bool records) : records_(records) {
         good_ =
             sqlite3_open_v2(path, &db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr) ==
                 SQLITE_OK &&
@@ -119,21 +126,18 @@ public:
                 "NOT NULL, entered INTEGER NOT NULL, state INTEGER NOT NULL, fence INTEGER NOT NULL DEFAULT 0, "
                 "time INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0, record BLOB, payload BLOB)") &&
             run("CREATE INDEX ready ON entries(band, deadline, id) WHERE state = 0") &&
-            run("CREATE INDEX waits ON entries(time) WHERE state = 1") &&
-            run("CREATE INDEX leases ON entries(time) WHERE state = 2") &&
-            run("CREATE INDEX records ON entries(record, id)");
+            (!records || run("CREATE INDEX records ON entries(record, id)"));
         char const* const statements[] = {
             "BEGIN IMMEDIATE",
             "COMMIT",
-            "SELECT 1 FROM entries WHERE record = ?1 LIMIT 1",
+            records ? "SELECT 1 FROM entries WHERE record = ?1 LIMIT 1" : "SELECT 0",
             "INSERT INTO entries(band, deadline, entered, state, record, payload) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
-            "UPDATE entries SET state = 0, time = 0 WHERE state = 1 AND time <= ?1",
-            "UPDATE entries SET state = 0, time = 0, attempts = attempts + 1 WHERE state = 2 AND time <= ?1",
             "SELECT id, record, payload FROM entries WHERE state = 0 ORDER BY band, deadline, id LIMIT ?1",
             "UPDATE entries SET state = 2, fence = ?2, time = ?3 WHERE id = ?1",
-            "SELECT record FROM entries WHERE id = ?1 AND state = 2 AND fence = ?2",
-            "DELETE FROM entries WHERE id = ?1",
-            "UPDATE entries SET state = 0 WHERE state = 3 AND id = (SELECT min(id) FROM entries WHERE record = ?1)",
+            "DELETE FROM entries WHERE id = ?1 AND state = 2 AND fence = ?2",
+            records ? "UPDATE entries SET state = 0 WHERE state = 3 AND id = (SELECT min(id) FROM entries WHERE "
+                      "record = ?1)"
+                    : "SELECT 0",
         };
         static_assert(std::size(statements) == std::tuple_size_v<decltype(all_)>);
         for (std::size_t i = 0; good_ && i < all_.size(); ++i) {
@@ -154,10 +158,13 @@ public:
         for (std::size_t i = 0; i < count; ++i) {
             std::int64_t const n = first + static_cast<std::int64_t>(i);
             std::string const record = record_of(n);
-            sqlite3_stmt* const look = all_[2];
-            bind(look, 1, record);
-            bool const blocked = sqlite3_step(look) == SQLITE_ROW;
-            sqlite3_reset(look);
+            bool blocked = false;
+            if (records_) {
+                sqlite3_stmt* const look = all_[2];
+                bind(look, 1, record);
+                blocked = sqlite3_step(look) == SQLITE_ROW;
+                sqlite3_reset(look);
+            }
             sqlite3_stmt* const insert = all_[3];
             std::int64_t const patience[] = {0, 300'000, 1'800'000, 3'600'000};
             sqlite3_bind_int(insert, 1, urgency == priority::critical ? 0 : 1);
@@ -179,11 +186,7 @@ public:
         };
         std::vector<taken> claimed;
         if (!done(all_[0])) { return false; }
-        for (std::size_t const promote : {std::size_t{4}, std::size_t{5}}) {
-            sqlite3_bind_int64(all_[promote], 1, start + now);
-            if (!done(all_[promote])) { return false; }
-        }
-        sqlite3_stmt* const select = all_[6];
+        sqlite3_stmt* const select = all_[4];
         sqlite3_bind_int64(select, 1, static_cast<std::int64_t>(count));
         while (sqlite3_step(select) == SQLITE_ROW) {
             claimed.push_back({sqlite3_column_int64(select, 0), ++fence_, text(select, 1), text(select, 2)});
@@ -191,22 +194,19 @@ public:
         sqlite3_reset(select);
         if (claimed.size() != count) { return false; }
         for (taken const& t : claimed) {
-            sqlite3_bind_int64(all_[7], 1, t.id);
-            sqlite3_bind_int64(all_[7], 2, t.fence);
-            sqlite3_bind_int64(all_[7], 3, start + now + 60'000);
-            if (!done(all_[7])) { return false; }
+            sqlite3_bind_int64(all_[5], 1, t.id);
+            sqlite3_bind_int64(all_[5], 2, t.fence);
+            sqlite3_bind_int64(all_[5], 3, start + now + 60'000);
+            if (!done(all_[5])) { return false; }
         }
         if (!done(all_[1]) || !done(all_[0])) { return false; }
         for (taken const& t : claimed) {
-            sqlite3_stmt* const look = all_[8];
-            sqlite3_bind_int64(look, 1, t.id);
-            sqlite3_bind_int64(look, 2, t.fence);
-            bool const held = sqlite3_step(look) == SQLITE_ROW;
-            std::string const record = held ? text(look, 0) : std::string();
-            sqlite3_reset(look);
-            sqlite3_bind_int64(all_[9], 1, t.id);
-            bind(all_[10], 1, record);
-            if (!held || !done(all_[9]) || !done(all_[10])) { return false; }
+            sqlite3_bind_int64(all_[6], 1, t.id);
+            sqlite3_bind_int64(all_[6], 2, t.fence);
+            if (!done(all_[6]) || sqlite3_changes(db_) != 1) { return false; }
+            if (!records_) { continue; }
+            bind(all_[7], 1, t.record);
+            if (!done(all_[7])) { return false; }
         }
         return done(all_[1]);
     }
@@ -227,115 +227,201 @@ private:
     }
 
     sqlite3* db_ = nullptr;
-    std::array<sqlite3_stmt*, 11> all_{};
+    std::array<sqlite3_stmt*, 8> all_{};
+    bool records_;
     bool good_ = false;
     std::int64_t fence_ = 0;
     std::string payload_ = std::string(payload_size, '\7');
 };
 
-/// The order of claims and nothing else: no record, lease, fence or transaction.
-class multiset {
+/// The order of claims and nothing else: no record's order, lease, fence or transaction.
+struct ordered_entry {
+    int band;
+    std::int64_t deadline;
+    std::uint64_t token;
+    std::string record;
+    std::string payload;
+    friend bool operator<(ordered_entry const& a, ordered_entry const& b) {
+        return std::tie(a.band, a.deadline, a.token) < std::tie(b.band, b.deadline, b.token);
+    }
+    friend bool operator>(ordered_entry const& a, ordered_entry const& b) { return b < a; }
+};
+template <class Container>
+class ordered {
 public:
     bool enqueue(std::int64_t first, std::size_t count, priority urgency) {
         std::int64_t const patience[] = {0, 300'000, 1'800'000, 3'600'000};
         for (std::size_t i = 0; i < count; ++i) {
             std::int64_t const n = first + static_cast<std::int64_t>(i);
-            all_.insert({urgency == priority::critical ? 0 : 1, start + n + patience[static_cast<std::size_t>(urgency)],
-                         ++token_, record_of(n), payload_});
+            ordered_entry e{urgency == priority::critical ? 0 : 1,
+                            start + n + patience[static_cast<std::size_t>(urgency)], ++token_, record_of(n), payload_};
+            put(all_, std::move(e));
         }
         return true;
     }
     bool drain(std::int64_t, std::size_t count) {
-        std::vector<entry> claimed;
-        for (std::size_t i = 0; i < count && !all_.empty(); ++i) {
-            claimed.push_back(std::move(all_.extract(all_.begin()).value()));
-        }
+        std::vector<ordered_entry> claimed;
+        for (std::size_t i = 0; i < count && !all_.empty(); ++i) { claimed.push_back(take(all_)); }
         benchmark::DoNotOptimize(claimed.data());
         return claimed.size() == count;
     }
 
 private:
-    struct entry {
-        int band;
-        std::int64_t deadline;
-        std::uint64_t token;
-        std::string record;
-        std::string payload;
-        bool operator<(entry const& o) const {
-            return std::tie(band, deadline, token) < std::tie(o.band, o.deadline, o.token);
-        }
-    };
-    std::multiset<entry> all_;
+    using heap = std::priority_queue<ordered_entry, std::vector<ordered_entry>, std::greater<>>;
+    static void put(std::multiset<ordered_entry>& to, ordered_entry e) { to.insert(std::move(e)); }
+    static void put(heap& to, ordered_entry e) { to.push(std::move(e)); }
+    static ordered_entry take(std::multiset<ordered_entry>& from) {
+        return std::move(from.extract(from.begin()).value());
+    }
+    static ordered_entry take(heap& from) {
+        ordered_entry e = from.top();
+        from.pop();
+        return e;
+    }
+
+    Container all_;
     std::uint64_t token_ = 0;
     std::string payload_ = std::string(payload_size, '\7');
 };
+using multiset = ordered<std::multiset<ordered_entry>>;
+using heap = ordered<std::priority_queue<ordered_entry, std::vector<ordered_entry>, std::greater<>>>;
 
-/// Each turn puts a batch in and takes it out again, and counts the time of one of the two.
-template <class Queue>
-void measure(benchmark::State& state, Queue& queue, phase what, std::size_t batch, char const* label) {
+/// Something to be measured, with what it stands on. Made once for all the runs of one benchmark.
+class subject {
+public:
+    subject() = default;
+    subject(subject const&) = delete;
+    subject& operator=(subject const&) = delete;
+    virtual ~subject() = default;
+    virtual bool enqueue(std::int64_t first, std::size_t count, priority urgency) = 0;
+    virtual bool drain(std::int64_t now, std::size_t count) = 0;
     std::int64_t next = 0;
-    bool good = queue.enqueue(next, static_cast<std::size_t>(standing), priority::background);
-    next += standing;
+};
+template <class Queue>
+class plain_subject final : public subject {
+public:
+    bool enqueue(std::int64_t first, std::size_t count, priority u) override { return queue_.enqueue(first, count, u); }
+    bool drain(std::int64_t now, std::size_t count) override { return queue_.drain(now, count); }
+
+private:
+    Queue queue_;
+};
+class memory_subject final : public subject {
+public:
+    bool enqueue(std::int64_t first, std::size_t count, priority u) override { return queue_.enqueue(first, count, u); }
+    bool drain(std::int64_t now, std::size_t count) override { return queue_.drain(now, count); }
+
+private:
+    memory_storage storage_;
+    ours<memory_storage> queue_{storage_};
+};
+class sqlite_subject final : public subject {
+public:
+    explicit sqlite_subject(bool full) : storage_(sqlite_storage::open(file_.path(), options(full))) {}
+    bool enqueue(std::int64_t first, std::size_t count, priority u) override {
+        return storage_ && ours<sqlite_storage>(*storage_).enqueue(first, count, u);
+    }
+    bool drain(std::int64_t now, std::size_t count) override {
+        return storage_ && ours<sqlite_storage>(*storage_).drain(now, count);
+    }
+
+private:
+    static sqlite_options options(bool full) {
+        sqlite_options o;
+        o.synchronous = full ? sqlite_synchronous::full : sqlite_synchronous::normal;
+        return o;
+    }
+    database_file file_;
+    result<sqlite_storage> storage_;
+};
+class sql_subject final : public subject {
+public:
+    sql_subject(bool full, bool records) : queue_(file_.path(), full ? 2 : 1, records) {}
+    bool enqueue(std::int64_t first, std::size_t count, priority u) override {
+        return queue_.good() && queue_.enqueue(first, count, u);
+    }
+    bool drain(std::int64_t now, std::size_t count) override { return queue_.drain(now, count); }
+
+private:
+    database_file file_;
+    sql queue_;
+};
+
+/// Each turn puts a batch in and takes it out again, and counts the time of one of the two, or of both. What stands is
+/// less urgent than what is measured, and put in once for all runs.
+template <class Make>
+void measure(benchmark::State& state, Make make, std::string const& name, phase what, std::size_t batch,
+             std::int64_t standing) {
+    static std::unique_ptr<subject> current;
+    static std::string whose;
+    bool good = true;
+    if (whose != name) {
+        current.reset();
+        current = make();
+        whose = name;
+        for (; good && current->next < standing; current->next += 1'000) {
+            good = current->enqueue(current->next, 1'000, priority::background);
+        }
+    }
+    std::int64_t& next = current->next;
     for (auto _ : state) {
         auto const before = std::chrono::steady_clock::now();
-        good = good && queue.enqueue(next, batch, priority::important);
+        good = good && current->enqueue(next, batch, priority::important);
         auto const between = std::chrono::steady_clock::now();
         next += static_cast<std::int64_t>(batch);
-        good = good && queue.drain(next, batch);
+        good = good && current->drain(next, batch);
         auto const after = std::chrono::steady_clock::now();
-        std::chrono::duration<double> const time = what == phase::enqueue ? between - before : after - between;
+        std::chrono::duration<double> const time = what == phase::enqueue ? between - before
+                                                   : what == phase::drain ? after - between
+                                                                          : after - before;
         state.SetIterationTime(time.count());
     }
     if (!good) { state.SkipWithError("the queue did not do what it was asked for"); }
     state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(batch));
-    state.SetLabel(label);
 }
 
-constexpr char const* features = "priority+record-order+lease+fence+wait";
+template <class Make>
+void add(std::string const& group, std::string const& who, phase what, std::size_t batch, std::int64_t standing,
+         std::string const& label, Make make) {
+    std::string const verb = what == phase::enqueue ? "enqueue" : what == phase::drain ? "claim_ack" : "life";
+    std::string const name =
+        "outbox/" + group + "/" + verb + "/" + std::to_string(standing) + "/" + std::to_string(batch) + "/" + who;
+    benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+        measure(state, make, group + who + std::to_string(standing), what, batch, standing);
+        state.SetLabel(label);
+    })->UseManualTime();
+}
 
 bool registered() {
-    for (phase const what : {phase::enqueue, phase::drain}) {
-        std::string const verb = what == phase::enqueue ? "enqueue" : "claim_ack";
-        for (std::size_t const batch : {1U, 10U, 100U, 1000U}) {
-            std::string const tail = verb + "/" + std::to_string(batch) + "/";
-            for (bool const full : {false, true}) {
-                std::string const head = full ? "outbox/sqlite_full/" : "outbox/sqlite/";
-                std::string const durable = full ? "full" : "ordered";
-                std::string const our_label =
-                    std::string("features=") + features + "+limits+dead-letters;durability=" + durable;
-                std::string const sql_label = std::string("features=") + features + ";durability=" + durable;
-                benchmark::RegisterBenchmark((head + tail + "ours").c_str(), [=](benchmark::State& state) {
-                    database_file const file;
-                    sqlite_options options;
-                    options.synchronous = full ? sqlite_synchronous::full : sqlite_synchronous::normal;
-                    auto s = sqlite_storage::open(file.path(), options);
-                    if (!s) {
-                        state.SkipWithError("no database");
-                        return;
-                    }
-                    ours<sqlite_storage> queue(*s);
-                    measure(state, queue, what, batch, our_label.c_str());
-                })->UseManualTime();
-                benchmark::RegisterBenchmark((head + tail + "sql").c_str(), [=](benchmark::State& state) {
-                    database_file const file;
-                    sql queue(file.path(), full ? 2 : 1);
-                    if (!queue.good()) {
-                        state.SkipWithError("no database");
-                        return;
-                    }
-                    measure(state, queue, what, batch, sql_label.c_str());
-                })->UseManualTime();
+    std::string const all = "features=priority+record-order+dependencies+lanes+lease+fence+wait+limits+dead-letters";
+    for (bool const full : {false, true}) {
+        std::string const group = full ? "sqlite_full" : "sqlite";
+        std::string const durable = full ? ";durability=full" : ";durability=ordered";
+        for (std::int64_t const standing : {1'000, 10'000, 200'000}) {
+            for (phase const what : {phase::enqueue, phase::drain}) {
+                for (std::size_t const batch : {1U, 10U, 100U, 1000U}) {
+                    add(group, "ours", what, batch, standing, all + durable,
+                        [=] { return std::unique_ptr<subject>(new sqlite_subject(full)); });
+                }
+                for (std::size_t const batch : {1U, 10U, 100U, 1000U}) {
+                    add(group, "sql", what, batch, standing, "features=priority+record-order+fence" + durable,
+                        [=] { return std::unique_ptr<subject>(new sql_subject(full, true)); });
+                }
+                for (std::size_t const batch : {1U, 10U, 100U, 1000U}) {
+                    add(group, "plain", what, batch, standing, "features=priority+fence" + durable,
+                        [=] { return std::unique_ptr<subject>(new sql_subject(full, false)); });
+                }
             }
-            benchmark::RegisterBenchmark(("outbox/memory/" + tail + "ours").c_str(), [=](benchmark::State& state) {
-                memory_storage s;
-                ours<memory_storage> queue(s);
-                std::string const label = std::string("features=") + features + "+limits+dead-letters;durability=none";
-                measure(state, queue, what, batch, label.c_str());
-            })->UseManualTime();
-            benchmark::RegisterBenchmark(("outbox/memory/" + tail + "multiset").c_str(), [=](benchmark::State& state) {
-                multiset queue;
-                measure(state, queue, what, batch, "features=priority;durability=none");
-            })->UseManualTime();
+        }
+    }
+    for (std::int64_t const standing : {1'000, 100'000, 1'000'000}) {
+        for (std::size_t const batch : {1U, 100U}) {
+            add("memory", "ours", phase::both, batch, standing, all + ";durability=none",
+                [] { return std::unique_ptr<subject>(new memory_subject); });
+            add("memory", "multiset", phase::both, batch, standing, "features=priority;durability=none",
+                [] { return std::unique_ptr<subject>(new plain_subject<multiset>); });
+            add("memory", "priority_queue", phase::both, batch, standing, "features=priority;durability=none",
+                [] { return std::unique_ptr<subject>(new plain_subject<heap>); });
         }
     }
     return true;

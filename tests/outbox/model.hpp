@@ -414,7 +414,7 @@ struct model {
     /// Every key that there has to be, and no other, but those of the index: one place an entry.
     std::vector<std::string> keys(std::string const& prefix) const {
         std::vector<std::string> out;
-        if (sequence != 0) { out.push_back(prefix + "n"); }
+        if (sequence != 0) { out.push_back(prefix + "c"); }
         for (entry const& e : living) {
             if (ready(e)) {
                 out.push_back(prefix + "q" + static_cast<char>(e.lane()) + static_cast<char>(e.served_as) +
@@ -437,7 +437,7 @@ struct model {
             if (e.payload.size() > 1024) { out.push_back(prefix + "p" + number(e.token)); }
         }
         for (entry const& e : dead) {
-            out.push_back(prefix + "d" + number(e.token));
+            out.push_back(prefix + "z" + number(e.token));
             if (e.payload.size() > 1024) { out.push_back(prefix + "p" + number(e.token)); }
         }
         std::sort(out.begin(), out.end());
@@ -979,7 +979,7 @@ struct comparison {
         std::vector<std::string> keys;
         std::vector<std::pair<std::uint32_t, std::uint64_t>> firsts;
         REQUIRE(sl::scan_prefix(tx, view(prefix), [&](bytes_view k, bytes_view v) {
-            if (k.size() != prefix.size() + 5 || sl::as_text(k)[prefix.size()] != 'h') {
+            if (k.size() != prefix.size() + 5 || sl::as_text(k)[prefix.size()] != 's') {
                 keys.emplace_back(sl::as_text(k));
                 return true;
             }

@@ -25,17 +25,18 @@ namespace detail {
 
 /// The byte after the prefix. docs/decisions/0002-outbox-layout.md says why these.
 enum class outbox_space : char {
-    counters = 'n',    ///< -> counters
-    ready = 'q',       ///< lane, class, token -> body
-    aside = 'b',       ///< token -> body of what is waiting, blocked or claimed
-    payload = 'p',     ///< token -> a payload too long to be rewritten with its body
-    index = 'h',       ///< last hash -> (hash, token of a record's first entry)...
-    followers = 'r',   ///< length, record, token -> of the other entries of a record
+    // What every call writes lies together, for a storage that writes pages.
     dependants = 'a',  ///< token, token of one after it ->
+    aside = 'b',       ///< token -> body of what is waiting, blocked or claimed
+    counters = 'c',    ///< -> counters
+    leases = 'l',      ///< end of lease, fence -> tokens
+    payload = 'p',     ///< token -> a payload too long to be rewritten with its body
+    ready = 'q',       ///< lane, class, token -> body
+    followers = 'r',   ///< length, record, token -> of the other entries of a record
+    index = 's',       ///< last hash -> (hash, token of a record's first entry)...
     waits = 'w',       ///< not before, token ->
     lives = 'x',       ///< end of the time to live, token ->
-    leases = 'l',      ///< end of lease, fence -> tokens
-    dead = 'd',        ///< token -> letter
+    dead = 'z',        ///< token -> letter
 };
 
 /// A storage key in the making, without allocation.
@@ -122,6 +123,9 @@ struct outbox_counters {
     std::uint64_t fence = 0;     ///< last given
     std::uint64_t entries = 0;   ///< living
     std::uint64_t bytes = 0;     ///< records and payloads of the living
+    std::uint64_t waits = 0;     ///< rows in `waits`: where there are none, nobody has to look
+    std::uint64_t lives = 0;     ///< rows in `lives`
+    std::uint64_t leased = 0;    ///< tokens in `leases`
     friend constexpr bool operator==(outbox_counters const&, outbox_counters const&) = default;
 };
 

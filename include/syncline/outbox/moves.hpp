@@ -43,14 +43,15 @@ public:
         auto const found = tx_.get(key(outbox_space::counters), value);
         if (!found) { return found.error(); }
         if (!*found) { return {}; }
-        if (value.size() != 33 || std::to_integer<unsigned>(value[0]) != outbox_form_counters) {
+        if (value.size() != counters_size || std::to_integer<unsigned>(value[0]) != outbox_form_counters) {
             return failure{errc::corrupt, "outbox counters"};
         }
         bytes_view const in{value};
-        counters.sequence = read_u64(in.subspan(1));
-        counters.fence = read_u64(in.subspan(9));
-        counters.entries = read_u64(in.subspan(17));
-        counters.bytes = read_u64(in.subspan(25));
+        std::size_t at = 1;
+        for (std::uint64_t* const n : numbers(counters)) {
+            *n = read_u64(in.subspan(at));
+            at += 8;
+        }
         stored_ = counters;
         return {};
     }
@@ -58,12 +59,12 @@ public:
         if (auto s = index_.flush(tx_); !s) { return s; }
         if (auto s = leases_.flush(tx_); !s) { return s; }
         if (counters == stored_) { return {}; }
-        std::array<std::byte, 33> value;
+        std::array<std::byte, counters_size> value;
         value[0] = static_cast<std::byte>(outbox_form_counters);
         std::size_t at = 1;
-        for (std::uint64_t const n : {counters.sequence, counters.fence, counters.entries, counters.bytes}) {
+        for (std::uint64_t* const n : numbers(counters)) {
             for (unsigned shift = 64; shift != 0; shift -= 8) {
-                value[at++] = static_cast<std::byte>(n >> (shift - 8));
+                value[at++] = static_cast<std::byte>(*n >> (shift - 8));
             }
         }
         return tx_.put(key(outbox_space::counters), value);
@@ -178,13 +179,17 @@ public:
         outbox_rows const due = e.rows_due();
         if (auto s = erase_rows(e, due); !s) { return s; }
         if (due.wait && due.wait != e.rows.wait) {
+            ++counters.waits;
             if (auto s = tx_.put(timed_key(outbox_space::waits, *due.wait, e.token), {}); !s) { return s; }
         }
         if (due.life && due.life != e.rows.life) {
+            ++counters.lives;
             if (auto s = tx_.put(timed_key(outbox_space::lives, *due.life, e.token), {}); !s) { return s; }
         }
         if (due.lease && !same_lease(due, e.rows)) {
-            if (auto s = leases_.add(tx_, *due.lease, due.fence, e.token); !s) { return s; }
+            ++counters.leased;
+            bool const fresh = due.fence > stored_.fence;
+            if (auto s = leases_.add(tx_, *due.lease, due.fence, e.token, fresh); !s) { return s; }
         }
         encode_entry(scratch_, e, records, payload);
         e.rows = due;
@@ -209,14 +214,82 @@ public:
 
     /// Takes a living entry out; what stood behind it or was after it moves up.
     [[nodiscard]] status remove(stored_entry& e) {
-        if (auto s = uncount(e); !s) { return s; }
-        if (auto s = erase_rows(e, {}); !s) { return s; }
-        if (e.header.apart) {
-            if (auto s = tx_.erase(key(outbox_space::payload).add(e.token)); !s) { return s; }
-        }
+        if (auto s = remove_row(e); !s) { return s; }
         if (auto s = leave_records(e); !s) { return s; }
         if (auto s = unlink_parents(e); !s) { return s; }
         return release_dependants(e);
+    }
+    /// Finds claimed entries, by token and fence, that may be many: sorted by token, those whose claim is lost left
+    /// out. One scan where the tokens lie close together, else a get each.
+    [[nodiscard]] status find_all_claimed(std::vector<std::pair<std::uint64_t, std::uint64_t>> claims,
+                                          std::vector<stored_entry>& out) {
+        std::sort(claims.begin(), claims.end());
+        out.reserve(claims.size());
+        std::size_t next = 0;
+        auto const held = [&](stored_entry const& e, std::uint64_t fence) {
+            return e.header.state == phase::claimed && e.header.fence == fence;
+        };
+        if (claims.size() > 3) {
+            std::size_t room = 2 * claims.size() + 16;  // rows that may be read in vain
+            bool damaged = false;
+            auto const row = [&](bytes_view k, bytes_view value) {
+                std::uint64_t const token = token_of(k);
+                while (next != claims.size() && claims[next].first < token) { ++next; }
+                if (next == claims.size()) { return false; }
+                if (claims[next].first != token) { return --room != 0; }
+                stored_entry e;
+                e.token = token;
+                e.value.assign(value.begin(), value.end());
+                damaged = !decode_entry(e, false) || e.rows.at != place::aside;
+                if (damaged) { return false; }
+                for (bool any = false; next != claims.size() && claims[next].first == token; ++next) {
+                    if (any || !held(e, claims[next].second)) { continue; }
+                    any = true;
+                    out.push_back(std::move(e));
+                    e.header.fence = 0;  // taken: the same claim may be named twice
+                }
+                return true;
+            };
+            auto const from = key(outbox_space::aside).add(claims.front().first);
+            auto const to = key(outbox_space::aside).add(claims.back().first).add(std::uint8_t{0});
+            if (auto s = tx_.scan({from, to}, row); !s) { return s; }
+            if (damaged) { return failure{errc::corrupt, "outbox entry"}; }
+            if (room != 0) { return {}; }
+        }
+        for (; next != claims.size(); ++next) {
+            if (!out.empty() && out.back().token == claims[next].first) { continue; }
+            stored_entry e;
+            auto const found = find_aside(claims[next].first, e);
+            if (!found) { return found.error(); }
+            if (*found && held(e, claims[next].second)) { out.push_back(std::move(e)); }
+        }
+        return {};
+    }
+    /// Takes several living entries out, sorted by token.
+    [[nodiscard]] status remove_all(std::vector<stored_entry>& all) {
+        // The index by hash, so that a bucket is loaded once; the entries by token, as they lie.
+        std::vector<reference> refs;
+        refs.reserve(all.size());
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            all[i].each_record([&](bytes_view record) {
+                refs.push_back({outbox_hash(record), i, record});
+                return true;
+            });
+        }
+        std::sort(refs.begin(), refs.end(), [](reference const& a, reference const& b) {
+            return a.hash != b.hash ? a.hash < b.hash : a.item < b.item;
+        });
+        for (reference const& r : refs) {
+            stored_entry const& e = all[r.item];
+            if (auto s = leave(r.record, e.token, e.record_count() > 1); !s) { return s; }
+        }
+        for (stored_entry& e : all) {
+            if (auto s = remove_row(e); !s) { return s; }
+        }
+        for (stored_entry& e : all) {
+            if (auto s = release_dependants(e); !s) { return s; }
+        }
+        return {};
     }
     /// Makes a living entry a dead letter; the next of its records moves up, what is after it stays held.
     [[nodiscard]] status bury(stored_entry& e, errc reason, bytes_view verdict) {
@@ -476,6 +549,7 @@ public:
 
     /// Ends at most `promotions_max` waits that are over, or all of them whatever their time; how many.
     [[nodiscard]] result<std::size_t> end_waits(wall_time now, bool all = false) {
+        if (counters.waits == 0) { return std::size_t{0}; }
         std::vector<std::uint64_t> due;
         auto const found = collect_due(outbox_space::waits, now, all, [&](bytes_view k, bytes_view) {
             due.push_back(token_of(k));
@@ -494,6 +568,7 @@ public:
         return due.size();
     }
     [[nodiscard]] status end_leases(wall_time now) {
+        if (counters.leased == 0) { return {}; }
         std::vector<std::uint64_t> due;
         bool damaged = false;
         auto const found = collect_due(outbox_space::leases, now, false, [&](bytes_view, bytes_view tokens) {
@@ -516,6 +591,7 @@ public:
     }
     /// Entries whose time to live is over become dead letters.
     [[nodiscard]] status end_lives(wall_time now) {
+        if (counters.lives == 0) { return {}; }
         std::vector<std::uint64_t> due;
         bytes const end = outbox_to_bytes(key(outbox_space::lives), outbox_time_bits(now));
         auto const row = [&](bytes_view k, bytes_view) {
@@ -565,6 +641,16 @@ public:
 
 private:
     static constexpr std::size_t raise_max = 64;
+    static constexpr std::size_t counters_size = 1 + 7 * 8;
+
+    [[nodiscard]] static std::array<std::uint64_t*, 7> numbers(outbox_counters& c) noexcept {
+        return {&c.sequence, &c.fence, &c.entries, &c.bytes, &c.waits, &c.lives, &c.leased};
+    }
+    [[nodiscard]] static status count_down(std::uint64_t& n) noexcept {
+        if (n == 0) { return failure{errc::corrupt, "outbox counters"}; }
+        --n;
+        return {};
+    }
 
     struct reference {
         std::uint32_t hash;
@@ -599,12 +685,17 @@ private:
             if (auto s = tx_.erase(place_key(e.token, old)); !s) { return s; }
         }
         if (old.wait && old.wait != due.wait) {
+            if (auto s = count_down(counters.waits); !s) { return s; }
             if (auto s = tx_.erase(timed_key(outbox_space::waits, *old.wait, e.token)); !s) { return s; }
         }
         if (old.life && old.life != due.life) {
+            if (auto s = count_down(counters.lives); !s) { return s; }
             if (auto s = tx_.erase(timed_key(outbox_space::lives, *old.life, e.token)); !s) { return s; }
         }
-        if (old.lease && !same_lease(old, due)) { return leases_.drop(tx_, *old.lease, old.fence, e.token); }
+        if (old.lease && !same_lease(old, due)) {
+            if (auto s = count_down(counters.leased); !s) { return s; }
+            return leases_.drop(tx_, *old.lease, old.fence, e.token);
+        }
         return {};
     }
     [[nodiscard]] result<bool> read(bytes_view k, std::uint64_t token, place at, stored_entry& e) {
@@ -614,6 +705,11 @@ private:
         if (auto s = decode_entry(e, at == place::dead); !s) { return s.error(); }
         if (e.rows.at != at) { return failure{errc::corrupt, "outbox entry in a wrong place"}; }
         return true;
+    }
+    [[nodiscard]] status remove_row(stored_entry const& e) {
+        if (auto s = uncount(e); !s) { return s; }
+        if (auto s = erase_rows(e, {}); !s) { return s; }
+        return e.header.apart ? tx_.erase(key(outbox_space::payload).add(e.token)) : status{};
     }
     [[nodiscard]] status uncount(stored_entry const& e) {
         if (counters.entries == 0 || counters.bytes < e.size()) { return failure{errc::corrupt, "outbox counters"}; }

@@ -186,26 +186,13 @@ public:
     [[nodiscard]] result<std::size_t> ack_all(Tx& tx, std::span<outbox_entry const> claimed) const {
         moves<Tx> m{tx, options_, prefix_};
         if (auto s = m.open(); !s) { return s.error(); }
-        struct place {
-            std::uint32_t hash;
-            std::size_t at;
-        };
-        std::vector<place> order;  // by hash, so that a bucket of the index is loaded once
-        order.reserve(claimed.size());
-        for (std::size_t i = 0; i < claimed.size(); ++i) {
-            order.push_back({detail::outbox_hash(claimed[i].record), i});
-        }
-        std::sort(order.begin(), order.end(),
-                  [](place const& a, place const& b) { return a.hash != b.hash ? a.hash < b.hash : a.at < b.at; });
-        std::size_t gone = 0;
-        detail::stored_entry e;
-        for (place const& p : order) {
-            auto const s = m.find_claimed(claimed[p.at].token, claimed[p.at].fence, e);
-            if (!s && s.error() == errc::claim_lost) { continue; }
-            if (!s) { return s.error(); }
-            if (auto removed = m.remove(e); !removed) { return removed.error(); }
-            ++gone;
-        }
+        std::vector<std::pair<std::uint64_t, std::uint64_t>> claims;
+        claims.reserve(claimed.size());
+        for (outbox_entry const& e : claimed) { claims.emplace_back(e.token, e.fence); }
+        std::vector<detail::stored_entry> entries;
+        if (auto s = m.find_all_claimed(std::move(claims), entries); !s) { return s.error(); }
+        std::size_t const gone = entries.size();
+        if (auto s = m.remove_all(entries); !s) { return s.error(); }
         if (auto s = m.close(); !s) { return s.error(); }
         return gone;
     }
@@ -299,15 +286,21 @@ public:
         if (!*found) { return errc::not_found; }
         if (e.header.state == moves<Tx>::phase::claimed) { return errc::claim_lost; }
         if (e.header.state == moves<Tx>::phase::pending) { return {}; }
+        if (auto s = m.open(); !s) { return s; }
         e.header.state = moves<Tx>::phase::pending;
         e.header.time = {};
-        return m.write(e);
+        if (auto s = m.write(e); !s) { return s; }
+        return m.close();
     }
     /// Ends waits, as when the connection is back, the earliest first: at most `promotions_max`, how many.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::size_t> hurry_all(Tx& tx, wall_time now) const {
         moves<Tx> m{tx, options_, prefix_};
-        return m.end_waits(now, true);
+        if (auto s = m.open(); !s) { return s.error(); }
+        auto const ended = m.end_waits(now, true);
+        if (!ended) { return ended; }
+        if (auto s = m.close(); !s) { return s.error(); }
+        return ended;
     }
     /// Visits the dead letters in order of entry, until the visitor says false. It may read, not write.
     template <storage_transaction Tx>
@@ -363,8 +356,10 @@ public:
         auto const found = m.find_dead(token, e);
         if (!found) { return found.error(); }
         if (!*found) { return errc::not_found; }
+        if (auto s = m.open(); !s) { return s; }
         if (auto s = m.release_dependants(e); !s) { return s; }
-        return m.write(e);
+        if (auto s = m.write(e); !s) { return s; }
+        return m.close();
     }
     /// Takes along what a dead letter holds, and what that holds: all dead letters with the reason and verdict; how
     /// many. Errors: `errc::not_found`.
@@ -485,6 +480,7 @@ public:
     template <storage_transaction Tx>
     [[nodiscard]] result<std::optional<wall_time>> next_due(Tx& tx, wall_time now, claim_options const& what) const {
         moves<Tx> m{tx, options_, prefix_};
+        if (auto s = m.open(); !s) { return s.error(); }
         std::optional<wall_time> due;
         claim_options one = what;
         if (what.linger <= milliseconds::zero()) { one.entries_max = 1; }
@@ -499,8 +495,14 @@ public:
             if (!selection.taken.empty()) { return std::optional<wall_time>{now}; }
             due = *until;
         }
-        for (auto const space :
-             {detail::outbox_space::leases, detail::outbox_space::waits, detail::outbox_space::lives}) {
+        struct timed {
+            detail::outbox_space space;
+            std::uint64_t rows;
+        };
+        for (auto const [space, rows] : {timed{detail::outbox_space::leases, m.counters.leased},
+                                         timed{detail::outbox_space::waits, m.counters.waits},
+                                         timed{detail::outbox_space::lives, m.counters.lives}}) {
+            if (rows == 0) { continue; }
             std::optional<wall_time> first;
             bool over = false;
             auto const row = [&](bytes_view, bytes_view) {

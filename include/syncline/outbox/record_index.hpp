@@ -11,7 +11,6 @@
 #include <limits>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include <syncline/core/bytes.hpp>
 #include <syncline/core/config.hpp>
@@ -34,6 +33,8 @@ public:
         std::uint64_t token = 0;
         bool many = false;  ///< the record has had other entries since: there may be followers
     };
+    static constexpr std::size_t width = 12;  ///< bytes of an element: hash, token and the mark
+    static constexpr std::uint64_t many_bit = std::uint64_t{1} << 63;
 
     explicit outbox_index(std::string_view prefix) noexcept : prefix_(prefix) {}
 
@@ -42,7 +43,7 @@ public:
     [[nodiscard]] status turn(Tx& tx, std::uint32_t hash) {
         if (loaded_ && from_ <= hash && hash <= last_) { return {}; }
         if (auto s = flush(tx); !s) { return s; }
-        elements_.clear();
+        raw_.clear();
         from_ = hash;
         last_ = (std::numeric_limits<std::uint32_t>::max)();
         stored_ = false;
@@ -52,76 +53,83 @@ public:
             if (damaged) { return false; }
             last_ = read_u32(k.last(4));
             stored_ = true;
-            elements_.reserve(value.size() / width + 1);
-            for (; !value.empty(); value = value.subspan(width)) {
-                std::uint64_t const token = read_u64(value.subspan(4));
-                element const e{read_u32(value), token & ~many_bit, (token & many_bit) != 0};
-                damaged = damaged || e.hash > last_ || (!elements_.empty() && e.hash < elements_.back().hash);
-                elements_.push_back(e);
-            }
+            raw_.reserve(value.size() + width);
+            raw_.assign(value.begin(), value.end());
             return false;
         };
-        bytes const end = prefix_end(outbox_key{prefix_, outbox_space::index});
+        outbox_key const space{prefix_, outbox_space::index};
+        outbox_key end = space;
+        for (int i = 0; i < 5; ++i) { end.add(std::uint8_t{0xFF}); }  // after every hash
         if (auto s = tx.scan({bucket_key(hash), end}, row); !s) { return s; }
         if (damaged) { return failure{errc::corrupt, "outbox index"}; }
+        for (std::size_t i = 1; i < size(); ++i) { damaged = damaged || hash_at(i) < hash_at(i - 1); }
+        if (damaged || (stored_ && hash_at(size() - 1) > last_)) { return failure{errc::corrupt, "outbox index"}; }
         loaded_ = true;
         return {};
     }
     // Of the current bucket, until the next turn.
 
     [[nodiscard]] std::size_t first(std::uint32_t hash) const noexcept {
-        auto const at = std::lower_bound(elements_.begin(), elements_.end(), hash,
-                                         [](element const& e, std::uint32_t h) { return e.hash < h; });
-        return static_cast<std::size_t>(at - elements_.begin());
+        std::size_t from = 0;
+        std::size_t to = size();
+        while (from < to) {
+            std::size_t const middle = (from + to) / 2;
+            hash_at(middle) < hash ? from = middle + 1 : to = middle;
+        }
+        return from;
     }
-    [[nodiscard]] bool is(std::size_t i, std::uint32_t hash) const noexcept {
-        return i < elements_.size() && elements_[i].hash == hash;
+    [[nodiscard]] bool is(std::size_t i, std::uint32_t hash) const noexcept { return i < size() && hash_at(i) == hash; }
+    [[nodiscard]] element operator[](std::size_t i) const noexcept {
+        std::uint64_t const token = read_u64(bytes_view{raw_}.subspan(i * width + 4));
+        return {hash_at(i), token & ~many_bit, (token & many_bit) != 0};
     }
-    [[nodiscard]] element const& operator[](std::size_t i) const noexcept { return elements_[i]; }
     void insert(element const& e) {
-        elements_.insert(elements_.begin() + static_cast<std::ptrdiff_t>(first(e.hash)), e);
-        changed_ = true;
+        std::size_t const i = first(e.hash);
+        std::array<std::byte, width> const room{};
+        raw_.insert(at(i), room.begin(), room.end());
+        for (std::size_t n = 0; n < 4; ++n) { raw_[i * width + n] = static_cast<std::byte>(e.hash >> (24 - 8 * n)); }
+        set(i, e.token, e.many);
     }
     void erase(std::size_t i) {
-        elements_.erase(elements_.begin() + static_cast<std::ptrdiff_t>(i));
+        raw_.erase(at(i), at(i + 1));
         changed_ = true;
     }
     void set(std::size_t i, std::uint64_t token, bool many) noexcept {
-        changed_ = changed_ || elements_[i].token != token || elements_[i].many != many;
-        elements_[i].token = token;
-        elements_[i].many = many;
+        std::uint64_t const n = token | (many ? many_bit : 0);
+        for (std::size_t b = 0; b < 8; ++b) {
+            std::byte const to = static_cast<std::byte>(n >> (56 - 8 * b));
+            changed_ = changed_ || raw_[i * width + 4 + b] != to;
+            raw_[i * width + 4 + b] = to;
+        }
     }
 
     template <storage_transaction Tx>
     [[nodiscard]] status flush(Tx& tx) {
         if (!std::exchange(changed_, false)) { return {}; }
         loaded_ = false;
-        if (elements_.empty()) { return stored_ ? tx.erase(bucket_key(last_)) : status{}; }
-        std::size_t const parts = elements_.size() <= most ? 1 : (elements_.size() + split - 1) / split;
-        std::size_t at = 0;
-        bytes value;
-        for (std::size_t part = 1; part <= parts && at != elements_.size(); ++part) {
-            std::size_t end = part == parts ? elements_.size() : (std::max)(at + 1, elements_.size() * part / parts);
-            while (end != elements_.size() && elements_[end].hash == elements_[end - 1].hash) { ++end; }
-            value.clear();
-            value.reserve((end - at) * width);
-            for (; at != end; ++at) {
-                append_u32(value, elements_[at].hash);
-                append_u64(value, elements_[at].token | (elements_[at].many ? many_bit : 0));
-            }
-            std::uint32_t const last = at == elements_.size() ? last_ : elements_[at - 1].hash;
-            if (auto s = tx.put(bucket_key(last), value); !s) { return s; }
+        if (raw_.empty()) { return stored_ ? tx.erase(bucket_key(last_)) : status{}; }
+        std::size_t const all = size();
+        std::size_t const parts = all <= most ? 1 : (all + split - 1) / split;
+        std::size_t from = 0;
+        for (std::size_t part = 1; part <= parts && from != all; ++part) {
+            std::size_t to = part == parts ? all : (std::max)(from + 1, all * part / parts);
+            while (to != all && hash_at(to) == hash_at(to - 1)) { ++to; }
+            auto const value = bytes_view{raw_}.subspan(from * width, (to - from) * width);
+            if (auto s = tx.put(bucket_key(to == all ? last_ : hash_at(to - 1)), value); !s) { return s; }
+            from = to;
         }
         return {};
     }
-
-    static constexpr std::size_t width = 12;
-    static constexpr std::uint64_t many_bit = std::uint64_t{1} << 63;
 
 private:
     static constexpr std::size_t most = 64;   ///< elements of a bucket, unless their hashes are equal
     static constexpr std::size_t split = 40;  ///< about so many in each part of a fuller one
 
+    [[nodiscard]] std::size_t size() const noexcept { return raw_.size() / width; }
+    [[nodiscard]] std::uint32_t hash_at(std::size_t i) const noexcept {
+        return read_u32(bytes_view{raw_}.subspan(i * width));
+    }
+    [[nodiscard]] bytes::iterator at(std::size_t i) { return raw_.begin() + static_cast<std::ptrdiff_t>(i * width); }
     [[nodiscard]] outbox_key bucket_key(std::uint32_t hash) const noexcept {
         outbox_key k{prefix_, outbox_space::index};
         for (unsigned shift = 32; shift != 0; shift -= 8) { k.add(static_cast<std::uint8_t>(hash >> (shift - 8))); }
@@ -129,8 +137,8 @@ private:
     }
 
     std::string_view prefix_;
-    std::vector<element> elements_;
-    std::uint32_t from_ = 0;  ///< the current bucket holds all from here ...
+    bytes raw_;               ///< the current bucket's elements, sorted by hash
+    std::uint32_t from_ = 0;  ///< it holds all hashes from here ...
     std::uint32_t last_ = 0;  ///< ... to here
     bool loaded_ = false;
     bool stored_ = false;
@@ -142,16 +150,17 @@ class outbox_leases {
 public:
     explicit outbox_leases(std::string_view prefix) noexcept : prefix_(prefix) {}
 
+    /// `fresh`: no row of this fence is stored yet.
     template <storage_transaction Tx>
-    [[nodiscard]] status add(Tx& tx, wall_time end, std::uint64_t fence, std::uint64_t token) {
-        if (auto s = turn(tx, end, fence); !s) { return s; }
+    [[nodiscard]] status add(Tx& tx, wall_time end, std::uint64_t fence, std::uint64_t token, bool fresh) {
+        if (auto s = turn(tx, end, fence, fresh); !s) { return s; }
         append_u64(tokens_, token);
         changed_ = true;
         return {};
     }
     template <storage_transaction Tx>
     [[nodiscard]] status drop(Tx& tx, wall_time end, std::uint64_t fence, std::uint64_t token) {
-        if (auto s = turn(tx, end, fence); !s) { return s; }
+        if (auto s = turn(tx, end, fence, false); !s) { return s; }
         for (std::size_t at = 0; at + 8 <= tokens_.size(); at += 8) {
             if (read_u64(bytes_view{tokens_}.subspan(at)) != token) { continue; }
             auto const from = tokens_.begin() + static_cast<std::ptrdiff_t>(at);
@@ -173,11 +182,15 @@ private:
         return outbox_key{prefix_, outbox_space::leases}.add(outbox_time_bits(end_)).add(fence_);
     }
     template <storage_transaction Tx>
-    [[nodiscard]] status turn(Tx& tx, wall_time end, std::uint64_t fence) {
+    [[nodiscard]] status turn(Tx& tx, wall_time end, std::uint64_t fence, bool fresh) {
         if (fence != 0 && fence == fence_ && end == end_) { return {}; }
         if (auto s = flush(tx); !s) { return s; }
         end_ = end;
         fence_ = fence;
+        if (fresh) {
+            tokens_.clear();
+            return {};
+        }
         auto const found = tx.get(row_key(), tokens_);
         if (!found) {
             fence_ = 0;
