@@ -183,11 +183,12 @@ recovery_result recovery(std::uint64_t seed, recovery_world const& w, Policy con
     };
     struct event {
         std::int64_t time;
+        std::uint64_t lot;  ///< who comes first in one millisecond; by number, the first clients would always win
         std::uint32_t client;
-        bool operator<(event const& o) const { return time != o.time ? time > o.time : client > o.client; }
+        bool operator<(event const& o) const { return time != o.time ? time > o.time : lot > o.lot; }
     };
     splitmix64 seeds(seed);
-    random_generator network(seeds()), waits(seeds());
+    random_generator network(seeds()), waits(seeds()), lots(seeds());
     double const gap = static_cast<double>(w.between_edits.count());
     auto const edit_gap = [gap](client& c) { return -std::log(open_unit(c.edits())) * gap; };
 
@@ -197,7 +198,7 @@ recovery_result recovery(std::uint64_t seed, recovery_world const& w, Policy con
     for (std::uint32_t i = 0; i < w.clients; ++i) {
         clients[i].edits = splitmix64(seeds());
         clients[i].next_edit = edit_gap(clients[i]);
-        queue.push({static_cast<std::int64_t>(clients[i].next_edit), i});
+        queue.push({static_cast<std::int64_t>(clients[i].next_edit), lots(), i});
     }
     std::int64_t const begin = w.before.count(), heal = begin + w.outage.count(), end = heal + w.after.count();
     double const full = w.capacity();
@@ -213,7 +214,7 @@ recovery_result recovery(std::uint64_t seed, recovery_world const& w, Policy con
     auto const rate = [&](std::int64_t t) { return t >= begin && t < heal ? full * w.outage_capacity : full; };
     std::size_t minute = 0;
     while (!queue.empty()) {
-        auto const [now, id] = queue.top();
+        auto const [now, lot, id] = queue.top();
         queue.pop();
         while (minute < out.minutes.size() && now >= static_cast<std::int64_t>(minute + 1) * 60'000) {
             out.minutes[minute++].waiting = open;
@@ -261,7 +262,7 @@ recovery_result recovery(std::uint64_t seed, recovery_world const& w, Policy con
         if (work + 1 > static_cast<double>(w.queue.count()) * rate(now)) {
             work += w.refusal_cost;
             milliseconds const wait = policies[id].failed(milliseconds{answered}, w.hint, waits);
-            queue.push({answered + wait.count(), id});
+            queue.push({answered + wait.count(), lots(), id});
             continue;
         }
         work += 1;
@@ -281,7 +282,7 @@ recovery_result recovery(std::uint64_t seed, recovery_world const& w, Policy con
         }
         // The attempt carried what was edited before it was sent; what came meanwhile begins the next exchange.
         while (c.next_edit < static_cast<double>(now)) { c.next_edit += edit_gap(c); }
-        queue.push({(std::max)(answered, static_cast<std::int64_t>(c.next_edit)), id});
+        queue.push({(std::max)(answered, static_cast<std::int64_t>(c.next_edit)), lots(), id});
     }
     return out;
 }
