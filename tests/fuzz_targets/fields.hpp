@@ -72,7 +72,8 @@ inline syncline::bytes encoded(field_map const& all) {
 inline std::vector<syncline::field_op> any_operations(choices& in, syncline::timestamp stamp) {
     using syncline::op_kind;
     std::map<std::string, syncline::field_op, by_key> ops;
-    std::uint64_t const touched = in.byte();
+    std::uint64_t touched = in.byte();
+    if (in.below(4) != 0) { touched &= 0x11U << (touched / 64); }  // few mostly: an input holds more of them
     for (std::size_t i = 0; i < std::size(field_names); ++i) {
         if ((touched >> i & 1U) == 0) { continue; }
         syncline::field_op op;

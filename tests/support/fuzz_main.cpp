@@ -82,7 +82,8 @@ void run(input const& in) {
 void keep(int signal) {
     std::signal(signal, SIG_DFL);
     std::string const name = findings + std::to_string(number);
-    if (std::FILE* const file = std::fopen(name.c_str(), "wb")) {
+    std::FILE* const file = running != nullptr ? std::fopen(name.c_str(), "wb") : nullptr;
+    if (file != nullptr) {
         std::fwrite(running->data(), 1, running->size(), file);
         std::fclose(file);
         std::fprintf(stderr, "the input is kept in %s\n", name.c_str());
