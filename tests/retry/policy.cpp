@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <type_traits>
 
 #include <syncline/core/random.hpp>
 
@@ -30,6 +31,9 @@ static_assert(!valid(retry_policy_options{.budget = {.capacity = 0}}));
 static_assert(!valid(retry_policy_options{.breaker = {.calls_min = 0}}));
 static_assert(!valid(retry_policy_options{.hedge = {.samples_min = 0}}));
 static_assert(sizeof(retry_policy<>) <= 640);
+// There is nothing in them that could allocate.
+static_assert(std::is_trivially_copyable_v<retry_policy<>> && std::is_trivially_destructible_v<retry_policy<>>);
+static_assert(std::is_trivially_copyable_v<retry_policy<decorrelated_jitter, gcra, gradient_limit>>);
 
 constexpr bool decides_at_compile_time() {
     retry_policy<no_jitter> p;
@@ -223,7 +227,7 @@ TEST_CASE("all that was learned survives a restart; the clocks may say what they
         CHECK(d.wait <= ms(300'000));
         CHECK((d.action == go) == (shift >= 15'000));
         auto const e = b.begin(at(5 + d.wait.count()));  // after one that may go, the next has to wait for it
-        CHECK((d.action == go || e.action == go));  // nobody is blocked for ever
+        CHECK((d.action == go || e.action == go));       // nobody is blocked for ever
     }
     policy c;
     auto const before = c;
