@@ -104,8 +104,10 @@ TEST_CASE("power loss: SQLite keeps what its settings promise, on every kind of 
         REQUIRE(promise(r.how) == r.promised);
         std::uint64_t seed = 0;
         for (sqlite_disk_options const& disk : disks()) {
+            // The log is what users have: all disks for it, and every other one for the rest.
+            if (++seed % 2 == 0 && std::string(r.how.journal) != "WAL") { continue; }
             auto const report =
-                power_cuts(r.how, {.seed = ++seed, .transactions = 10, .promised = r.promised, .disk = disk});
+                power_cuts(r.how, {.seed = seed, .transactions = 10, .promised = r.promised, .disk = disk});
             CHECK(testing::to_text(report.found) == "");
             CHECK(report.broken == 0);
             CHECK(report.cuts > 300);
@@ -179,7 +181,7 @@ TEST_CASE("power loss: a disk that lies about syncing is found", "[testing][sqli
 
 TEST_CASE("power loss: the same seed does the same, another one doesn't", "[testing][sqlite]") {
     auto const once = [](std::uint64_t seed) {
-        return power_cuts(settings{"WAL", 1}, {.seed = seed, .transactions = 10});
+        return power_cuts(settings{"WAL", 1}, {.seed = seed, .transactions = 6});
     };
     auto const a = once(7);
     auto const b = once(7);
@@ -189,7 +191,7 @@ TEST_CASE("power loss: the same seed does the same, another one doesn't", "[test
     CHECK(once(8).lost != a.lost);
     auto const text = [] {
         return testing::to_text(
-            power_cuts(settings{"WAL", 0}, {.transactions = 10, .promised = durability::full}).found);
+            power_cuts(settings{"WAL", 0}, {.transactions = 6, .promised = durability::full}).found);
     };
     CHECK(text() == text());
 }
