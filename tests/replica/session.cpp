@@ -209,6 +209,51 @@ TEST_CASE("events that were not told before a crash are told after it") {
     }));
 }
 
+TEST_CASE("with a whole policy the waits are the budget's and the breaker's, and survive a restart") {
+    linked l;
+    l.write(1);
+    session_options const fleet{.retry =
+                                    retry_policy_options{.breaker = {.calls_min = 2, .open_for = milliseconds{9'000}}}};
+    session<memory_storage, syncline::random_generator> link{l.d.store, l.d.self, syncline::random_generator{3}, fleet};
+    auto const go = [&](auto& s) {
+        return drive(
+            s, l.d.store, l.way, [&] { return l.clock.now; }, [](event const&) {});
+    };
+    auto const wait_of = [&](auto& s) {
+        for (;;) {
+            auto out = s.poll(l.clock.now);
+            REQUIRE(out);
+            if (auto const* w = std::get_if<wait_until>(&*out)) {
+                REQUIRE(w->deadline);
+                return (*w->deadline - l.clock.now.monotonic).count();
+            }
+        }
+    };
+    l.way.before = failure{errc::peer_failed};
+    REQUIRE(go(link)->failed);
+    auto const first = wait_of(link);
+    CHECK(first <= 200);
+    l.clock.pass(first);
+    REQUIRE(go(link)->failed);
+    CHECK(link.policy().breaker().where(l.clock.now.monotonic) == breaker_state::open);
+    auto const second = wait_of(link);
+    CHECK(second >= 240'000);  // the budget's, which is longer than the breaker's
+
+    auto const saved = to_array(link.policy(), l.clock.now);
+    session<memory_storage, syncline::random_generator> again{l.d.store, l.d.self, syncline::random_generator{4},
+                                                              fleet};
+    REQUIRE(again.policy().restore(saved, l.clock.now));
+    std::size_t const calls = l.way.calls;
+    REQUIRE(go(again));
+    CHECK(l.way.calls == calls);  // the breaker is open still
+    CHECK(wait_of(again) == 9'000);
+    l.clock.pass(9'000);
+    l.way.before.reset();
+    REQUIRE(go(again));
+    CHECK(confirmed(l.c).size() == 1);
+    CHECK(again.policy().budget().tokens() == 8'100);
+}
+
 TEST_CASE("an exchange that never completes is given up after its time-out") {
     linked l;
     l.write(1);

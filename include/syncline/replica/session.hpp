@@ -17,6 +17,8 @@
 #include <syncline/core/time.hpp>
 #include <syncline/replica/replica.hpp>
 #include <syncline/retry/backoff.hpp>
+#include <syncline/retry/policy.hpp>
+#include <syncline/retry/state.hpp>
 #include <syncline/storage/storage.hpp>
 #include <syncline/transport/transport.hpp>
 
@@ -59,6 +61,9 @@ struct session_options {
     backoff_options backoff{};
     milliseconds poll_interval{30'000};  ///< how often to ask when nothing is pending; > 0
     milliseconds reply_timeout{60'000};  ///< an exchange without a completion is given up after that
+    /// Set: a whole policy says when a failed exchange is made again (budget, breaker and backoff), and `backoff` above
+    /// is not used. For fleets; see docs/retry.md. Empty: backoff alone.
+    std::optional<retry_policy_options> retry{};
 };
 
 /// Drives one replica's exchanges with its authority.
@@ -77,7 +82,12 @@ public:
     using transaction = typename S::transaction;
 
     session(S& store, replica const& r, G random, session_options options = {})
-        : store_(store), replica_(r), random_(std::move(random)), options_(options), backoff_(options.backoff) {}
+        : store_(store),
+          replica_(r),
+          random_(std::move(random)),
+          options_(options),
+          backoff_(options.backoff),
+          policy_(options.retry.value_or(retry_policy_options{})) {}
 
     /// Takes one input. On an error roll `tx` back; the session goes on as if the input had not come, but for
     /// a reply that can't be taken, which counts as a failed exchange.
@@ -99,6 +109,13 @@ public:
         if (!due) { return due.error(); }
         if (*due > now.monotonic) { return {}; }
         if (auto ok = replica_.prepare(tx, now); !ok) { return ok; }
+        if (options_.retry && !send_) {
+            retry_decision const may = policy_.begin(now.monotonic);
+            if (may.action != retry_action::go) {
+                not_before_ = later(now.monotonic, may.wait);
+                return {};
+            }
+        }
         send_ = true;
         return {};
     }
@@ -160,6 +177,8 @@ public:
     /// Why the last exchange failed; empty after one that succeeded.
     [[nodiscard]] std::optional<failure> const& last_failure() const noexcept { return last_failure_; }
     [[nodiscard]] bool in_flight() const noexcept { return in_flight_; }
+    /// What `session_options::retry` asked for, to be stored (`to_array`) and restored, so that budgets survive a restart.
+    [[nodiscard]] retry_policy<>& policy() noexcept { return policy_; }
 
 private:
     [[nodiscard]] status take(bytes_view message, transaction& tx, instant now) {
@@ -176,6 +195,8 @@ private:
         last_failure_.reset();
         // A reply that brought nothing although there is work must not be asked for again at once.
         bool const stuck = report->more && report->verdicts == 0 && !report->advanced;
+        if (options_.retry) { policy_.succeeded(now.monotonic, round_trip(now), retried_); }
+        retried_ = false;
         if (report->wait || stuck) {
             delay({}, now);
         } else {
@@ -187,6 +208,12 @@ private:
     void fail(failure why, std::optional<milliseconds> retry_after, instant now) {
         in_flight_ = false;
         last_failure_ = why;
+        retry_decision decided;
+        if (options_.retry) {
+            decided = policy_.failed({.why = why, .retry_after = retry_after, .round_trip = round_trip(now)},
+                                     now.monotonic, random_);
+        }
+        retried_ = true;
         switch (why.code) {
             case errc::unauthorised:
             case errc::forbidden:
@@ -194,9 +221,16 @@ private:
             case errc::authority_changed:
             case errc::corrupt:
             case errc::poisoned: paused_ = why; break;
-            default: delay(retry_after, now); break;
+            default:
+                if (decided.action == retry_action::wait) {
+                    not_before_ = later(now.monotonic, decided.wait);
+                } else {  // what the policy would end goes on here: an exchange is never given up
+                    delay(retry_after, now);
+                }
+                break;
         }
     }
+    [[nodiscard]] microseconds round_trip(instant now) const noexcept { return elapsed(sent_, now.monotonic); }
     void delay(std::optional<milliseconds> retry_after, instant now) {
         auto const wait = retry_after ? backoff_.next(random_, *retry_after) : backoff_.next(random_);
         not_before_ = now.monotonic + wait.value_or(options_.poll_interval);
@@ -221,6 +255,7 @@ private:
     G random_;
     session_options options_;
     backoff<> backoff_;
+    retry_policy<> policy_;
 
     monotonic_time not_before_{};
     monotonic_time sent_{};
@@ -229,6 +264,7 @@ private:
     bool send_ = false;
     bool asked_ = false;
     bool exchanged_ = false;
+    bool retried_ = false;
     std::optional<failure> paused_{};
     std::optional<failure> last_failure_{};
     exchange_report report_{};
