@@ -183,6 +183,26 @@ void queue(tx_type& tx, outbox const& o, random_archetype& random, bytes_view b,
     (void)o.bury_dependants(tx, 1, errc::rejected, b);
     (void)o.scan(tx, visit);
     (void)o.load(tx);
+    (void)enqueue_coalesced(o, tx, {}, now, [](bytes_view, bytes_view, bytes&) { return change_union::apart; });
+    inbox const in;
+    (void)in.receive(tx, b, 1, b, [](std::uint64_t, bytes_view) { return status{}; });
+    (void)in.through(tx, b);
+    (void)in.gaps(tx, b);
+    (void)in.forget(tx, b);
+    (void)conversation_numbers{}.next(tx, b);
+    receipt_book const book;
+    (void)book.ack(tx, o, 1, 1, receipt_level::accepted, now);
+    (void)book.note(tx, 1, receipt_level::stable, now);
+    (void)book.settle(tx, 1, now);
+    (void)book.find(tx, o, 1);
+    (void)book.forget(tx, now, 1);
+    lane_health const health;
+    (void)health.sent(tx, 0, 1, 1, milliseconds{1}, now);
+    (void)health.failed(tx, 0, now);
+    (void)health.pause(tx, 0, now, now);
+    (void)health.report(tx, 0, now);
+    (void)health.history(tx, [](lane_day const&) { return true; });
+    (void)health.forget(tx, now, 1);
 }
 
 void merging();

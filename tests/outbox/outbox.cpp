@@ -701,3 +701,303 @@ TEST_CASE("outbox: the page's example", "[outbox]") {
     auto tx = write(store);
     CHECK_FALSE(when(tx)->has_value());
 }
+
+// What was named: dependencies, groups, lanes, orders, linger, times to live, splitting.
+
+TEST_CASE("outbox: a child waits for its parent, and lends it its urgency", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    auto const other = put_one(box, tx, "", priority::normal);
+    auto const blocker = put_one(box, tx, "r", priority::background);
+    auto const parent = put_one(box, tx, "r", priority::background);
+    auto const child = box.enqueue(tx, {.urgency = priority::critical, .after = {&parent, 1}}, at(0));
+    REQUIRE(child);
+    CHECK((*box.find(tx, *child))->state == entry_state::blocked);
+    CHECK((*box.find(tx, *child))->after == tokens{parent});
+    // What stands before the parent is as urgent as the child from now on.
+    for (auto const next : {blocker, parent, *child, other}) {
+        auto const given = box.claim(tx, {.entries_max = 1}, at(0));
+        REQUIRE(tokens_of(given) == tokens{next});
+        CHECK((*given)[0].served_as == (next == other ? priority::normal : priority::critical));
+        REQUIRE(box.ack(tx, next, (*given)[0].fence));
+    }
+    // After what is done nobody waits; after what never was nobody can.
+    CHECK((*box.find(tx, *box.enqueue(tx, {.after = {&parent, 1}}, at(0))))->state == entry_state::ready);
+    std::uint64_t const unknown = *child + 100'000;
+    CHECK(code(box.enqueue(tx, {.after = {&unknown, 1}}, at(0))) == errc::not_found);
+}
+
+TEST_CASE("outbox: entries that wait for each other in a circle are refused, also through their records", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    std::size_t const zero[] = {0};
+    std::size_t const one[] = {1};
+    std::vector<sl::outbox_item> items(2);
+    items[0].after_items = zero;
+    CHECK(code(box.enqueue_all(tx, items, at(0))) == errc::invalid);
+    items[0].after_items = one;
+    items[1].after_items = zero;
+    CHECK(code(box.enqueue_all(tx, items, at(0))) == errc::invalid);
+    items[1].after_items = {};
+    items[0].record = items[1].record = sl::as_bytes("r");
+    CHECK(code(box.enqueue_all(tx, items, at(0))) == errc::invalid);  // the second stands behind the first
+    CHECK(box.summary(tx)->entries == 0);
+    items[1].record = sl::as_bytes("s");
+    auto const first = box.enqueue_all(tx, items, at(0));
+    REQUIRE(first);
+    CHECK(tokens_of(box.claim(tx, {}, at(0))) == tokens{outbox::token_after(*first, 1, items[1])});
+}
+
+TEST_CASE("outbox: a dead parent holds its children, in sight, until the host decides", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    auto const parent = put_one(box, tx, "r");
+    auto const child = *box.enqueue(tx, {.after = {&parent, 1}}, at(0));
+    auto const grandchild = *box.enqueue(tx, {.after = {&child, 1}}, at(0));
+    auto const given = box.claim(tx, {}, at(0));
+    REQUIRE(box.bury(tx, parent, (*given)[0].fence, errc::rejected, view("no")));
+    CHECK(tokens_of(box.claim(tx, {}, at(0))).empty());
+    CHECK((*box.find(tx, parent))->dependants == 1);
+    CHECK(code(box.discard(tx, parent)) == errc::invalid);
+    SECTION("it lives again, and is done") {
+        REQUIRE(box.revive(tx, parent, at(0), view("better")));
+        auto const again = box.claim(tx, {}, at(0));
+        REQUIRE(tokens_of(again) == tokens{parent});
+        CHECK(text((*again)[0].payload) == "better");
+        REQUIRE(box.ack(tx, parent, (*again)[0].fence));
+        CHECK(tokens_of(box.claim(tx, {}, at(0))) == tokens{child});
+    }
+    SECTION("released") {
+        REQUIRE(box.release_dependants(tx, parent));
+        CHECK(tokens_of(box.claim(tx, {}, at(0))) == tokens{child});
+        CHECK(box.discard(tx, parent));
+    }
+    SECTION("taken along") {
+        CHECK(*box.bury_dependants(tx, parent, errc::rejected, view("with its parent")) == 2);
+        for (auto const t : {child, grandchild}) { CHECK((*box.find(tx, t))->state == entry_state::dead); }
+        CHECK(box.summary(tx)->entries == 0);
+        CHECK(box.discard(tx, parent));
+    }
+}
+
+TEST_CASE("outbox: a group is one entry that keeps the order of each of its records", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    auto const a = put_one(box, tx, "a");
+    auto const b = put_one(box, tx, "b");
+    bytes_view const more[] = {sl::as_bytes("b"), sl::as_bytes("c")};
+    auto const group = *box.enqueue(tx, {.record = sl::as_bytes("a"), .more_records = more}, at(0));
+    auto const c = put_one(box, tx, "c");
+    auto const given = box.claim(tx, {}, at(0));
+    REQUIRE(tokens_of(given) == tokens{a, b});
+    REQUIRE(box.ack(tx, a, (*given)[0].fence));
+    CHECK(tokens_of(box.claim(tx, {}, at(0))).empty());
+    REQUIRE(box.ack(tx, b, (*given)[1].fence));
+    auto const landed = box.claim(tx, {}, at(0));
+    REQUIRE(tokens_of(landed) == tokens{group});
+    REQUIRE(box.ack(tx, group, (*landed)[0].fence));
+    CHECK(tokens_of(box.claim(tx, {}, at(0))) == tokens{c});
+}
+
+TEST_CASE("outbox: trouble of one lane doesn't stop another", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    auto const photo = *box.enqueue(tx, {.urgency = priority::critical, .lane = 1}, at(0));
+    auto const row = *box.enqueue(tx, {.urgency = priority::background, .lane = 2}, at(0));
+    CHECK(tokens_of(box.claim(tx, {.lane = std::uint8_t{2}}, at(0))) == tokens{row});
+    CHECK(tokens_of(box.claim(tx, {.lane = std::uint8_t{3}}, at(0))).empty());
+    CHECK(tokens_of(box.claim(tx, {}, at(0))) == tokens{photo});
+}
+
+TEST_CASE("outbox: by deadline nothing starves, strictly the urgent always go first, by arrival nobody does",
+          "[outbox]") {
+    std::int64_t const hour = 3'600'000;
+    for (auto const order : {sl::claim_order::deadline, sl::claim_order::strict, sl::claim_order::arrival}) {
+        sl::memory_storage store;
+        outbox const box;
+        auto tx = write(store);
+        auto const background = put_one(box, tx, "", priority::background, 0);
+        auto const important = put_one(box, tx, "", priority::important, hour);
+        auto const critical = put_one(box, tx, "", priority::critical, hour);
+        tokens const should = order == sl::claim_order::deadline ? tokens{critical, background, important}
+                              : order == sl::claim_order::strict ? tokens{critical, important, background}
+                                                                 : tokens{background, important, critical};
+        CHECK(tokens_of(box.claim(tx, {.order = order}, at(hour))) == should);
+    }
+}
+
+TEST_CASE("outbox: a batch waits for more until it is full or old enough", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    sl::lane_options lane;
+    CHECK(lane.entries_max == 100);
+    lane.entries_max = 3;
+    auto const what = lane.claim(0);
+    put_one(box, tx, "a", priority::normal, 1'000);
+    put_one(box, tx, "b", priority::normal, 2'000);
+    CHECK(tokens_of(box.claim(tx, what, at(5'999))).empty());
+    CHECK(**box.next_due(tx, at(5'999), what) == at(6'000));
+    CHECK(**box.next_due(tx, at(5'999)) == at(5'999));  // for a claim that doesn't linger
+    SECTION("old enough") { CHECK(tokens_of(box.claim(tx, what, at(6'000))).size() == 2); }
+    SECTION("full") {
+        put_one(box, tx, "c", priority::background, 5'000);
+        CHECK(tokens_of(box.claim(tx, what, at(5'000))).size() == 3);
+    }
+    SECTION("something critical") {
+        put_one(box, tx, "c", priority::critical, 5'000);
+        CHECK(tokens_of(box.claim(tx, what, at(5'000))).size() == 3);
+    }
+    SECTION("the clock was set back") { CHECK(tokens_of(box.claim(tx, what, at(0))).size() == 2); }
+}
+
+TEST_CASE("outbox: what was never claimed in its time to live is a dead letter that says so", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    auto const late = *box.enqueue(tx, {.record = sl::as_bytes("r"), .time_to_live = milliseconds{100}}, at(0));
+    auto const next = put_one(box, tx, "r");
+    auto const taken = *box.enqueue(tx, {.time_to_live = milliseconds{300}}, at(0));
+    CHECK((*box.find(tx, late))->expires == at(100));
+    CHECK(**box.next_due(tx, at(50), sl::claim_options{.lane = std::uint8_t{9}}) == at(100));
+    CHECK(tokens_of(box.claim(tx, {}, at(100))) == tokens{next, taken});
+    auto const letter = *box.find(tx, late);
+    REQUIRE(letter);
+    CHECK(letter->state == entry_state::dead);
+    CHECK(letter->reason == errc::cancelled);
+    CHECK(text(letter->verdict) == "expired");
+    // Once claimed it may have arrived: it doesn't expire any more.
+    CHECK(tokens_of(box.claim(tx, {}, at(60'100))) == tokens{next, taken});
+    REQUIRE(box.revive(tx, late, at(60'100)));
+    CHECK_FALSE((*box.find(tx, late))->expires);
+}
+
+TEST_CASE("outbox: a poison entry stands alone after log2 of its batch more refusals, and the rest flows", "[outbox]") {
+    for (std::size_t size : {std::size_t{1}, std::size_t{2}, std::size_t{7}, std::size_t{100}}) {
+        for (std::size_t poison = 0; poison < size; poison += 1 + size / 9) {
+            sl::memory_storage store;
+            outbox const box;
+            std::vector<std::uint64_t> all;
+            {
+                auto tx = write(store);
+                for (std::size_t i = 0; i < size; ++i) { all.push_back(put_one(box, tx, "r" + std::to_string(i))); }
+                REQUIRE(tx.commit());
+            }
+            std::size_t refusals = 0;
+            std::size_t tries = 0;
+            std::optional<std::uint64_t> alone;
+            for (; tries < 1'000; ++tries) {
+                auto tx = write(store);
+                auto const given = box.claim(tx, {.entries_max = size}, at(0));
+                REQUIRE(given);
+                if (given->empty()) { break; }
+                bool const bad = std::any_of(given->begin(), given->end(),
+                                             [&](outbox_entry const& e) { return e.token == all[poison]; });
+                if (!bad) {
+                    REQUIRE(*box.ack_all(tx, *given) == given->size());
+                } else {
+                    ++refusals;
+                    alone = *box.split(tx, *given);
+                    if (alone) {
+                        REQUIRE(*alone == all[poison]);
+                        REQUIRE(box.bury(tx, *alone, (*given)[0].fence, errc::rejected, view("poison")));
+                    }
+                }
+                REQUIRE(tx.commit());
+            }
+            CHECK(alone == all[poison]);
+            std::size_t log = 0;
+            while ((std::size_t{1} << log) < size) { ++log; }
+            CHECK(refusals <= log + 1);
+            CHECK(tries <= 2 * log + 1);
+            auto tx = write(store);
+            CHECK(box.summary(tx)->entries == 0);
+            CHECK(box.summary(tx)->dead == 1);
+        }
+    }
+}
+
+TEST_CASE("outbox: each entry's backoff grows with its own attempts, and a server's word is the least", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    auto const token = put_one(box, tx, "r");
+    sl::backoff<sl::no_jitter> const policy({.base = milliseconds{100}, .cap = milliseconds{1'000}, .attempts_max = 3});
+    generator random{1};
+    std::int64_t now = 0;
+    for (std::int64_t const wait : {100, 5'200, 400}) {
+        auto const given = box.claim(tx, {}, at(now));
+        REQUIRE(tokens_of(given) == tokens{token});
+        std::optional<milliseconds> hint;
+        if (wait > 1'000) { hint = milliseconds{5'000}; }
+        auto const until = box.nack(tx, token, (*given)[0].fence, policy, random, at(now), hint);
+        REQUIRE(until);
+        CHECK(**until == at(now + wait));
+        CHECK(tokens_of(box.claim(tx, {}, at(now + wait - 1))).empty());
+        now += wait;
+    }
+    auto const last = box.claim(tx, {}, at(now));
+    auto const until = box.nack(tx, token, (*last)[0].fence, policy, random, at(now));
+    REQUIRE(until);
+    CHECK_FALSE(until->has_value());
+    CHECK((*box.find(tx, token))->state == entry_state::dead);
+}
+
+TEST_CASE("outbox: a renewed lease holds from now on, under the same fence", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    auto const token = put_one(box, tx, "r");
+    auto const given = box.claim(tx, {}, at(0));
+    auto const fence = (*given)[0].fence;
+    CHECK(*box.renew(tx, token, fence, at(50'000)) == at(110'000));
+    CHECK(tokens_of(box.claim(tx, {}, at(109'999))).empty());
+    CHECK(code(box.renew(tx, token, fence + 1, at(50'000))) == errc::claim_lost);
+    CHECK(tokens_of(box.claim(tx, {}, at(110'000))) == tokens{token});
+    CHECK(code(box.renew(tx, token, fence, at(110'000))) == errc::claim_lost);
+}
+
+TEST_CASE("outbox: a wait ends when a person or the network says so", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    for (int i = 0; i < 3; ++i) { put_one(box, tx, ""); }
+    auto const given = box.claim(tx, {}, at(0));
+    for (outbox_entry const& e : *given) { REQUIRE(box.release(tx, e.token, e.fence, at(5'000))); }
+    REQUIRE(box.hurry(tx, (*given)[1].token));
+    CHECK(tokens_of(box.claim(tx, {}, at(1))) == tokens{(*given)[1].token});
+    CHECK(code(box.hurry(tx, (*given)[1].token)) == errc::claim_lost);
+    CHECK(*box.hurry_all(tx, at(1)) == 2);
+    CHECK(tokens_of(box.claim(tx, {}, at(1))).size() == 2);
+}
+
+TEST_CASE("outbox: what one principal enqueued, another's session never claims, and can be exported", "[outbox]") {
+    CHECK(sl::outbox_prefix("o", "anna") != sl::outbox_prefix("o", "annabel"));
+    sl::memory_storage store;
+    outbox const anna({}, sl::outbox_prefix("o", "a"));
+    outbox const annabel({}, sl::outbox_prefix("o", std::string("a\1b", 3)));
+    auto tx = write(store);
+    auto const hers = put_one(anna, tx, "r");
+    CHECK(tokens_of(annabel.claim(tx, {}, at(0))).empty());
+    CHECK(annabel.summary(tx)->entries == 0);
+    std::vector<outbox_entry> exported;
+    REQUIRE(anna.scan(tx, [&](outbox_entry const& e) {
+        exported.push_back(e);
+        return true;
+    }));
+    REQUIRE(exported.size() == 1);
+    CHECK(text(exported[0].payload) == "x");
+    CHECK(tokens_of(anna.claim(tx, {}, at(0))) == tokens{hers});
+}
+
+TEST_CASE("outbox: numeric priorities map to classes", "[outbox]") {
+    priority const should[] = {priority::background, priority::background, priority::background, priority::normal,
+                               priority::normal,     priority::normal,     priority::normal,     priority::important,
+                               priority::important,  priority::critical,   priority::critical};
+    for (unsigned n = 0; n < std::size(should); ++n) { CHECK(sl::priority_of(n) == should[n]); }
+}
