@@ -38,10 +38,10 @@ struct naive_outbox {
         bool waits = false;         // not before seen.not_before
     };
     outbox_options options{};
-    std::vector<entry> living{};  // in order of token
-    std::vector<entry> dead{};    // so too
-    std::uint64_t tokens = 0;
-    std::uint64_t fences = 0;
+    std::vector<entry> living{};          // in order of token
+    std::vector<entry> dead{};            // so too
+    std::vector<std::uint64_t> tokens{};  // that were ever given
+    std::uint64_t last_fence = 0;         // given
 
     entry* find(std::uint64_t token) {
         for (entry& e : living) {
@@ -74,19 +74,22 @@ struct naive_outbox {
         return now + all[static_cast<std::size_t>(p)].count();
     }
 
-    std::optional<std::uint64_t> enqueue(outbox_item const& item, std::int64_t now) {
-        if (options.entries_max != 0 && living.size() >= options.entries_max) { return std::nullopt; }
+    bool takes(outbox_item const& item) const {
         std::uint64_t const more = item.record.size() + item.payload.size();
-        if (options.bytes_max != 0 && size() + more > options.bytes_max) { return std::nullopt; }
+        return (options.entries_max == 0 || living.size() < options.entries_max) &&
+               (options.bytes_max == 0 || size() + more <= options.bytes_max);
+    }
+    void enqueue(std::uint64_t token, outbox_item const& item, std::int64_t now) {
+        tokens.push_back(token);
         entry e;
-        e.seen.token = ++tokens;
+        e.seen.token = token;
         e.seen.urgency = item.urgency;
+        e.seen.served_as = item.urgency;
         e.seen.entered = at(now);
         e.seen.record = to_bytes(item.record);
         e.seen.payload = to_bytes(item.payload);
         e.deadline = deadline(item.urgency, now);
         living.push_back(e);
-        return tokens;
     }
     errc amend(std::uint64_t token, bytes_view payload) {
         entry* const e = find(token);
@@ -129,7 +132,8 @@ struct naive_outbox {
             std::size_t run;
         };
         auto const place_of = [](entry const& e, std::size_t run) {
-            return place{e.seen.urgency == priority::critical ? 0 : 1, e.deadline, e.seen.token, run};
+            if (e.seen.urgency == priority::critical) { return place{0, 0, e.seen.token, run}; }  // by age alone
+            return place{1, e.deadline, e.seen.token, run};
         };
         std::vector<place> ready;
         for (entry const& e : living) {
@@ -142,10 +146,14 @@ struct naive_outbox {
         while (out.size() < what.entries_max) {
             auto best = ready.end();
             for (auto i = ready.begin(); i != ready.end(); ++i) {
-                bool const wanted = find(i->token)->seen.urgency <= what.lowest;
+                priority const urgency = find(i->token)->seen.urgency;
+                // A class is a queue in order of token, a revived entry's too; those behind its first wait.
+                bool const behind = std::any_of(ready.begin(), ready.end(), [&](place const& o) {
+                    return i->run == 0 && o.run == 0 && o.token < i->token && find(o.token)->seen.urgency == urgency;
+                });
                 bool const first = best == ready.end() || std::tie(i->band, i->deadline, i->token) <
                                                               std::tie(best->band, best->deadline, best->token);
-                if (wanted && first) { best = i; }
+                if (urgency <= what.lowest && !behind && first) { best = i; }
             }
             if (best == ready.end()) { break; }
             place const p = *best;
@@ -155,7 +163,6 @@ struct naive_outbox {
             given += e.seen.payload.size();
             e.held = true;
             e.waits = false;
-            e.seen.fence = ++fences;
             e.seen.not_before = at(end);
             out.push_back(view(e));
             if (e.seen.record.empty() || p.run + 1 >= what.record_run_max) { continue; }
@@ -297,7 +304,13 @@ struct run {
         static std::string const records[] = {"", "a", "ab", std::string("a\0\1", 3), "b", std::string(400, 'r')};
         return to_bytes(as_bytes(in.of(records)));
     }
-    std::uint64_t any_token() { return in.below(model.tokens + 2); }
+    /// One that was given, or its neighbour.
+    std::uint64_t any_token() {
+        if (model.tokens.empty() || in.one_in(8)) { return in.below(3); }
+        std::size_t const count = model.tokens.size();
+        std::uint64_t const token = model.tokens[count - 1 - static_cast<std::size_t>(in.below(count))];
+        return in.one_in(16) ? token + 1 : token;
+    }
     std::uint64_t any_fence(std::uint64_t token) {
         auto const* const e = model.find(token);
         return (e == nullptr ? 1 : e->seen.fence) - (in.one_in(8) ? 1 : 0);
@@ -313,10 +326,12 @@ struct run {
                 bytes const payload = to_bytes(in.some(40));
                 outbox_item const item{static_cast<priority>(in.below(4)), record, payload};
                 auto const token = operation([&](auto& tx) { return box().enqueue(tx, item, at(now)); });
-                auto const expected = model.enqueue(item, now);
-                if (agree(token, expected ? errc{} : errc::limit) && token) {
-                    SYNCLINE_FUZZ_REQUIRE(*token == *expected);
-                }
+                bool const room = model.takes(item);
+                if (damaged) { break; }
+                agree(token, room ? errc{} : errc::limit);
+                if (!room) { break; }
+                SYNCLINE_FUZZ_REQUIRE(model.tokens.empty() || *token > model.tokens.back());
+                model.enqueue(*token, item, now);
                 break;
             }
             case 3: {
@@ -342,8 +357,17 @@ struct run {
                 if (in.one_in(3)) { what.lease = milliseconds{in.below(256) * 1000}; }
                 if (in.one_in(4)) { what.lease = (milliseconds::max)(); }
                 auto const given = operation([&](auto& tx) { return box().claim(tx, what, at(now)); });
-                auto const expected = model.claim(what, now);
-                if (agree(given, {})) { SYNCLINE_FUZZ_REQUIRE(*given == expected); }
+                if (!agree(given, {})) { break; }
+                std::uint64_t const before = model.last_fence;
+                auto expected = model.claim(what, now);
+                SYNCLINE_FUZZ_REQUIRE(given->size() == expected.size());
+                for (std::size_t i = 0; i < expected.size(); ++i) {
+                    // Greater than those of all calls before; entries of one call may share theirs.
+                    std::uint64_t const fence = (*given)[i].fence;
+                    SYNCLINE_FUZZ_REQUIRE(fence > before && fence >= model.last_fence);
+                    model.find(expected[i].token)->seen.fence = expected[i].fence = model.last_fence = fence;
+                }
+                SYNCLINE_FUZZ_REQUIRE(*given == expected);
                 break;
             }
             case 8:
@@ -420,7 +444,7 @@ struct run {
         bool const asked = agree(ordered, record.empty() ? errc::invalid : errc{});
         if (asked && !record.empty()) { SYNCLINE_FUZZ_REQUIRE(seen == expected); }
 
-        for (std::uint64_t token = 0; token <= (std::min)(model.tokens + 1, std::uint64_t{40}); ++token) {
+        for (std::uint64_t const token : model.tokens) {
             auto const found = operation([&](auto& tx) { return box().find(tx, token); });
             if (!agree(found, {})) { continue; }
             auto const* const e = model.find(token);
