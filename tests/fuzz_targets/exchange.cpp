@@ -487,4 +487,4 @@ std::size_t mutate(std::uint8_t* data, std::size_t size, std::size_t size_max, u
 
 }  // namespace
 
-fuzz::target const fuzz::this_target{.body = body, .cost = 40, .length = 300, .seeds = seeds, .mutate = mutate};
+fuzz::target const fuzz::this_target{.body = body, .cost = 80, .length = 300, .seeds = seeds, .mutate = mutate};
