@@ -332,6 +332,18 @@ TEST_CASE("no lost wake-up, events equal to state: at random, step by step") {
     }
 }
 
+TEST_CASE("hurry goes at once, also when the exchange before it has timed out meanwhile") {
+    linked l;
+    l.write(1);
+    REQUIRE(l.d.write([&](auto& tx) { return l.d.link.handle(tick{}, tx, l.clock.now); }));
+    auto out = l.d.link.poll(l.clock.now);
+    REQUIRE(std::get_if<transmit>(&*out) != nullptr);
+    l.clock.pass(60'001);
+    REQUIRE(l.d.write([&](auto& tx) { return l.d.link.handle(hurry{}, tx, l.clock.now); }));
+    out = l.d.link.poll(l.clock.now);
+    CHECK(std::get_if<transmit>(&*out) != nullptr);
+}
+
 TEST_CASE("drive asks at once when it is told to hurry, though nothing is due") {
     linked l;
     REQUIRE(l.go());

@@ -98,12 +98,13 @@ public:
             fail(why->why, why->retry_after, now);
             return {};
         }
+        // First: what the time-out would wait for is over when the host hurries.
+        if (in_flight_ && now.monotonic >= sent_ + options_.reply_timeout) { fail(errc::timed_out, {}, now); }
         if (std::get_if<resume>(&in) != nullptr) { paused_.reset(); }
         if (std::get_if<tick>(&in) == nullptr) {
             not_before_ = now.monotonic;
             asked_ = true;
         }
-        if (in_flight_ && now.monotonic >= sent_ + options_.reply_timeout) { fail(errc::timed_out, {}, now); }
         if (in_flight_ || paused_) { return {}; }
         auto due = deadline(tx, now);
         if (!due) { return due.error(); }
