@@ -218,3 +218,16 @@ TEST_CASE("with nothing planned it is as good a transport as the one inside") {
         certify_transport([](conformance_peer& peer) { return std::unique_ptr<fixture>(new fixture{peer}); });
     CHECK(to_text(found) == "");
 }
+
+#if defined(__cpp_exceptions)
+TEST_CASE("an exchange that is left by an exception is not completed later") {
+    auto throwing = [](bytes_view) -> result<bytes> { throw 7; };
+    loopback_transport inner(throwing);
+    outcome out;
+    {
+        faulty_transport t(inner);
+        CHECK_THROWS_AS(t.exchange(as_bytes("a"), completion::to(out)), int);
+    }
+    CHECK(out.calls == 0);
+}
+#endif

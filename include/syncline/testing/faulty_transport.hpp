@@ -129,9 +129,20 @@ private:
     };
 
     void pass(bytes_view request, std::optional<completion> user, std::optional<plan> spoiling) {
+        under_way_.reserve(under_way_.size() + 1);
         auto* const p = new passage{this, user, spoiling};
         under_way_.push_back(p);
+        // An exchange that is left by an exception completes nothing any more.
+        struct guard {
+            faulty_transport* owner;
+            passage* entered;
+            bool returned = false;
+            ~guard() {
+                if (!returned && std::erase(owner->under_way_, entered) != 0) { delete entered; }
+            }
+        } leaving{this, p};
         inner_.exchange(request, completion{&arrived, p});
+        leaving.returned = true;
     }
 
     static void arrived(void* context, transport_reply const& reply) {
