@@ -500,64 +500,6 @@ TEST_CASE("a local write never fails on clock grounds, and stamps rise") {
     CHECK((*row)->mark_of("name").stamp <= latest_within(w.clock.now.wall, w.c.self.options().stamp_ahead_max));
 }
 
-TEST_CASE("every storage call that fails leaves the old state, at the device and at the authority") {
-    // The n-th call fails, for n = 1, 2, … until the operation succeeds; the transaction is rolled back.
-    pair_of_devices w;
-    REQUIRE(w.update(w.two, key_a, {set("asked", 3)}));
-    REQUIRE(w.create(w.two, key_b, {{"name", 1}}));
-    REQUIRE(sync(w.two, w.c, w.clock.now));
-    REQUIRE(w.update(w.one, key_a, {set("asked", 4), add("count", 1)}));
-    bytes const request = request_of(w.one, w.clock.now);
-    REQUIRE(w.update(w.one, key_a, {add("count", 1)}));
-    bytes const reply_bytes = [&] {
-        auto const before = w.c.store.snapshot();
-        auto const out = w.c.answer(request, w.clock.now);
-        w.c.store.restore(before);
-        return *out;
-    }();
-
-    auto const each_failure = [&](memory_storage& store, auto&& operation) {
-        std::size_t n = 1;
-        for (;; ++n) {
-            REQUIRE(n < 1'000);
-            auto const before = store.snapshot();
-            testing::faulty_storage<memory_storage> faulty{store};
-            testing::storage_fault fault;
-            fault.nth = n;
-            fault.code = errc::storage_io;
-            faulty.inject(fault);
-            status done = errc::cancelled;
-            {
-                auto tx = faulty.begin(access_mode::write);
-                if (tx) {
-                    done = operation(*tx);
-                    if (done) { done = tx->commit(); }
-                } else {
-                    done = tx.error();
-                }
-            }
-            if (done) { break; }
-            CHECK(done.error() == errc::storage_io);
-            REQUIRE(store.snapshot() == before);
-        }
-        return n;
-    };
-    auto const as_status = [](auto const& r) { return r ? status{} : status{r.error()}; };
-    CHECK(each_failure(w.one.store, [&](auto& tx) {
-              return as_status(w.one.self.update(tx, key_a, {set("name", 9)}, w.clock.now));
-          }) > 5);
-    CHECK(each_failure(w.one.store, [&](auto& tx) {
-              return as_status(w.one.self.create(tx, record_key{"things", "c"}, fields({{"name", 9}}), w.clock.now));
-          }) > 5);
-    CHECK(each_failure(w.one.store, [&](auto& tx) { return w.one.self.prepare(tx, w.clock.now); }) > 5);
-    CHECK(each_failure(w.c.store,
-                       [&](auto& tx) { return as_status(w.c.self.handle(tx, "anna", request, w.clock.now)); }) > 5);
-    CHECK(each_failure(w.one.store, [&](auto& tx) {
-              return as_status(w.one.self.absorb(tx, reply_bytes, w.clock.now, w.one.random));
-          }) > 10);
-    REQUIRE(w.conflicts(w.one).size() == 1);
-}
-
 TEST_CASE("damaged storage is an error, never undefined") {
     pair_of_devices w;
     REQUIRE(w.update(w.one, key_a, {set("name", 9)}));
