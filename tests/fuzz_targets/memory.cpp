@@ -145,7 +145,9 @@ struct world {
             return;
         }
         if (what == 4 && !snapshots.empty()) {
-            auto const& [snapshot, expected] = snapshots[static_cast<std::size_t>(in.below(snapshots.size()))];
+            auto const& kept = snapshots[static_cast<std::size_t>(in.below(snapshots.size()))];
+            memory_snapshot const& snapshot = kept.first;
+            model const& expected = kept.second;
             SYNCLINE_FUZZ_REQUIRE(snapshot.count() == expected.size() && snapshot.size_bytes() == size_of(expected));
             compare_range(expected, &in, [&](key_range r, scan_visitor visit) { snapshot.scan(r, visit); });
             SYNCLINE_FUZZ_REQUIRE((snapshot == store.snapshot()) == (expected == committed));
@@ -204,8 +206,9 @@ int body(std::uint8_t const* data, std::size_t size) {
     for (handle& h : w.handles) { h.tx.reset(); }
     w.check_counts();
     compare_range(w.committed, nullptr, [&](key_range r, scan_visitor visit) { w.store.snapshot().scan(r, visit); });
-    for (auto const& [snapshot, expected] : w.snapshots) {
-        compare_range(expected, nullptr, [&](key_range r, scan_visitor visit) { snapshot.scan(r, visit); });
+    for (auto const& kept : w.snapshots) {
+        memory_snapshot const& snapshot = kept.first;
+        compare_range(kept.second, nullptr, [&](key_range r, scan_visitor visit) { snapshot.scan(r, visit); });
     }
     return 0;
 }
