@@ -592,3 +592,32 @@ TEST_CASE("an overtaken reply whose rows already hold what still waits for its v
     CHECK_FALSE(w.read(w.one, key_a)->pending);
     CHECK(visible(w.one) == confirmed(w.c));
 }
+
+TEST_CASE("a restored store asks for the verdicts of all that it had frozen before it takes a new name") {
+    virtual_clock clock;
+    cloud c{clock.now};
+    replica_options options;
+    options.mutation_bytes = 1;  // one mutation a request, while more are frozen
+    device d{1, options};
+    REQUIRE(open(d, clock.now));
+    for (char const* id : {"t1", "t2", "t3"}) {
+        REQUIRE(d.write([&](auto& tx) {
+            return d.self.create(tx, {"things", id}, fields({{"count", 0}}), clock.now);
+        }));
+    }
+    REQUIRE(sync(d, c, clock.now));
+    for (char const* id : {"t1", "t2", "t3"}) {
+        clock.pass(1);
+        REQUIRE(d.write([&](auto& tx) { return d.self.update(tx, {"things", id}, {add("count", 5)}, clock.now); }));
+        (void)request_of(d, clock.now);  // each is frozen
+    }
+    auto const backup = d.store.snapshot();
+    REQUIRE(sync(d, c, clock.now));
+    REQUIRE(sync(d, c, clock.now));  // the receipts arrive: the first verdicts are forgotten
+    d.store.restore(backup);
+    for (int round = 0; round < 4; ++round) {
+        clock.pass(1'000);
+        REQUIRE(sync(d, c, clock.now));
+    }
+    for (char const* id : {"t1", "t2", "t3"}) { CHECK(field(confirmed(c).at(id), "count") == 5); }
+}

@@ -142,7 +142,7 @@ TEST_CASE("laws find operations that depend on their order, or count twice") {
         return (std::max)(state + o.second, std::int64_t{0});
     };
     CHECK(told(check_operations(std::int64_t{0}, bounded, make)) ==
-          "order_free: operations [(0, 1), (0, -1)]: (0, -1), (0, 1) gives 1, in the order first made 0\n");
+          "order_free: operations [(0, 1), (0, -1)]: in this order they give 0, as (0, -1), (0, 1) they give 1\n");
 }
 
 TEST_CASE("laws find a codec that loses, pads, cuts or accepts too much") {

@@ -33,7 +33,6 @@ constexpr auto describe(pet const*) {
 /// A type that is not described, with all three customisations.
 struct colour {
     int hue = 0;
-    friend bool operator==(colour const&, colour const&) = default;
 };
 colour generate(random_generator& r, colour const*) { return {static_cast<int>(below(r, 360))}; }
 std::string show(colour const& c) { return "hue " + std::to_string(c.hue); }

@@ -435,7 +435,8 @@ template <class S, generator G, class Apply, class Identity>
             S const got = fold(all, order);
             if (!first) { first = got; }
             if (same(got, *first)) { return true; }
-            what = detail::in_order(all, order) + " gives " + shown(got) + ", in the order first made " + shown(*first);
+            what = "in this order they give " + shown(*first) + ", as " + detail::in_order(all, order) + " they give " +
+                   shown(got);
             return false;
         });
         return what.empty() ? what : "operations " + shown(all) + ": " + what;
