@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <concepts>
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include <syncline/core/random.hpp>
@@ -82,7 +83,9 @@ TEST_CASE("the counts survive a restart, and hostile ones are refused") {
     auto const raw = to_array(golden);
     CHECK(to_hex(bytes_view(raw).first(28)) == "00020000000000000001000000010000000100010001000100010000");
     CHECK(raw.back() == std::byte{1});
-    for (std::size_t n : {0, 1, 64, 127, 129, 256}) { CHECK(b.restore(bytes(n)).error() == errc::malformed); }
+    for (std::size_t const n : std::initializer_list<std::size_t>{0, 1, 64, 127, 129, 256}) {
+        CHECK(b.restore(bytes(n)).error() == errc::malformed);
+    }
     CHECK(b.restore(bytes(128, std::byte{0x7F})).error() == errc::malformed);  // more than there can be
     CHECK(b.restore(bytes(128, std::byte{0xFF})).error() == errc::malformed);
     CHECK(a == b);
