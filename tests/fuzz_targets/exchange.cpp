@@ -54,7 +54,8 @@ struct watched {
 template <class F>
 auto write(memory_storage& store, F&& f) {
     auto tx = store.begin(access_mode::write);
-    auto out = f(*tx);
+    watched w{*tx};
+    auto out = f(w);
     if (out) { SYNCLINE_FUZZ_REQUIRE(tx->commit()); }
     return out;
 }
@@ -66,6 +67,10 @@ replica const& subject() {
 authority<> const& cloud() {
     static authority<> const a(rule_table().add(fuzz::field_rules()));
     return a;
+}
+
+result<bytes> answer_of(memory_storage& central, std::string_view principal, bytes const& message) {
+    return write(central, [&](auto& tx) { return cloud().handle(tx, principal, message, now); });
 }
 
 /// Stores to begin with, and what they are called on the wire.
@@ -98,15 +103,14 @@ scene make_scene() {
     };
     auto const keep = [&] {
         done(write(device, [&](auto& tx) { return r.prepare(tx, now); }));
-        auto tx = device.begin(access_mode::read);
-        s.requests.push_back(*decode_request(*r.request_message(*tx)));
+        s.requests.push_back(*decode_request(*write(device, [&](auto& tx) { return r.request_message(tx); })));
         s.devices.push_back(device.snapshot());
         s.authorities.push_back(central.snapshot());
     };
     auto const exchange = [&](memory_storage& store) {
         done(write(store, [&](auto& tx) { return r.prepare(tx, now); }));
         auto const message = write(store, [&](auto& tx) { return r.request_message(tx); });
-        auto const answer = serve(central, cloud(), "anna", *message, now);
+        auto const answer = answer_of(central, "anna", *message);
         done(answer);
         done(write(store, [&](auto& tx) { return r.absorb(tx, *answer, now, random); }));
         s.reply_seen = *answer;
@@ -277,37 +281,38 @@ bytes any_request(choices& in, request const& like) {
 /// Everything that a host can ask of a replica is answered.
 void use(memory_storage& store) {
     replica const& r = subject();
-    auto tx = store.begin(access_mode::write);
+    auto open_tx = store.begin(access_mode::write);
+    watched tx{*open_tx};
     auto const stop = [](auto const&...) { return true; };
-    SYNCLINE_FUZZ_REQUIRE(r.self(*tx) && r.status_of(*tx) && r.work_left(*tx, now));
-    SYNCLINE_FUZZ_REQUIRE(r.scan(*tx, "things", stop));
-    SYNCLINE_FUZZ_REQUIRE(r.events(*tx, 0, stop));
-    SYNCLINE_FUZZ_REQUIRE(r.queue().summary(*tx) && r.queue().scan_dead(*tx, stop));
+    SYNCLINE_FUZZ_REQUIRE(r.self(tx) && r.status_of(tx) && r.work_left(tx, now));
+    SYNCLINE_FUZZ_REQUIRE(r.scan(tx, "things", stop));
+    SYNCLINE_FUZZ_REQUIRE(r.events(tx, 0, stop));
+    SYNCLINE_FUZZ_REQUIRE(r.queue().summary(tx) && r.queue().scan_dead(tx, stop));
     std::vector<open_conflict> open;
-    SYNCLINE_FUZZ_REQUIRE(r.conflicts(*tx, [&](open_conflict const& c) {
+    SYNCLINE_FUZZ_REQUIRE(r.conflicts(tx, [&](open_conflict const& c) {
         open.push_back(c);
         return true;
     }));
     for (auto const id : ids) {
         record_key const key{"things", id};
-        auto const held = r.read(*tx, key);
-        SYNCLINE_FUZZ_REQUIRE(held && r.read_confirmed(*tx, key));
+        auto const held = r.read(tx, key);
+        SYNCLINE_FUZZ_REQUIRE(held && r.read_confirmed(tx, key));
         if (*held) { SYNCLINE_FUZZ_REQUIRE(validate_fields((*held)->fields)); }
         field_op const op{"a", op_kind::set, fuzz::integer_item(77), {}};
-        auto const written = *held ? r.update(*tx, key, {op}, now)
-                                   : r.create(*tx, key, fuzz::encoded({{"a", fuzz::integer_item(77)}}), now);
+        auto const written = *held ? r.update(tx, key, {op}, now)
+                                   : r.create(tx, key, fuzz::encoded({{"a", fuzz::integer_item(77)}}), now);
         // The last life of all was a stranger's wish: then there is none to create.
         bool const spent = !written && !*held && written.error() == errc::overflow;
         SYNCLINE_FUZZ_REQUIRE(written || spent);
-        auto const again = r.read(*tx, key);
+        auto const again = r.read(tx, key);
         SYNCLINE_FUZZ_REQUIRE(spent || (again && *again && equal(**map_find((**again).fields, "a"), op.value)));
     }
     for (open_conflict const& c : open) {
-        auto const s = r.dismiss(*tx, c.token);
+        auto const s = r.dismiss(tx, c.token);
         SYNCLINE_FUZZ_REQUIRE(s);
     }
-    SYNCLINE_FUZZ_REQUIRE(r.prepare(*tx, now));
-    auto const message = r.request_message(*tx);
+    SYNCLINE_FUZZ_REQUIRE(r.prepare(tx, now));
+    auto const message = r.request_message(tx);
     SYNCLINE_FUZZ_REQUIRE(message && decode_request(*message));
 }
 
@@ -360,18 +365,19 @@ void handle(memory_snapshot const& before, bytes const& message, std::string_vie
         return;
     }
     {
-        auto tx = store.begin(access_mode::read);
+        auto open_tx = store.begin(access_mode::read);
+        watched tx{*open_tx};
         position newest = 0;
-        SYNCLINE_FUZZ_REQUIRE(cloud().scan(*tx, [&](record_key const&, row const& r) {
+        SYNCLINE_FUZZ_REQUIRE(cloud().scan(tx, [&](record_key const&, row const& r) {
             if (!r.deleted) { SYNCLINE_FUZZ_REQUIRE(validate_fields(r.fields)); }
             newest = (std::max)(newest, r.version);
             return true;
         }));
-        auto const head = cloud().head(*tx);
+        auto const head = cloud().head(tx);
         SYNCLINE_FUZZ_REQUIRE(head && *head == first->head && newest <= *head);
     }
     // Each is decided once.
-    auto const answer = serve(store, cloud(), principal, message, now);
+    auto const answer = answer_of(store, principal, message);
     SYNCLINE_FUZZ_REQUIRE(answer && store.snapshot() == after);
     auto const second = decode_reply(*answer);
     SYNCLINE_FUZZ_REQUIRE(second && second->head == first->head && second->decided == first->decided);
@@ -400,7 +406,7 @@ void use_damaged(choices& in, std::size_t which) {
         auto const asked = write(device, [&](auto& tx) { return r.prepare(tx, now); });
         done(asked);
         auto const message = write(device, [&](auto& tx) { return r.request_message(tx); });
-        auto const answer = serve(central, cloud(), "anna", message ? *message : encode(s.requests[which]), now);
+        auto const answer = answer_of(central, "anna", message ? *message : encode(s.requests[which]));
         bytes const reply = answer ? *answer : s.reply_seen;
         done(write(device, [&](auto& tx) { return r.absorb(tx, reply, now, random); }));
         for (auto const id : ids) {
@@ -467,7 +473,7 @@ void seeds(fuzz::seed_sink sink) {
         give(1, i, "request" + std::to_string(i), encode(s.requests[i]));
         memory_storage store;
         store.restore(s.authorities[i]);
-        give(0, i, "reply" + std::to_string(i), *serve(store, cloud(), "anna", encode(s.requests[i]), now));
+        give(0, i, "reply" + std::to_string(i), *answer_of(store, "anna", encode(s.requests[i])));
     }
     give(0, s.devices.size() - 1, "reply_seen", s.reply_seen);
     // Parts to choose from.
