@@ -79,7 +79,7 @@ TEST_CASE("record_index: holds what a multimap holds, in buckets that split and 
             REQUIRE(stored == std::multiset<std::pair<std::uint32_t, std::uint64_t>>(expected.begin(), expected.end()));
             REQUIRE(tx.commit());
         }
-        if (spread == 0) { CHECK(largest <= 64); }
+        if (spread == 0) { CHECK(largest <= 32); }
         CHECK(token > 1'000);
     }
 }

@@ -223,7 +223,7 @@ struct stored_entry {
     }
 };
 
-inline constexpr unsigned outbox_form_body = 0xA0;    ///< and the phase
+inline constexpr unsigned outbox_form_body = 0xA0;    ///< and the phase, and whether there is a `batch_max`
 inline constexpr unsigned outbox_form_letter = 0xD0;  ///< before a body: reason, size of the verdict, verdict
 inline constexpr unsigned outbox_form_counters = 0x51;
 
@@ -258,14 +258,15 @@ inline void encode_entry(bytes& out, stored_entry const& e, bytes_view records, 
     if (h.held()) { flags |= 0x20U; }
     if (!records.empty()) { flags |= 0x40U; }
     if (h.apart) { flags |= 0x80U; }
-    out.push_back(static_cast<std::byte>(outbox_form_body | static_cast<unsigned>(h.state)));
+    unsigned const batch = h.fence != 0 && h.batch_max != 0 ? 0x04U : 0U;
+    out.push_back(static_cast<std::byte>(outbox_form_body | batch | static_cast<unsigned>(h.state)));
     out.push_back(static_cast<std::byte>(flags));
     append_u64(out, outbox_time_bits(h.entered));
     if (h.fence != 0) {
         append_u64(out, h.fence);
         append_u64(out, outbox_time_bits(h.time));
         append_u32(out, h.attempts);
-        append_u16(out, h.batch_max);
+        if (batch != 0) { append_u16(out, h.batch_max); }
     }
     if (h.expires) { append_u64(out, outbox_time_bits(*h.expires)); }
     if (h.dependants != 0) { append_u32(out, h.dependants); }
@@ -300,20 +301,22 @@ inline void encode_entry(bytes& out, stored_entry const& e, bytes_view records, 
     h = outbox_header{};
     auto const lead = std::to_integer<unsigned>(in[0]);
     auto const flags = std::to_integer<unsigned>(in[1]);
-    if ((lead & 0xFCU) != outbox_form_body || (lead & 3U) > 2) { return bad; }
+    bool const batch = (lead & 0x04U) != 0;
+    if ((lead & 0xF8U) != outbox_form_body || (lead & 3U) > 2) { return bad; }
     h.state = static_cast<outbox_header::phase>(lead & 3U);
     h.urgency = static_cast<priority>(flags & 3U);
     h.entered = outbox_time(read_u64(in.subspan(2)));
     in = in.subspan(10);
     if ((flags & 0x04U) != 0) {
-        if (in.size() < 22) { return bad; }
+        std::size_t const size = batch ? 22 : 20;
+        if (in.size() < size) { return bad; }
         h.fence = read_u64(in);
         h.time = outbox_time(read_u64(in.subspan(8)));
         h.attempts = read_u32(in.subspan(16));
-        h.batch_max = read_u16(in.subspan(20));
-        in = in.subspan(22);
-        if (h.fence == 0) { return bad; }
-    } else if (h.state != outbox_header::phase::pending) {
+        if (batch) { h.batch_max = read_u16(in.subspan(20)); }
+        in = in.subspan(size);
+        if (h.fence == 0 || (batch && h.batch_max == 0)) { return bad; }
+    } else if (batch || h.state != outbox_header::phase::pending) {
         return bad;
     }
     if ((flags & 0x08U) != 0) {

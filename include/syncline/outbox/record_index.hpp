@@ -122,8 +122,8 @@ public:
     }
 
 private:
-    static constexpr std::size_t most = 64;   ///< elements of a bucket, unless their hashes are equal
-    static constexpr std::size_t split = 40;  ///< about so many in each part of a fuller one
+    static constexpr std::size_t most = 32;   ///< elements of a bucket, unless their hashes are equal
+    static constexpr std::size_t split = 20;  ///< about so many in each part of a fuller one
 
     [[nodiscard]] std::size_t size() const noexcept { return raw_.size() / width; }
     [[nodiscard]] std::uint32_t hash_at(std::size_t i) const noexcept {
