@@ -296,10 +296,10 @@ struct naive_outbox {
             bury(e.token, errc::peer_failed, "attempts used up");
             return std::nullopt;
         }
-        std::int64_t wait = policy.base.count();
-        for (std::uint32_t n = e.attempts; n != 0 && wait < policy.cap.count(); --n) { wait *= 2; }
-        wait = (std::min)(wait, policy.cap.count()) + (hint ? (std::min)(hint->count(), policy.hint_max.count()) : 0);
-        put_back(e, phase::waiting, later(now, (std::min)(milliseconds{wait}, options.wait_max)));
+        milliseconds wait = policy.base;
+        for (std::uint32_t n = e.attempts; n != 0 && wait < policy.cap; --n) { wait *= 2; }
+        wait = (std::min)(wait, policy.cap) + (hint ? (std::min)(*hint, policy.hint_max) : milliseconds{0});
+        put_back(e, phase::waiting, later(now, (std::min)(wait, options.wait_max)));
         return e.time;
     }
     [[nodiscard]] std::int64_t end_of_lease(std::optional<milliseconds> asked, std::int64_t now) const {
@@ -980,7 +980,7 @@ private:
         arrive(f);
         return true;
     }
-    void post(flight::kind what, process const& p, std::uint64_t number, std::int64_t after) {
+    void post(typename flight::kind what, process const& p, std::uint64_t number, std::int64_t after) {
         flights_.push_back({now_ + (std::max)(std::int64_t{1}, after), ++flights_sent_, what, p.number, number});
     }
     void arrive(flight const& f) {
