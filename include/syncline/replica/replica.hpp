@@ -390,7 +390,9 @@ public:
             if (!waiting) { return waiting.error(); }
             fork = !*waiting || **waiting > now.wall;
         } else {
-            fork = fork || unknown;
+            // What is frozen and was decided comes first too: its verdicts are there to be had under the old name only.
+            bool const answered = sync->settled + 1 < sync->next_sequence && sync->settled < p->decided;
+            fork = fork || (unknown && !answered);
         }
         if (fork) {
             if (auto ok = reincarnate(tx, *sync, random); !ok) { return ok.error(); }

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: BSL-1.0
+# Simulated worlds: tests/simulation/simulate.cpp, over the shipped headers and over the planted ones.
+
+if(SYNCLINE_TEST_UNITS AND NOT SYNCLINE_TEST_TAG AND TARGET Threads::Threads)
+    set(seeds 150)
+    if(SYNCLINE_TEST_REPOSITORY)
+        set(seeds 2000)
+    endif()
+    set(SYNCLINE_TEST_SEEDS "${seeds}" CACHE STRING "Seeds that simulation.seeds runs, beside the kept ones")
+    set(here "${CMAKE_CURRENT_LIST_DIR}")
+
+    function(syncline_simulation program headers)
+        add_executable(${program} "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/simulate.cpp")
+        target_link_libraries(${program} PRIVATE ${headers} Threads::Threads)
+        if(NOT MSVC AND NOT CMAKE_CXX_FLAGS MATCHES "sanitize")
+            target_compile_options(${program} PRIVATE -O2)
+        endif()
+        if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+            # GCC 12 takes optional values that it has moved through several layers for uninitialised ones.
+            target_compile_options(${program} PRIVATE -Wno-maybe-uninitialized)
+        endif()
+    endfunction()
+
+    syncline_simulation(simulation_simulate syncline_strict)
+    add_test(NAME simulation.seeds COMMAND simulation_simulate
+        --seeds-file "${here}/seeds.txt" --seeds ${SYNCLINE_TEST_SEEDS})
+    # The same on every compiler, standard library and level of optimisation.
+    add_test(NAME simulation.trace COMMAND simulation_simulate --seeds 40 --trace "${here}/trace.txt")
+    set_tests_properties(simulation.seeds simulation.trace PROPERTIES TIMEOUT 900)
+    if(SYNCLINE_TEST_REPOSITORY AND TARGET syncline_planted)
+        syncline_simulation(simulation_planted syncline_planted)
+        add_test(NAME simulation.finds COMMAND simulation_planted --known "${here}/plants.txt")
+        set_tests_properties(simulation.finds PROPERTIES TIMEOUT 900)
+    endif()
+endif()
