@@ -198,7 +198,7 @@ def mirror(root):
     for path in sorted((root / "tests").rglob("*.?pp")):
         name = path.relative_to(root / "tests").as_posix()
         folder = folder_of(name)
-        if folder in ("checks", "consumer", "support", "fuzz_targets", "processes"):
+        if folder in ("checks", "consumer", "support", "fuzz_targets", "processes", "simulation"):
             continue
         if folder not in table.layer:
             found.append(f"tests/{name}: the folder is not in tests/checks/layers.txt")

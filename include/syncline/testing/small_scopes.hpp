@@ -1303,7 +1303,7 @@ private:
             auto const r = view.rows.find(record);
             n.rows.push_back(held_of(r == view.rows.end() ? std::nullopt : std::optional{r->second}));
         }
-        for (std::size_t who = 0; who <= options_.devices; ++who) {
+        for (std::size_t who = 0; who < author_keys_.size(); ++who) {
             auto const a = view.authors.find(author_key(who));
             if (a != view.authors.end()) { n.decided[who] = a->second.decided; }
         }
@@ -1760,7 +1760,6 @@ private:
     }
 
     void set_up() {
-        random_generator seeds{2026};
         raw_image image;
         auto ok = process({}, image, [&](store& s) -> status {
             auto tx = s.begin(access_mode::write);
