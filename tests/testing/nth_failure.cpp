@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <new>
 #include <numeric>
 #include <optional>
 #include <string>
@@ -27,6 +28,7 @@
 
 // Allocations of this test program fail when `nth_failure` wants it.
 void* operator new(std::size_t size) { return syncline::testing::allocate(size); }
+void* operator new(std::size_t size, std::nothrow_t const&) noexcept { return syncline::testing::try_allocate(size); }
 void operator delete(void* p) noexcept { syncline::testing::deallocate(p); }
 void operator delete(void* p, std::size_t) noexcept { syncline::testing::deallocate(p); }
 

@@ -793,7 +793,7 @@ template <class Make>
                     r, {0, 1, -1, most - 1, most, most + 1, 2 * most, (std::numeric_limits<std::int64_t>::max)()});
                 s.counter = pick<std::uint16_t>(r, {0, 1, 0xFFFE, 0xFFFF});
             }
-            if (wall < -1'000'000) { wall = 1'000; }
+            if (wall < -1'000'000 || wall > 1'000'000) { wall = 1'000; }  // an excursion
             out.push_back(s);
         }
         return out;

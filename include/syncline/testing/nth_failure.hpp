@@ -45,14 +45,17 @@ inline thread_local constinit allocation_plan allocations{};
 
 }  // namespace detail
 
-/// For the test program that wants allocations to fail too: in one of its files it replaces two functions,
+/// For the test program that wants allocations to fail too: in one of its files it replaces four functions,
 ///
 ///     void* operator new(std::size_t size) { return syncline::testing::allocate(size); }
+///     void* operator new(std::size_t size, std::nothrow_t const&) noexcept {
+///         return syncline::testing::try_allocate(size);
+///     }
 ///     void operator delete(void* p) noexcept { syncline::testing::deallocate(p); }
 ///     void operator delete(void* p, std::size_t) noexcept { syncline::testing::deallocate(p); }
 ///
-/// and `nth_failure` notices. Throws `std::bad_alloc` where a failure is planned; without exceptions none is.
-[[nodiscard]] inline void* allocate(std::size_t size) {
+/// and `nth_failure` notices. Null where a failure is planned.
+[[nodiscard]] inline void* try_allocate(std::size_t size) noexcept {
     detail::allocation_plan& plan = detail::allocations;
     bool fails = false;
     if (plan.armed) {
@@ -60,7 +63,11 @@ inline thread_local constinit allocation_plan allocations{};
         fails = plan.seen == plan.nth || (plan.sticky && plan.seen > plan.nth);
         plan.failed += fails ? 1 : 0;
     }
-    void* const p = fails ? nullptr : std::malloc(size == 0 ? 1 : size);
+    return fails ? nullptr : std::malloc(size == 0 ? 1 : size);
+}
+/// The same, and throws `std::bad_alloc` instead of answering null; without exceptions it ends the program.
+[[nodiscard]] inline void* allocate(std::size_t size) {
+    void* const p = try_allocate(size);
     if (p == nullptr) {
 #if defined(__cpp_exceptions)
         throw std::bad_alloc{};
