@@ -822,7 +822,7 @@ struct comparison {
                     expected.bury(token, errc::peer_failed, "attempts used up");
                 } else if (e != nullptr) {
                     std::int64_t const wait = (std::min)(std::int64_t{500}, std::int64_t{100} << e->attempts) +
-                                              (hint ? (std::min)(hint->count(), std::int64_t{9000}) : 0);
+                                              (hint ? (std::min)(std::int64_t{hint->count()}, std::int64_t{9000}) : 0);
                     e->state = model::waiting;
                     e->time = now + wait;
                     ++e->attempts;
