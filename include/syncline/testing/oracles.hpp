@@ -396,7 +396,9 @@ public:
             }
             if (k[1] == std::byte{'p'}) { ++pointers; }
         }
-        for (auto const& [at, name] : index) {
+        for (auto const& place : index) {
+            position const at = place.first;
+            bytes const& name = place.second;
             bytes k = authority_entry('p');
             append_u64(k, at);
             bytes const* const v = home_.find(k);
@@ -413,7 +415,9 @@ public:
             check(waiting(i) == 0, invariant::liveness,
                   [&] { return "device " + std::to_string(i) + " rests with mutations that nobody has decided"; });
             std::size_t shown = 0;
-            for (auto const& [k, v] : s.image.now) {
+            for (auto const& pair : s.image.now) {
+                bytes const& k = pair.first;
+                bytes const& v = pair.second;
                 if (k.size() < 2 || k[0] != std::byte{'r'}) { continue; }
                 char const kind = static_cast<char>(k[1]);
                 if (kind == 'b' || kind == 'h' || kind == 'f') {
@@ -882,6 +886,14 @@ private:
             check(right, invariant::nothing_lost,
                   [] { return std::string{"a mutation was set aside for a person without a verdict that says so"}; });
         }
+        if (home_of(from) == home::outbox && home_of(to) == home::dead && d != decided_.end() && d->second.text) {
+            bytes const* const letter = s.image.find(to);
+            bytes_view const words = as_bytes(*d->second.text);
+            bool const said = letter != nullptr &&
+                              std::search(letter->begin(), letter->end(), words.begin(), words.end()) != letter->end();
+            check(said || d->second.kind != verdict_kind::rejected, invariant::no_silent_loser,
+                  [] { return std::string{"a dead letter without the words of its verdict"}; });
+        }
         if (was.sequence == is_now.sequence) { return; }
         bool const frozen_first = was.sequence == 0;
         bool const again = forked || s.revived || s.renamed;
@@ -1211,7 +1223,9 @@ private:
             });
         }
         position at = head;
-        for (auto& [sequence, f] : decisions) {
+        for (auto& numbered_decision : decisions) {
+            std::uint64_t const sequence = numbered_decision.first;
+            fresh& f = numbered_decision.second;
             mutation const& m = f.held.change;
             auto const earlier = decided_.find({who, sequence});
             check(earlier == decided_.end(), invariant::exactly_once,
@@ -1291,7 +1305,9 @@ private:
             check(!(was_deleted && !ought.deleted) || ought.life > was_life, invariant::no_resurrection,
                   [&] { return "the deleted " + std::string{m.record.id_text()} + " lives again in the same life"; });
         }
-        for (auto const& [name, ought] : rows) {
+        for (auto const& pair : rows) {
+            bytes const& name = pair.first;
+            naive_row const& ought = pair.second;
             auto const is_there = actual.find(name);
             check(is_there != actual.end() && is_there->second == ought, invariant::lawful_merge, [&] {
                 return "the authority's " + show(name) + " is not what the rules give: " +

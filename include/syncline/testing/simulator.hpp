@@ -825,8 +825,8 @@ private:
                 std::int64_t ceiling = b.base.count();
                 // A session that gave up waiting has counted that failure too.
                 for (unsigned n = 1; n < p.streak + 2 && ceiling < b.cap.count(); ++n) { ceiling *= 2; }
-                ceiling = (std::min)(ceiling, b.cap.count());
-                if (!work) { ceiling = (std::max)(ceiling, session_settings().poll_interval.count()); }
+                ceiling = (std::min)(ceiling, std::int64_t{b.cap.count()});
+                if (!work) { ceiling = (std::max)(ceiling, std::int64_t{session_settings().poll_interval.count()}); }
                 judge_.check(wait <= ceiling + 1, invariant::patience, [&] {
                     return name(m) + " waits " + std::to_string(wait) + " ms after failure " + std::to_string(p.streak);
                 });
@@ -884,7 +884,7 @@ private:
                 }
                 p.wake = wait.paused ? now_ + 10 * minute : never;
                 if (wait.deadline) {
-                    p.wake = now_ + (std::max)(std::int64_t{0}, (*wait.deadline - now.monotonic).count());
+                    p.wake = now_ + (std::max)(std::int64_t{0}, std::int64_t{(*wait.deadline - now.monotonic).count()});
                 }
                 judge_.check(wait.paused || (wait.deadline && p.wake - now_ <= 60 * minute), invariant::liveness,
                              [&] { return name(m) + " has no deadline within the hour"; });
@@ -1731,8 +1731,14 @@ private:
             case sim_fault::clone: back_up_or_put_back(*machines_[below(dice, machines_.size())], m, dice); return;
             case sim_fault::authority_storage_error:
                 if (!office_.store) { return; }
-                plan(*office_.store, errc::storage_io, roll(2) == 0 ? fault_moment::after : fault_moment::before,
-                     false);
+                if (roll(2) == 0) {
+                    office_.store->inject({1, errc::storage_io,
+                                           roll(2) == 0 ? fault_moment::after : fault_moment::before, false,
+                                           storage_call::commit});
+                } else {
+                    plan(*office_.store, errc::storage_io, roll(2) == 0 ? fault_moment::after : fault_moment::before,
+                         false);
+                }
                 break;
             case sim_fault::authority_crash:
                 if (!office_.store) { return; }
