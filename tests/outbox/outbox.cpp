@@ -1008,3 +1008,30 @@ TEST_CASE("outbox: numeric priorities map to classes", "[outbox]") {
                                priority::important,  priority::critical,   priority::critical};
     for (unsigned n = 0; n < std::size(should); ++n) { CHECK(sl::priority_of(n) == should[n]); }
 }
+
+TEST_CASE("two records that the index can't tell apart are refused in one group, and stand well in two entries") {
+    using namespace syncline;
+    memory_storage store;
+    auto tx = store.begin(access_mode::write);
+    outbox const box;
+    wall_time const now{milliseconds{1'700'000'000'000}};
+    bytes_view const a = as_bytes("record/39798");
+    bytes_view const b = as_bytes("record/21701");
+    REQUIRE(detail::outbox_hash(a) == detail::outbox_hash(b));
+    std::array<bytes_view, 1> const more{b};
+    outbox_item group;
+    group.record = a;
+    group.more_records = more;
+    auto const refused = box.enqueue(*tx, group, now);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error() == errc::invalid);
+    std::array<bytes_view, 1> const same{a};
+    group.more_records = same;
+    CHECK_FALSE(box.enqueue(*tx, group, now));
+    for (bytes_view const record : {a, b}) {
+        outbox_item one;
+        one.record = record;
+        REQUIRE(box.enqueue(*tx, one, now));
+    }
+    CHECK(box.claim(*tx, {}, now)->size() == 2);
+}

@@ -87,7 +87,8 @@ struct outbox_item {
     /// The same for entries of one `enqueue_all`, by their index.
     std::span<std::size_t const> after_items{};
     /// A group that must land together is one entry of several records: it keeps the order of each. None of them
-    /// empty or twice; with `record` at most `outbox_records_max`.
+    /// empty or twice; with `record` at most `outbox_records_max`. Two records whose 32-bit hashes are the same, one
+    /// pair in four thousand million unless somebody looks for one, can't be in one group: `errc::invalid`.
     std::span<bytes_view const> more_records{};
 };
 

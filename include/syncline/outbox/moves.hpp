@@ -814,9 +814,14 @@ private:
         if (item.more_records.size() >= outbox_records_max || (item.record.empty() && !item.more_records.empty())) {
             return false;
         }
+        // The index tells records of one entry apart by their hashes alone.
+        std::vector<std::uint32_t> hashes;
+        if (!item.more_records.empty()) { hashes.push_back(outbox_hash(item.record)); }
         for (bytes_view const r : item.more_records) {
             if (r.empty() || r.size() > outbox_record_bytes_max) { return false; }
+            hashes.push_back(outbox_hash(r));
         }
+        if (repeats(std::span<std::uint32_t const>{hashes})) { return false; }
         return std::all_of(item.after_items.begin(), item.after_items.end(),
                            [&](std::size_t i) { return i < count; }) &&
                !repeats(item.after) && !repeats(item.after_items);
