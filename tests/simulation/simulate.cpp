@@ -25,7 +25,6 @@
 #include <thread>
 
 #include <syncline/testing/outbox_simulator.hpp>
-#include <syncline/testing/shrink.hpp>
 #include <syncline/testing/simulator.hpp>
 
 #if __has_include(<syncline_plants.hpp>)
@@ -168,39 +167,13 @@ void explain(settings const& s, simulation_report const& failed) {
     std::printf("\nseed %llu: %s: %s\nrepeat: tests/simulate --first %llu --seeds 1%s\n",
                 static_cast<unsigned long long>(failed.seed), failed.found[0].axiom.c_str(),
                 failed.found[0].what.c_str(), static_cast<unsigned long long>(failed.seed), plant.c_str());
-    std::string const axiom = failed.found[0].axiom;
     bool const alone = failed.found[0].what.rfind("(outbox alone)", 0) == 0;
-    simulation_options o = s.options;
-    auto const fails = [&] {
-        auto const r = simulate_both(failed.seed, o, alone);
-        return !r.found.empty() && r.found[0].axiom == axiom;
-    };
-    // First fewer devices, then whole kinds of faults, then the plan.
-    for (std::size_t n = 2; n < 5; ++n) {
-        auto const before = o.machines_max;
-        o.machines_max = n;
-        if (fails()) { break; }
-        o.machines_max = before;
-    }
-    std::vector<std::uint32_t> plan(failed.planned);
-    for (std::uint32_t i = 0; i < failed.planned; ++i) { plan[i] = i; }
-    auto const only = [&](std::vector<std::uint32_t> const& kept) {
-        o.only = kept;
-        return fails();
-    };
-    auto small = shrink(plan, only, 600);
-    o.only = small.parts;
-    for (std::size_t f = 0; f < sim_fault_count; ++f) {
-        std::uint64_t const before = o.faults_off;
-        o.faults_off |= std::uint64_t{1} << f;
-        if (!fails()) { o.faults_off = before; }
-    }
-    small = shrink(small.parts, only, 600);
-    o.only = small.parts;
+    simulation_options o = shrink_simulation(
+        failed, s.options, [&](simulation_options const& tried) { return simulate_both(failed.seed, tried, alone); });
     o.tell = true;
     auto const told = simulate_both(failed.seed, o, alone);
-    std::printf("shrunk to %zu of %u planned deeds and mishaps, %llu events: --keep %s\n", small.parts.size(),
-                failed.planned, static_cast<unsigned long long>(told.steps), list(small.parts).c_str());
+    std::printf("shrunk to %zu of %u planned deeds and mishaps, %llu events: --keep %s\n", o.only->size(),
+                failed.planned, static_cast<unsigned long long>(told.steps), list(*o.only).c_str());
     for (std::string const& line : told.story) { std::printf("  %s\n", line.c_str()); }
 }
 
