@@ -4,7 +4,7 @@
 if(SYNCLINE_TEST_UNITS AND NOT SYNCLINE_TEST_TAG AND TARGET Threads::Threads)
     set(seeds 150)
     if(SYNCLINE_TEST_REPOSITORY)
-        set(seeds 2000)
+        set(seeds 600)
     endif()
     set(SYNCLINE_TEST_SEEDS "${seeds}" CACHE STRING "Seeds that simulation.seeds runs, beside the kept ones")
     set(here "${CMAKE_CURRENT_LIST_DIR}")

@@ -14,18 +14,18 @@ namespace planted {
 
 using namespace syncline;
 using testing::nothing_planted;
-using testing::raw_image;
+using testing::scope_image;
 using testing::scopes::raw_sync;
 
 inline bool of_kind(bytes_view key, std::string_view kind) { return starts_with(key, as_bytes(kind)); }
 
-inline void drop(raw_image& image, std::string_view kind) {
+inline void drop(scope_image& image, std::string_view kind) {
     for (auto at = image.begin(); at != image.end();) {
         at = of_kind(at->first, kind) ? image.erase(at) : std::next(at);
     }
 }
 template <class F>
-void edit_sync(raw_image& image, F&& f) {
+void edit_sync(scope_image& image, F&& f) {
     if (auto s = raw_sync::read(image)) {
         f(*s);
         s->write(image);
@@ -42,7 +42,7 @@ struct answered_too_early : nothing_planted {
 };
 /// A cursor goes one further than its page, where there is more.
 struct cursor_too_far : nothing_planted {
-    static void after_reply(raw_image const& before, raw_image& image) {
+    static void after_reply(scope_image const& before, scope_image& image) {
         auto const was = raw_sync::read(before);
         edit_sync(image, [&](raw_sync& s) {
             if (was && s.cursor > was->cursor && s.cursor < s.head) { ++s.cursor; }
@@ -51,7 +51,7 @@ struct cursor_too_far : nothing_planted {
 };
 /// The authority forgets that it decided what has no receipt yet.
 struct decided_again : nothing_planted {
-    static void before_answer(raw_image& image) {
+    static void before_answer(scope_image& image) {
         drop(image, "av");
         for (auto& [k, v] : image) {
             if (!of_kind(k, "au")) { continue; }
@@ -74,11 +74,11 @@ struct decided_again : nothing_planted {
 };
 /// The authority keeps no verdicts.
 struct verdicts_dropped : nothing_planted {
-    static void before_answer(raw_image& image) { drop(image, "av"); }
+    static void before_answer(scope_image& image) { drop(image, "av"); }
 };
 /// A deleted record leaves no tombstone.
 struct tombstone_dropped : nothing_planted {
-    static void after_answer(raw_image const&, raw_image& image) {
+    static void after_answer(scope_image const&, scope_image& image) {
         for (auto at = image.begin(); at != image.end();) {
             bool dead = false;
             if (of_kind(at->first, "ar")) {
@@ -97,7 +97,7 @@ struct tombstone_dropped : nothing_planted {
 };
 /// A reply is taken as if nothing had been held before.
 struct replay_taken : nothing_planted {
-    static void before_reply(raw_image& image, bytes_view message) {
+    static void before_reply(scope_image& image, bytes_view message) {
         auto const p = decode_reply(message);
         if (!p) { return; }
         edit_sync(image, [&](raw_sync& s) { s.cursor = (std::min)(s.cursor, p->from); });
@@ -111,7 +111,7 @@ struct replay_taken : nothing_planted {
             at = clean ? image.erase(at) : std::next(at);
         }
     }
-    static void after_reply(raw_image const& before, raw_image& image) {
+    static void after_reply(scope_image const& before, scope_image& image) {
         auto const was = raw_sync::read(before);
         edit_sync(image, [&](raw_sync& s) {
             s.cursor = (std::max)(s.cursor, was->cursor);
@@ -124,11 +124,11 @@ struct replay_taken : nothing_planted {
 };
 /// A mutation that was decided is not shown until its row comes.
 struct decided_forgotten : nothing_planted {
-    static void after_reply(raw_image const&, raw_image& image) { drop(image, "rh"); }
+    static void after_reply(scope_image const&, scope_image& image) { drop(image, "rh"); }
 };
 /// The clock is not stored with a write.
 struct clock_not_kept : nothing_planted {
-    static void after_write(raw_image const& before, raw_image& image) {
+    static void after_write(scope_image const& before, scope_image& image) {
         drop(image, "rt");
         for (auto const& [k, v] : before) {
             if (of_kind(k, "rt")) { image[k] = v; }
@@ -137,18 +137,18 @@ struct clock_not_kept : nothing_planted {
 };
 /// A sequence is given and not marked as given.
 struct sequence_given_twice : nothing_planted {
-    static void after_request(raw_image const& before, raw_image& image) {
+    static void after_request(scope_image const& before, scope_image& image) {
         auto const was = raw_sync::read(before);
         edit_sync(image, [&](raw_sync& s) { s.next = was->next; });
     }
 };
 /// An event is not stored with its change.
 struct event_lost : nothing_planted {
-    static void after_reply(raw_image const&, raw_image& image) { drop(image, "re"); }
+    static void after_reply(scope_image const&, scope_image& image) { drop(image, "re"); }
 };
 /// The confirmed row is not kept beside what is pending.
 struct base_lost : nothing_planted {
-    static void after_write(raw_image const&, raw_image& image) { drop(image, "rb"); }
+    static void after_write(scope_image const&, scope_image& image) { drop(image, "rb"); }
 };
 
 /// One of them, chosen at run time, so that the explorer is compiled once for all.
@@ -173,22 +173,22 @@ public:
 
     bool acknowledges_what_fails;
     bool replies_to_what_fails;
-    void after_write(raw_image const& before, raw_image& image) const { after_write_(before, image); }
-    void after_request(raw_image const& before, raw_image& image) const { after_request_(before, image); }
-    void before_answer(raw_image& image) const { before_answer_(image); }
-    void after_answer(raw_image const& before, raw_image& image) const { after_answer_(before, image); }
-    void before_reply(raw_image& image, bytes_view reply) const { before_reply_(image, reply); }
-    void after_reply(raw_image const& before, raw_image& image) const { after_reply_(before, image); }
+    void after_write(scope_image const& before, scope_image& image) const { after_write_(before, image); }
+    void after_request(scope_image const& before, scope_image& image) const { after_request_(before, image); }
+    void before_answer(scope_image& image) const { before_answer_(image); }
+    void after_answer(scope_image const& before, scope_image& image) const { after_answer_(before, image); }
+    void before_reply(scope_image& image, bytes_view reply) const { before_reply_(image, reply); }
+    void after_reply(scope_image const& before, scope_image& image) const { after_reply_(before, image); }
 
 private:
     char const* name_;
     testing::scope_oracle by_;
-    void (*after_write_)(raw_image const&, raw_image&);
-    void (*after_request_)(raw_image const&, raw_image&);
-    void (*before_answer_)(raw_image&);
-    void (*after_answer_)(raw_image const&, raw_image&);
-    void (*before_reply_)(raw_image&, bytes_view);
-    void (*after_reply_)(raw_image const&, raw_image&);
+    void (*after_write_)(scope_image const&, scope_image&);
+    void (*after_request_)(scope_image const&, scope_image&);
+    void (*before_answer_)(scope_image&);
+    void (*after_answer_)(scope_image const&, scope_image&);
+    void (*before_reply_)(scope_image&, bytes_view);
+    void (*after_reply_)(scope_image const&, scope_image&);
 };
 
 inline std::vector<mistake> all() {

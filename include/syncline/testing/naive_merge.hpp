@@ -187,11 +187,12 @@ inline naive_outcome naive_apply(naive_row& r, mutation const& m, collection_rul
     for (auto const& [field, value] : after) {
         auto const was = before.find(field);
         if (was != before.end() && was->second == value) { continue; }
-        auto const old = was == before.end() ? std::optional<std::int64_t>{} : naive_integer(was->second);
-        auto const now = naive_integer(value);
-        bool const counts =
-            rules.of(field) == rule::counter && old && now && *old != (std::numeric_limits<std::int64_t>::min)();
-        auto const step = counts ? naive_sum(*now, -*old) : std::nullopt;
+        std::optional<std::int64_t> step;
+        if (rules.of(field) == rule::counter && was != before.end()) {
+            auto const old = naive_integer(was->second);
+            auto const now = naive_integer(value);
+            if (old && now && *old != (std::numeric_limits<std::int64_t>::min)()) { step = naive_sum(*now, -*old); }
+        }
         if (step) {
             ops.push_back({field, op_kind::add, naive_item(*step), {}});
         } else {

@@ -540,9 +540,10 @@ private:
         replica_id self{};
         position cursor = 0;
         author_index author = unknown_author;
-        timestamp issued{};   ///< the last stamp of its own
-        timestamp learned{};  ///< the greatest of others that it had to accept
-        timestamp bound{};    ///< no own stamp may be later: from what its clock ever said
+        timestamp issued{};                                   ///< the last stamp of its own
+        std::map<bytes, position, bytes_order> learned_of{};  ///< the versions whose stamps were looked at
+        timestamp learned{};                                  ///< the greatest of others that it had to accept
+        timestamp bound{};  ///< no own stamp may be later: from what its clock ever said
     };
     struct decided {
         bytes content{};
@@ -679,6 +680,10 @@ private:
             s.issued = timestamp_from(*t).value_or(timestamp{});
         }
         s.learned = {};
+        s.learned_of.clear();
+        for (auto it = found.lower_bound(entry('v', {})); it != found.end() && is(it->first, 'r', 'v'); ++it) {
+            s.learned_of[bytes(it->first.begin() + 2, it->first.end())] = parse_visible(&it->second).confirmed;
+        }
         s.bound = {};
         read_identity(s);
         read_sync(s);
@@ -1102,7 +1107,10 @@ private:
                    std::to_string(held.version) + " that the authority never had: " + show(held) + " instead of " +
                    (it == versions_.end() ? std::string{"nothing"} : show(it->second.second));
         });
-        if (s.doing.what != deed::kind::receive) { return; }
+        position& learned = s.learned_of[to_bytes(k)];
+        bool const fresh = learned < held.version;
+        learned = held.version;
+        if (!fresh || s.doing.what != deed::kind::receive) { return; }
         timestamp const believable = latest_within(s.doing.now.wall, options_.clock.accept_ahead_max);
         auto const learn = [&](timestamp t) {
             if (t <= believable) { s.learned = (std::max)(s.learned, t); }

@@ -152,7 +152,7 @@ struct scope_report {
 };
 
 /// What a store holds.
-using raw_image = std::map<bytes, bytes>;
+using scope_image = std::map<bytes, bytes>;
 
 /// No mistake: what an exploration runs with, unless it is to be shown that it finds one.
 ///
@@ -161,12 +161,12 @@ using raw_image = std::map<bytes, bytes>;
 struct nothing_planted {
     static constexpr bool acknowledges_what_fails = false;  ///< a write is acknowledged though its commit failed
     static constexpr bool replies_to_what_fails = false;    ///< a reply leaves though its commit failed
-    static void after_write(raw_image const&, raw_image&) {}
-    static void after_request(raw_image const&, raw_image&) {}
-    static void before_answer(raw_image&) {}
-    static void after_answer(raw_image const&, raw_image&) {}
-    static void before_reply(raw_image&, bytes_view) {}  ///< the reply
-    static void after_reply(raw_image const&, raw_image&) {}
+    static void after_write(scope_image const&, scope_image&) {}
+    static void after_request(scope_image const&, scope_image&) {}
+    static void before_answer(scope_image&) {}
+    static void after_answer(scope_image const&, scope_image&) {}
+    static void before_reply(scope_image&, bytes_view) {}  ///< the reply
+    static void after_reply(scope_image const&, scope_image&) {}
 };
 
 /// The parts of the explorer that are of use alone: raw state, and the naive model of the rules.
@@ -182,7 +182,7 @@ struct raw_sync {
     std::uint64_t settled = 0;  ///< sequence
     std::uint64_t events = 0;
 
-    [[nodiscard]] static std::optional<raw_sync> read(raw_image const& image) {
+    [[nodiscard]] static std::optional<raw_sync> read(scope_image const& image) {
         auto const at = image.find(to_bytes(as_bytes("rs")));
         if (at == image.end()) { return std::nullopt; }
         cbor_reader in{at->second};
@@ -194,7 +194,7 @@ struct raw_sync {
         }
         return in.finish() ? std::optional{s} : std::nullopt;
     }
-    void write(raw_image& image) const {
+    void write(scope_image& image) const {
         bytes raw;
         cbor_writer w{raw};
         w.array(7);
@@ -210,24 +210,24 @@ struct raw_sync {
 
 // The naive model: the rules of docs/merge.md once more, on maps of integers.
 
-struct naive_mark {
+struct scope_mark {
     position at = 0;
     std::uint64_t stamp = 0;
     author_index author = 0;
-    friend bool operator==(naive_mark const&, naive_mark const&) = default;
+    friend bool operator==(scope_mark const&, scope_mark const&) = default;
 };
-struct naive_field {
+struct scope_field {
     std::optional<std::int64_t> value{};  ///< nothing: it was unset
-    naive_mark mark{};
-    friend bool operator==(naive_field const&, naive_field const&) = default;
+    scope_mark mark{};
+    friend bool operator==(scope_field const&, scope_field const&) = default;
 };
-struct naive_row {
+struct scope_row {
     position version = 0;
     std::uint64_t life = 0;  ///< 0: there never was one
     bool alive = false;
-    naive_mark floor{};
-    std::map<std::string, naive_field> fields{};
-    friend bool operator==(naive_row const&, naive_row const&) = default;
+    scope_mark floor{};
+    std::map<std::string, scope_field> fields{};
+    friend bool operator==(scope_row const&, scope_row const&) = default;
 
     /// What a person sees of it.
     [[nodiscard]] std::map<std::string, std::int64_t> shown() const {
@@ -244,9 +244,9 @@ struct naive_row {
     return in.integer();
 }
 
-[[nodiscard]] inline naive_row naive_of(row const& r) {
-    auto const mark = [](write_mark const& m) { return naive_mark{m.at, m.stamp.raw, m.author}; };
-    naive_row out;
+[[nodiscard]] inline scope_row scope_row_of(row const& r) {
+    auto const mark = [](write_mark const& m) { return scope_mark{m.at, m.stamp.raw, m.author}; };
+    scope_row out;
     out.version = r.version;
     out.life = r.life;
     out.alive = !r.deleted;
@@ -264,9 +264,9 @@ struct naive_row {
 }
 
 /// What becomes of a row by a mutation of `author` that is decided at `at`.
-[[nodiscard]] inline verdict_kind naive_apply(naive_row& current, mutation const& m, collection_rules const& rules,
+[[nodiscard]] inline verdict_kind scope_apply(scope_row& current, mutation const& m, collection_rules const& rules,
                                               author_index author, position at) {
-    auto const others = [&](naive_mark const& w) {
+    auto const others = [&](scope_mark const& w) {
         return w.at > m.base && w.at != pending_position && w.author != author;
     };
     bool const begins = m.kind == change_kind::create && m.life > current.life;
@@ -280,7 +280,7 @@ struct naive_row {
         current = {at, m.life, false, {at, m.stamp.raw, author}, {}};
         return beside ? verdict_kind::merged : verdict_kind::applied;
     }
-    naive_row next = current;
+    scope_row next = current;
     if (begins) { next = {at, m.life, true, {at, m.stamp.raw, author}, {}}; }
     next.version = at;
     std::size_t lost = 0;
@@ -288,8 +288,8 @@ struct naive_row {
     for (field_op const& op : m.ops) {
         auto const before = begins ? next.fields.end() : next.fields.find(op.field);
         bool const written = before != next.fields.end();
-        naive_field const was = written ? before->second : naive_field{std::nullopt, next.floor};
-        naive_field now{std::nullopt, {at, op.stamp.raw, author}};
+        scope_field const was = written ? before->second : scope_field{std::nullopt, next.floor};
+        scope_field now{std::nullopt, {at, op.stamp.raw, author}};
         if (op.kind != op_kind::unset) { now.value = number_in(op.value); }
         bool const concurrent = written && others(was.mark);
         rule const by = rules.of(op.field);
@@ -368,7 +368,7 @@ struct raw_replica {
         }
         return false;
     }
-    [[nodiscard]] static raw_replica read(raw_image const& image) {
+    [[nodiscard]] static raw_replica read(scope_image const& image) {
         raw_replica out;
         auto const sync = raw_sync::read(image);
         out.sound = sync.has_value();
@@ -446,7 +446,7 @@ struct raw_authority {
     std::map<position, bytes> positions{};                                  ///< record
     std::map<std::pair<std::uint64_t, std::uint64_t>, verdict> verdicts{};  ///< by author and sequence
 
-    [[nodiscard]] static raw_authority read(raw_image const& image) {
+    [[nodiscard]] static raw_authority read(scope_image const& image) {
         raw_authority out;
         out.sound = false;
         for (auto const& [key, value] : image) {
@@ -758,7 +758,7 @@ private:
         return n;
     }
     /// A ledger and an image in one string; equal strings are equal states.
-    [[nodiscard]] static std::string pack(std::string const& ledger, raw_image const& image) {
+    [[nodiscard]] static std::string pack(std::string const& ledger, scope_image const& image) {
         std::string out;
         add_number(out, ledger.size(), 4);
         out += ledger;
@@ -782,8 +782,8 @@ private:
             at += 4 + v;
         }
     }
-    [[nodiscard]] static raw_image image_of(std::string_view packed) {
-        raw_image out;
+    [[nodiscard]] static scope_image image_of(std::string_view packed) {
+        scope_image out;
         each_pair(packed, [&](bytes_view k, bytes_view v) { out.emplace_hint(out.end(), to_bytes(k), to_bytes(v)); });
         return out;
     }
@@ -793,7 +793,7 @@ private:
 
     /// Runs `f(store)` in a new process, as it were, that finds what `packed` holds; `image` is what it left.
     template <class F>
-    status process(std::string_view packed, raw_image& image, F&& f, storage_fault const* fault = nullptr,
+    status process(std::string_view packed, scope_image& image, F&& f, storage_fault const* fault = nullptr,
                    bool* hit = nullptr) {
         auto owner = make_();
         inner_store& inner = *owner;
@@ -828,9 +828,9 @@ private:
 
     /// Lets each storage call of a step fail: it must answer an error, and leave the old state or the new one.
     template <class F>
-    void with_faults(std::string_view packed, raw_image const& after, char const* step, F&& f) {
+    void with_faults(std::string_view packed, scope_image const& after, char const* step, F&& f) {
         if (!options_.storage_faults || report_.broken) { return; }
-        raw_image const before = image_of(packed);
+        scope_image const before = image_of(packed);
         for (std::size_t kind = 0; kind < storage_call_count; ++kind) {
             for (fault_moment const moment : {fault_moment::before, fault_moment::after}) {
                 for (std::uint64_t nth = 1;; ++nth) {
@@ -839,7 +839,7 @@ private:
                     fault.moment = moment;
                     fault.only = static_cast<storage_call>(kind);
                     bool hit = false;
-                    raw_image image;
+                    scope_image image;
                     status const out = process(packed, image, f, &fault, &hit);
                     if (!hit) { break; }
                     ++report_.faults[kind][moment == fault_moment::before ? 0 : 1];
@@ -902,11 +902,11 @@ private:
                            [&](mutation const& m) { return carries(m, p, who); });
     }
 
-    [[nodiscard]] static picture picture_of(scopes::naive_row const& r) {
+    [[nodiscard]] static picture picture_of(scopes::scope_row const& r) {
         return r.alive ? picture{r.shown()} : picture{};
     }
     [[nodiscard]] static picture picture_of(scopes::raw_record const& r) {
-        return r.there ? picture_of(scopes::naive_of(r.state)) : picture{};
+        return r.there ? picture_of(scopes::scope_row_of(r.state)) : picture{};
     }
     [[nodiscard]] static std::string text_of(picture const& p) {
         if (!p) { return "nothing"; }
@@ -934,7 +934,7 @@ private:
     }
 
     /// The device with this ledger and image; looks at it when it is new.
-    std::uint32_t device(device_node n, raw_image const& image, scopes::raw_replica const& view) {
+    std::uint32_t device(device_node n, scope_image const& image, scopes::raw_replica const& view) {
         auto const [at, fresh] =
             device_keys_.try_emplace(pack(ledger_text(n), image), static_cast<std::uint32_t>(devices_.size()));
         if (!fresh) { return at->second; }
@@ -963,7 +963,7 @@ private:
         return at->second;
     }
 
-    void inspect(device_node const& n, raw_image const& image, scopes::raw_replica const& view) {
+    void inspect(device_node const& n, scope_image const& image, scopes::raw_replica const& view) {
         check(scope_oracle::steps, view.sound && view.records.size() <= names_.size(),
               "a device's store can't be read");
         check(scope_oracle::once, view.identity == identities_[n.who], "a device has taken a new identity");
@@ -973,14 +973,14 @@ private:
             auto const found = view.records.find(names_[r]);
             scopes::raw_record const held = found == view.records.end() ? scopes::raw_record{} : found->second;
             auto const base = held.authoritative();
-            scopes::naive_row expected = base ? scopes::naive_of(*base) : scopes::naive_row{};
+            scopes::scope_row expected = base ? scopes::scope_row_of(*base) : scopes::scope_row{};
             position const known = expected.version;
             bool pending = false;
             if (auto const d = view.decided.find(names_[r]); d != view.decided.end()) {
                 for (scopes::raw_decided const& one : d->second) {
                     pending = true;
                     if (one.version > known) {
-                        (void)scopes::naive_apply(expected, one.change, rules(), author, pending_position);
+                        (void)scopes::scope_apply(expected, one.change, rules(), author, pending_position);
                     }
                 }
             }
@@ -990,7 +990,7 @@ private:
             if (auto const w = view.waiting.find(names_[r]); w != view.waiting.end()) {
                 for (scopes::raw_entry const& e : w->second) {
                     pending = true;
-                    (void)scopes::naive_apply(expected, e.change, rules(), author, pending_position);
+                    (void)scopes::scope_apply(expected, e.change, rules(), author, pending_position);
                     check(scope_oracle::order, e.change.stamp.raw > last_stamp && e.change.stamp.raw <= view.clock,
                           "stamps of what waits don't rise, or the clock is behind them");
                     last_stamp = e.change.stamp.raw;
@@ -1018,7 +1018,7 @@ private:
                   "a frozen write outside of the sequences under way");
         }
         // A process that starts finds everything as it is.
-        raw_image reopened;
+        scope_image reopened;
         auto const ok = process(*n.key, reopened, [&](store& s) -> status {
             auto tx = s.begin(access_mode::write);
             if (!tx) { return tx.error(); }
@@ -1075,9 +1075,9 @@ private:
             if (!done) { return done.error(); }
             return tx->commit();
         };
-        raw_image image;
+        scope_image image;
         status const ok = process(*n.key, image, step);
-        raw_image const before = image_of(*n.key);
+        scope_image const before = image_of(*n.key);
         bool const alive = n.seen[r].has_value();
         bool const possible = (what.kind == change_kind::create) != alive;
         check(scope_oracle::steps, ok.has_value() == possible, [&] {
@@ -1090,16 +1090,16 @@ private:
             check(scope_oracle::faults, image == before, "a refused write leaves a trace");
             return writes_[cache] = out;
         }
-        raw_image const real = image;
+        scope_image const real = image;
         if (planting_) { plant_.after_write(before, image); }
         auto const was = scopes::raw_replica::read(before);
         auto const is = scopes::raw_replica::read(image);
 
         // What is seen changes as the write says, by the naive model; nothing else does.
         auto const held = was.records.find(names_[r]);
-        scopes::naive_row expected = held != was.records.end() && held->second.there
-                                         ? scopes::naive_of(held->second.state)
-                                         : scopes::naive_row{};
+        scopes::scope_row expected = held != was.records.end() && held->second.there
+                                         ? scopes::scope_row_of(held->second.state)
+                                         : scopes::scope_row{};
         mutation m;
         m.kind = what.kind;
         m.record = records_[r];
@@ -1109,7 +1109,7 @@ private:
         m.ops = ops;
         for (field_op& op : m.ops) { op.stamp = m.stamp; }
         check(scope_oracle::order, is.clock > was.clock, "a write's stamp is not after all before");
-        (void)scopes::naive_apply(expected, m, rules(), static_cast<author_index>(was.sync.author), pending_position);
+        (void)scopes::scope_apply(expected, m, rules(), static_cast<author_index>(was.sync.author), pending_position);
         check(scope_oracle::events, is.events.empty(), "a write of one's own tells an event");
         check(scope_oracle::cursor, was.sync.cursor == is.sync.cursor, "a write moves the cursor");
 
@@ -1124,7 +1124,7 @@ private:
         }
         if (plant_.acknowledges_what_fails && planting_) {
             storage_fault const fault{1, errc::storage_io, fault_moment::before, false, storage_call::commit};
-            raw_image left;
+            scope_image left;
             (void)process(*n.key, left, step, &fault);
             out.leaked = device(next, left, scopes::raw_replica::read(left));
         }
@@ -1233,13 +1233,13 @@ private:
             body = std::move(*made);
             return {};
         };
-        raw_image image;
+        scope_image image;
         status const ok = process(*n.key, image, step);
         check(scope_oracle::steps, ok.has_value(), "a request can't be made");
         bytes const real = body;
         with_faults(*n.key, image, "a request", step);
         body = real;
-        raw_image const before = image_of(*n.key);
+        scope_image const before = image_of(*n.key);
         if (planting_) { plant_.after_request(before, image); }
         auto const view = scopes::raw_replica::read(image);
         std::uint32_t const next = device(n, image, view);
@@ -1287,7 +1287,7 @@ private:
         }
         return at->second;
     }
-    std::uint32_t authority_with(std::vector<std::uint32_t> const& log, raw_image const& image,
+    std::uint32_t authority_with(std::vector<std::uint32_t> const& log, scope_image const& image,
                                  scopes::raw_authority const& view) {
         std::string ledger;
         for (std::uint32_t const e : log) { add_number(ledger, e, 4); }
@@ -1309,7 +1309,7 @@ private:
         }
         authorities_.push_back(std::move(n));
         // A process that starts finds everything as it is.
-        raw_image reopened;
+        scope_image reopened;
         auto const ok = process(at->first, reopened, [&](store& s) -> status {
             auto tx = s.begin(access_mode::write);
             if (!tx) { return tx.error(); }
@@ -1331,7 +1331,7 @@ private:
         std::vector<std::uint32_t> log = authorities_[a].log;
         std::string const& packed = *authorities_[a].key;
         instant const now = now_of(devices_max);
-        raw_image before = image_of(packed);
+        scope_image before = image_of(packed);
         std::string tampered;
         if (planting_) { plant_.before_answer(before); }
         std::string_view start = packed;
@@ -1346,7 +1346,7 @@ private:
             body = std::move(*out);
             return {};
         };
-        raw_image image;
+        scope_image image;
         status const ok = process(start, image, step);
         check(scope_oracle::steps, ok.has_value(), "the authority refuses a request");
         bytes const real = body;
@@ -1354,7 +1354,7 @@ private:
         body = real;
         answered out;
         if (plant_.replies_to_what_fails && planting_) {
-            raw_image left;
+            scope_image left;
             (void)process(start, left, [&](store& s) -> status {
                 auto tx = s.begin(access_mode::write);
                 if (!tx) { return tx.error(); }
@@ -1380,13 +1380,13 @@ private:
         check(scope_oracle::order, author.decided >= decided_before, "decisions are taken back");
 
         // What was decided now, by the request's own bytes, in the naive model.
-        std::map<bytes, scopes::naive_row> rows;
+        std::map<bytes, scopes::scope_row> rows;
         position head = 0;
         std::map<std::pair<std::uint64_t, bytes>, std::uint64_t> ended;
         auto const fold = [&](std::uint8_t by, std::uint64_t index, mutation const& m) {
-            scopes::naive_row& r = rows[to_bytes(m.record)];
-            scopes::naive_row after = r;
-            verdict_kind said = scopes::naive_apply(after, m, rules(), static_cast<author_index>(index), head + 1);
+            scopes::scope_row& r = rows[to_bytes(m.record)];
+            scopes::scope_row after = r;
+            verdict_kind said = scopes::scope_apply(after, m, rules(), static_cast<author_index>(index), head + 1);
             bool const changed = said == verdict_kind::applied || said == verdict_kind::merged;
             if (changed && after.version == head + 1) {
                 if (!options_.refused.empty() && by < options_.devices &&
@@ -1456,8 +1456,8 @@ private:
               });
         for (auto const& [record, r] : rows) {
             auto const found = is.rows.find(record);
-            scopes::naive_row const real_row =
-                found == is.rows.end() ? scopes::naive_row{} : scopes::naive_of(found->second);
+            scopes::scope_row const real_row =
+                found == is.rows.end() ? scopes::scope_row{} : scopes::scope_row_of(found->second);
             check(scope_oracle::model, real_row == r, [&, r_now = r] {
                 return "the authority holds " + text_of(picture_of(real_row)) + " at " +
                        std::to_string(real_row.version) + ", the naive model " + text_of(picture_of(r_now)) + " at " +
@@ -1521,8 +1521,8 @@ private:
         device_node const n = devices_[d];
         message_node const reply_in = message_at(id);
         instant const now = now_of(n.who);
-        raw_image before = image_of(*n.key);
-        raw_image const original = before;
+        scope_image before = image_of(*n.key);
+        scope_image const original = before;
         if (planting_) { plant_.before_reply(before, reply_in.body); }
         std::string tampered;
         std::string_view start = *n.key;
@@ -1538,7 +1538,7 @@ private:
             if (!report) { return report.error(); }
             return tx->commit();
         };
-        raw_image image;
+        scope_image image;
         status const ok = process(start, image, step);
         check(scope_oracle::steps, ok.has_value(),
               [&] { return std::string{"a reply can't be taken: "} + (ok ? "" : syncline::message(ok.error().code)); });
@@ -1691,7 +1691,7 @@ private:
     void rest(std::vector<std::uint32_t> const& at) {
         ++report_.leaves;
         authority_node const& home = authorities_[at[0]];
-        raw_image const truth = image_of(*home.key);
+        scope_image const truth = image_of(*home.key);
         auto const rows = scopes::raw_authority::read(truth);
         for (std::size_t i = 0; i < options_.devices; ++i) {
             device_node const& n = devices_[at[1 + i]];
@@ -1733,7 +1733,7 @@ private:
             }
             auto const held = rows.rows.find(names_[r]);
             if (!plain || created > 1 || held == rows.rows.end()) { continue; }
-            picture const fields = picture_of(scopes::naive_of(held->second));
+            picture const fields = picture_of(scopes::scope_row_of(held->second));
             for (std::size_t i = 0; i < n.pieces.size(); ++i) {
                 piece const& p = n.pieces[i];
                 if (p.record != r || p.part == 0) { continue; }
@@ -1760,7 +1760,7 @@ private:
     }
 
     void set_up() {
-        raw_image image;
+        scope_image image;
         auto ok = process({}, image, [&](store& s) -> status {
             auto tx = s.begin(access_mode::write);
             if (!tx) { return tx.error(); }
@@ -1993,7 +1993,7 @@ private:
             }
             for (row_update const& u : p->rows) {
                 out += ", " + std::string{u.key.id_text()} + "@" + std::to_string(u.state.version) + " " +
-                       text_of(picture_of(scopes::naive_of(u.state)));
+                       text_of(picture_of(scopes::scope_row_of(u.state)));
             }
         }
         return out + "]";
