@@ -244,9 +244,8 @@ public:
                 if (damaged) { return false; }
                 for (bool any = false; next != claims.size() && claims[next].first == token; ++next) {
                     if (any || !held(e, claims[next].second)) { continue; }
-                    any = true;
+                    any = true;  // the same claim may be named twice
                     out.push_back(std::move(e));
-                    e.header.fence = 0;  // taken: the same claim may be named twice
                 }
                 return true;
             };
