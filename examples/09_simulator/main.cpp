@@ -11,31 +11,25 @@
 using namespace syncline;
 using namespace syncline::testing;
 
-// [setup]
 /// What processes open their stores on. Yours opens your database, and cuts its power.
 struct forgetful : simulated_setup {
     [[nodiscard]] std::unique_ptr<simulated_disk> make(durability promise, disk_lie) {
         return std::make_unique<simulated_disk>(promise, disk_lie::forgets_synced);
     }
 };
-// [setup]
 
 int main() {
-    // [find]
     simulation_options options;
     options.machines_max = 2;
     simulation_report failed;
     for (std::uint64_t seed = 1; failed.found.empty(); ++seed) { failed = simulate<forgetful>(seed, options); }
-    // [find]
     std::printf("seed %llu: %s\n%u deeds and mishaps, %llu events\n", static_cast<unsigned long long>(failed.seed),
                 failed.found[0].axiom.c_str(), failed.planned, static_cast<unsigned long long>(failed.steps));
 
-    // [shrink]
     options = shrink_simulation(
         failed, options, [&](simulation_options const& tried) { return simulate<forgetful>(failed.seed, tried); });
     options.tell = true;
     simulation_report const told = simulate<forgetful>(failed.seed, options);
-    // [shrink]
     std::printf("shrunk to %zu:\n", options.only->size());
 
     for (std::string const& line : told.story) {
