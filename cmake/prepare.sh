@@ -79,6 +79,8 @@ install_packages() {
 
 prepare_ccache() {
     export CCACHE_BASEDIR="$PWD" CCACHE_NOHASHDIR=1
+    # Precompiled headers are known again by what they hold.
+    export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
 }
 
 # The CMake argument that puts ccache before the compiler, if it is there.
