@@ -721,7 +721,8 @@ private:
                 if (auto const ok = entries(tx, first, last); !ok) { return ok; }
             }
             if (auto const ok = later_redactions(tx, last); !ok) { return ok; }
-            for (interval const& i : hidden.difference(redacted).intervals()) { found(audit_fault::hidden, i.first); }
+            interval_set const unsaid = hidden.difference(redacted);
+            for (interval const& i : unsaid.intervals()) { found(audit_fault::hidden, i.first); }
             if (what.whole) {
                 bool const empty = size == 0;
                 bool const told = first == s.first && last == size;  // of all that the state speaks of
