@@ -172,7 +172,7 @@ public:
         auto s = load(tx);
         if (!s) { return s.error(); }
         std::uint64_t const first = s->tree.size();
-        writer w;
+        writer w{items.empty() ? 0 : size_of(items[0])};
         for (audit_item const& item : items) {
             if (auto const ok = put(tx, *s, item, random, w); !ok) { return ok.error(); }
         }
@@ -481,12 +481,16 @@ private:
         std::size_t leaf_end = 0;    ///< of the row: prefix and leaf
         std::size_t secret_at = 0;  ///< where the private part begins; the row's end: there is none
     };
+    /// Buffers of a call that appends: allocated once, however many entries it has.
     struct writer {
+        bytes key;
         bytes row;
         bytes secret;
         bytes record;
-        bytes value;
+        explicit writer(std::size_t room) { row.reserve(room); }
     };
+    /// Of all but a tree of more than 2^36 leaves.
+    static constexpr std::size_t state_bytes_max = 128 + 9 * (merkle_tile_width - 1) * 32;
 
     // ---- Keys and rows ------------------------------------------------------------------------------------------
 
@@ -540,6 +544,7 @@ private:
     template <storage_transaction Tx>
     [[nodiscard]] status store(Tx& tx, state const& s) const {
         bytes value;
+        value.reserve(state_bytes_max);
         cbor_writer w{value};
         w.array(7);
         w.unsigned_integer(audit_format);
@@ -651,7 +656,12 @@ private:
         encode_leaf(out, item, index, index == 0 ? nullptr : &s.last, item.has_private() ? &commitment : nullptr);
         s.last = hash_(w.row);
         if (item.has_private()) { append_bytes(w.row, bytes_view{w.secret}.subspan(33)); }
-        if (auto const ok = tx.put(entry_key(index), w.row); !ok) { return ok; }
+        w.key.clear();
+        w.key.reserve(prefix_.size() + 9);
+        append_bytes(w.key, as_bytes(prefix_));
+        w.key.push_back(std::byte{'e'});
+        append_u64(w.key, index);
+        if (auto const ok = tx.put(w.key, w.row); !ok) { return ok; }
         return s.tree.add(tx, tiles_, hash_, s.last);
     }
     /// An entry of the log's own: who asked, and what is open.
@@ -666,7 +676,7 @@ private:
         item.code = code;
         item.open = open;
         if (auto const ok = check(item); !ok) { return ok; }
-        writer w;
+        writer w{size_of(item)};
         return put(tx, s, item, random, w);
     }
     /// Says which indices were redacted, in as many entries as it takes.
