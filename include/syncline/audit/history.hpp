@@ -36,7 +36,7 @@ struct history_options {
 };
 [[nodiscard]] constexpr bool valid(history_options const& o) noexcept { return o.snapshot_every > 0; }
 
-/// A field that an event changed: its encoded value before and after; nothing: it wasn't there.
+/// A field that an event touched: its encoded value before and after; nothing: it wasn't there.
 struct field_effect {
     std::string field;
     std::optional<bytes> before{};
@@ -129,7 +129,7 @@ inline void encode_event(cbor_writer& out, history_event const& e) {
         f.after = item();
         bool const named = !f.field.empty() && f.field.size() <= field_name_bytes_max;
         bool const ordered = e.effects.empty() || compare_keys(e.effects.back().field, f.field) < 0;
-        if (!in.failed() && (!named || !ordered || f.before == f.after)) {
+        if (!in.failed() && (!named || !ordered)) {
             in.fail({errc::malformed, "effect of an event"});
         }
         e.effects.push_back(std::move(f));
@@ -137,27 +137,38 @@ inline void encode_event(cbor_writer& out, history_event const& e) {
     return e;
 }
 
-/// What changed between two states, each canonical fields or nothing where no record was.
-[[nodiscard]] inline std::vector<field_effect> effects_between(std::optional<bytes_view> before,
-                                                               std::optional<bytes_view> after) {
+/// What a mutation did: the fields that differ between two states, and those that it named although they are equal (as
+/// of a stamp before another's change they were not). Each state is canonical fields, or nothing where no record was.
+[[nodiscard]] inline std::vector<field_effect> effects_of(mutation const& change, std::optional<bytes_view> before,
+                                                          std::optional<bytes_view> after) {
     std::vector<field_effect> out;
     cbor_map_cursor was{before ? *before : bytes_view{}};
     cbor_map_cursor is{after ? *after : bytes_view{}};
     bool more_was = before && !before->empty() && was.next();
     bool more_is = after && !after->empty() && is.next();
-    while (more_was || more_is) {
-        auto const order = !more_was  ? std::strong_ordering::greater
-                           : !more_is ? std::strong_ordering::less
-                                      : compare_keys(was.key(), is.key());
-        if (order < 0) {
-            out.push_back({std::string{was.key()}, to_bytes(was.value()), std::nullopt});
-        } else if (order > 0) {
-            out.push_back({std::string{is.key()}, std::nullopt, to_bytes(is.value())});
-        } else if (!equal(was.value(), is.value())) {
-            out.push_back({std::string{is.key()}, to_bytes(was.value()), to_bytes(is.value())});
+    auto op = change.ops.begin();
+    while (more_was || more_is || op != change.ops.end()) {
+        std::string_view field;
+        bool any = false;
+        auto const least = [&](std::string_view name) {
+            if (!any || compare_keys(name, field) < 0) { field = name; }
+            any = true;
+        };
+        if (more_was) { least(was.key()); }
+        if (more_is) { least(is.key()); }
+        if (op != change.ops.end()) { least(op->field); }
+        field_effect e{std::string{field}, {}, {}};
+        bool const named = op != change.ops.end() && op->field == e.field;
+        if (more_was && was.key() == e.field) {
+            e.before = to_bytes(was.value());
+            more_was = was.next();
         }
-        if (order <= 0) { more_was = was.next(); }
-        if (order >= 0) { more_is = is.next(); }
+        if (more_is && is.key() == e.field) {
+            e.after = to_bytes(is.value());
+            more_is = is.next();
+        }
+        if (named) { ++op; }
+        if (named || e.before != e.after) { out.push_back(std::move(e)); }
     }
     return out;
 }
@@ -183,7 +194,8 @@ public:
 
     /// Tells of a change; its position. `before` and `after`: the record's canonical fields; nothing: it wasn't there.
     ///
-    /// Errors: `errc::invalid` for a record key out of range or fields that are no canonical map; nothing was written.
+    /// Errors: `errc::invalid` for a record key out of range, fields that are no canonical map, operations that are no
+    /// mutation's (out of order, values that aren't canonical); nothing was written.
     /// Cost: two gets, four puts, one more each `snapshot_every` events of the record.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::uint64_t> record(Tx& tx, replica_id const& author, mutation const& change,
@@ -192,6 +204,14 @@ public:
         for (auto const& fields : {before, after}) {
             if (fields && !validate_fields(*fields)) { return failure{errc::invalid, "fields of a record"}; }
         }
+        std::string_view last;
+        for (field_op const& op : change.ops) {
+            bool const named = !op.field.empty() && op.field.size() <= field_name_bytes_max && valid_utf8(op.field);
+            bool const ordered = last.empty() || compare_keys(last, op.field) < 0;
+            bool const valued = op.kind == op_kind::unset ? op.value.empty() : validate_canonical(op.value).has_value();
+            if (!named || !ordered || !valued) { return failure{errc::invalid, "operation of a mutation"}; }
+            last = op.field;
+        }
         if (!valid(change.record)) { return failure{errc::invalid, "record key"}; }
         auto s = load(tx);
         if (!s) { return s.error(); }
@@ -199,7 +219,7 @@ public:
         auto r = load_record(tx, record);
         if (!r) { return r.error(); }
         history_event e{++s->last, author, change, before.has_value(), after.has_value(),
-                        effects_between(before, after)};
+                        effects_of(change, before, after)};
         bytes value;
         cbor_writer w{value};
         encode_event(w, e);
@@ -734,11 +754,11 @@ private:
     }
     static void note_touches(std::vector<later_touch>& all, history_event const& e) {
         if (!e.lived || !e.lives) { note_touch(all, e, {}, false); }
-        for (field_op const& op : e.change.ops) { note_touch(all, e, op.field, op.kind == op_kind::add); }
         for (field_effect const& f : e.effects) {
-            bool const asked = std::any_of(e.change.ops.begin(), e.change.ops.end(),
-                                           [&](field_op const& op) { return op.field == f.field; });
-            if (!asked) { note_touch(all, e, f.field, false); }
+            bool const added = std::any_of(e.change.ops.begin(), e.change.ops.end(), [&](field_op const& op) {
+                return op.field == f.field && op.kind == op_kind::add;
+            });
+            note_touch(all, e, f.field, added);
         }
     }
     [[nodiscard]] static field_op set_to(std::string_view field, std::optional<bytes> const& value, timestamp stamp) {
@@ -768,7 +788,9 @@ private:
             out.kind = e.lives ? change_kind::erase : change_kind::create;
             std::vector<field_op> ops;
             if (e.lived) {
-                for (field_effect const& f : e.effects) { ops.push_back(set_to(f.field, f.before, stamp)); }
+                for (field_effect const& f : e.effects) {
+                    if (f.before) { ops.push_back(set_to(f.field, f.before, stamp)); }
+                }
             }
             later_touch const* last = nullptr;
             for (later_touch const& t : touched) {
@@ -782,6 +804,7 @@ private:
             return out;
         }
         for (field_effect const& f : e.effects) {
+            if (f.before == f.after) { continue; }
             auto op = inverse(e, f, stamp);
             if (!op) { return op.error(); }
             later_touch const* in_the_way = nullptr;
