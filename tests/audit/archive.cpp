@@ -174,7 +174,8 @@ TEST_CASE("archive: a private part that is destroyed in one leaves it as true as
 
 TEST_CASE("archive: golden bytes", "[audit]") {
     scene s{3};
-    CHECK(sl::to_hex(sl::sha256(s.archive(1, 3, true))) == "a4c1d2b076604955173813ec90020abab84b078eb7268efecd08d8f1fa4970f4");
+    CHECK(sl::to_hex(sl::sha256(s.archive(1, 3, true))) ==
+          "a4c1d2b076604955173813ec90020abab84b078eb7268efecd08d8f1fa4970f4");
     bytes const a = s.archive(1, 3, false);
     CHECK(sl::to_hex(a).substr(0, 52) == "880176" + sl::to_hex(sl::as_bytes("syncline audit archive")) + "86");
 }

@@ -77,16 +77,22 @@ TEST_CASE("entry: golden bytes of a leaf, a private part and a commitment", "[au
     sl::cbor_writer w{leaf};
     sl::encode_leaf(w, item, 9, &previous, &commitment);
     CHECK(sl::to_hex(leaf) ==
-          "8d010409"                          // thirteen items; format, kind, index
-          "5820" + std::string(64, '2') +     // the leaf before
-              "1a00010000"                    // stamp
-              "54" + std::string(30, '0') + "0100000001"  // device
-              "44616e6e61"                    // actor
-              "54" + std::string(30, '0') + "0200000001"  // author
-              "0703"                          // sequence, code
-              "66677565737473"                // collection
-              "a1616e05"                      // open
-              "5820" + sl::to_hex(commitment));
+          "8d010409"  // thirteen items; format, kind, index
+          "5820" +
+              std::string(64, '2') +  // the leaf before
+              "1a00010000"            // stamp
+              "54" +
+              std::string(30, '0') +
+              "0100000001"  // device
+              "44616e6e61"  // actor
+              "54" +
+              std::string(30, '0') +
+              "0200000001"      // author
+              "0703"            // sequence, code
+              "66677565737473"  // collection
+              "a1616e05"        // open
+              "5820" +
+              sl::to_hex(commitment));
 
     sl::cbor_reader in{leaf};
     auto e = sl::decode_leaf(in);
@@ -166,13 +172,9 @@ TEST_CASE("entry: what can't be logged is refused", "[audit]") {
     i.collection = "\xFF";
     CHECK(refused(i));
     bytes const half{std::byte{0x61}};
-    std::vector<std::vector<audit_field>> const bad{{{"", five}},
-                                                    {{long_name, five}},
-                                                    {{"\xC3", five}},
-                                                    {{"b", five}, {"a", five}},
-                                                    {{"a", five}, {"a", five}},
-                                                    {{"a", half}},
-                                                    {{"a", bytes_view{}}}};
+    std::vector<std::vector<audit_field>> const bad{
+        {{"", five}},  {{long_name, five}},  {{"\xC3", five}}, {{"b", five}, {"a", five}}, {{"a", five}, {"a", five}},
+        {{"a", half}}, {{"a", bytes_view{}}}};
     for (auto const& fields : bad) {
         CHECK(refused(some_item(fields, {})));
         CHECK(refused(some_item({}, fields)));

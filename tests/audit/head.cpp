@@ -64,12 +64,13 @@ audit_head some_head() {
 }  // namespace
 
 TEST_CASE("head: golden bytes", "[audit]") {
-    CHECK(sl::to_hex(encode(some_head())) == "8601"
-                                             "7373796e636c696e652061756469742068656164"
-                                             "5007000000000000000000000000000000"
-                                             "19012c"
-                                             "5820" +
-                                                 std::string(64, '3') + "1a00010000");
+    CHECK(sl::to_hex(encode(some_head())) ==
+          "8601"
+          "7373796e636c696e652061756469742068656164"
+          "5007000000000000000000000000000000"
+          "19012c"
+          "5820" +
+              std::string(64, '3') + "1a00010000");
     CHECK(*sl::decode_head(encode(some_head())) == some_head());
     sl::signed_head const s{some_head(), sl::to_bytes("k"), sl::to_bytes("sig")};
     std::string const inner = sl::to_hex(encode(some_head()));
@@ -147,5 +148,7 @@ TEST_CASE("head: a later one extends an earlier one, or is shorter, other, or a 
     stranger.log = {};
     CHECK(compare_heads(hash, at(3), stranger, {3, 20, t.proof(3, 20)}) == anchor_finding::other_log);
     CHECK(compare_heads(hash, at(3), at(20), {4, 20, t.proof(4, 20)}) == anchor_finding::forked);
-    for (std::uint8_t f = 1; f <= 4; ++f) { CHECK(sl::name(static_cast<anchor_finding>(f)) != std::string("unknown finding")); }
+    for (std::uint8_t f = 1; f <= 4; ++f) {
+        CHECK(sl::name(static_cast<anchor_finding>(f)) != std::string("unknown finding"));
+    }
 }

@@ -31,7 +31,8 @@ using state = std::optional<fields>;
 
 bytes encoded(fields const& f) {
     std::vector<std::pair<std::string, std::int64_t>> all(f.begin(), f.end());
-    std::sort(all.begin(), all.end(), [](auto const& a, auto const& b) { return sl::compare_keys(a.first, b.first) < 0; });
+    std::sort(all.begin(), all.end(),
+              [](auto const& a, auto const& b) { return sl::compare_keys(a.first, b.first) < 0; });
     bytes out;
     sl::cbor_writer w{out};
     w.map(all.size());
@@ -105,9 +106,9 @@ step random_step(sl::random_generator& r, std::map<std::string, state>& now, std
     s.record = {collection, id};
     s.by = 1 + below(r, 3);
     s.before = current;
-    change_kind const kind = !current                ? change_kind::create
+    change_kind const kind = !current            ? change_kind::create
                              : below(r, 12) == 0 ? change_kind::erase
-                                                     : change_kind::update;
+                                                 : change_kind::update;
     s.change = change_of(s.record, kind, stamp);
     if (kind != change_kind::erase) {
         for (char const* name : {"a", "n", "zz"}) {
@@ -203,7 +204,11 @@ TEST_CASE("history: every record at every position, against a list, with events 
         CHECK_FALSE(*h.as_of(tx, gone, {}));
         record_key const stays{"c", std::string_view{"a"}};
         CHECK(decoded(*h.as_of(tx, stays, {})) == naive_as_of(all, stays, all.size()));
-        std::string const part{"\x01" "c\x02" "ab", 5};
+        std::string const part{
+            "\x01"
+            "c\x02"
+            "ab",
+            5};
         for (auto const& [k, v] : raw(tx)) {
             CHECK(k.find(part) == std::string::npos);
             CHECK(v.find(part) == std::string::npos);
@@ -421,7 +426,8 @@ TEST_CASE("history: what is refused, damaged or fails is said", "[audit]") {
             for (auto const& s : {all, past}) {
                 if (!s) {
                     ++errors;
-                    REQUIRE((s.error() == errc::corrupt || s.error() == errc::unsupported || s.error() == errc::not_found));
+                    REQUIRE(
+                        (s.error() == errc::corrupt || s.error() == errc::unsupported || s.error() == errc::not_found));
                 }
             }
             (void)h.undo(tx, 3, {});
@@ -472,11 +478,30 @@ TEST_CASE("history: golden bytes of an event", "[audit]") {
     bytes out;
     sl::cbor_writer w{out};
     encode_event(w, e);
-    CHECK(sl::to_hex(out) == "8501"
-                             "54" "000000000000000000000000000000070000" "0000"
-                             "03"
-                             "8800190100" "02" "6163" "4172" "01" "00" "81" "83" "01" "6161" "02"
-                             "86" "6161" "4101" "4102" "6162" "f6" "4100");
+    CHECK(sl::to_hex(out) ==
+          "8501"
+          "54"
+          "000000000000000000000000000000070000"
+          "0000"
+          "03"
+          "8800190100"
+          "02"
+          "6163"
+          "4172"
+          "01"
+          "00"
+          "81"
+          "83"
+          "01"
+          "6161"
+          "02"
+          "86"
+          "6161"
+          "4101"
+          "4102"
+          "6162"
+          "f6"
+          "4100");
     sl::cbor_reader in{out};
     CHECK(sl::decode_event(in) == e);
     REQUIRE(in.finish());

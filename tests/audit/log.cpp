@@ -276,7 +276,7 @@ TEST_CASE("log: no stored byte can change unseen", "[audit]") {
     };
     for (auto const& [key, value] : rows) {
         ++classes[key[1]];
-        for (std::size_t at = 0; at < value.size(); at += value.size() > 600 ? 5 : 1) {
+        for (std::size_t at = 0; at<value.size(); at += value.size()> 600 ? 5 : 1) {
             std::string changed = value;
             changed[at] = static_cast<char>(changed[at] ^ static_cast<char>(1U << (at % 8)));
             INFO("row " << key[1] << " byte " << at << " of " << value.size());
@@ -350,7 +350,9 @@ TEST_CASE("log: a reorder, a gap, a truncation and a fork are found", "[audit]")
         auto const r = *log.verify(tx);
         bool hidden = false;
         for (auto const& f : r.findings) { hidden = hidden || f == sl::audit_finding{audit_fault::hidden, index}; }
-        for (auto const& f : r.findings) { UNSCOPED_INFO(sl::name(f.fault) << " at " << f.index << " wanted " << index); }
+        for (auto const& f : r.findings) {
+            UNSCOPED_INFO(sl::name(f.fault) << " at " << f.index << " wanted " << index);
+        }
         CHECK(hidden);
         CHECK(has(faults(tx), audit_fault::hidden));
         // So too when only a part is looked at, and the redactions stand behind it.

@@ -181,7 +181,8 @@ void operate(bytes_view input) {
     before.scan({}, [&](bytes_view k, bytes_view v) { return rows.emplace(as_text(k), as_text(v)).second; });
     fuzz::damage(in, store, "a");
     std::map<std::string, std::string> damaged;
-    store.snapshot().scan({}, [&](bytes_view k, bytes_view v) { return damaged.emplace(as_text(k), as_text(v)).second; });
+    store.snapshot().scan({},
+                          [&](bytes_view k, bytes_view v) { return damaged.emplace(as_text(k), as_text(v)).second; });
     auto again = store.begin(access_mode::write);
     auto const judged = log.verify(*again, {.anchors = std::span<audit_head const>{&*now, 1}});
     bool const ours = [&] {  // a key of another shape is nobody's
@@ -224,7 +225,10 @@ int body(std::uint8_t const* data, std::size_t size) {
             break;
         case 2: round_trip(in, decode_inclusion_proof, written); break;
         case 3: round_trip(in, decode_consistency_proof, written); break;
-        case 4: round_trip(in, [](bytes_view b) { return decode_head(b); }, written); break;
+        case 4:
+            round_trip(
+                in, [](bytes_view b) { return decode_head(b); }, written);
+            break;
         case 5: round_trip(in, decode_signed_head, written); break;
         case 6: {
             std::uint64_t const before = fuzz::allocated;
@@ -237,7 +241,8 @@ int body(std::uint8_t const* data, std::size_t size) {
         }
         case 7:
             round_trip(
-                in, [](bytes_view b) { return whole<history_event>(b, [](cbor_reader& r) { return decode_event(r); }); },
+                in,
+                [](bytes_view b) { return whole<history_event>(b, [](cbor_reader& r) { return decode_event(r); }); },
                 [](history_event const& e) {
                     bytes out;
                     cbor_writer w{out};
@@ -299,5 +304,5 @@ void seeds(fuzz::seed_sink sink) {
 
 }  // namespace
 
-fuzz::target const fuzz::this_target{.body = body, .cost = 8, .length = 200, .seeds = seeds,
-                                     .mutate = fuzz::mutate_cbor<1>};
+fuzz::target const fuzz::this_target{
+    .body = body, .cost = 8, .length = 200, .seeds = seeds, .mutate = fuzz::mutate_cbor<1>};

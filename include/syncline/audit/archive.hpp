@@ -26,10 +26,10 @@ inline constexpr std::uint64_t audit_archive_format = 1;
 
 /// What an archive says of itself, before its entries.
 struct archive_header {
-    audit_head head{};        ///< of the whole log when it was made
-    std::uint64_t first = 0;  ///< index of the first entry
-    std::uint64_t last = 0;   ///< of the one behind the last
-    merkle_frontier left{};   ///< of what stood before it
+    audit_head head{};          ///< of the whole log when it was made
+    std::uint64_t first = 0;    ///< index of the first entry
+    std::uint64_t last = 0;     ///< of the one behind the last
+    merkle_frontier left{};     ///< of what stood before it
     consistency_proof right{};  ///< from `last` to the head
 };
 

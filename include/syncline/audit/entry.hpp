@@ -81,13 +81,13 @@ struct audit_field {
 struct audit_item {
     audit_kind kind = audit_kind::local_write;
     timestamp stamp{};
-    replica_id device{};                ///< where it happened
-    bytes_view actor{};                 ///< whom the host had authenticated; at most 255 bytes
-    replica_id author{};                ///< of the mutation that it is about; nil: the device
-    std::uint64_t sequence = 0;         ///< of that mutation; 0: about none, or one that is not frozen
-    std::uint64_t code = 0;             ///< by kind
-    std::string_view collection{};      ///< at most 64 bytes of UTF-8; may be empty
-    bytes_view record{};                ///< the record's id, masked; at most 255 bytes; may be empty
+    replica_id device{};            ///< where it happened
+    bytes_view actor{};             ///< whom the host had authenticated; at most 255 bytes
+    replica_id author{};            ///< of the mutation that it is about; nil: the device
+    std::uint64_t sequence = 0;     ///< of that mutation; 0: about none, or one that is not frozen
+    std::uint64_t code = 0;         ///< by kind
+    std::string_view collection{};  ///< at most 64 bytes of UTF-8; may be empty
+    bytes_view record{};            ///< the record's id, masked; at most 255 bytes; may be empty
     std::span<audit_field const> open{};
     std::span<audit_field const> masked{};
 
@@ -203,7 +203,7 @@ inline void write_optional_digest(cbor_writer& out, sha256_digest const* d) {
         out.byte_string(*d);
     }
 }
-[[nodiscard]] inline replica_id read_replica(cbor_reader& in) noexcept {
+[[nodiscard]] inline replica_id read_audit_replica(cbor_reader& in) noexcept {
     bytes_view const b = in.byte_string();
     if (in.failed()) { return {}; }
     auto const r = replica_id_from(b);
@@ -291,10 +291,10 @@ inline void encode_leaf(cbor_writer& out, audit_item const& item, std::uint64_t 
         in.fail({errc::malformed, "chain of an audit entry"});
     }
     e.stamp = timestamp{in.unsigned_integer()};
-    e.device = detail::read_replica(in);
+    e.device = detail::read_audit_replica(in);
     e.actor = to_bytes(in.byte_string());
     if (!in.null()) {
-        e.author = detail::read_replica(in);
+        e.author = detail::read_audit_replica(in);
         if (!in.failed() && (e.author.is_nil() || e.author == e.device)) {
             in.fail({errc::not_deterministic, "author of an audit entry"});
         }

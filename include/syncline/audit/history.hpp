@@ -75,8 +75,8 @@ struct undo_conflict {
 struct undo_plan {
     record_key record{};
     change_kind kind = change_kind::update;
-    std::vector<field_op> ops{};              ///< what nobody has touched since; in canonical key order
-    std::vector<undo_conflict> conflicts{};   ///< what somebody has: a person decides
+    std::vector<field_op> ops{};             ///< what nobody has touched since; in canonical key order
+    std::vector<undo_conflict> conflicts{};  ///< what somebody has: a person decides
     [[nodiscard]] bool clean() const noexcept { return conflicts.empty(); }
 };
 
@@ -129,9 +129,7 @@ inline void encode_event(cbor_writer& out, history_event const& e) {
         f.after = item();
         bool const named = !f.field.empty() && f.field.size() <= field_name_bytes_max;
         bool const ordered = e.effects.empty() || compare_keys(e.effects.back().field, f.field) < 0;
-        if (!in.failed() && (!named || !ordered)) {
-            in.fail({errc::malformed, "effect of an event"});
-        }
+        if (!in.failed() && (!named || !ordered)) { in.fail({errc::malformed, "effect of an event"}); }
         e.effects.push_back(std::move(f));
     }
     return e;
@@ -218,8 +216,8 @@ public:
         bytes const record = record_part(change.record);
         auto r = load_record(tx, record);
         if (!r) { return r.error(); }
-        history_event e{++s->last, author, change, before.has_value(), after.has_value(),
-                        effects_of(change, before, after)};
+        history_event e{
+            ++s->last, author, change, before.has_value(), after.has_value(), effects_of(change, before, after)};
         bytes value;
         cbor_writer w{value};
         encode_event(w, e);
@@ -737,8 +735,7 @@ private:
             if (auto const ok = tx.erase(snapshot_key(record, s.first)); !ok) { return ok; }
             return tx.erase(key_of('r', record));
         }
-        return put_snapshot(tx, record,
-                            {s.first, stamp, r.is, r.is == presence::there ? r.fields.encode() : bytes{}});
+        return put_snapshot(tx, record, {s.first, stamp, r.is, r.is == presence::there ? r.fields.encode() : bytes{}});
     }
 
     // ---- Inverses -----------------------------------------------------------------------------------------------

@@ -53,16 +53,16 @@ struct audit_extent {
 
 /// What a verification found wrong. Values travel: append, never renumber.
 enum class audit_fault : std::uint8_t {
-    missing = 1,   ///< no entry at an index that has to have one
-    damaged = 2,   ///< a row that is no entry
-    moved = 3,     ///< an entry that says another index than its place
-    chain = 4,     ///< an entry that doesn't name the one before
-    leaf = 5,      ///< an entry that is not what the tree has there
-    tile = 6,      ///< a tile of the tree that isn't there, or isn't what its leaves make it; at its first leaf
-    opening = 7,   ///< a private part that does not open its commitment, or whose record's key is gone or changed
-    hidden = 8,    ///< a private part that is gone, and no redaction says so
-    record = 9,    ///< a record's row that doesn't lead to its newest entry; at the entry that it names
-    stray = 10,    ///< a row that belongs to nothing
+    missing = 1,     ///< no entry at an index that has to have one
+    damaged = 2,     ///< a row that is no entry
+    moved = 3,       ///< an entry that says another index than its place
+    chain = 4,       ///< an entry that doesn't name the one before
+    leaf = 5,        ///< an entry that is not what the tree has there
+    tile = 6,        ///< a tile of the tree that isn't there, or isn't what its leaves make it; at its first leaf
+    opening = 7,     ///< a private part that does not open its commitment, or whose record's key is gone or changed
+    hidden = 8,      ///< a private part that is gone, and no redaction says so
+    record = 9,      ///< a record's row that doesn't lead to its newest entry; at the entry that it names
+    stray = 10,      ///< a row that belongs to nothing
     truncated = 11,  ///< shorter than a head that was given; at its size
     forked = 12,     ///< of that size it was another; at its size
     other_log = 13,  ///< a head that was given is another log's
@@ -96,9 +96,9 @@ struct audit_finding {
 
 /// What was verified, and what was wrong with it.
 struct audit_report {
-    std::uint64_t entries = 0;                ///< looked at
-    std::uint64_t redacted = 0;               ///< of them
-    std::vector<audit_finding> findings{};    ///< the first of them, as many as asked for
+    std::uint64_t entries = 0;              ///< looked at
+    std::uint64_t redacted = 0;             ///< of them
+    std::vector<audit_finding> findings{};  ///< the first of them, as many as asked for
     [[nodiscard]] bool sound() const noexcept { return findings.empty(); }
 };
 
@@ -478,7 +478,7 @@ private:
     };
     struct stored_entry {
         audit_entry entry{};
-        std::size_t leaf_end = 0;    ///< of the row: prefix and leaf
+        std::size_t leaf_end = 0;   ///< of the row: prefix and leaf
         std::size_t secret_at = 0;  ///< where the private part begins; the row's end: there is none
     };
     /// Buffers of a call that appends: allocated once, however many entries it has.
@@ -888,8 +888,7 @@ private:
             return {};
         }
         template <storage_transaction Tx>
-        [[nodiscard]] status tile(Tx& tx, unsigned height, std::uint64_t index, bytes_view value,
-                                  std::uint64_t first) {
+        [[nodiscard]] status tile(Tx& tx, unsigned height, std::uint64_t index, bytes_view value, std::uint64_t first) {
             std::array<sha256_digest, merkle_tile_nodes + 1> nodes{};
             if (value.size() != merkle_tile_bytes) {
                 found(audit_fault::tile, first);
@@ -921,8 +920,7 @@ private:
                 auto const r = record_row_from(value);
                 std::uint64_t const last = r ? (*r)->last : 0;
                 bytes there;
-                auto const e = last == 0 ? result<stored_entry>{errc::not_found}
-                                         : log.load_entry(tx, last - 1, there);
+                auto const e = last == 0 ? result<stored_entry>{errc::not_found} : log.load_entry(tx, last - 1, there);
                 if (!e && e.error() != errc::not_found && e.error() != errc::corrupt &&
                     e.error() != errc::unsupported) {
                     failed = e.error();

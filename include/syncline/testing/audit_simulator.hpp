@@ -26,14 +26,14 @@ namespace syncline::inline SYNCLINE_ABI::testing {
 
 /// What the audit log and the history promise, by the names under which a breach is reported.
 struct audit_promise {
-    static constexpr char const* answers = "answers";        ///< every call answers as a naive list does
-    static constexpr char const* contents = "contents";      ///< and leaves behind what that holds
-    static constexpr char const* sound = "sound";            ///< what nobody touched verifies, against all anchors
-    static constexpr char const* the_tree = "rfc_tree";      ///< the root is the one that RFC 9162 defines
-    static constexpr char const* proofs = "proofs";          ///< each proof proves what it is for, to a stranger
-    static constexpr char const* forgotten = "forgotten";    ///< of what was redacted nothing is left, nor can be guessed
-    static constexpr char const* past = "past";              ///< the past is as it was
-    static constexpr char const* undoing = "undo";           ///< an undo gives back what was, or says who is in the way
+    static constexpr char const* answers = "answers";      ///< every call answers as a naive list does
+    static constexpr char const* contents = "contents";    ///< and leaves behind what that holds
+    static constexpr char const* sound = "sound";          ///< what nobody touched verifies, against all anchors
+    static constexpr char const* the_tree = "rfc_tree";    ///< the root is the one that RFC 9162 defines
+    static constexpr char const* proofs = "proofs";        ///< each proof proves what it is for, to a stranger
+    static constexpr char const* forgotten = "forgotten";  ///< of what was redacted nothing is left, nor can be guessed
+    static constexpr char const* past = "past";            ///< the past is as it was
+    static constexpr char const* undoing = "undo";         ///< an undo gives back what was, or says who is in the way
     static constexpr char const* atomicity = "crash_atomicity";  ///< after a crash a state that there was
 };
 
@@ -134,7 +134,9 @@ private:
 
     [[nodiscard]] bool one_in(std::uint64_t n) { return below(random_, n) == 0; }
     void broken(char const* promise, std::string const& what) {
-        if (report_.found.empty()) { report_.found.push_back({promise, what + " (step " + std::to_string(report_.steps) + ')'}); }
+        if (report_.found.empty()) {
+            report_.found.push_back({promise, what + " (step " + std::to_string(report_.steps) + ')'});
+        }
     }
     void expect(bool good, char const* promise, char const* what) {
         if (!good) { broken(promise, what); }
@@ -220,7 +222,9 @@ private:
             }
         }
         store_->heal();
-        if (failed && store_->faults() == faults_) { broken(audit_promise::answers, "a call failed, and nothing was in its way"); }
+        if (failed && store_->faults() == faults_) {
+            broken(audit_promise::answers, "a call failed, and nothing was in its way");
+        }
         report_.failures += store_->faults() - faults_;
         faults_ = store_->faults();
         if (!committed) { return; }
@@ -440,9 +444,9 @@ private:
             [&](auto& tx) -> status {
                 bytes const before = fields_of(c.before.value_or(0));
                 bytes const after = fields_of(c.after.value_or(0));
-                auto const done = history_.record(tx, {}, c.asked,
-                                                  c.before ? std::optional<bytes_view>{before} : std::nullopt,
-                                                  c.after ? std::optional<bytes_view>{after} : std::nullopt);
+                auto const done =
+                    history_.record(tx, {}, c.asked, c.before ? std::optional<bytes_view>{before} : std::nullopt,
+                                    c.after ? std::optional<bytes_view>{after} : std::nullopt);
                 if (!done) { return done.error(); }
                 at = *done;
                 return {};
@@ -499,7 +503,8 @@ private:
             touched = touched || !both_add;
         }
         bool const does = c.before != c.after;
-        expect(!does || plan->clean() == !touched, audit_promise::undoing, "somebody in the way was not seen, or was imagined");
+        expect(!does || plan->clean() == !touched, audit_promise::undoing,
+               "somebody in the way was not seen, or was imagined");
         if (!does || !plan->clean() || touched) { return; }
         // Apply it: the record is as it was before, but for what others added.
         naive_audit::change u;
@@ -531,8 +536,9 @@ private:
             expect(extent.error() == errc::not_found && model_.entries.empty(), audit_promise::answers, "no extent");
             return;
         }
-        expect(extent->size == model_.entries.size() && extent->first == model_.first && extent->sealed == model_.sealed,
-               audit_promise::contents, "the log goes from or to elsewhere");
+        expect(
+            extent->size == model_.entries.size() && extent->first == model_.first && extent->sealed == model_.sealed,
+            audit_promise::contents, "the log goes from or to elsewhere");
         std::uint64_t index = model_.first;
         auto const ok = log_.scan(*tx, 0, extent->size, [&](audit_entry const& e) {
             naive_audit::entry const& t = model_.entries[static_cast<std::size_t>(index++)];
@@ -592,15 +598,16 @@ private:
         expect(head && head->root == model_.root(0, n), audit_promise::the_tree, "the root is another");
         auto const verified = log_.verify(tx, {.anchors = anchors_});
         if (!verified || !verified->sound()) {
-            broken(audit_promise::sound, verified ? std::string{"an untouched log: "} + name(verified->findings[0].fault)
-                                                  : std::string{"can't be verified"});
+            broken(audit_promise::sound, verified
+                                             ? std::string{"an untouched log: "} + name(verified->findings[0].fault)
+                                             : std::string{"can't be verified"});
             return;
         }
         std::size_t const step = whole ? 1 : 1 + n / 5;
         for (std::size_t i = 0; i < n; i += step) {
             auto const p = log_.prove_inclusion(tx, i);
-            expect(p && verify_inclusion(sha256_function{}, model_.root(i, i + 1), *p, head->root), audit_promise::proofs,
-                   "an inclusion is not proved");
+            expect(p && verify_inclusion(sha256_function{}, model_.root(i, i + 1), *p, head->root),
+                   audit_promise::proofs, "an inclusion is not proved");
             auto const c = log_.prove_consistency(tx, i + 1);
             expect(c && verify_consistency(sha256_function{}, *c, model_.root(0, i + 1), head->root),
                    audit_promise::proofs, "consistency is not proved");
@@ -635,7 +642,9 @@ private:
         }
         std::uint64_t position = model_.forgotten;
         auto const ok = history_.scan(tx, 1, model_.changes.size(), [&](history_event const& e) {
-            while (position < model_.changes.size() && model_.changes[static_cast<std::size_t>(position)].gone) { ++position; }
+            while (position < model_.changes.size() && model_.changes[static_cast<std::size_t>(position)].gone) {
+                ++position;
+            }
             expect(e.position == position + 1 && e.change == model_.changes[static_cast<std::size_t>(position)].asked,
                    audit_promise::contents, "an event is another");
             ++position;
