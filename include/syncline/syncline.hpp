@@ -3,6 +3,7 @@
 
 /// Every component but the ends (`adapters/`, `testing/`), which are opt-in, a header each.
 
+#include <syncline/audit.hpp>      // IWYU pragma: export
 #include <syncline/clock.hpp>      // IWYU pragma: export
 #include <syncline/core.hpp>       // IWYU pragma: export
 #include <syncline/merge.hpp>      // IWYU pragma: export

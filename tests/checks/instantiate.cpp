@@ -47,6 +47,13 @@ struct limit_archetype {
 };
 static_assert(concurrency_limit<limit_archetype>);
 
+/// Models `digest_function`.
+struct digest_archetype {
+    explicit digest_archetype(int) {}
+    sha256_digest operator()(bytes_view) const noexcept { return {}; }
+};
+static_assert(digest_function<digest_archetype>);
+
 /// Models `peer_handler`.
 struct handler_archetype {
     handler_archetype() = delete;
@@ -98,6 +105,7 @@ template class retry_policy<decorrelated_jitter, gcra, gradient_limit>;
 template class adaptive_concurrency<limit_archetype>;
 template class authority<accept_all>;
 template class session<storage_archetype, random_archetype>;
+template class audit_log<digest_archetype>;
 
 // Function and member templates. None of this runs.
 
@@ -203,6 +211,53 @@ void queue(tx_type& tx, outbox const& o, random_archetype& random, bytes_view b,
     (void)health.report(tx, 0, now);
     (void)health.history(tx, [](lane_day const&) { return true; });
     (void)health.forget(tx, now, 1);
+}
+
+void auditing(tx_type& tx, random_archetype& random, bytes_view b, wall_time now, signer_archetype& signer,
+              verifier_archetype& verifier, anchor_archetype& anchor);
+void auditing(tx_type& tx, random_archetype& random, bytes_view b, wall_time now, signer_archetype& signer,
+              verifier_archetype& verifier, anchor_archetype& anchor) {
+    digest_archetype const hash{0};
+    audit_log<digest_archetype> const log({}, "a", hash);
+    auto const each = [](audit_entry const&) { return true; };
+    (void)log.open(tx, now, random);
+    (void)log.append(tx, {}, random);
+    (void)log.append_all(tx, {}, random);
+    (void)log.redact(tx, "", b, {}, random);
+    (void)log.extent(tx);
+    (void)log.head(tx, {});
+    (void)log.head_at(tx, 1, {});
+    (void)log.find(tx, 1);
+    (void)log.scan(tx, 0, 1, each);
+    (void)log.scan_record(tx, {}, each);
+    (void)log.prove_inclusion(tx, 1);
+    (void)log.prove_consistency(tx, 1);
+    (void)log.leaf_data(tx, 1);
+    (void)log.opening(tx, 1);
+    (void)log.verify(tx);
+    (void)log.compare(tx, {});
+    (void)log.export_segment(tx, 0, 1, {});
+    (void)log.seal(tx, b, {}, random);
+    (void)log.drop(tx, 1);
+    (void)verify_inclusion(hash, {}, {}, {});
+    (void)verify_consistency(hash, {}, {}, {});
+    (void)compare_heads(hash, {}, {}, {});
+    (void)verify_archive(hash, b);
+    (void)redact_archive(hash, b, each);
+    (void)anchor_head(signer, anchor, {});
+    (void)anchored_head(verifier, anchor);
+    mutation_history const past;
+    (void)past.record(tx, {}, {}, b, b);
+    (void)past.extent(tx);
+    (void)past.find(tx, 1);
+    auto const hear = [](history_event const&) { return true; };
+    (void)past.scan(tx, 1, 1, hear);
+    (void)past.scan_record(tx, {}, hear);
+    (void)past.as_of(tx, record_key{}, {});
+    (void)past.as_of(tx, "", {}, [](record_key const&, bytes_view) { return true; });
+    (void)past.undo(tx, 1, {});
+    (void)past.forget(tx, 1, 1);
+    (void)past.redact(tx, {});
 }
 
 void merging();

@@ -1,0 +1,830 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// `mutation_history`: mutations as replayable events with what came of them; states of the past, and undo.
+/// Kept apart from the audit log, with a retention of its own.
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <syncline/clock/hybrid_clock.hpp>
+#include <syncline/core/bytes.hpp>
+#include <syncline/core/cbor.hpp>
+#include <syncline/core/checked.hpp>
+#include <syncline/core/config.hpp>
+#include <syncline/core/function_ref.hpp>
+#include <syncline/core/id.hpp>
+#include <syncline/core/result.hpp>
+#include <syncline/model/mutation.hpp>
+#include <syncline/model/record.hpp>
+#include <syncline/storage/storage.hpp>
+
+namespace syncline::inline SYNCLINE_ABI {
+
+/// How a history is kept.
+struct history_options {
+    std::uint32_t snapshot_every = 64;  ///< events of a record between two of its states that are kept whole; > 0
+    friend constexpr bool operator==(history_options const&, history_options const&) = default;
+};
+[[nodiscard]] constexpr bool valid(history_options const& o) noexcept { return o.snapshot_every > 0; }
+
+/// A field that an event touched: its encoded value before and after; nothing: it wasn't there.
+struct field_effect {
+    std::string field;
+    std::optional<bytes> before{};
+    std::optional<bytes> after{};
+    friend bool operator==(field_effect const&, field_effect const&) = default;
+};
+
+/// What somebody asked for, and what came of it here.
+struct history_event {
+    std::uint64_t position = 0;  ///< in this history: 1, 2, 3, …
+    replica_id author{};
+    mutation change{};
+    bool lived = false;                   ///< whether the record was there before
+    bool lives = false;                   ///< … and after
+    std::vector<field_effect> effects{};  ///< in canonical key order
+    friend bool operator==(history_event const&, history_event const&) = default;
+};
+
+/// Up to where events count: in the order in which they happened here, and by their stamps. Both hold.
+struct history_bound {
+    std::uint64_t position = (std::numeric_limits<std::uint64_t>::max)();
+    timestamp stamp{(std::numeric_limits<std::uint64_t>::max)()};
+};
+
+/// A later event that touched what is to be undone.
+struct undo_conflict {
+    std::string field;  ///< empty: the whole record
+    std::uint64_t position = 0;
+    replica_id author{};
+    timestamp stamp{};
+    std::vector<field_op> ops{};  ///< what would undo it in spite of that
+    friend bool operator==(undo_conflict const&, undo_conflict const&) = default;
+};
+
+/// What undoes an event, as the operations of a new mutation of its record; apply it as any other.
+struct undo_plan {
+    record_key record{};
+    change_kind kind = change_kind::update;
+    std::vector<field_op> ops{};             ///< what nobody has touched since; in canonical key order
+    std::vector<undo_conflict> conflicts{};  ///< what somebody has: a person decides
+    [[nodiscard]] bool clean() const noexcept { return conflicts.empty(); }
+};
+
+/// Appends an event: an array of format, author, lives, mutation, effects. The position is the key's.
+inline void encode_event(cbor_writer& out, history_event const& e) {
+    auto const item = [&](std::optional<bytes> const& v) {
+        if (v) {
+            out.byte_string(*v);
+        } else {
+            out.null();
+        }
+    };
+    out.array(5);
+    out.unsigned_integer(1);
+    out.byte_string(to_array(e.author));
+    out.unsigned_integer((e.lived ? 1U : 0U) + (e.lives ? 2U : 0U));
+    encode_mutation(out, e.change);
+    out.array(3 * e.effects.size());
+    for (field_effect const& f : e.effects) {
+        out.text(f.field);
+        item(f.before);
+        item(f.after);
+    }
+}
+/// Reads what `encode_event` wrote, of a stranger too. On anything else the reader has failed.
+[[nodiscard]] inline history_event decode_event(cbor_reader& in) {
+    history_event e;
+    auto const item = [&]() -> std::optional<bytes> {
+        if (in.null()) { return std::nullopt; }
+        bytes_view const b = in.byte_string();
+        if (!in.failed() && !validate_canonical(b)) { in.fail({errc::malformed, "value of an event"}); }
+        return to_bytes(b);
+    };
+    if (in.array() != 5) { in.fail({errc::malformed, "event of the wrong length"}); }
+    if (std::uint64_t const format = in.unsigned_integer(); !in.failed() && format != 1) {
+        in.fail({errc::unsupported, "format of an event"});
+    }
+    auto const author = replica_id_from(in.byte_string());
+    if (!in.failed() && !author) { in.fail(author.error()); }
+    if (author) { e.author = *author; }
+    std::uint64_t const lives = in.unsigned_integer();
+    if (lives > 3) { in.fail({errc::malformed, "lives of an event"}); }
+    e.lived = (lives & 1U) != 0;
+    e.lives = (lives & 2U) != 0;
+    e.change = decode_mutation(in);
+    std::size_t const n = in.array();
+    if (n % 3 != 0) { in.fail({errc::malformed, "effects of an event"}); }
+    for (std::size_t i = 0; i < n / 3 && !in.failed(); ++i) {
+        field_effect f{std::string{in.text()}, item(), {}};
+        f.after = item();
+        bool const named = !f.field.empty() && f.field.size() <= field_name_bytes_max;
+        bool const ordered = e.effects.empty() || compare_keys(e.effects.back().field, f.field) < 0;
+        if (!in.failed() && (!named || !ordered)) { in.fail({errc::malformed, "effect of an event"}); }
+        e.effects.push_back(std::move(f));
+    }
+    return e;
+}
+
+/// What a mutation did: the fields that differ between two states, and those that it named although they are equal (as
+/// of a stamp before another's change they were not). Each state is canonical fields, or nothing where no record was.
+[[nodiscard]] inline std::vector<field_effect> effects_of(mutation const& change, std::optional<bytes_view> before,
+                                                          std::optional<bytes_view> after) {
+    std::vector<field_effect> out;
+    cbor_map_cursor was{before ? *before : bytes_view{}};
+    cbor_map_cursor is{after ? *after : bytes_view{}};
+    bool more_was = before && !before->empty() && was.next();
+    bool more_is = after && !after->empty() && is.next();
+    auto op = change.ops.begin();
+    while (more_was || more_is || op != change.ops.end()) {
+        std::string_view field;
+        bool any = false;
+        auto const least = [&](std::string_view name) {
+            if (!any || compare_keys(name, field) < 0) { field = name; }
+            any = true;
+        };
+        if (more_was) { least(was.key()); }
+        if (more_is) { least(is.key()); }
+        if (op != change.ops.end()) { least(op->field); }
+        field_effect e{std::string{field}, {}, {}};
+        bool const named = op != change.ops.end() && op->field == e.field;
+        if (more_was && was.key() == e.field) {
+            e.before = to_bytes(was.value());
+            more_was = was.next();
+        }
+        if (more_is && is.key() == e.field) {
+            e.after = to_bytes(is.value());
+            more_is = is.next();
+        }
+        if (named) { ++op; }
+        if (named || e.before != e.after) { out.push_back(std::move(e)); }
+    }
+    return out;
+}
+
+/// Called with each event of a scan. False stops it.
+using event_visitor = function_ref<bool(history_event const& event)>;
+/// Called with each record of a state of the past. False stops it.
+using past_visitor = function_ref<bool(record_key const& record, bytes_view fields)>;
+
+/// The past of records, in the caller's transaction. Holds its prefix and options and nothing else.
+///
+/// It knows what it was told: tell it of every change of the visible record, also of those that were pulled, and of
+/// what is there when it begins (a `create` with the fields). After an error of the storage or `errc::corrupt` in a
+/// call that writes, roll the transaction back.
+class mutation_history {
+public:
+    /// Precondition: valid(options); the prefix has 1 to 64 bytes and belongs to nothing else.
+    explicit mutation_history(history_options options = {}, std::string_view prefix = "h")
+        : options_(options), prefix_(prefix) {
+        SYNCLINE_ASSERT(valid(options));
+        SYNCLINE_ASSERT(!prefix.empty() && prefix.size() <= 64);
+    }
+
+    /// Tells of a change; its position. `before` and `after`: the record's canonical fields; nothing: it wasn't there.
+    ///
+    /// Errors: `errc::invalid` for a record key out of range, fields that are no canonical map, operations that are no
+    /// mutation's (out of order, values that aren't canonical); nothing was written.
+    /// Cost: two gets, four puts, one more each `snapshot_every` events of the record.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::uint64_t> record(Tx& tx, replica_id const& author, mutation const& change,
+                                               std::optional<bytes_view> before,
+                                               std::optional<bytes_view> after) const {
+        for (auto const& fields : {before, after}) {
+            if (fields && !validate_fields(*fields)) { return failure{errc::invalid, "fields of a record"}; }
+        }
+        std::string_view last;
+        for (field_op const& op : change.ops) {
+            bool const named = !op.field.empty() && op.field.size() <= field_name_bytes_max && valid_utf8(op.field);
+            bool const ordered = last.empty() || compare_keys(last, op.field) < 0;
+            bool const valued = op.kind == op_kind::unset ? op.value.empty() : validate_canonical(op.value).has_value();
+            if (!named || !ordered || !valued) { return failure{errc::invalid, "operation of a mutation"}; }
+            last = op.field;
+        }
+        if (!valid(change.record)) { return failure{errc::invalid, "record key"}; }
+        auto s = load(tx);
+        if (!s) { return s.error(); }
+        bytes const record = record_part(change.record);
+        auto r = load_record(tx, record);
+        if (!r) { return r.error(); }
+        history_event e{
+            ++s->last, author, change, before.has_value(), after.has_value(), effects_of(change, before, after)};
+        bytes value;
+        cbor_writer w{value};
+        encode_event(w, e);
+        if (auto const ok = tx.put(event_key(record, e.position), value); !ok) { return ok.error(); }
+        if (auto const ok = tx.put(order_key(e.position), record); !ok) { return ok.error(); }
+        record_row row = *r ? **r : record_row{};
+        row.stamp_max = (std::max)(row.stamp_max, change.stamp);
+        if (++row.since == options_.snapshot_every) {
+            row.since = 0;
+            snapshot const whole{e.position, row.stamp_max, after ? presence::there : presence::absent,
+                                 after ? to_bytes(*after) : bytes{}};
+            if (auto const ok = put_snapshot(tx, record, whole); !ok) { return ok.error(); }
+        }
+        if (auto const ok = store_record(tx, record, row); !ok) { return ok.error(); }
+        if (auto const ok = store(tx, *s); !ok) { return ok.error(); }
+        return e.position;
+    }
+
+    /// Positions that are here: [first, last]; first is last + 1 when there are none.
+    struct extent_type {
+        std::uint64_t first = 1;
+        std::uint64_t last = 0;
+        timestamp forgotten{};  ///< the greatest stamp of what was forgotten: as of an earlier one nothing can be said
+        friend bool operator==(extent_type const&, extent_type const&) = default;
+    };
+    template <storage_transaction Tx>
+    [[nodiscard]] result<extent_type> extent(Tx& tx) const {
+        auto const s = load(tx);
+        if (!s) { return s.error(); }
+        return extent_type{s->first, s->last, s->forgotten};
+    }
+
+    /// One event; nothing when it was forgotten or redacted, or is not there yet. Cost: two gets.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::optional<history_event>> find(Tx& tx, std::uint64_t at) const {
+        bytes record;
+        auto const found = tx.get(order_key(at), record);
+        if (!found) { return found.error(); }
+        if (!*found) { return std::optional<history_event>{}; }
+        auto e = load_event(tx, record, at);
+        if (!e) { return e.error(); }
+        return std::optional<history_event>{std::move(*e)};
+    }
+    /// Events of [first, last] in the order in which they happened. Cost: a get an event.
+    template <storage_transaction Tx>
+    [[nodiscard]] status scan(Tx& tx, std::uint64_t first, std::uint64_t last, event_visitor visit) const {
+        status failed;
+        auto const row = [&](bytes_view key, bytes_view record) {
+            auto const e = load_event(tx, record, read_u64(key.last(8)));
+            if (!e) {
+                failed = e.error();
+                return false;
+            }
+            return visit(*e);
+        };
+        if (first > last) { return {}; }
+        bytes end = order_key(last);
+        end.push_back(std::byte{});
+        if (auto const ok = tx.scan({order_key(first), end}, row); !ok) { return ok; }
+        return failed;
+    }
+    /// The events of one record in order.
+    template <storage_transaction Tx>
+    [[nodiscard]] status scan_record(Tx& tx, record_key const& record, event_visitor visit) const {
+        if (!valid(record)) { return failure{errc::invalid, "record key"}; }
+        return events_of(tx, record_part(record), 1, (std::numeric_limits<std::uint64_t>::max)(), visit);
+    }
+
+    // ---- The past -----------------------------------------------------------------------------------------------
+
+    /// A record as it was: its fields, or nothing where it was not there. By stamp: what events with a stamp up to that
+    /// one made of it, in the order in which they came; one that came late counts.
+    ///
+    /// Errors: `errc::not_found` for a time that was forgotten, or of which a part was redacted; `errc::corrupt`.
+    /// Cost: a scan from the last whole state before: at most `snapshot_every` events, but for late stamps.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::optional<bytes>> as_of(Tx& tx, record_key const& record, history_bound bound) const {
+        if (!valid(record)) { return failure{errc::invalid, "record key"}; }
+        auto const s = load(tx);
+        if (!s) { return s.error(); }
+        if (auto const ok = reaches(*s, bound); !ok) { return ok.error(); }
+        return state_of(tx, record_part(record), bound);
+    }
+    /// All records of a collection as they were, in the order of key lengths and keys; those that were not there are
+    /// left out. An empty collection: all collections. Errors as of `as_of`.
+    template <storage_transaction Tx>
+    [[nodiscard]] status as_of(Tx& tx, std::string_view collection, history_bound bound, past_visitor visit) const {
+        auto const s = load(tx);
+        if (!s) { return s.error(); }
+        if (auto const ok = reaches(*s, bound); !ok) { return ok; }
+        bytes from = key_of('r', {});
+        if (!collection.empty()) {
+            if (collection.size() > collection_bytes_max) { return failure{errc::invalid, "collection"}; }
+            from.push_back(static_cast<std::byte>(collection.size()));
+            append(from, as_bytes(collection));
+        }
+        status failed;
+        auto const row = [&](bytes_view key, bytes_view) {
+            bytes_view const record = key.subspan(prefix_.size() + 1);
+            auto const k = record_of_part(record);
+            auto const fields = k ? state_of(tx, record, bound) : result<std::optional<bytes>>{k.error()};
+            if (!fields) {
+                failed = fields.error();
+                return false;
+            }
+            return !*fields || visit(*k, **fields);
+        };
+        if (auto const ok = scan_prefix(tx, from, row); !ok) { return ok; }
+        return failed;
+    }
+
+    // ---- Undo ---------------------------------------------------------------------------------------------------
+
+    /// What undoes an event: its inverse on each field that nobody touched since; the rest as conflicts with who did.
+    /// A counter's change is undone by its opposite, which others' changes of the counter don't disturb. To redo, undo
+    /// the event of the undoing.
+    ///
+    /// `stamp` is given to the operations. Errors: `errc::not_found` for an event that isn't here, `errc::overflow` for
+    /// a counter's change without an opposite, `errc::corrupt`. Cost: a scan of the record's later events.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<undo_plan> undo(Tx& tx, std::uint64_t at, timestamp stamp) const {
+        auto const found = find(tx, at);
+        if (!found) { return found.error(); }
+        if (!*found) { return failure{errc::not_found, "event of the history"}; }
+        history_event const& e = **found;
+        std::vector<later_touch> touched;
+        auto const later = [&](history_event const& l) {
+            note_touches(touched, l);
+            return true;
+        };
+        bytes const record = record_part(e.change.record);
+        if (at != (std::numeric_limits<std::uint64_t>::max)()) {
+            if (auto const ok = events_of(tx, record, at + 1, (std::numeric_limits<std::uint64_t>::max)(), later);
+                !ok) {
+                return ok.error();
+            }
+        }
+        return plan(e, touched, stamp);
+    }
+
+    // ---- Retention ----------------------------------------------------------------------------------------------
+
+    /// Forgets the oldest events up to a position, at most `most`; how many. What they made of their records is kept as
+    /// the state from which the later ones go on. Cost: an event: three gets, a scan, up to two puts and four erases.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::uint64_t> forget(Tx& tx, std::uint64_t through, std::uint64_t most) const {
+        auto s = load(tx);
+        if (!s) { return s.error(); }
+        std::uint64_t n = 0;
+        for (; s->first <= through && s->first <= s->last && n < most; ++n) {
+            if (auto const ok = forget_one(tx, *s); !ok) { return ok.error(); }
+            ++s->first;
+        }
+        if (n != 0) {
+            if (auto const ok = store(tx, *s); !ok) { return ok.error(); }
+        }
+        return n;
+    }
+    /// Destroys all that is known of a record, its id too; how many events. It is as if it had never been; if it lives
+    /// on, its past is `errc::not_found` from its next event on, until it is created anew. Secure deletion below the
+    /// storage is the storage's. Cost: a scan, and two erases an event.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::uint64_t> redact(Tx& tx, record_key const& record) const {
+        if (!valid(record)) { return failure{errc::invalid, "record key"}; }
+        bytes const part = record_part(record);
+        std::vector<bytes> keys;
+        std::uint64_t events = 0;
+        auto const event = [&](bytes_view key, bytes_view) {
+            keys.push_back(to_bytes(key));
+            keys.push_back(order_key(read_u64(key.last(8))));
+            ++events;
+            return true;
+        };
+        auto const whole = [&](bytes_view key, bytes_view) {
+            keys.push_back(to_bytes(key));
+            return true;
+        };
+        if (auto const ok = scan_prefix(tx, key_of('e', part), event); !ok) { return ok.error(); }
+        if (auto const ok = scan_prefix(tx, key_of('s', part), whole); !ok) { return ok.error(); }
+        for (bytes const& k : keys) {
+            if (auto const ok = tx.erase(k); !ok) { return ok.error(); }
+        }
+        if (auto const ok = tx.erase(key_of('r', part)); !ok) { return ok.error(); }
+        return events;
+    }
+
+private:
+    enum class presence : std::uint8_t { absent = 0, there = 1, unknown = 2 };
+
+    struct state {
+        std::uint64_t last = 0;
+        std::uint64_t first = 1;
+        timestamp forgotten{};
+    };
+    struct record_row {
+        std::uint32_t since = 0;  ///< events since the last snapshot
+        timestamp stamp_max{};
+    };
+    struct snapshot {
+        std::uint64_t position = 0;
+        timestamp stamp_max{};
+        presence is = presence::absent;
+        bytes fields{};
+    };
+    struct later_touch {
+        std::string field;  ///< empty: the whole record
+        bool only_added = false;
+        std::uint64_t position = 0;
+        replica_id author{};
+        timestamp stamp{};
+    };
+
+    // ---- Keys and rows ------------------------------------------------------------------------------------------
+
+    /// Length and bytes of the collection, length and bytes of the id: no record's begins with another's.
+    [[nodiscard]] static bytes record_part(record_key const& k) {
+        bytes out;
+        out.reserve(2 + k.collection.size() + k.id.size());
+        out.push_back(static_cast<std::byte>(k.collection.size()));
+        append(out, as_bytes(k.collection));
+        out.push_back(static_cast<std::byte>(k.id.size()));
+        append(out, k.id);
+        return out;
+    }
+    [[nodiscard]] static result<record_key> record_of_part(bytes_view b) {
+        failure const damaged{errc::corrupt, "record of the history"};
+        if (b.empty()) { return damaged; }
+        auto const n = std::to_integer<std::size_t>(b[0]);
+        if (b.size() < n + 2) { return damaged; }
+        auto const m = std::to_integer<std::size_t>(b[n + 1]);
+        if (b.size() != n + m + 2) { return damaged; }
+        record_key k{as_text(b.subspan(1, n)), b.subspan(n + 2)};
+        if (!valid(k)) { return damaged; }
+        return k;
+    }
+    [[nodiscard]] bytes key_of(char space, bytes_view rest) const {
+        bytes out;
+        out.reserve(prefix_.size() + 9 + rest.size());
+        append(out, as_bytes(prefix_));
+        out.push_back(static_cast<std::byte>(space));
+        append(out, rest);
+        return out;
+    }
+    [[nodiscard]] bytes event_key(bytes_view record, std::uint64_t at) const {
+        bytes out = key_of('e', record);
+        append_u64(out, at);
+        return out;
+    }
+    [[nodiscard]] bytes order_key(std::uint64_t at) const {
+        bytes out = key_of('p', {});
+        append_u64(out, at);
+        return out;
+    }
+    /// The latest first.
+    [[nodiscard]] bytes snapshot_key(bytes_view record, std::uint64_t at) const {
+        bytes out = key_of('s', record);
+        append_u64(out, ~at);
+        return out;
+    }
+
+    template <storage_transaction Tx>
+    [[nodiscard]] result<state> load(Tx& tx) const {
+        bytes value;
+        auto const found = tx.get(key_of('c', {}), value);
+        if (!found) { return found.error(); }
+        if (!*found) { return state{}; }
+        bytes_view const in{value};
+        if (in.size() != 25 || in[0] != std::byte{1}) { return failure{errc::corrupt, "state of the history"}; }
+        state s{read_u64(in.subspan(1)), read_u64(in.subspan(9)), timestamp{read_u64(in.subspan(17))}};
+        if (s.first == 0 || s.first - 1 > s.last) { return failure{errc::corrupt, "state of the history"}; }
+        return s;
+    }
+    template <storage_transaction Tx>
+    [[nodiscard]] status store(Tx& tx, state const& s) const {
+        bytes value{std::byte{1}};
+        append_u64(value, s.last);
+        append_u64(value, s.first);
+        append_u64(value, s.forgotten.raw);
+        return tx.put(key_of('c', {}), value);
+    }
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::optional<record_row>> load_record(Tx& tx, bytes_view record) const {
+        bytes value;
+        auto const found = tx.get(key_of('r', record), value);
+        if (!found) { return found.error(); }
+        if (!*found) { return std::optional<record_row>{}; }
+        cbor_reader in{value};
+        record_row r;
+        if (in.array() != 2) { in.fail({errc::corrupt}); }
+        std::uint64_t const since = in.unsigned_integer();
+        r.since = static_cast<std::uint32_t>(since);
+        r.stamp_max = timestamp{in.unsigned_integer()};
+        if (!in.finish() || r.since != since) { return failure{errc::corrupt, "record of the history"}; }
+        return std::optional<record_row>{r};
+    }
+    template <storage_transaction Tx>
+    [[nodiscard]] status store_record(Tx& tx, bytes_view record, record_row const& r) const {
+        bytes value;
+        cbor_writer w{value};
+        w.array(2);
+        w.unsigned_integer(r.since);
+        w.unsigned_integer(r.stamp_max.raw);
+        return tx.put(key_of('r', record), value);
+    }
+    template <storage_transaction Tx>
+    [[nodiscard]] status put_snapshot(Tx& tx, bytes_view record, snapshot const& s) const {
+        bytes value;
+        cbor_writer w{value};
+        w.array(3);
+        w.unsigned_integer(s.stamp_max.raw);
+        w.unsigned_integer(static_cast<std::uint64_t>(s.is));
+        w.byte_string(s.fields);
+        return tx.put(snapshot_key(record, s.position), value);
+    }
+    [[nodiscard]] static result<snapshot> snapshot_from(bytes_view key, bytes_view value) {
+        snapshot s;
+        s.position = ~read_u64(key.last(8));
+        cbor_reader in{value};
+        if (in.array() != 3) { in.fail({errc::corrupt}); }
+        s.stamp_max = timestamp{in.unsigned_integer()};
+        std::uint64_t const is = in.unsigned_integer();
+        s.is = static_cast<presence>(is);
+        s.fields = to_bytes(in.byte_string());
+        bool const sound = in.finish() && is <= 2 && (s.is == presence::there) == !s.fields.empty();
+        if (!sound || (!s.fields.empty() && !validate_fields(s.fields))) {
+            return failure{errc::corrupt, "snapshot of the history"};
+        }
+        return s;
+    }
+    [[nodiscard]] static result<history_event> event_from(bytes_view key, bytes_view value) {
+        cbor_reader in{value};
+        history_event e = decode_event(in);
+        if (auto const ok = in.finish(); !ok) {
+            return ok.error().code == errc::unsupported ? ok.error() : failure{errc::corrupt, "event of the history"};
+        }
+        e.position = read_u64(key.last(8));
+        return e;
+    }
+    template <storage_transaction Tx>
+    [[nodiscard]] result<history_event> load_event(Tx& tx, bytes_view record, std::uint64_t at) const {
+        bytes value;
+        bytes const key = event_key(record, at);
+        auto const found = key.size() <= key_bytes_max ? tx.get(key, value) : result<bool>{false};
+        if (!found) { return found.error(); }
+        if (!*found) { return failure{errc::corrupt, "event of the history"}; }
+        return event_from(key, value);
+    }
+    template <storage_transaction Tx>
+    [[nodiscard]] status events_of(Tx& tx, bytes_view record, std::uint64_t first, std::uint64_t last,
+                                   event_visitor visit) const {
+        status failed;
+        auto const row = [&](bytes_view key, bytes_view value) {
+            auto const e = event_from(key, value);
+            if (!e) {
+                failed = e.error();
+                return false;
+            }
+            return visit(*e);
+        };
+        if (first > last) { return {}; }
+        bytes end = event_key(record, last);
+        end.push_back(std::byte{});
+        if (auto const ok = tx.scan({event_key(record, first), end}, row); !ok) { return ok; }
+        return failed;
+    }
+
+    // ---- States -------------------------------------------------------------------------------------------------
+
+    [[nodiscard]] static status reaches(state const& s, history_bound const& bound) {
+        bool const known = bound.position + 1 >= s.first || bound.position + 1 == 0;
+        if (!known || bound.stamp < s.forgotten) { return failure{errc::not_found, "forgotten by the history"}; }
+        return {};
+    }
+    /// Field by field, in canonical key order.
+    struct fields_map {
+        std::vector<std::pair<std::string, bytes>> all;
+
+        void put(std::string_view field, std::optional<bytes> const& value) {
+            auto const at = std::lower_bound(all.begin(), all.end(), field, [](auto const& a, std::string_view b) {
+                return compare_keys(a.first, b) < 0;
+            });
+            bool const there = at != all.end() && at->first == field;
+            if (there && value) {
+                at->second = *value;
+            } else if (there) {
+                all.erase(at);
+            } else if (value) {
+                all.insert(at, {std::string{field}, *value});
+            }
+        }
+        [[nodiscard]] bytes encode() const {
+            bytes out;
+            cbor_writer w{out};
+            w.map(all.size());
+            for (auto const& [field, value] : all) {
+                w.text(field);
+                w.raw(value);
+            }
+            return out;
+        }
+        [[nodiscard]] static fields_map of(bytes_view encoded) {
+            fields_map m;
+            if (encoded.empty()) { return m; }
+            cbor_map_cursor in{encoded};
+            while (in.next()) { m.all.push_back({std::string{in.key()}, to_bytes(in.value())}); }
+            return m;
+        }
+    };
+    /// A state that events are applied to.
+    struct replay {
+        presence is = presence::absent;
+        fields_map fields{};
+        bool complete = true;  ///< no event was left out because of its stamp
+
+        void apply(history_event const& e) {
+            if (!e.lived && !e.lives) { return; }  // it did nothing
+            if (!e.lives) {
+                is = presence::absent;
+                fields.all.clear();
+                return;
+            }
+            if (!e.lived) {
+                is = presence::there;
+                fields.all.clear();
+            } else if (is != presence::there) {
+                if (complete) { is = presence::unknown; }  // what it was made of was redacted
+                return;
+            }
+            for (field_effect const& f : e.effects) { fields.put(f.field, f.after); }
+        }
+    };
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::optional<bytes>> state_of(Tx& tx, bytes_view record, history_bound const& bound) const {
+        std::optional<snapshot> from;
+        status failed;
+        auto const whole = [&](bytes_view key, bytes_view value) {
+            auto s = snapshot_from(key, value);
+            if (!s) {
+                failed = s.error();
+                return false;
+            }
+            if (s->stamp_max > bound.stamp) { return true; }  // holds what came later
+            from = std::move(*s);
+            return false;
+        };
+        bytes const lead = key_of('s', record);
+        if (auto const ok = tx.scan({snapshot_key(record, bound.position), prefix_end(lead)}, whole); !ok) {
+            return ok.error();
+        }
+        if (!failed) { return failed.error(); }
+        replay r;
+        if (from) { r = {from->is, fields_map::of(from->fields), true}; }
+        auto const event = [&](history_event const& e) {
+            if (e.change.stamp <= bound.stamp) {
+                r.apply(e);
+            } else {
+                r.complete = false;
+            }
+            return true;
+        };
+        std::uint64_t const first = from ? from->position + 1 : 1;
+        if (first != 0) {
+            if (auto const ok = events_of(tx, record, first, bound.position, event); !ok) { return ok.error(); }
+        }
+        if (r.is == presence::unknown) { return failure{errc::not_found, "redacted in the history"}; }
+        if (r.is == presence::absent) { return std::optional<bytes>{}; }
+        return std::optional<bytes>{r.fields.encode()};
+    }
+
+    /// Folds the oldest event into its record's oldest state.
+    template <storage_transaction Tx>
+    [[nodiscard]] status forget_one(Tx& tx, state& s) const {
+        bytes record;
+        auto const found = tx.get(order_key(s.first), record);
+        if (!found) { return found.error(); }
+        if (!*found) { return {}; }  // redacted
+        auto const e = load_event(tx, record, s.first);
+        if (!e) { return e.error(); }
+        auto const row = load_record(tx, record);
+        if (!row) { return row.error(); }
+        // The states before the event: only the last counts, and there is at most one, for earlier ones were folded.
+        std::optional<snapshot> before;
+        status failed;
+        auto const whole = [&](bytes_view key, bytes_view value) {
+            auto one = snapshot_from(key, value);
+            if (!one) {
+                failed = one.error();
+            } else {
+                before = std::move(*one);
+            }
+            return false;
+        };
+        bytes const lead = key_of('s', record);
+        if (auto const ok = tx.scan({snapshot_key(record, s.first - 1), prefix_end(lead)}, whole); !ok) { return ok; }
+        if (!failed) { return failed; }
+        replay r;
+        timestamp stamp = e->change.stamp;
+        if (before) {
+            r = {before->is, fields_map::of(before->fields), true};
+            stamp = (std::max)(stamp, before->stamp_max);
+            if (auto const ok = tx.erase(snapshot_key(record, before->position)); !ok) { return ok; }
+        }
+        r.apply(*e);
+        s.forgotten = (std::max)(s.forgotten, e->change.stamp);
+        if (auto const ok = tx.erase(event_key(record, s.first)); !ok) { return ok; }
+        if (auto const ok = tx.erase(order_key(s.first)); !ok) { return ok; }
+        bool more = false;
+        auto const any = [&](history_event const&) {
+            more = true;
+            return false;
+        };
+        auto const end = (std::numeric_limits<std::uint64_t>::max)();
+        if (auto const ok = events_of(tx, record, s.first + 1, end, any); !ok) { return ok; }
+        if (r.is == presence::absent && !more) {  // nothing is left to say of it
+            if (auto const ok = tx.erase(snapshot_key(record, s.first)); !ok) { return ok; }
+            return tx.erase(key_of('r', record));
+        }
+        return put_snapshot(tx, record, {s.first, stamp, r.is, r.is == presence::there ? r.fields.encode() : bytes{}});
+    }
+
+    // ---- Inverses -----------------------------------------------------------------------------------------------
+
+    static void note_touch(std::vector<later_touch>& all, history_event const& e, std::string_view field, bool added) {
+        for (later_touch& t : all) {
+            if (t.field == field) {
+                t = {t.field, t.only_added && added, e.position, e.author, e.change.stamp};
+                return;
+            }
+        }
+        all.push_back({std::string{field}, added, e.position, e.author, e.change.stamp});
+    }
+    static void note_touches(std::vector<later_touch>& all, history_event const& e) {
+        if (!e.lived || !e.lives) { note_touch(all, e, {}, false); }
+        for (field_effect const& f : e.effects) {
+            bool const added = std::any_of(e.change.ops.begin(), e.change.ops.end(), [&](field_op const& op) {
+                return op.field == f.field && op.kind == op_kind::add;
+            });
+            note_touch(all, e, f.field, added);
+        }
+    }
+    [[nodiscard]] static field_op set_to(std::string_view field, std::optional<bytes> const& value, timestamp stamp) {
+        return {std::string{field}, value ? op_kind::set : op_kind::unset, value ? *value : bytes{}, stamp};
+    }
+    /// The operation that undoes an effect.
+    [[nodiscard]] static result<field_op> inverse(history_event const& e, field_effect const& f, timestamp stamp) {
+        for (field_op const& op : e.change.ops) {
+            if (op.field != f.field || op.kind != op_kind::add) { continue; }
+            cbor_reader in{op.value};
+            std::int64_t const n = in.integer();
+            auto const opposite = in.finish() ? checked_subtract(std::int64_t{0}, n) : std::nullopt;
+            if (!opposite) { return failure{errc::overflow, "change of a counter without an opposite"}; }
+            field_op out{f.field, op_kind::add, {}, stamp};
+            cbor_writer{out.value}.integer(*opposite);
+            return out;
+        }
+        return set_to(f.field, f.before, stamp);
+    }
+    [[nodiscard]] static result<undo_plan> plan(history_event const& e, std::vector<later_touch> const& touched,
+                                                timestamp stamp) {
+        undo_plan out;
+        out.record = e.change.record;
+        if (!e.lived && !e.lives) { return out; }  // it did nothing
+        if (e.lived != e.lives) {
+            // The whole record came or went: anything later on it is in the way.
+            out.kind = e.lives ? change_kind::erase : change_kind::create;
+            std::vector<field_op> ops;
+            if (e.lived) {
+                for (field_effect const& f : e.effects) {
+                    if (f.before) { ops.push_back(set_to(f.field, f.before, stamp)); }
+                }
+            }
+            later_touch const* last = nullptr;
+            for (later_touch const& t : touched) {
+                if (last == nullptr || t.position > last->position) { last = &t; }
+            }
+            if (last == nullptr) {
+                out.ops = std::move(ops);
+            } else {
+                out.conflicts.push_back({{}, last->position, last->author, last->stamp, std::move(ops)});
+            }
+            return out;
+        }
+        for (field_effect const& f : e.effects) {
+            if (f.before == f.after) { continue; }
+            auto op = inverse(e, f, stamp);
+            if (!op) { return op.error(); }
+            later_touch const* in_the_way = nullptr;
+            for (later_touch const& t : touched) {
+                bool const whole = t.field.empty();
+                bool const beside = op->kind == op_kind::add && t.only_added;
+                if ((whole || (t.field == f.field && !beside)) &&
+                    (in_the_way == nullptr || t.position > in_the_way->position)) {
+                    in_the_way = &t;
+                }
+            }
+            if (in_the_way == nullptr) {
+                out.ops.push_back(std::move(*op));
+            } else {
+                out.conflicts.push_back(
+                    {f.field, in_the_way->position, in_the_way->author, in_the_way->stamp, {std::move(*op)}});
+            }
+        }
+        return out;
+    }
+
+    history_options options_;
+    std::string prefix_;
+};
+
+}  // namespace syncline::inline SYNCLINE_ABI

@@ -1,0 +1,687 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// The audit log and the history in a simulated world: a bad disk, crashes and failing calls, judged by naive lists.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <syncline/audit/history.hpp>
+#include <syncline/audit/log.hpp>
+#include <syncline/core/hash.hpp>
+#include <syncline/core/random.hpp>
+#include <syncline/testing/faulty_storage.hpp>
+#include <syncline/testing/simulated_disk.hpp>
+#include <syncline/testing/violation.hpp>
+
+namespace syncline::inline SYNCLINE_ABI::testing {
+
+/// What the audit log and the history promise, by the names under which a breach is reported.
+struct audit_promise {
+    static constexpr char const* answers = "answers";      ///< every call answers as a naive list does
+    static constexpr char const* contents = "contents";    ///< and leaves behind what that holds
+    static constexpr char const* sound = "sound";          ///< what nobody touched verifies, against all anchors
+    static constexpr char const* the_tree = "rfc_tree";    ///< the root is the one that RFC 9162 defines
+    static constexpr char const* proofs = "proofs";        ///< each proof proves what it is for, to a stranger
+    static constexpr char const* forgotten = "forgotten";  ///< of what was redacted nothing is left, nor can be guessed
+    static constexpr char const* past = "past";            ///< the past is as it was
+    static constexpr char const* undoing = "undo";         ///< an undo gives back what was, or says who is in the way
+    static constexpr char const* atomicity = "crash_atomicity";  ///< after a crash a state that there was
+};
+
+struct audit_simulation_options {
+    std::size_t steps = 150;
+    disk_lie lie = disk_lie::none;
+};
+struct audit_simulation_report {
+    std::uint64_t seed = 0;
+    std::uint64_t steps = 0;
+    std::uint64_t crashes = 0;
+    std::uint64_t failures = 0;  ///< calls of the storage that failed
+    std::uint64_t trace = 0;     ///< the same for the same seed, everywhere
+    std::vector<violation> found{};
+};
+
+/// Log and history said without keys: lists. A value.
+struct naive_audit {
+    struct entry {
+        std::string record{};
+        std::string hidden{};
+        bool own = false;
+        bool redacted = false;
+        std::uint64_t link = 0;
+        bytes leaf{};
+        friend bool operator==(entry const&, entry const&) = default;
+    };
+    struct change {
+        std::string record{};
+        std::uint64_t stamp = 0;
+        mutation asked{};
+        std::optional<std::int64_t> before{};
+        std::optional<std::int64_t> after{};
+        bool gone = false;  ///< redacted
+    };
+    std::vector<entry> entries{};
+    std::uint64_t first = 0;
+    std::uint64_t sealed = 0;
+    std::vector<change> changes{};
+    std::uint64_t forgotten = 0;
+    std::uint64_t forgotten_stamp = 0;
+    std::map<std::string, std::optional<std::int64_t>> now{};
+    std::map<std::string, bool> holed{};  ///< records that live on after their history was redacted
+
+    /// The root as RFC 9162 defines it, by recursion: [begin, end) is not empty.
+    [[nodiscard]] sha256_digest root(std::size_t begin, std::size_t end) const {
+        bytes in;
+        if (end - begin == 1) {
+            in.push_back(std::byte{0});
+            append(in, entries[begin].leaf);
+        } else {
+            std::size_t k = 1;
+            while (2 * k < end - begin) { k *= 2; }
+            in.push_back(std::byte{1});
+            append(in, root(begin, begin + k));
+            append(in, root(begin + k, end));
+        }
+        return sha256(in);
+    }
+    /// A record's value when only changes up to a position and a stamp count.
+    [[nodiscard]] std::optional<std::int64_t> as_of(std::string const& record, std::uint64_t upto,
+                                                    std::uint64_t stamp) const {
+        std::optional<std::int64_t> out;
+        for (std::size_t i = 0; i < changes.size() && i < upto; ++i) {
+            change const& c = changes[i];
+            if (c.gone || c.record != record || c.stamp > stamp) { continue; }
+            if (c.asked.kind != change_kind::update || out) { out = c.after; }
+        }
+        return out;
+    }
+};
+
+/// One world: a disk, a process on it, and what ought to be there.
+class audit_simulation {
+public:
+    audit_simulation(std::uint64_t seed, audit_simulation_options const& options)
+        : options_(options), random_(seed * 2 + 1), history_({.snapshot_every = 3}) {
+        report_.seed = seed;
+        promise_ = one_in(3) ? durability::ordered : durability::full;
+        disk_ = std::make_unique<simulated_disk>(promise_, options.lie);
+        boot();
+    }
+
+    [[nodiscard]] audit_simulation_report run() {
+        open_log();
+        if (one_in(6)) { append_some(250); }  // so many fill a tile of tiles
+        for (std::size_t i = 0; i < options_.steps && report_.found.empty(); ++i) {
+            ++report_.steps;
+            step();
+        }
+        if (report_.found.empty()) { judge(true); }
+        return std::move(report_);
+    }
+
+private:
+    using store_type = faulty_storage<simulated_disk::storage_type>;
+    using tx_type = store_type::transaction;
+
+    [[nodiscard]] bool one_in(std::uint64_t n) { return below(random_, n) == 0; }
+    void broken(char const* promise, std::string const& what) {
+        if (report_.found.empty()) {
+            report_.found.push_back({promise, what + " (step " + std::to_string(report_.steps) + ')'});
+        }
+    }
+    void expect(bool good, char const* promise, char const* what) {
+        if (!good) { broken(promise, what); }
+    }
+
+    // The process and its disk.
+
+    void boot() {
+        inner_ = disk_->open();
+        store_ = std::make_unique<store_type>(*inner_);
+        faults_ = 0;
+    }
+    void crash() {
+        ++report_.crashes;
+        store_.reset();
+        inner_.reset();
+        disk_->power_cut(random_);
+        boot();
+        // What is there now is one of the states that there were since what was promised to survive.
+        auto const now = fingerprint();
+        for (std::size_t i = states_.size(); i-- > 0;) {
+            if (states_[i].print != now) { continue; }
+            model_ = states_[i].model;
+            states_.resize(i + 1);
+            synced();
+            open_log();
+            return;
+        }
+        broken(audit_promise::atomicity, "after a power cut the store is in a state that it never was in");
+    }
+    /// What a process does first.
+    void open_log() {
+        auto tx = store_->begin(access_mode::write);
+        bool const good = tx && log_.open(*tx, {}, random_) && tx->commit();
+        expect(good, audit_promise::answers, "the log can't be opened");
+        remember();
+    }
+    void remember() {
+        if (promise_ == durability::full) { states_.clear(); }
+        states_.push_back({fingerprint(), model_});
+    }
+    /// Nothing before the present state may come back any more.
+    void synced() {
+        states_.erase(states_.begin(), states_.end() - 1);
+        // Heads that were anchored while they could still be lost are not: they are published after a barrier only.
+    }
+    [[nodiscard]] sha256_digest fingerprint() {
+        sha256_hasher h;
+        auto tx = store_->begin(access_mode::read);
+        (void)tx->scan({}, [&](bytes_view k, bytes_view v) {
+            bytes sizes;
+            append_u64(sizes, k.size());
+            append_u64(sizes, v.size());
+            h.update(sizes);
+            h.update(k);
+            h.update(v);
+            return true;
+        });
+        return h.finish();
+    }
+
+    /// Does something in a transaction, perhaps with a storage call that fails, perhaps left; what it means for the
+    /// lists when it was committed.
+    template <class Do, class Mean>
+    void in_transaction(Do&& deed, Mean&& means) {
+        bool const faulty = one_in(5);
+        bool const leave = one_in(9);
+        if (faulty) {
+            store_->inject({1 + below(random_, 12), errc::storage_io, fault_moment::before, false, std::nullopt});
+        }
+        bool committed = false;
+        bool failed = false;
+        {
+            auto tx = store_->begin(access_mode::write);
+            failed = !tx;
+            if (tx) {
+                auto const done = deed(*tx);
+                failed = !done;
+                if (done && !leave) {
+                    committed = tx->commit().has_value();
+                    failed = !committed;
+                }
+            }
+        }
+        store_->heal();
+        if (failed && store_->faults() == faults_) {
+            broken(audit_promise::answers, "a call failed, and nothing was in its way");
+        }
+        report_.failures += store_->faults() - faults_;
+        faults_ = store_->faults();
+        if (!committed) { return; }
+        means(model_);
+        remember();
+        for (std::byte const b : states_.back().print) {
+            report_.trace = (report_.trace ^ std::to_integer<std::uint64_t>(b)) * 0x100000001B3;
+        }
+    }
+
+    // What happens.
+
+    [[nodiscard]] std::string some_record() { return "record-" + std::to_string(below(random_, 4)); }
+
+    void step() {
+        switch (below(random_, 16)) {
+            case 0: redact(); break;
+            case 1: seal(); break;
+            case 2: drop(); break;
+            case 3: anchor(); break;
+            case 4: crash(); break;
+            case 5: forget_history(); break;
+            case 6: judge(false); break;
+            case 7: undo(); break;
+            case 8:
+            case 9:
+            case 10:
+            case 11: change(); break;
+            default: append_some(1 + static_cast<std::size_t>(below(random_, 5))); break;
+        }
+    }
+    void append_some(std::size_t count) {
+        std::vector<naive_audit::entry> told(count);
+        std::vector<bytes> values(count);
+        std::vector<audit_field> fields(count);
+        std::vector<audit_item> items(count);
+        for (std::size_t i = 0; i < count; ++i) {
+            ++serial_;
+            if (!one_in(3)) { told[i].record = some_record(); }
+            if (!told[i].record.empty()) { told[i].hidden = "hidden-" + std::to_string(serial_); }
+            cbor_writer{values[i]}.text(told[i].hidden);
+            fields[i] = {"f", values[i]};
+            items[i].kind = static_cast<audit_kind>(1 + below(random_, 11));
+            items[i].stamp = {serial_};
+            items[i].record = as_bytes(told[i].record);
+            if (!told[i].record.empty()) {
+                items[i].collection = "c";
+                items[i].masked = std::span<audit_field const>{&fields[i], 1};
+            }
+        }
+        std::uint64_t at = 0;
+        std::vector<bytes> leaves;
+        in_transaction(
+            [&](auto& tx) -> status {
+                auto const n = log_.append_all(tx, items, random_);
+                if (!n) { return n.error(); }
+                at = *n;
+                return keep_leaves(tx, leaves, count);
+            },
+            [&](naive_audit& m) {
+                expect(at == m.entries.size(), audit_promise::answers, "an entry has another index than its place");
+                for (std::size_t i = 0; i < count; ++i) {
+                    told[i].leaf = leaves[i];
+                    if (!told[i].record.empty()) { told[i].link = newest(m, told[i].record); }
+                    m.entries.push_back(told[i]);
+                }
+            });
+    }
+    /// The newest entry of a record that is not redacted, and one; 0: none.
+    [[nodiscard]] static std::uint64_t newest(naive_audit const& m, std::string const& record) {
+        for (std::size_t i = m.entries.size(); i-- > m.first;) {
+            if (m.entries[i].record == record && !m.entries[i].redacted) { return i + 1; }
+        }
+        return 0;
+    }
+    template <class Tx>
+    [[nodiscard]] status keep_leaves(Tx& tx, std::vector<bytes>& out, std::size_t count) {
+        auto const e = log_.extent(tx);
+        if (!e) { return e.error(); }
+        for (std::uint64_t i = e->size - count; i < e->size; ++i) {
+            auto leaf = log_.leaf_data(tx, i);
+            if (!leaf) { return leaf.error(); }
+            out.push_back(std::move(*leaf));
+        }
+        return {};
+    }
+    void redact() {
+        std::string const record = some_record();
+        std::uint64_t n = 0;
+        std::uint64_t events = 0;
+        std::vector<bytes> leaves;
+        in_transaction(
+            [&](auto& tx) -> status {
+                auto const done = log_.redact(tx, "c", as_bytes(record), {}, random_);
+                if (!done) { return done.error(); }
+                n = *done;
+                auto const of_history = history_.redact(tx, {"c", std::string_view{record}});
+                if (!of_history) { return of_history.error(); }
+                events = *of_history;
+                return n == 0 ? status{} : keep_leaves(tx, leaves, 1);
+            },
+            [&](naive_audit& m) {
+                std::uint64_t expected = 0;
+                for (std::size_t i = static_cast<std::size_t>(m.first); i < m.entries.size(); ++i) {
+                    naive_audit::entry& e = m.entries[i];
+                    if (e.record == record && !e.redacted) {
+                        e.redacted = true;
+                        ++expected;
+                    }
+                }
+                expect(n == expected, audit_promise::answers, "another number of private parts was redacted");
+                if (!leaves.empty()) {
+                    naive_audit::entry own;
+                    own.own = true;
+                    own.leaf = leaves[0];
+                    m.entries.push_back(own);
+                }
+                std::uint64_t expected_events = 0;
+                for (std::size_t i = static_cast<std::size_t>(m.forgotten); i < m.changes.size(); ++i) {
+                    if (m.changes[i].record == record && !m.changes[i].gone) { ++expected_events; }
+                }
+                for (naive_audit::change& c : m.changes) { c.gone = c.gone || c.record == record; }
+                expect(events == expected_events, audit_promise::answers, "another number of events was redacted");
+                if (m.now[record]) { m.holed[record] = true; }
+            });
+    }
+    void seal() {
+        std::uint64_t const from = (std::max)(model_.first, model_.sealed);
+        if (from >= model_.entries.size()) { return; }
+        std::uint64_t const to = from + 1 + below(random_, model_.entries.size() - from);
+        bool const with_private = one_in(2);
+        std::vector<bytes> leaves;
+        in_transaction(
+            [&](auto& tx) -> status {
+                auto const archive = log_.export_segment(tx, from, to, {}, with_private);
+                if (!archive) { return archive.error(); }
+                if (auto const ok = log_.seal(tx, *archive, {}, random_); !ok) { return ok; }
+                return keep_leaves(tx, leaves, 1);
+            },
+            [&](naive_audit& m) {
+                m.sealed = to;
+                naive_audit::entry own;
+                own.own = true;
+                own.leaf = leaves[0];
+                m.entries.push_back(own);
+            });
+    }
+    void drop() {
+        std::uint64_t const most = below(random_, 6);
+        std::uint64_t n = 0;
+        in_transaction(
+            [&](auto& tx) -> status {
+                auto const done = log_.drop(tx, most);
+                if (!done) { return done.error(); }
+                n = *done;
+                return {};
+            },
+            [&](naive_audit& m) {
+                std::uint64_t const left = m.sealed > m.first ? m.sealed - m.first : 0;
+                expect(n == (std::min)(most, left), audit_promise::answers, "another number of entries was dropped");
+                m.first += (std::min)(most, left);
+            });
+    }
+    void anchor() {
+        // Only what survives may be told to anybody.
+        if (!store_->barrier()) { return; }
+        if (!states_.empty()) { synced(); }
+        auto tx = store_->begin(access_mode::read);
+        auto const h = log_.head(*tx, {serial_});
+        if (!h) {
+            expect(h.error() == errc::not_found && model_.entries.empty(), audit_promise::answers, "no head");
+            return;
+        }
+        anchors_.push_back(*h);
+    }
+
+    // The history.
+
+    [[nodiscard]] static bytes fields_of(std::int64_t n) {
+        bytes out;
+        cbor_writer w{out};
+        w.map(1);
+        w.text("n");
+        w.integer(n);
+        return out;
+    }
+    [[nodiscard]] static std::optional<std::int64_t> number_in(std::optional<bytes> const& fields) {
+        if (!fields) { return std::nullopt; }
+        auto const found = map_find(*fields, "n");
+        if (!found || !*found) { return std::nullopt; }
+        cbor_reader in{**found};
+        return in.integer();
+    }
+    void change() {
+        std::string const record = some_record();
+        auto const current = model_.now[record];
+        naive_audit::change c;
+        c.record = record;
+        c.stamp = 1'000 + model_.changes.size() * 2 + (one_in(4) ? 0 : below(random_, 20));
+        c.before = current;
+        c.asked.record = {"c", std::string_view{record}};
+        c.asked.stamp = {c.stamp};
+        c.asked.kind = !current ? change_kind::create : one_in(6) ? change_kind::erase : change_kind::update;
+        if (c.asked.kind != change_kind::erase) {
+            auto const n = static_cast<std::int64_t>(below(random_, 9));
+            bool const adds = current && one_in(2);
+            field_op op{"n", adds ? op_kind::add : op_kind::set, {}, {c.stamp}};
+            cbor_writer{op.value}.integer(n);
+            c.asked.ops.push_back(std::move(op));
+            c.after = adds ? *current + n : n;
+        }
+        tell(c);
+    }
+    void tell(naive_audit::change const& c) {
+        std::uint64_t at = 0;
+        in_transaction(
+            [&](auto& tx) -> status {
+                bytes const before = fields_of(c.before.value_or(0));
+                bytes const after = fields_of(c.after.value_or(0));
+                auto const done =
+                    history_.record(tx, {}, c.asked, c.before ? std::optional<bytes_view>{before} : std::nullopt,
+                                    c.after ? std::optional<bytes_view>{after} : std::nullopt);
+                if (!done) { return done.error(); }
+                at = *done;
+                return {};
+            },
+            [&](naive_audit& m) {
+                m.changes.push_back(c);
+                m.now[c.record] = c.after;
+                if (c.asked.kind != change_kind::update) { m.holed[c.record] = false; }
+                expect(at == m.changes.size(), audit_promise::answers, "an event has another position");
+            });
+    }
+    void forget_history() {
+        std::uint64_t const through = below(random_, model_.changes.size() + 1);
+        std::uint64_t n = 0;
+        in_transaction(
+            [&](auto& tx) -> status {
+                auto const done = history_.forget(tx, through, 20);
+                if (!done) { return done.error(); }
+                n = *done;
+                return {};
+            },
+            [&](naive_audit& m) {
+                std::uint64_t const left = through > m.forgotten ? through - m.forgotten : 0;
+                std::uint64_t const most = (std::min)(left, std::uint64_t{20});
+                expect(n == most, audit_promise::answers, "another number of events was forgotten");
+                for (std::uint64_t i = 0; i < most; ++i) {
+                    naive_audit::change const& c = m.changes[static_cast<std::size_t>(m.forgotten++)];
+                    if (!c.gone) { m.forgotten_stamp = (std::max)(m.forgotten_stamp, c.stamp); }
+                }
+            });
+    }
+    void undo() {
+        if (model_.changes.size() == model_.forgotten) { return; }
+        std::uint64_t const at = model_.forgotten + below(random_, model_.changes.size() - model_.forgotten);
+        naive_audit::change const c = model_.changes[static_cast<std::size_t>(at)];
+        std::optional<undo_plan> plan;
+        {
+            auto tx = store_->begin(access_mode::read);
+            auto p = history_.undo(*tx, at + 1, {9});
+            if (c.gone) {
+                expect(!p && p.error() == errc::not_found, audit_promise::undoing, "what was redacted can be undone");
+                return;
+            }
+            expect(p.has_value(), audit_promise::undoing, "an event can't be undone");
+            if (!p) { return; }
+            plan = std::move(*p);
+        }
+        bool touched = false;
+        for (std::size_t i = static_cast<std::size_t>(at) + 1; i < model_.changes.size(); ++i) {
+            naive_audit::change const& l = model_.changes[i];
+            if (l.record != c.record) { continue; }
+            bool const both_add = c.asked.kind == change_kind::update && l.asked.kind == change_kind::update &&
+                                  c.asked.ops[0].kind == op_kind::add && l.asked.ops[0].kind == op_kind::add;
+            touched = touched || !both_add;
+        }
+        bool const does = c.before != c.after;
+        expect(!does || plan->clean() == !touched, audit_promise::undoing,
+               "somebody in the way was not seen, or was imagined");
+        if (!does || !plan->clean() || touched) { return; }
+        // Apply it: the record is as it was before, but for what others added.
+        naive_audit::change u;
+        u.record = c.record;
+        u.stamp = 1'000 + model_.changes.size() * 2;
+        u.before = model_.now[c.record];
+        u.asked.record = plan->record;
+        u.asked.stamp = {u.stamp};
+        u.asked.kind = plan->kind;
+        u.asked.ops = plan->ops;
+        if (plan->kind != change_kind::erase && plan->ops.size() == 1) {
+            cbor_reader in{plan->ops[0].value};
+            std::int64_t const n = in.integer();
+            u.after = plan->ops[0].kind == op_kind::add ? *u.before + n : n;
+        }
+        auto const expected = c.asked.kind == change_kind::update && c.asked.ops[0].kind == op_kind::add
+                                  ? std::optional<std::int64_t>{*u.before - (*c.after - *c.before)}
+                                  : c.before;
+        expect(u.after == expected, audit_promise::undoing, "an undo gives something else than what was");
+        tell(u);
+    }
+
+    // Judging.
+
+    void judge(bool whole) {
+        auto tx = store_->begin(access_mode::read);
+        auto const extent = log_.extent(*tx);
+        if (!extent) {
+            expect(extent.error() == errc::not_found && model_.entries.empty(), audit_promise::answers, "no extent");
+            return;
+        }
+        expect(
+            extent->size == model_.entries.size() && extent->first == model_.first && extent->sealed == model_.sealed,
+            audit_promise::contents, "the log goes from or to elsewhere");
+        std::uint64_t index = model_.first;
+        auto const ok = log_.scan(*tx, 0, extent->size, [&](audit_entry const& e) {
+            naive_audit::entry const& t = model_.entries[static_cast<std::size_t>(index++)];
+            expect(e.commitment.has_value() == !t.record.empty() && e.redacted() == t.redacted, audit_promise::contents,
+                   "an entry is redacted or not, as it should not be");
+            if (e.opened) {
+                expect(as_text(e.opened->record) == t.record, audit_promise::contents, "an entry of another record");
+                expect(as_text(e.opened->masked).find(t.hidden) != std::string_view::npos, audit_promise::contents,
+                       "a masked value is another");
+            }
+            if (t.redacted) { guess(e, t); }
+            return report_.found.empty();
+        });
+        expect(ok.has_value() && index == extent->size, audit_promise::contents, "entries are missing");
+        expect_gone(*tx);
+        past(*tx);
+        if (!report_.found.empty() || extent->size == 0) { return; }
+        tree(*tx, *extent, whole);
+    }
+    /// Somebody who knows all but the key tries whether it was this value.
+    void guess(audit_entry const& e, naive_audit::entry const& t) {
+        bytes value;
+        cbor_writer{value}.text(t.hidden);
+        audit_field const field{"f", value};
+        audit_item item;
+        item.record = as_bytes(t.record);
+        item.masked = std::span<audit_field const>{&field, 1};
+        bytes secret(33);
+        cbor_writer w{secret};
+        encode_secret(w, item, t.link);
+        auto const salt = audit_salt(sha256_function{}, audit_record_key{}, e.index);
+        expect(audit_commitment(sha256_function{}, salt, secret) != *e.commitment, audit_promise::forgotten,
+               "a redacted value can be guessed");
+    }
+    /// No row holds a value that was redacted.
+    void expect_gone(tx_type& tx) {
+        (void)tx.scan({}, [&](bytes_view, bytes_view v) {
+            for (std::size_t i = static_cast<std::size_t>(model_.first); i < model_.entries.size(); ++i) {
+                naive_audit::entry const& e = model_.entries[i];
+                bool const there = e.redacted && contains(as_text(v), e.hidden);
+                expect(!there, audit_promise::forgotten, "a redacted value is still stored");
+            }
+            return report_.found.empty();
+        });
+    }
+    [[nodiscard]] static bool contains(std::string_view all, std::string const& part) {
+        for (std::size_t at = all.find(part); at != std::string_view::npos; at = all.find(part, at + 1)) {
+            // "hidden-1" is not "hidden-12".
+            std::size_t const end = at + part.size();
+            if (end == all.size() || all[end] < '0' || all[end] > '9') { return true; }
+        }
+        return false;
+    }
+    void tree(tx_type& tx, audit_extent const& extent, bool whole) {
+        auto const n = static_cast<std::size_t>(extent.size);
+        auto const head = log_.head(tx, {});
+        expect(head && head->root == model_.root(0, n), audit_promise::the_tree, "the root is another");
+        auto const verified = log_.verify(tx, {.anchors = anchors_});
+        if (!verified || !verified->sound()) {
+            broken(audit_promise::sound, verified
+                                             ? std::string{"an untouched log: "} + name(verified->findings[0].fault)
+                                             : std::string{"can't be verified"});
+            return;
+        }
+        std::size_t const step = whole ? 1 : 1 + n / 5;
+        for (std::size_t i = 0; i < n; i += step) {
+            auto const p = log_.prove_inclusion(tx, i);
+            expect(p && verify_inclusion(sha256_function{}, model_.root(i, i + 1), *p, head->root),
+                   audit_promise::proofs, "an inclusion is not proved");
+            auto const c = log_.prove_consistency(tx, i + 1);
+            expect(c && verify_consistency(sha256_function{}, *c, model_.root(0, i + 1), head->root),
+                   audit_promise::proofs, "consistency is not proved");
+        }
+    }
+    void past(tx_type& tx) {
+        for (int i = 0; i < 8; ++i) {
+            std::string const record = some_record();
+            std::uint64_t const at = below(random_, model_.changes.size() + 1);
+            bool const by_stamp = one_in(2);
+            history_bound bound;
+            if (by_stamp) {
+                bound.stamp = {995 + below(random_, 30 + 2 * model_.changes.size())};
+            } else {
+                bound.position = at;
+            }
+            bool const known = by_stamp ? bound.stamp.raw >= model_.forgotten_stamp : at >= model_.forgotten;
+            auto const got = history_.as_of(tx, {"c", std::string_view{record}}, bound);
+            if (!known) {
+                expect(!got && got.error() == errc::not_found, audit_promise::past, "what was forgotten is told");
+                continue;
+            }
+            // A record that lives on after its redaction may or may not be known again: it must not be wrong.
+            auto const expected = model_.as_of(record, by_stamp ? model_.changes.size() : at, bound.stamp.raw);
+            if (was_redacted(record)) {
+                if (got && at == model_.changes.size() && !by_stamp && *got) {
+                    expect(number_in(*got) == model_.now[record], audit_promise::past, "a state that never was");
+                }
+                continue;
+            }
+            expect(got && number_in(*got) == expected, audit_promise::past, "a record was something else");
+        }
+        std::uint64_t position = model_.forgotten;
+        auto const ok = history_.scan(tx, 1, model_.changes.size(), [&](history_event const& e) {
+            while (position < model_.changes.size() && model_.changes[static_cast<std::size_t>(position)].gone) {
+                ++position;
+            }
+            expect(e.position == position + 1 && e.change == model_.changes[static_cast<std::size_t>(position)].asked,
+                   audit_promise::contents, "an event is another");
+            ++position;
+            return report_.found.empty();
+        });
+        expect(ok.has_value(), audit_promise::contents, "the history can't be read");
+    }
+    [[nodiscard]] bool was_redacted(std::string const& record) const {
+        return std::any_of(model_.changes.begin(), model_.changes.end(),
+                           [&](naive_audit::change const& c) { return c.gone && c.record == record; });
+    }
+
+    struct known_state {
+        sha256_digest print{};
+        naive_audit model{};
+    };
+
+    audit_simulation_options options_;
+    random_generator random_;
+    audit_log<> log_{};
+    mutation_history history_;
+    durability promise_ = durability::full;
+    std::unique_ptr<simulated_disk> disk_{};
+    std::unique_ptr<simulated_disk::storage_type> inner_{};
+    std::unique_ptr<store_type> store_{};
+    std::uint64_t faults_ = 0;
+    std::uint64_t serial_ = 0;
+    naive_audit model_{};
+    std::vector<known_state> states_{{sha256_hasher{}.finish(), {}}};  // those that a power cut may bring back
+    std::vector<audit_head> anchors_{};
+    audit_simulation_report report_{};
+};
+
+/// Runs one seed.
+[[nodiscard]] inline audit_simulation_report simulate_audit(std::uint64_t seed,
+                                                            audit_simulation_options const& options = {}) {
+    return audit_simulation{seed, options}.run();
+}
+
+}  // namespace syncline::inline SYNCLINE_ABI::testing

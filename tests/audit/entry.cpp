@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <syncline/audit/entry.hpp>
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "audit/model.hpp"
+
+using namespace audit_tests;
+using sl::audit_field;
+using sl::audit_item;
+using sl::audit_kind;
+
+namespace {
+
+sha256_function const hash;
+bytes const five = number(5);
+bytes const hello = text("hello");
+
+sl::replica_id device(unsigned n) {
+    sl::replica_id r;
+    r.device.bytes[15] = static_cast<std::byte>(n);
+    r.incarnation = 1;
+    return r;
+}
+audit_item some_item(std::vector<audit_field> const& open, std::vector<audit_field> const& masked) {
+    audit_item i;
+    i.kind = audit_kind::verdict;
+    i.stamp = {0x0001'0000};
+    i.device = device(1);
+    i.actor = sl::as_bytes("anna");
+    i.author = device(2);
+    i.sequence = 7;
+    i.code = 3;
+    i.collection = "guests";
+    i.record = sl::as_bytes("g1");
+    i.open = open;
+    i.masked = masked;
+    return i;
+}
+
+}  // namespace
+
+TEST_CASE("entry: the kinds and their numbers are fixed", "[audit]") {
+    std::set<std::string> names;
+    for (std::uint64_t k = 1; k <= sl::audit_kind_last; ++k) { names.insert(sl::name(static_cast<audit_kind>(k))); }
+    CHECK(names.size() == 13);
+    CHECK(names.count("unknown kind") == 0);
+    CHECK(sl::name(static_cast<audit_kind>(14)) == std::string("unknown kind"));
+    CHECK(static_cast<int>(audit_kind::local_write) == 1);
+    CHECK(static_cast<int>(audit_kind::migration) == 11);
+    CHECK(static_cast<int>(audit_kind::archival) == 13);
+}
+
+TEST_CASE("entry: golden bytes of a leaf, a private part and a commitment", "[audit]") {
+    std::vector<audit_field> const open{{"n", five}};
+    std::vector<audit_field> const masked{{"name", hello}};
+    audit_item const item = some_item(open, masked);
+    REQUIRE(sl::check(item));
+
+    bytes secret;
+    sl::cbor_writer ws{secret};
+    sl::encode_secret(ws, item, 4);
+    CHECK(sl::to_hex(secret) == "83426731a1646e616d656568656c6c6f04");
+
+    sl::audit_record_key key{};
+    key.fill(std::byte{0x11});
+    auto const salt = sl::audit_salt(hash, key, 9);
+    CHECK(salt == sl::sha256(from_hex("02" + std::string(64, '1') + "0000000000000009")));
+    auto const commitment = sl::audit_commitment(hash, sl::audit_opening{salt, secret});
+    CHECK(commitment == sl::sha256(from_hex("03" + sl::to_hex(salt) + sl::to_hex(secret))));
+
+    sha256_digest previous{};
+    previous.fill(std::byte{0x22});
+    bytes leaf;
+    sl::cbor_writer w{leaf};
+    sl::encode_leaf(w, item, 9, &previous, &commitment);
+    CHECK(sl::to_hex(leaf) ==
+          "8d010409"  // thirteen items; format, kind, index
+          "5820" +
+              std::string(64, '2') +  // the leaf before
+              "1a00010000"            // stamp
+              "54" +
+              std::string(30, '0') +
+              "0100000001"  // device
+              "44616e6e61"  // actor
+              "54" +
+              std::string(30, '0') +
+              "0200000001"      // author
+              "0703"            // sequence, code
+              "66677565737473"  // collection
+              "a1616e05"        // open
+              "5820" +
+              sl::to_hex(commitment));
+
+    sl::cbor_reader in{leaf};
+    auto e = sl::decode_leaf(in);
+    REQUIRE(in.finish());
+    CHECK(e.kind == item.kind);
+    CHECK((e.index == 9 && e.previous == previous && e.stamp == item.stamp && e.device == item.device));
+    CHECK((e.author == item.author && e.sequence == 7 && e.code == 3 && e.collection == "guests"));
+    CHECK(sl::to_hex(e.open) == "a1616e05");
+    CHECK(e.commitment == commitment);
+    CHECK(e.redacted());
+    sl::cbor_reader ins{secret};
+    e.opened = sl::decode_secret(ins);
+    REQUIRE(ins.finish());
+    CHECK_FALSE(e.redacted());
+    CHECK(sl::as_text(e.opened->record) == "g1");
+    CHECK(e.opened->link == 4);
+}
+
+TEST_CASE("entry: of a leaf whose bytes were changed there is an error or another entry", "[audit]") {
+    std::vector<audit_field> const open{{"n", five}};
+    audit_item const item = some_item(open, {});
+    sha256_digest const d = sl::sha256({});
+    bytes leaf;
+    sl::cbor_writer w{leaf};
+    sl::encode_leaf(w, item, 9, &d, &d);
+    sl::cbor_reader whole{leaf};
+    auto const good = sl::decode_leaf(whole);
+    std::size_t errors = 0;
+    for (std::size_t at = 0; at < leaf.size(); ++at) {
+        for (unsigned bit = 0; bit < 8; ++bit) {
+            bytes changed = leaf;
+            changed[at] ^= static_cast<std::byte>(1U << bit);
+            sl::cbor_reader in{changed};
+            auto const e = sl::decode_leaf(in);
+            if (!in.finish()) {
+                ++errors;
+            } else {
+                REQUIRE_FALSE(e == good);
+            }
+        }
+        sl::cbor_reader cut{bytes_view{leaf}.first(at)};
+        (void)sl::decode_leaf(cut);
+        REQUIRE_FALSE(cut.finish());
+    }
+    CHECK(errors > 100);
+    auto const error_of = [&](std::size_t at, unsigned to) {
+        bytes changed = leaf;
+        changed[at] = static_cast<std::byte>(to);
+        sl::cbor_reader in{changed};
+        (void)sl::decode_leaf(in);
+        return in.finish().error().code;
+    };
+    CHECK(error_of(1, 2) == errc::unsupported);   // a later format
+    CHECK(error_of(2, 14) == errc::unsupported);  // a later kind
+    CHECK(error_of(2, 0) == errc::unsupported);
+    CHECK(error_of(3, 0) == errc::malformed);  // the first, and yet one before it
+}
+
+TEST_CASE("entry: what can't be logged is refused", "[audit]") {
+    auto const refused = [](audit_item const& i) { return sl::check(i).error() == errc::invalid; };
+    std::string const long_name(256, 'x');
+    audit_item const good = some_item({}, {});
+    auto i = good;
+    i.kind = static_cast<audit_kind>(0);
+    CHECK(refused(i));
+    i.kind = static_cast<audit_kind>(14);
+    CHECK(refused(i));
+    i = good;
+    i.actor = sl::as_bytes(long_name);
+    CHECK(refused(i));
+    i = good;
+    i.record = sl::as_bytes(long_name);
+    CHECK(refused(i));
+    i = good;
+    i.collection = std::string_view(long_name).substr(0, 65);
+    CHECK(refused(i));
+    i.collection = "\xFF";
+    CHECK(refused(i));
+    bytes const half{std::byte{0x61}};
+    std::vector<std::vector<audit_field>> const bad{
+        {{"", five}},  {{long_name, five}},  {{"\xC3", five}}, {{"b", five}, {"a", five}}, {{"a", five}, {"a", five}},
+        {{"a", half}}, {{"a", bytes_view{}}}};
+    for (auto const& fields : bad) {
+        CHECK(refused(some_item(fields, {})));
+        CHECK(refused(some_item({}, fields)));
+    }
+}
+
+TEST_CASE("entry: a mutation's fields are masked unless they are public", "[audit]") {
+    sl::mutation m;
+    m.stamp = {5};
+    m.sequence = 3;
+    m.kind = sl::change_kind::update;
+    m.record = {"guests", "g1"};
+    m.ops.push_back({"name", sl::op_kind::set, hello, m.stamp});
+    m.ops.push_back({"note", sl::op_kind::unset, {}, m.stamp});
+    m.ops.push_back({"seats", sl::op_kind::add, five, m.stamp});
+    sl::audit_disclosure disclosure;
+    CHECK_FALSE(disclosure.shows("guests", "seats"));
+    disclosure.show("guests", "seats");
+    CHECK(disclosure.shows("guests", "seats"));
+    CHECK_FALSE(disclosure.shows("tables", "seats"));
+    auto d = sl::draft_of(audit_kind::local_write, m, disclosure);
+    auto moved = std::move(d);
+    audit_item const& i = moved.finish();
+    REQUIRE(sl::check(i));
+    CHECK(i.code == 2);
+    CHECK(i.sequence == 3);
+    REQUIRE(i.open.size() == 1);
+    CHECK(i.open[0].name == "seats");
+    CHECK(sl::to_hex(i.open[0].item) == "820305");
+    REQUIRE(i.masked.size() == 2);
+    CHECK(sl::to_hex(i.masked[0].item) == "82016568656c6c6f");
+    CHECK(sl::to_hex(i.masked[1].item) == "8102");
+    CHECK(sl::as_text(i.record) == "g1");
+}

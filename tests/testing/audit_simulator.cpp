@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <syncline/testing/audit_simulator.hpp>
+
+#include <cstdint>
+#include <cstdlib>
+
+#include "support/catch.hpp"
+
+namespace {
+
+using namespace syncline;
+using namespace syncline::testing;
+
+}  // namespace
+
+TEST_CASE("The audit log's world holds all promises, whatever goes wrong", "[audit_simulator]") {
+    char const* const more = std::getenv("SYNCLINE_AUDIT_SEEDS");
+    std::uint64_t const seeds = more != nullptr ? std::strtoull(more, nullptr, 10) : 40;
+    std::uint64_t crashes = 0;
+    std::uint64_t failures = 0;
+    for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+        auto const r = simulate_audit(seed);
+        INFO("seed " << seed << ", " << to_text(r.found));
+        REQUIRE(r.found.empty());
+        crashes += r.crashes;
+        failures += r.failures;
+    }
+    CHECK(crashes > 5 * seeds);
+    CHECK(failures > 5 * seeds);
+    CHECK(simulate_audit(3).trace == simulate_audit(3).trace);
+    CHECK(simulate_audit(3).trace != simulate_audit(4).trace);
+}
+
+TEST_CASE("The audit log's world finds a disk that lies", "[audit_simulator]") {
+    for (disk_lie const lie : {disk_lie::forgets_synced, disk_lie::tears_commits}) {
+        bool found = false;
+        for (std::uint64_t seed = 1; seed <= 40 && !found; ++seed) {
+            found = !simulate_audit(seed, {.lie = lie}).found.empty();
+        }
+        CHECK(found);
+    }
+}
