@@ -117,7 +117,8 @@ TEST_CASE("reconciler: killed at any call it goes on, and finds the same", "[rec
             b.memory.restore(other);
             a.store.inject({n, errc::storage_io, n % 2 == 0 ? testing::fault_moment::before : testing::fault_moment::after,
                             false, std::nullopt});
-            REQUIRE((a.begin() || (a.store.heal(), a.begin())));
+            auto const faults = a.store.faults();
+            if (!a.begin()) { REQUIRE(a.begin()); }
             std::size_t trips = 0;
             bytes last;
             for (;;) {
@@ -131,7 +132,7 @@ TEST_CASE("reconciler: killed at any call it goes on, and finds the same", "[rec
                 last = *answer;
                 REQUIRE(++trips < 500);
             }
-            bool const spared = a.store.faults() == 0;
+            bool const spared = a.store.faults() == faults;
             a.store.heal();
             REQUIRE(judged(a, b));
             if (spared) { break; }

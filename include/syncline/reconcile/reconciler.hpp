@@ -583,11 +583,11 @@ private:
             }
         };
         auto const row = [&](bytes_view k, bytes_view version) {
+            only_there(k);
             if (++seen > options_.rows_max) {
                 stopped = to_bytes(k);
                 return false;
             }
-            only_there(k);
             row_difference d{to_bytes(k), summary_->hasher().row(k, version).high, std::nullopt};
             if (next < a.rows.size() && equal(a.rows[next].key, k)) { d.there = a.rows[next++].tag; }
             if (d.here != d.there) { found.push_back(std::move(d)); }
