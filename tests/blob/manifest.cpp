@@ -76,3 +76,29 @@ TEST_CASE("manifest: a reference is a field's value, refused where it is none", 
     for (std::size_t n = 0; n < whole.size(); ++n) { CHECK_FALSE(decode_blob_ref(bytes_view{whole}.first(n))); }
     CHECK(decode_blob_ref(encode(small())).error() == errc::malformed);
 }
+
+TEST_CASE("manifest: two versions of one asset conflict as any field does", "[blob]") {
+    auto const photo = [](char const* content) {
+        bytes record;
+        cbor_writer w(record);
+        w.map(2);
+        w.text("name");
+        w.text("hall");
+        w.text("photo");
+        w.raw(encode(blob_ref{sha256(as_bytes(content)), 9, "image/jpeg"}));
+        return record;
+    };
+    collection_rules rules;
+    rules.fields.push_back({"photo", rule::manual});
+    side const phone{timestamp{1}, 1}, office{timestamp{2}, 2};
+    auto const both = three_way(photo("base"), photo("phone's"), photo("office's"), rules, phone, office);
+    REQUIRE(both);
+    CHECK(both->conflicts == std::vector<std::string>{"photo"});
+    CHECK(both->record == photo("office's"));
+    rules.fields.clear();
+    auto const last = three_way(photo("base"), photo("phone's"), photo("office's"), rules, phone, office);
+    CHECK(last->conflicts.empty());
+    CHECK(last->record == photo("office's"));
+    auto const one = three_way(photo("base"), photo("phone's"), photo("base"), rules, phone, office);
+    CHECK(one->record == photo("phone's"));
+}
