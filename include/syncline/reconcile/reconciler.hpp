@@ -112,7 +112,7 @@ public:
         if (auto s = erase(tx, {}); !s) { return s; }
         pass p;
         // An answer that is still under way must not be taken for one of this pass.
-        p.number = before ? before->number + 1 : 1;
+        p.number = before ? next_number(before->number) : 1;
         p.at.phase = reconcile_phase::total;
         return store(tx, p);
     }
@@ -151,7 +151,7 @@ public:
         if (auto s = take(tx, rows, *p, **asked, *a); !s) { return s; }
         p->at.bytes += sent.size() + message.size();
         ++p->at.exchanges;
-        ++p->number;
+        p->number = next_number(p->number);
         bool const goes_on = p->at.phase < reconcile_phase::complete;
         bool const too_much = p->at.exchanges >= options_.exchanges_max || p->at.found >= options_.found_max ||
                               p->waiting > options_.queue_max;
@@ -206,7 +206,10 @@ private:
         bool probed = false;
     };
 
-    // Prefix, then 'm': the pass; 'c' and four bytes: cells as they came, from that index on; 'q' and a key: a range
+    /// Sixteen bits: an answer that is 65,536 exchanges late is none.
+    [[nodiscard]] static constexpr std::uint64_t next_number(std::uint64_t n) noexcept { return (n + 1) & 0xFFFF; }
+
+    // Prefix, then 'm': the pass; 'c' and eight bytes: cells as they came, from that index on; 'q' and a key: a range
     // to ask about, the value its end; 'f' and a key: a difference.
 
     [[nodiscard]] bytes key(char what) const {
