@@ -54,7 +54,8 @@ class database_file {
 public:
     explicit database_file(char const* name)
         : path_((std::filesystem::temp_directory_path() /
-                 ("syncline-reconcile-" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()) + name))
+                 ("syncline-reconcile-" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()) +
+                  name))
                     .string()) {}
     database_file(database_file const&) = delete;
     database_file& operator=(database_file const&) = delete;
@@ -268,8 +269,8 @@ void writes(benchmark::State& state) {
     random_generator g(7);
     std::vector<std::array<std::byte, 16>> versions(rows_total);
     for (std::size_t i = 0; i < rows_total; ++i) { versions[i] = rows()[i].version; }
-    auto const put = [&](std::size_t n, std::array<std::byte, 16> const& v, keyspace<typename decltype(w.a.store)::transaction>& in,
-                         row_changes& changes) {
+    auto const put = [&](std::size_t n, std::array<std::byte, 16> const& v,
+                         keyspace<typename decltype(w.a.store)::transaction>& in, row_changes& changes) {
         if (WithSummary) { changes.update(rows()[n].key, versions[n], v); }
         (void)in.put(rows()[n].key, v);
         versions[n] = v;

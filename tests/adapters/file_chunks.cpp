@@ -33,7 +33,8 @@ TEST_CASE("file chunks: files are a chunk store", "[adapters]") {
     std::filesystem::remove_all(folder);
 }
 
-TEST_CASE("file chunks: what a crash left half written is no chunk, and goes; other files are left alone", "[adapters]") {
+TEST_CASE("file chunks: what a crash left half written is no chunk, and goes; other files are left alone",
+          "[adapters]") {
     auto const folder = empty_folder();
     auto const id = sha256(as_bytes("chunk"));
     std::string const name = to_hex(id);

@@ -45,7 +45,9 @@ TEST_CASE("blob book: whatever comes and goes, what has an owner is there and wh
             storage_chunks chunks(*tx);
             auto const before = model;
             std::string const owner = owners[below(g, 4)];
-            auto any = [&] { return std::next(model.begin(), static_cast<std::ptrdiff_t>(below(g, model.size())))->first; };
+            auto any = [&] {
+                return std::next(model.begin(), static_cast<std::ptrdiff_t>(below(g, model.size())))->first;
+            };
             std::uint64_t const what = below(g, 8);
             if (what < 2) {
                 bytes const content = any_content(g);

@@ -49,7 +49,9 @@ std::size_t naive_chunk(bytes_view in, chunk_options const& o) {
 }  // namespace
 
 TEST_CASE("chunker: the fast loop cuts where the slow one does, within the sizes asked for", "[blob]") {
-    chunk_options const all[] = {{}, {.min = 64, .average = 256, .max = 1000}, {.min = 100, .average = 1024, .max = 1024},
+    chunk_options const all[] = {{},
+                                 {.min = 64, .average = 256, .max = 1000},
+                                 {.min = 100, .average = 1024, .max = 1024},
                                  {.min = 512, .average = 512, .max = 4096, .normalisation = 0},
                                  {.min = 6144, .average = 8192, .max = 65'536}};
     for (chunk_options const& o : all) {
@@ -86,7 +88,9 @@ TEST_CASE("chunker: an edit changes a few chunks, wherever it is and whatever it
         bytes changed = content;
         auto const at = static_cast<std::ptrdiff_t>(below(g, content.size()));
         switch (below(g, 3)) {
-            case 0: changed.insert(changed.begin() + at, 1 + static_cast<std::size_t>(below(g, 3)), std::byte{7}); break;
+            case 0:
+                changed.insert(changed.begin() + at, 1 + static_cast<std::size_t>(below(g, 3)), std::byte{7});
+                break;
             case 1: changed.erase(changed.begin() + at); break;
             default: changed[static_cast<std::size_t>(at)] ^= std::byte{1}; break;
         }

@@ -103,7 +103,8 @@ struct world {
                             (bad == plant::peer_lies && decoded->kind == blob_ask_kind::finish));
             if (lies) {
                 bool const finish = decoded->kind == blob_ask_kind::finish;
-                out = encode(blob_answer{decoded->kind, decoded->number, errc{}, finish ? bytes(1, std::byte{1}) : bytes{}});
+                out = encode(
+                    blob_answer{decoded->kind, decoded->number, errc{}, finish ? bytes(1, std::byte{1}) : bytes{}});
                 return {};
             }
             auto a = answer_blob(tx, chunks, book, as_bytes("offered"), ask);
@@ -211,13 +212,14 @@ TEST_CASE("transfers: progress is told chunk by chunk, never falls, and ends at 
     CHECK(last == content.size());
 }
 
-TEST_CASE("transfers: rank first, the beginning of each before the rest of any, no more at once than allowed", "[blob]") {
+TEST_CASE("transfers: rank first, the beginning of each before the rest of any, no more at once than allowed",
+          "[blob]") {
     world w({.parallel = 1000, .lead_bytes = 2000});
     bytes const video = noise(40'000, 1), photo = noise(40'000, 2), thumbnail = noise(1500, 3);
     std::vector<std::pair<blob_ref, std::uint8_t>> const all{
         {w.put(w.here, video, "row"), 200}, {w.put(w.here, photo, "row"), 100}, {w.put(w.here, thumbnail, "row"), 1}};
     for (auto const& [b, rank] : all) { w.begin(b, true, 0, rank); }
-    std::map<sha256_digest, std::pair<int, std::uint64_t>> places;                   // which blob, and where in it
+    std::map<sha256_digest, std::pair<int, std::uint64_t>> places;  // which blob, and where in it
     int blob = 0;
     for (bytes const* content : {&thumbnail, &photo, &video}) {
         std::uint64_t from = 0;
@@ -390,15 +392,24 @@ TEST_CASE("transfers: whole lives, each from a seed", "[blob]") {
             // What the records own is never freed by the collector, whatever is under way.
             if (below(g, 20) == 0) {
                 for (auto* store : {&w.here, &w.there}) {
-                    (void)w.in(*store, [&](auto& tx, auto&) -> status { (void)w.book.collect(tx, 50); return {}; });
-                    (void)w.in(*store, [&](auto& tx, auto& chunks) -> status { (void)w.book.sweep(tx, chunks, 50); return {}; });
+                    (void)w.in(*store, [&](auto& tx, auto&) -> status {
+                        (void)w.book.collect(tx, 50);
+                        return {};
+                    });
+                    (void)w.in(*store, [&](auto& tx, auto& chunks) -> status {
+                        (void)w.book.sweep(tx, chunks, 50);
+                        return {};
+                    });
                 }
             }
         }
         std::size_t left = 0;
-        (void)w.in(w.here, [&](auto& tx, auto&) { return w.transfers.scan(tx, [&](transfer const&) { return ++left != 0; }); });
+        (void)w.in(w.here,
+                   [&](auto& tx, auto&) { return w.transfers.scan(tx, [&](transfer const&) { return ++left != 0; }); });
         bool fine = left == 0;
-        for (auto const& [b, content] : ups) { fine = fine && w.whole(w.there, b, content) && w.whole(w.here, b, content); }
+        for (auto const& [b, content] : ups) {
+            fine = fine && w.whole(w.there, b, content) && w.whole(w.here, b, content);
+        }
         for (auto const& [b, content] : downs) { fine = fine && w.whole(w.there, b, content); }
         std::size_t complete = 0;
         for (auto const& e : w.events) { complete += e.kind == transfer_event_kind::complete ? 1U : 0U; }

@@ -60,7 +60,10 @@ void ask(choices& in) {
         bytes message;
         switch (in.below(6)) {
             case 0: message = encode(blob_ask{blob_ask_kind::offer, in.number(), id, encode(m)}); break;
-            case 1: message = encode(blob_ask{blob_ask_kind::piece, 1, sha256(as_bytes(content)), to_bytes(in.of(contents))}); break;
+            case 1:
+                message =
+                    encode(blob_ask{blob_ask_kind::piece, 1, sha256(as_bytes(content)), to_bytes(in.of(contents))});
+                break;
             case 2: message = encode(blob_ask{blob_ask_kind::finish, 1, id, {}}); break;
             case 3: message = encode(blob_ask{blob_ask_kind::fetch, 1, sha256(as_bytes(content)), {}}); break;
             case 4: SYNCLINE_FUZZ_REQUIRE(transfers.absorb(*tx, chunks, in.some(60)) || true); continue;

@@ -53,8 +53,10 @@ void check_cells(choices& in) {
 }
 
 void live(choices& in) {
-    reconcile_options pass{.message_bytes_max = 2048, .list_rows = 1 + static_cast<std::size_t>(in.below(8)),
-                           .rows_max = 1 + static_cast<std::size_t>(in.below(8)), .exchanges_max = 300};
+    reconcile_options pass{.message_bytes_max = 2048,
+                           .list_rows = 1 + static_cast<std::size_t>(in.below(8)),
+                           .rows_max = 1 + static_cast<std::size_t>(in.below(8)),
+                           .exchanges_max = 300};
     if (in.below(2) == 0) { pass.cells_max = 0; }
     summary_options const kept{.cells = 16, .pending_max = 1 + in.below(6), .leaf_rows_max = 4};
     replica_world a(kept, pass), b(kept, pass);

@@ -13,7 +13,8 @@ static_assert(probe_count(23) == 0 && probe_count(24) == 8 && probe_count(16'384
 static_assert(probe_at(0) == 16 && probe_at(7) == 23 && probe_at(8) == 32 && probe_at(79) == 8199);
 static_assert(!estimated_cells(0, 80) && !estimated_cells(80, 80));
 
-TEST_CASE("estimate: half of all estimates are enough to decode with, and few are three times too many", "[reconcile]") {
+TEST_CASE("estimate: half of all estimates are enough to decode with, and few are three times too many",
+          "[reconcile]") {
     row_hasher const hasher(reconcile_key{});
     random_generator g(1);
     std::size_t const kept = 4104;

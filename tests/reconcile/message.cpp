@@ -19,7 +19,8 @@ bytes encoded(auto const& m) {
 }
 std::vector<reconcile_ask> asks() {
     reconcile_ask total{.kind = reconcile_kind::total, .number = 1, .key_check = 0xA1B2C3D4, .total = {1, 2}};
-    reconcile_ask cells{.kind = reconcile_kind::cells, .number = 2, .key_check = 7, .first = 4, .count = 12, .probes = true};
+    reconcile_ask cells{
+        .kind = reconcile_kind::cells, .number = 2, .key_check = 7, .first = 4, .count = 12, .probes = true};
     reconcile_ask ranges{.kind = reconcile_kind::ranges, .number = 300, .key_check = 7};
     ranges.ranges = {{{}, to_bytes("m")}, {to_bytes("m"), {}}};
     return {total, cells, ranges};
@@ -27,8 +28,15 @@ std::vector<reconcile_ask> asks() {
 std::vector<reconcile_answer> answers() {
     reconcile_answer equal{.kind = reconcile_kind::total, .number = 1};
     reconcile_answer key{.kind = reconcile_kind::other_key, .number = 1};
-    reconcile_answer cells{.kind = reconcile_kind::cells, .number = 2, .stamp = 99, .rows = 1000, .long_rows = {0, 5},
-                           .kept = 64, .first = 4, .cells = to_bytes("cells"), .probes = to_bytes("pp")};
+    reconcile_answer cells{.kind = reconcile_kind::cells,
+                           .number = 2,
+                           .stamp = 99,
+                           .rows = 1000,
+                           .long_rows = {0, 5},
+                           .kept = 64,
+                           .first = 4,
+                           .cells = to_bytes("cells"),
+                           .probes = to_bytes("pp")};
     reconcile_answer ranges{.kind = reconcile_kind::ranges, .number = 3};
     range_answer parts;
     parts.bounds = {to_bytes("b"), to_bytes("c")};
@@ -68,7 +76,8 @@ TEST_CASE("reconcile message: each comes back as it was, and its bytes are pinne
     CHECK(encoded(asks()[0]).size() + encoded(answers()[0]).size() == 30);
 }
 
-TEST_CASE("reconcile message: cut, changed or longer, it is an error or another message, said in one way only", "[reconcile]") {
+TEST_CASE("reconcile message: cut, changed or longer, it is an error or another message, said in one way only",
+          "[reconcile]") {
     random_generator g(1);
     auto const check = [&](bytes const& m, auto const& decode) {
         for (std::size_t n = 0; n < m.size(); ++n) { CHECK_FALSE(decode(bytes_view{m}.first(n))); }

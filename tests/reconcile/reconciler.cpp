@@ -26,7 +26,9 @@ std::string any_key(random_generator& g, std::uint64_t spread, bool long_ones) {
 void diverge(replica_world& a, replica_world& b, random_generator& g, std::size_t rows, std::size_t differences,
              bool long_ones = false) {
     std::vector<std::pair<std::string, std::optional<std::string>>> common;
-    for (std::size_t i = 0; i < rows; ++i) { common.emplace_back(any_key(g, rows * 4 + 1, long_ones), std::to_string(g())); }
+    for (std::size_t i = 0; i < rows; ++i) {
+        common.emplace_back(any_key(g, rows * 4 + 1, long_ones), std::to_string(g()));
+    }
     REQUIRE(a.write(common));
     REQUIRE(b.write(common));
     for (std::size_t i = 0; i < differences; ++i) {
@@ -44,12 +46,14 @@ void diverge(replica_world& a, replica_world& b, random_generator& g, std::size_
 
 }  // namespace
 
-TEST_CASE("reconciler: it finds what differs, all of it and nothing else, whatever the sizes and limits", "[reconcile]") {
+TEST_CASE("reconciler: it finds what differs, all of it and nothing else, whatever the sizes and limits",
+          "[reconcile]") {
     std::size_t by_ranges = 0;
     std::size_t by_sketch = 0;
     for (std::uint64_t seed = 0; seed < 60; ++seed) {
         random_generator g(seed);
-        summary_options const kept{.cells = 16 + below(g, 300), .pending_max = 1 + below(g, 100), .leaf_rows_max = 4 + below(g, 60)};
+        summary_options const kept{
+            .cells = 16 + below(g, 300), .pending_max = 1 + below(g, 100), .leaf_rows_max = 4 + below(g, 60)};
         reconcile_options pass;
         pass.message_bytes_max = below(g, 3) == 0 ? 2048 : 2048 + below(g, 60'000);
         pass.list_rows = 1 + below(g, 64);
@@ -115,8 +119,9 @@ TEST_CASE("reconciler: killed at any call it goes on, and finds the same", "[rec
         for (;; n += 1 + n / 8) {
             a.memory.restore(start);
             b.memory.restore(other);
-            a.store.inject({n, errc::storage_io, n % 2 == 0 ? testing::fault_moment::before : testing::fault_moment::after,
-                            false, std::nullopt});
+            a.store.inject({n, errc::storage_io,
+                            n % 2 == 0 ? testing::fault_moment::before : testing::fault_moment::after, false,
+                            std::nullopt});
             auto const faults = a.store.faults();
             if (!a.begin()) { REQUIRE(a.begin()); }
             std::size_t trips = 0;
@@ -127,7 +132,9 @@ TEST_CASE("reconciler: killed at any call it goes on, and finds the same", "[rec
                 if (!*ask) { break; }
                 auto const answer = b.answer(**ask);
                 REQUIRE(answer);
-                if (!last.empty()) { REQUIRE((a.absorb(last) || a.absorb(last))); }  // an old one, late, changes nothing
+                if (!last.empty()) {
+                    REQUIRE((a.absorb(last) || a.absorb(last)));
+                }                         // an old one, late, changes nothing
                 (void)a.absorb(*answer);  // it may fail: then the same is asked again
                 last = *answer;
                 REQUIRE(++trips < 500);
@@ -209,11 +216,12 @@ TEST_CASE("reconciler: ends with different keys or limits say so and don't go on
     CHECK(cost.trips == 2);
 }
 
-TEST_CASE("reconciler: a hostile answer is refused or believed for what it may claim, and never costs much", "[reconcile]") {
+TEST_CASE("reconciler: a hostile answer is refused or believed for what it may claim, and never costs much",
+          "[reconcile]") {
     for (std::uint64_t seed = 0; seed < 40; ++seed) {
         random_generator g(seed);
-        reconcile_options pass{.message_bytes_max = 4096, .cells_max = seed % 2 == 0 ? 64U : 0U, .exchanges_max = 60,
-                               .queue_max = 200};
+        reconcile_options pass{
+            .message_bytes_max = 4096, .cells_max = seed % 2 == 0 ? 64U : 0U, .exchanges_max = 60, .queue_max = 200};
         replica_world a({.cells = 64, .leaf_rows_max = 8}, pass), b({.cells = 64, .leaf_rows_max = 8}, pass);
         diverge(a, b, g, 200, 40);
         REQUIRE(a.begin());
@@ -277,9 +285,9 @@ TEST_CASE("reconciler: mistakes planted in host, disk and peer are found by the 
         return false;
     };
     CHECK_FALSE(finds(plant::none));
-    for (plant const bad : {plant::forgets_a_change, plant::tells_a_wrong_version, plant::keeps_rolled_back,
-                            plant::peer_says_equal, plant::peer_drops_a_part, plant::disk_drops_ranges,
-                            plant::disk_drops_log}) {
+    for (plant const bad :
+         {plant::forgets_a_change, plant::tells_a_wrong_version, plant::keeps_rolled_back, plant::peer_says_equal,
+          plant::peer_drops_a_part, plant::disk_drops_ranges, plant::disk_drops_log}) {
         INFO(static_cast<int>(bad));
         CHECK(finds(bad));
     }
@@ -293,7 +301,8 @@ TEST_CASE("reconciler: whole lives of two replicas, each from a seed", "[reconci
     for (std::uint64_t seed = 0; seed < seeds; ++seed) {
         random_generator g(seed * 7 + 1);
         reconcile_options pass{.message_bytes_max = 2048 + below(g, 8000), .list_rows = 1 + below(g, 40)};
-        summary_options const kept{.cells = 16 + below(g, 120), .pending_max = 1 + below(g, 50), .leaf_rows_max = 4 + below(g, 30)};
+        summary_options const kept{
+            .cells = 16 + below(g, 120), .pending_max = 1 + below(g, 50), .leaf_rows_max = 4 + below(g, 30)};
         replica_world a(kept, pass), b(kept, pass);
         INFO(seed);
         for (int day = 0; day < 6; ++day) {
@@ -324,7 +333,8 @@ TEST_CASE("reconciler: whole lives of two replicas, each from a seed", "[reconci
                 REQUIRE(answer);
                 if (below(g, 8) == 0) { continue; }  // the answer is
                 if (below(g, 6) == 0) {
-                    a.store.inject({1 + below(g, 80), errc::storage_io, testing::fault_moment::before, true, std::nullopt});
+                    a.store.inject(
+                        {1 + below(g, 80), errc::storage_io, testing::fault_moment::before, true, std::nullopt});
                 }
                 (void)a.absorb(*answer);
                 a.store.heal();

@@ -12,7 +12,8 @@
 
 using namespace reconcile_tests;
 
-static_assert(valid(summary_options{}) && !valid(summary_options{.cells = 0}) && !valid(summary_options{.leaf_rows_max = 3}));
+static_assert(valid(summary_options{}) && !valid(summary_options{.cells = 0}) &&
+              !valid(summary_options{.leaf_rows_max = 3}));
 
 namespace {
 

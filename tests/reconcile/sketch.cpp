@@ -69,8 +69,7 @@ TEST_CASE("sketch: an item is in the first cell, then in cell i with a chance of
     // The walk is the same on every machine.
     std::string path;
     for (cell_walk at(42); at.index() < 60'000; at.next()) { path += std::to_string(at.index()) + ' '; }
-    CHECK(path ==
-          "0 1 5 11 20 109 118 255 286 492 627 1387 1977 2760 3828 4694 10409 32347 45954 ");
+    CHECK(path == "0 1 5 11 20 109 118 255 286 492 627 1387 1977 2760 3828 4694 10409 32347 45954 ");
 }
 
 TEST_CASE("sketch: differences come out of about 1.4 cells each, and nothing else does", "[reconcile]") {
@@ -136,7 +135,8 @@ TEST_CASE("sketch: a stranger's cells cost bounded work and never decode to more
     }
 }
 
-TEST_CASE("sketch: cells for storage and for the wire come back as they were, and their bytes are pinned", "[reconcile]") {
+TEST_CASE("sketch: cells for storage and for the wire come back as they were, and their bytes are pinned",
+          "[reconcile]") {
     random_generator g(6);
     std::vector<sketch_cell> cells(40);
     for (int i = 0; i < 500; ++i) { apply_to_sketch(cells, 0, keyed, any_item(g, 5), 1); }

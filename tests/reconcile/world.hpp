@@ -84,7 +84,9 @@ struct replica_world {
         for (auto const& [k, v] : batch) {
             auto const before = after.find(k);
             bool const told = !(bad == plant::forgets_a_change && n++ == 0);
-            std::string const old = before == after.end() ? "" : bad == plant::tells_a_wrong_version ? "no" : before->second;
+            std::string const old = before == after.end()                 ? ""
+                                    : bad == plant::tells_a_wrong_version ? "no"
+                                                                          : before->second;
             if (!v) {
                 if (before == after.end()) { continue; }
                 if (told) { changes.erase(as_bytes(k), as_bytes(old)); }

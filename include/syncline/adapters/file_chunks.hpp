@@ -129,7 +129,9 @@ private:
         std::vector<std::filesystem::path> out;
         std::error_code error;
         std::filesystem::directory_iterator at(folder, error);
-        for (; !error && at != std::filesystem::directory_iterator{}; at.increment(error)) { out.push_back(at->path()); }
+        for (; !error && at != std::filesystem::directory_iterator{}; at.increment(error)) {
+            out.push_back(at->path());
+        }
         return out;
     }
     [[nodiscard]] static status failed(std::error_code const& error) noexcept {

@@ -378,9 +378,7 @@ private:
     /// The last 32 bytes of a key. Precondition: one that was made here.
     [[nodiscard]] static sha256_digest digest_of(bytes_view k) noexcept {
         sha256_digest id{};
-        for (std::size_t i = 0; i < id.size() && i < k.size(); ++i) {
-            id[id.size() - 1 - i] = k[k.size() - 1 - i];
-        }
+        for (std::size_t i = 0; i < id.size() && i < k.size(); ++i) { id[id.size() - 1 - i] = k[k.size() - 1 - i]; }
         return id;
     }
     [[nodiscard]] static std::vector<chunk_ref> distinct(blob_manifest const& m) {

@@ -19,7 +19,7 @@ struct chunk_options {
     std::size_t min = std::size_t{16} << 10;      ///< no cut before it, but for the end; at least 64
     std::size_t average = std::size_t{32} << 10;  ///< about that; a power of two from 256 to 2^30
     std::size_t max = std::size_t{128} << 10;     ///< always a cut there
-    unsigned normalisation = 2;                   ///< bits by which cuts are rarer before the average and more frequent behind
+    unsigned normalisation = 2;  ///< bits by which cuts are rarer before the average and more frequent behind
     friend constexpr bool operator==(chunk_options const&, chunk_options const&) = default;
 };
 [[nodiscard]] constexpr bool valid(chunk_options const& o) noexcept {

@@ -23,9 +23,9 @@ namespace syncline::inline SYNCLINE_ABI {
 /// What is taken of a manifest that somebody else made.
 struct manifest_limits {
     std::size_t chunks_max = std::size_t{1} << 16;
-    std::size_t chunk_bytes_max = std::size_t{1} << 20;     ///< of one chunk
-    std::uint64_t bytes_max = std::uint64_t{1} << 36;  ///< of the whole content
-    std::size_t type_bytes_max = 128;                       ///< of the media type
+    std::size_t chunk_bytes_max = std::size_t{1} << 20;  ///< of one chunk
+    std::uint64_t bytes_max = std::uint64_t{1} << 36;    ///< of the whole content
+    std::size_t type_bytes_max = 128;                    ///< of the media type
     friend constexpr bool operator==(manifest_limits const&, manifest_limits const&) = default;
 };
 
@@ -83,7 +83,9 @@ struct blob_manifest {
         c.size = r.unsigned_integer();
         for (std::size_t k = 0; k < c.id.size(); ++k) { c.id[k] = digests[i * c.id.size() + k]; }
         if (!r.failed() && c.size == 0) { r.fail({errc::malformed, "empty chunk"}); }
-        if (c.size > limits.chunk_bytes_max || c.size > limits.bytes_max - total) { r.fail({errc::limit, "size of a chunk"}); }
+        if (c.size > limits.chunk_bytes_max || c.size > limits.bytes_max - total) {
+            r.fail({errc::limit, "size of a chunk"});
+        }
         total += c.size;
         m.chunks.push_back(c);
     }

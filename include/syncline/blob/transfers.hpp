@@ -42,7 +42,8 @@ struct blob_network {
 struct blob_rule {
     bool metered = true;
     bool roaming = false;
-    std::uint64_t metered_bytes_max = (std::numeric_limits<std::uint64_t>::max)();  ///< larger blobs wait for a free one
+    std::uint64_t metered_bytes_max =
+        (std::numeric_limits<std::uint64_t>::max)();  ///< larger blobs wait for a free one
     friend constexpr bool operator==(blob_rule const&, blob_rule const&) = default;
 };
 [[nodiscard]] constexpr bool permits(blob_rule const& rule, blob_network const& n, std::uint64_t size) noexcept {
@@ -52,11 +53,11 @@ struct blob_rule {
 
 /// How transfers go.
 struct transfer_options {
-    std::size_t parallel = 4;                        ///< messages under way at once; > 0
+    std::size_t parallel = 4;                            ///< messages under way at once; > 0
     std::uint64_t lead_bytes = std::uint64_t{32} << 10;  ///< the beginning of every blob goes before the rest of any
-    milliseconds patience{std::chrono::seconds{60}};  ///< a message not answered within it goes again; > 0
-    std::size_t active_max = 16;                     ///< transfers that are considered at once, in order of rank; > 0
-    std::array<blob_rule, 8> rules{};                ///< by class; the host's own numbers
+    milliseconds patience{std::chrono::seconds{60}};     ///< a message not answered within it goes again; > 0
+    std::size_t active_max = 16;       ///< transfers that are considered at once, in order of rank; > 0
+    std::array<blob_rule, 8> rules{};  ///< by class; the host's own numbers
     friend constexpr bool operator==(transfer_options const&, transfer_options const&) = default;
 };
 [[nodiscard]] constexpr bool valid(transfer_options const& o) noexcept {
@@ -76,11 +77,11 @@ struct transfer {
     std::uint64_t token = 0;  ///< its name
     bool upload = true;
     transfer_phase phase = transfer_phase::start;
-    std::uint8_t rank = 0;         ///< lower goes first: a thumbnail before photos before videos
-    std::uint8_t blob_class = 0;   ///< whose rule holds, 0 to 7
+    std::uint8_t rank = 0;        ///< lower goes first: a thumbnail before photos before videos
+    std::uint8_t blob_class = 0;  ///< whose rule holds, 0 to 7
     blob_ref blob{};
-    std::uint64_t done = 0;        ///< bytes that need not go any more
-    errc error{};                  ///< refused: why
+    std::uint64_t done = 0;  ///< bytes that need not go any more
+    errc error{};            ///< refused: why
     friend bool operator==(transfer const&, transfer const&) = default;
 };
 

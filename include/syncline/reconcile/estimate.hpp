@@ -45,7 +45,8 @@ inline constexpr std::size_t probe_first_octave = 4;
 /// all are: fewer than a handful.
 [[nodiscard]] constexpr std::optional<std::size_t> estimated_cells(std::size_t equal, std::size_t probes) noexcept {
     if (equal == 0 || equal >= probes) { return std::nullopt; }
-    constexpr std::array<std::int32_t, 24> depths{-9, -5, -3, 0, 2, 3, 5, 7, 8, 9, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 23, 24, 25, 26};
+    constexpr std::array<std::int32_t, 24> depths{-9, -5, -3, 0,  2,  3,  5,  7,  8,  9,  11, 12,
+                                                  13, 14, 16, 17, 18, 19, 20, 21, 23, 24, 25, 26};
     constexpr std::array<std::uint32_t, 8> powers{65'536, 71'468, 77'936, 84'990, 92'682, 101'070, 110'218, 120'194};
     auto const last = static_cast<std::int32_t>(probe_first_octave + probes / probes_per_octave - 1);
     std::int32_t const depth = equal <= depths.size() ? depths[equal - 1] : static_cast<std::int32_t>(equal) + 3;

@@ -67,7 +67,9 @@ template <int Compress, int Finish>
 class sip_hash {
 public:
     constexpr sip_hash(std::uint64_t k0, std::uint64_t k1) noexcept
-        : v0_(k0 ^ 0x736F6D6570736575), v1_(k1 ^ 0x646F72616E646F6D), v2_(k0 ^ 0x6C7967656E657261),
+        : v0_(k0 ^ 0x736F6D6570736575),
+          v1_(k1 ^ 0x646F72616E646F6D),
+          v2_(k0 ^ 0x6C7967656E657261),
           v3_(k1 ^ 0x7465646279746573) {}
 
     constexpr void word(std::uint64_t m) noexcept {
@@ -134,7 +136,8 @@ public:
     [[nodiscard]] fingerprint row(bytes_view key, bytes_view version) const noexcept {
         detail::sip_hash<2, 4> h(k0_, k1_);
         h.widen();
-        h.word(static_cast<std::uint64_t>(key.size() & 0xFFFFFFFF) | (static_cast<std::uint64_t>(version.size()) << 32));
+        h.word(static_cast<std::uint64_t>(key.size() & 0xFFFFFFFF) |
+               (static_cast<std::uint64_t>(version.size()) << 32));
         std::size_t words = 1 + feed(h, key);
         words += feed(h, version);
         return h.finish_128(static_cast<std::uint64_t>(words * 8) << 56);

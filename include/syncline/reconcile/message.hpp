@@ -74,13 +74,13 @@ struct range_answer {
 struct reconcile_answer {
     reconcile_kind kind{};
     std::uint64_t number = 0;
-    std::uint64_t stamp = 0;     ///< cells: `…, stamp, rows, long, kept, first, cells, probes]`; names the set of rows
-    std::uint64_t rows = 0;      ///< that the answering end has
-    fingerprint long_rows{};     ///< of those that a sketch can't name; an empty string when zero
-    std::uint64_t kept = 0;      ///< cells that it has
-    std::uint64_t first = 0;     ///<
-    bytes cells{};               ///< as `encode_cells` writes them
-    bytes probes{};              ///< two bytes of each cell that `probe_at` names
+    std::uint64_t stamp = 0;  ///< cells: `…, stamp, rows, long, kept, first, cells, probes]`; names the set of rows
+    std::uint64_t rows = 0;   ///< that the answering end has
+    fingerprint long_rows{};  ///< of those that a sketch can't name; an empty string when zero
+    std::uint64_t kept = 0;   ///< cells that it has
+    std::uint64_t first = 0;  ///<
+    bytes cells{};            ///< as `encode_cells` writes them
+    bytes probes{};           ///< two bytes of each cell that `probe_at` names
     std::vector<range_answer> ranges{};  ///< ranges: `…, [answer, …]]`, to the first of those asked for, in order
     friend bool operator==(reconcile_answer const&, reconcile_answer const&) = default;
 };
@@ -232,7 +232,9 @@ inline void take_range_answer(cbor_reader& in, range_answer& out) {
             asked_range r;
             r.from = detail::take_bound(in);
             r.to = detail::take_bound(in);
-            if (!in.failed() && !r.to.empty() && compare(r.from, r.to) >= 0) { in.fail({errc::malformed, "empty range"}); }
+            if (!in.failed() && !r.to.empty() && compare(r.from, r.to) >= 0) {
+                in.fail({errc::malformed, "empty range"});
+            }
             a.ranges.push_back(std::move(r));
         }
     } else {

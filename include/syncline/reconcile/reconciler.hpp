@@ -326,7 +326,8 @@ private:
     // ---- Absorbing
 
     template <storage_transaction Tx, row_source Rows>
-    [[nodiscard]] status take(Tx& tx, Rows& rows, pass& p, reconcile_ask const& asked, reconcile_answer const& a) const {
+    [[nodiscard]] status take(Tx& tx, Rows& rows, pass& p, reconcile_ask const& asked,
+                              reconcile_answer const& a) const {
         if (a.kind == reconcile_kind::other_key) {
             p.at.phase = reconcile_phase::incomplete;
             return {};
@@ -439,8 +440,8 @@ private:
                 page.clear();
                 if (auto s = summary_->cells_at(tx, own, at, probes_per_octave, page); !s) { return s.error(); }
             }
-            auto const theirs = (std::to_integer<unsigned>(a.probes[2 * i]) << 8) |
-                                std::to_integer<unsigned>(a.probes[2 * i + 1]);
+            auto const theirs =
+                (std::to_integer<unsigned>(a.probes[2 * i]) << 8) | std::to_integer<unsigned>(a.probes[2 * i + 1]);
             equal += theirs == probe_of(page[i % probes_per_octave]) ? 1U : 0U;
         }
         if (equal == 0) { return 4 * sketch_cells_max; }
@@ -697,9 +698,8 @@ private:
         for (asked_range const& r : ask.ranges) {
             bool const first = answer_.ranges.empty();
             // A bound may take as many bytes as a key may have: the first answer always fits, the others may wait.
-            std::size_t const parts = first && left < reconcile_parts_max * (reconcile_key_bytes_max + 32)
-                                          ? 2
-                                          : reconcile_parts_max;
+            std::size_t const parts =
+                first && left < reconcile_parts_max * (reconcile_key_bytes_max + 32) ? 2 : reconcile_parts_max;
             range_answer a;
             if (auto done = range(s, r, parts, left, a); !done) { return done.error(); }
             piece.clear();

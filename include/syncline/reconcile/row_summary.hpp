@@ -27,9 +27,9 @@ namespace syncline::inline SYNCLINE_ABI {
 
 /// How much is kept. Only `cells` is stored; the rest may change from one opening to the next.
 struct summary_options {
-    std::size_t cells = 1024;          ///< of the sketch, 64 bytes each; it finds up to some 70 differences a hundred
-    std::size_t pending_max = 4096;    ///< changes that wait in the log before they are folded in
-    std::size_t leaf_rows_max = 512;   ///< rows that a range without a fingerprint of its parts may have
+    std::size_t cells = 1024;         ///< of the sketch, 64 bytes each; it finds up to some 70 differences a hundred
+    std::size_t pending_max = 4096;   ///< changes that wait in the log before they are folded in
+    std::size_t leaf_rows_max = 512;  ///< rows that a range without a fingerprint of its parts may have
     friend constexpr bool operator==(summary_options const&, summary_options const&) = default;
 };
 [[nodiscard]] constexpr bool valid(summary_options const& o) noexcept {
@@ -119,7 +119,10 @@ class row_summary {
 public:
     /// Preconditions: the prefix has 1 to 32 bytes and belongs to nothing else; the options are valid.
     row_summary(std::string_view prefix, reconcile_key const& key, summary_options const& options = {})
-        : prefix_(prefix), key_(key), hasher_(key), options_(options),
+        : prefix_(prefix),
+          key_(key),
+          hasher_(key),
+          options_(options),
           tree_(std::string(prefix) + 't', hasher_, options.leaf_rows_max) {
         SYNCLINE_ASSERT(!prefix.empty() && prefix.size() <= 32 && valid(options));
     }
@@ -343,6 +346,7 @@ private:
     [[nodiscard]] status load_pages(Tx& tx, summary_state const& s, std::size_t first, std::size_t last,
                                     std::vector<sketch_cell>& out) const {
         last = (std::min)(last, s.cells);
+        if (first < last) { out.reserve(out.size() + last - first); }
         bytes value;
         while (first < last) {
             std::size_t const page = first / page_cells;
@@ -355,8 +359,8 @@ private:
                 out.resize(out.size() + end - first);  // nothing was folded yet
             } else {
                 if (value.size() != here * sketch_cell_bytes) { return failure{errc::corrupt, "page of the sketch"}; }
-                bytes_view const part = bytes_view{value}.subspan((first - begin) * sketch_cell_bytes,
-                                                                  (end - first) * sketch_cell_bytes);
+                bytes_view const part =
+                    bytes_view{value}.subspan((first - begin) * sketch_cell_bytes, (end - first) * sketch_cell_bytes);
                 if (auto done = load_cells(part, out); !done) { return done; }
             }
             first = end;
@@ -395,13 +399,33 @@ private:
             for (bytes const& piece : pieces) {
                 if (auto done = read_log(piece, cells, deltas); !done) { return done; }
             }
-            std::sort(deltas.begin(), deltas.end(),
-                      [](range_delta const& a, range_delta const& b) { return compare(a.key, b.key) < 0; });
+            sort(deltas);
             if (auto done = tree_.fold(tx, rows, s.ranges, deltas); !done) { return done; }
         }
         s.pending = 0;
         if (auto done = store_pages(tx, cells); !done) { return done; }
         return store(tx, s);
+    }
+    /// By key; most pairs are told apart by their first eight bytes, which then are at hand.
+    static void sort(std::vector<range_delta>& deltas) {
+        struct entry {
+            std::uint64_t begins;
+            std::uint32_t at;
+        };
+        std::vector<entry> order;
+        order.reserve(deltas.size());
+        for (range_delta const& d : deltas) {
+            std::uint64_t const begins = detail::little_word(d.key.data(), d.key.size());
+            order.push_back({detail::reverse_bytes(begins), static_cast<std::uint32_t>(order.size())});
+        }
+        std::sort(order.begin(), order.end(), [&](entry const& a, entry const& b) {
+            if (a.begins != b.begins) { return a.begins < b.begins; }
+            return compare(deltas[a.at].key, deltas[b.at].key) < 0;
+        });
+        std::vector<range_delta> sorted;
+        sorted.reserve(deltas.size());
+        for (entry const& e : order) { sorted.push_back(deltas[e.at]); }
+        deltas = std::move(sorted);
     }
     [[nodiscard]] status read_log(bytes_view in, std::span<sketch_cell> cells, std::vector<range_delta>& out) const {
         failure const damaged{errc::corrupt, "log of the row summary"};

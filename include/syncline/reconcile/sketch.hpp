@@ -214,7 +214,6 @@ inline void store_cells(std::span<sketch_cell const> cells, bytes& out) {
 /// What `store_cells` wrote, appended to `out`. `corrupt` when it is no whole number of cells.
 [[nodiscard]] inline status load_cells(bytes_view in, std::vector<sketch_cell>& out) {
     if (in.size() % sketch_cell_bytes != 0) { return failure{errc::corrupt, "sketch's cells"}; }
-    out.reserve(out.size() + in.size() / sketch_cell_bytes);
     for (std::byte const* p = in.data(); p != in.data() + in.size(); p += sketch_cell_bytes) {
         sketch_cell c;
         for (std::size_t i = 0; i < c.sum.key.size(); ++i) { c.sum.key[i] = detail::load_little64(p + 8 * i); }
@@ -251,8 +250,8 @@ inline void encode_cells(std::span<sketch_cell const> cells, std::size_t first, 
     for (std::size_t i = 0; i < cells.size(); ++i) {
         area(cells[i]);
         std::uint64_t const average = detail::expected_count(rows, first + i);
-        append_varint(out, detail::zigzag(static_cast<std::int64_t>(
-                               static_cast<std::uint64_t>(cells[i].count) - average)));
+        append_varint(out,
+                      detail::zigzag(static_cast<std::int64_t>(static_cast<std::uint64_t>(cells[i].count) - average)));
         append(out, bytes_view{raw}.first(width));
         append(out, bytes_view{raw}.subspan(40, 16));
     }

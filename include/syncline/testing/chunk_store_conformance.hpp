@@ -40,8 +40,12 @@ template <class With>
             auto const found = store.get(id, got);
             auto const wanted = model.find(id);
             if (!found) { return broken(axiom, "get fails"); }
-            if (*found != (wanted != model.end())) { return broken(axiom, *found ? "a chunk that was erased" : "a chunk is gone"); }
-            if (*found ? !equal(got, wanted->second) : !got.empty()) { return broken(axiom, "other bytes than were put"); }
+            if (*found != (wanted != model.end())) {
+                return broken(axiom, *found ? "a chunk that was erased" : "a chunk is gone");
+            }
+            if (*found ? !equal(got, wanted->second) : !got.empty()) {
+                return broken(axiom, "other bytes than were put");
+            }
         }
     };
     for (int round = 0; round < rounds; ++round) {
