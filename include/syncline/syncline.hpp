@@ -4,11 +4,13 @@
 /// Every component but the ends (`adapters/`, `testing/`), which are opt-in, a header each.
 
 #include <syncline/audit.hpp>      // IWYU pragma: export
+#include <syncline/blob.hpp>       // IWYU pragma: export
 #include <syncline/clock.hpp>      // IWYU pragma: export
 #include <syncline/core.hpp>       // IWYU pragma: export
 #include <syncline/merge.hpp>      // IWYU pragma: export
 #include <syncline/model.hpp>      // IWYU pragma: export
 #include <syncline/outbox.hpp>     // IWYU pragma: export
+#include <syncline/reconcile.hpp>  // IWYU pragma: export
 #include <syncline/replica.hpp>    // IWYU pragma: export
 #include <syncline/retry.hpp>      // IWYU pragma: export
 #include <syncline/storage.hpp>    // IWYU pragma: export
