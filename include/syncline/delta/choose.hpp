@@ -64,7 +64,7 @@ static_assert(sequence_delta<no_sequence>);
 // bits of version, 0. Then the body, for the codec after its length as a varint.
 
 struct delta_chooser_options {
-    std::uint64_t cpu_ns = 1'000'000;      ///< about so much may be spent on one value; 0: full only
+    std::uint64_t cpu_ns = 20'000'000;     ///< about so much may be spent on one value; 0: full only
     delta_level level = delta_level::fast;  ///< of VCDIFF
     std::uint16_t explore_every = 16;      ///< once in so many choices for a field all ways are tried; 1: always
     std::uint32_t codec_ns_per_kib = 4000;  ///< what the codec takes

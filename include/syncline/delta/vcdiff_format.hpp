@@ -26,39 +26,41 @@ inline constexpr unsigned vcdiff_window_target = 0x02;
 inline constexpr unsigned vcdiff_window_checksum = 0x04;  ///< xdelta3's and open-vcdiff's
 
 /// Adler-32 (RFC 1950) going on from `seed`, which is 1 at first. Finds damage, never a forger.
-/// Cost: about a tenth of a nanosecond a byte where the compiler vectorises.
+/// Cost: about a sixth of a nanosecond a byte where the compiler vectorises.
 [[nodiscard]] inline std::uint32_t adler32(bytes_view in, std::uint32_t seed = 1) noexcept {
     constexpr std::uint32_t modulus = 65521;
+    constexpr std::size_t lanes = 32;
+    constexpr std::size_t rows = 21;  // so many that no lane leaves 16 bits: 255 * 21 * 22 / 2
     std::uint32_t a = seed & 0xFFFF;
     std::uint32_t b = seed >> 16;
     std::byte const* p = in.data();
     std::size_t n = in.size();
-    while (n != 0) {
-        // So many that no sum leaves 32 bits: see RFC 1950's note on 5552.
-        std::size_t const part = n < 5536 ? n : 5536;
-        std::size_t i = 0;
-        for (; i + 32 <= part; i += 32) {
-            // b gains a once for each byte, and each byte as often as it is followed, itself included.
-            std::uint32_t sum = 0;
-            std::uint32_t weighed = 0;
-            for (std::uint32_t k = 0; k < 32; ++k) {
-                auto const x = std::to_integer<std::uint32_t>(p[i + k]);
-                sum += x;
-                weighed += (32 - k) * x;
+    for (; n >= lanes * rows; p += lanes * rows, n -= lanes * rows) {
+        // Each lane sums every 32nd byte, and its own sums: what b gains of a byte is how many bytes follow it.
+        std::array<std::uint16_t, lanes> sums{};
+        std::array<std::uint16_t, lanes> sums_of_sums{};
+        for (std::size_t row = 0; row < rows; ++row) {
+            for (std::size_t lane = 0; lane < lanes; ++lane) {
+                sums[lane] = static_cast<std::uint16_t>(sums[lane] + std::to_integer<std::uint16_t>(p[row * lanes + lane]));
+                sums_of_sums[lane] = static_cast<std::uint16_t>(sums_of_sums[lane] + sums[lane]);
             }
-            b += 32 * a + weighed;
-            a += sum;
         }
-        for (; i < part; ++i) {
-            a += std::to_integer<std::uint32_t>(p[i]);
-            b += a;
+        std::uint32_t sum = 0;
+        std::uint32_t rising = 0;
+        std::uint32_t late = 0;
+        for (std::uint32_t lane = 0; lane < lanes; ++lane) {
+            sum += sums[lane];
+            rising += sums_of_sums[lane];
+            late += lane * sums[lane];
         }
-        a %= modulus;
-        b %= modulus;
-        p += part;
-        n -= part;
+        b = (b + a * static_cast<std::uint32_t>(lanes * rows) + static_cast<std::uint32_t>(lanes) * rising - late) % modulus;
+        a = (a + sum) % modulus;
     }
-    return (b << 16) | a;
+    for (; n != 0; ++p, --n) {
+        a += std::to_integer<std::uint32_t>(*p);
+        b += a;
+    }
+    return ((b % modulus) << 16) | (a % modulus);
 }
 
 namespace detail {
