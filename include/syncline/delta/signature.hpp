@@ -25,11 +25,11 @@ namespace syncline::inline SYNCLINE_ABI {
 /// 16 bytes that a stranger can't foresee, new for each signature: blocks made to collide beforehand then don't.
 using signature_salt = std::array<std::byte, 16>;
 
-/// The block for a base of this length: about the square root of eight times it, a power of two in [256, 64 KiB], as
-/// then signature and literals around an edit take about as much.
+/// The block for a base of this length: about the square root of twice it, a power of two in [256, 64 KiB]: then
+/// ten edits' literals take about as much as the signature.
 [[nodiscard]] constexpr std::size_t signature_block(std::uint64_t length) noexcept {
     std::size_t block = 256;
-    while (block < 65536 && std::uint64_t{block} * block < 8 * length) { block *= 2; }
+    while (block < 65536 && std::uint64_t{block} * block < 2 * length) { block *= 2; }
     return block;
 }
 
