@@ -21,6 +21,8 @@ for r in rows:
     for key in ("bytes", "encode", "decode", "kib"):
         r[key] = float(r[key])
 
+rows.sort(key=lambda r: list(NAMES).index(r["corpus"]))
+
 
 def colour(who):
     for start, value in (("ours", "#c0272d"), ("zstd", "#2f5fa8"), ("xdelta3", "#b5651d"), ("librsync", "#3b7a57"),

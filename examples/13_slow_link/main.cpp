@@ -35,8 +35,9 @@ bytes encode(std::vector<paragraph> const& all) {
 }
 
 std::vector<paragraph> written() {
-    constexpr std::string_view words[] = {"the", "valley", "lay", "under", "snow", "and", "no", "train", "had", "come",
-                                          "since", "morning", "she", "wrote", "it", "down", "again", "slowly", "while", "waiting"};
+    constexpr std::string_view words[] = {"the",   "valley", "lay",   "under",  "snow",    "and",    "no",
+                                          "train", "had",    "come",  "since",  "morning", "she",    "wrote",
+                                          "it",    "down",   "again", "slowly", "while",   "waiting"};
     random_generator r(13);
     std::vector<paragraph> out;
     for (std::uint64_t id = 1; id <= 17'000; ++id) {

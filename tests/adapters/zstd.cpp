@@ -24,8 +24,9 @@ namespace {
 
 /// Records of one kind, as a stream has them.
 bytes record(unsigned i) {
-    return to_bytes(R"({"id":")" + std::to_string(i * 7919) + R"(","status":")" + (i % 3 == 0 ? "seated" : "confirmed") +
-                    R"(","guests":)" + std::to_string(i % 9 + 1) + R"(,"notes":"table near the window","source":"website"})");
+    return to_bytes(R"({"id":")" + std::to_string(i * 7919) + R"(","status":")" +
+                    (i % 3 == 0 ? "seated" : "confirmed") + R"(","guests":)" + std::to_string(i % 9 + 1) +
+                    R"(,"notes":"table near the window","source":"website"})");
 }
 
 }  // namespace

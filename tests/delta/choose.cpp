@@ -126,7 +126,9 @@ TEST_CASE("a codec comes after, with the base as prefix for a full value") {
     made.clear();
     CHECK(chooser.apply(std::nullopt, out, made, {.result_max = 2999}).error() == errc::limit);
     CHECK(made.empty());
-    for (std::size_t n = 0; n < out.size(); ++n) { CHECK(!chooser.apply(std::nullopt, bytes_view(out).first(n), made, {}, sha256(base))); }
+    for (std::size_t n = 0; n < out.size(); ++n) {
+        CHECK(!chooser.apply(std::nullopt, bytes_view(out).first(n), made, {}, sha256(base)));
+    }
 }
 
 TEST_CASE("the budget holds") {

@@ -53,7 +53,9 @@ TEST_CASE("golden: three fields of a record in 13 bytes, which are read for ever
     // Three edits by the model: copy 25, out 9, in 6, copy 12, …
     std::string const hex = "0dcd0506031c06000921a94308";
     bytes delta;
-    for (std::size_t i = 0; i < hex.size(); i += 2) { delta.push_back(static_cast<std::byte>(std::stoi(hex.substr(i, 2), nullptr, 16))); }
+    for (std::size_t i = 0; i < hex.size(); i += 2) {
+        delta.push_back(static_cast<std::byte>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+    }
     CHECK(as_text(decode(base, delta).value_or(bytes{})) == as_text(target));
     CHECK(encoded(base, target).size() <= delta.size());
     CHECK(encoded(base, base) == bytes{std::byte{0}});
@@ -71,7 +73,9 @@ TEST_CASE("small bases and targets, all of them") {
         }
     }
     for (bytes const& base : all) {
-        for (bytes const& target : all) { REQUIRE(decode(base, encoded(base, target)).value_or(bytes{std::byte{0}}) == target); }
+        for (bytes const& target : all) {
+            REQUIRE(decode(base, encoded(base, target)).value_or(bytes{std::byte{0}}) == target);
+        }
     }
 }
 

@@ -15,7 +15,9 @@ TEST_CASE("each context's code is complete: no bits that mean nothing") {
     for (std::size_t c = 0; c < compact_contexts; ++c) {
         REQUIRE(compact_lengths[c].size() == 257);
         std::uint32_t sum = 0;
-        for (auto const& code : compact_codes.codes[c]) { sum += code.size == 0 ? 0U : 1U << (compact_code_bits - code.size); }
+        for (auto const& code : compact_codes.codes[c]) {
+            sum += code.size == 0 ? 0U : 1U << (compact_code_bits - code.size);
+        }
         CHECK(sum == 1U << compact_code_bits);
         CHECK(compact_codes.codes[c][256].size != 0);
         for (auto const& s : compact_codes.symbols[c]) { CHECK(s.size != 0); }

@@ -54,7 +54,10 @@ value random_value(random_generator& r, unsigned depth) {
         case 5: {
             std::vector<value_entry> entries;
             for (std::string_view const key : {"id", "a", "b", "name", "list"}) {
-                if (below(r, 3) != 0) { entries.push_back({value(key), key == "id" ? value(static_cast<int>(below(r, 6))) : random_value(r, depth - 1)}); }
+                if (below(r, 3) != 0) {
+                    entries.push_back(
+                        {value(key), key == "id" ? value(static_cast<int>(below(r, 6))) : random_value(r, depth - 1)});
+                }
             }
             return map(entries);
         }
@@ -72,7 +75,9 @@ value changed(random_generator& r, value_view v, unsigned depth) {
         std::vector<value_entry> entries;
         for (value_cursor c(v); c.next();) {
             std::uint64_t const what = below(r, 6);
-            if (what != 0) { entries.push_back({value(c.key()), what == 1 ? changed(r, c.item(), depth - 1) : value(c.item())}); }
+            if (what != 0) {
+                entries.push_back({value(c.key()), what == 1 ? changed(r, c.item(), depth - 1) : value(c.item())});
+            }
         }
         return map(entries);
     }
@@ -84,7 +89,9 @@ value changed(random_generator& r, value_view v, unsigned depth) {
             if (what == 1) { items.push_back(random_value(r, depth - 1)); }
             items.push_back(what == 2 ? changed(r, c.item(), depth - 1) : value(c.item()));
         }
-        if (items.size() > 1 && below(r, 3) == 0) { std::swap(items[below(r, items.size())], items[below(r, items.size())]); }
+        if (items.size() > 1 && below(r, 3) == 0) {
+            std::swap(items[below(r, items.size())], items[below(r, items.size())]);
+        }
         return list(items);
     }
     return below(r, 2) == 0 ? value(v) : random_value(r, depth);
@@ -107,12 +114,17 @@ TEST_CASE("values come back") {
 
 TEST_CASE("what a patch says: fields, nested paths, elements by identity") {
     auto const item = [](char const* id, int n) { return map({{"id", id}, {"n", n}}); };
-    value const base = map({{"a", 1}, {"b", map({{"c", 2}, {"d", 3}})}, {"l", list({item("x", 1), item("y", 2), item("z", 3)})}});
+    value const base =
+        map({{"a", 1}, {"b", map({{"c", 2}, {"d", 3}})}, {"l", list({item("x", 1), item("y", 2), item("z", 3)})}});
     auto const with = [&](value l) { return map({{"a", 1}, {"b", map({{"c", 2}, {"d", 3}})}, {"l", std::move(l)}}); };
     // {"a": [7]}
-    CHECK(patch_of(base, map({{"a", 7}, {"b", map({{"c", 2}, {"d", 3}})}, {"l", list({item("x", 1), item("y", 2), item("z", 3)})}})) == "a161618107");
+    CHECK(patch_of(base, map({{"a", 7},
+                              {"b", map({{"c", 2}, {"d", 3}})},
+                              {"l", list({item("x", 1), item("y", 2), item("z", 3)})}})) == "a161618107");
     // {"b": {"d": null}}
-    CHECK(patch_of(base, map({{"a", 1}, {"b", map({{"c", 2}})}, {"l", list({item("x", 1), item("y", 2), item("z", 3)})}})) == "a16162a16164f6");
+    CHECK(patch_of(base,
+                   map({{"a", 1}, {"b", map({{"c", 2}})}, {"l", list({item("x", 1), item("y", 2), item("z", 3)})}})) ==
+          "a16162a16164f6");
     // {"l": [false, 1, {"n": [5]}]}
     CHECK(patch_of(base, with(list({item("x", 1), item("y", 5), item("z", 3)}))) == "a1616c83f401a1616e8105");
     // {"l": [false, -1]}

@@ -32,7 +32,8 @@ inline bytes stretch(random_generator& r, std::size_t n) {
     switch (below(r, 4)) {
         case 0: fill(r, out); break;
         case 1: {
-            constexpr std::string_view text = "{\"id\":\"7f3a\",\"status\":\"confirmed\",\"guests\":4,\"notes\":\"by the window\"}";
+            constexpr std::string_view text =
+                "{\"id\":\"7f3a\",\"status\":\"confirmed\",\"guests\":4,\"notes\":\"by the window\"}";
             for (std::size_t i = 0; i < n; ++i) { out[i] = static_cast<std::byte>(text[(i + i / 50) % text.size()]); }
             break;
         }
@@ -65,7 +66,9 @@ inline std::pair<bytes, bytes> pair(random_generator& r, std::size_t most) {
             }
             case 1: target.erase(target.begin() + at, target.begin() + end); break;
             case 2:
-                for (auto i = at; i < end; ++i) { target[static_cast<std::size_t>(i)] = static_cast<std::byte>('0' + below(r, 10)); }
+                for (auto i = at; i < end; ++i) {
+                    target[static_cast<std::size_t>(i)] = static_cast<std::byte>('0' + below(r, 10));
+                }
                 break;
             case 3: append(target, piece); break;
             default: {

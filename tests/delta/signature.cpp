@@ -53,7 +53,7 @@ TEST_CASE("what is the same costs next to nothing, an edit about a block") {
     bytes base(200'001);
     fill(r, base);
     std::size_t const block = signature_block(base.size());
-    CHECK(block == 1024);
+    CHECK(block == 512);
     CHECK(delta_by(signature_of(base), base).size() < 40);
     bytes target = base;
     target.insert(target.begin() + 70'000, 3, std::byte{5});
@@ -63,7 +63,7 @@ TEST_CASE("what is the same costs next to nothing, an edit about a block") {
 TEST_CASE("the blocks grow with the square root") {
     CHECK(signature_block(0) == 256);
     CHECK(signature_block(8192) == 256);
-    CHECK(signature_block(1 << 20) == 2048);
+    CHECK(signature_block(1 << 20) == 1024);
     CHECK(signature_block(std::uint64_t{1} << 40) == 65536);
 }
 

@@ -287,9 +287,12 @@ TEST_CASE("limits and what isn't understood") {
 TEST_CASE("golden: what xdelta3 3.0.11 wrote, with its header and checksum") {
     // printf 'hello world, hello there' > base; printf 'hello there, hello world!' > target
     // xdelta3 -e -S none -s base target
-    std::string const hex = "d6c3c400040d7461726765742f2f626173652f0506002019001303017881091674686572652c2068656c6c6f20776f726c642116011300";
+    std::string const hex =
+        "d6c3c400040d7461726765742f2f626173652f0506002019001303017881091674686572652c2068656c6c6f20776f726c642116011300";
     bytes delta;
-    for (std::size_t i = 0; i < hex.size(); i += 2) { delta.push_back(static_cast<std::byte>(std::stoi(hex.substr(i, 2), nullptr, 16))); }
+    for (std::size_t i = 0; i < hex.size(); i += 2) {
+        delta.push_back(static_cast<std::byte>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+    }
     auto const made = decode(as_bytes("hello world, hello there"), delta);
     REQUIRE(made);
     CHECK(as_text(*made) == "hello there, hello world!");

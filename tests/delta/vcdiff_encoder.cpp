@@ -63,9 +63,18 @@ TEST_CASE("golden: a delta that version 0.1 wrote is read for ever") {
     bytes const base = to_bytes("the quick brown fox jumps over the lazy dog");
     // magic, version, indicator; a source with a checksum: 43 bytes at 0; 23 bytes of window: target 56, not compressed,
     // data 5, codes 6, addresses 3, Adler-32; "cat -"; copy 16, add 3, copy 24, add 1, then a run as a copy of 19
-    std::string const hex = "d6c3c40000" "052b00" "17" "38000506033d211221" "636174202d" "20041318031b" "001357";
+    std::string const hex =
+        "d6c3c40000"
+        "052b00"
+        "17"
+        "38000506033d211221"
+        "636174202d"
+        "20041318031b"
+        "001357";
     bytes delta;
-    for (std::size_t i = 0; i < hex.size(); i += 2) { delta.push_back(static_cast<std::byte>(std::stoi(hex.substr(i, 2), nullptr, 16))); }
+    for (std::size_t i = 0; i < hex.size(); i += 2) {
+        delta.push_back(static_cast<std::byte>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+    }
     CHECK(as_text(decoded(base, delta)) == "the quick brown cat jumps over the lazy dog ------------");
 }
 
@@ -93,7 +102,8 @@ std::filesystem::path folder() {
     return out;
 }
 void save(std::filesystem::path const& file, bytes_view b) {
-    std::ofstream(file, std::ios::binary).write(reinterpret_cast<char const*>(b.data()), static_cast<std::streamsize>(b.size()));
+    std::ofstream(file, std::ios::binary)
+        .write(reinterpret_cast<char const*>(b.data()), static_cast<std::streamsize>(b.size()));
 }
 bytes load(std::filesystem::path const& file) {
     std::ifstream in(file, std::ios::binary);
@@ -119,11 +129,14 @@ TEST_CASE("xdelta3 reads what is written here, and is read") {
         save(file("base"), base);
         save(file("target"), target);
         for (bool const checksum : {false, true}) {
-            save(file("delta"), encoded(base, target, {.level = levels[i % 4], .checksum = checksum, .window = 20'000}));
+            save(file("delta"),
+                 encoded(base, target, {.level = levels[i % 4], .checksum = checksum, .window = 20'000}));
             REQUIRE(run("xdelta3 -d -f -s " + file("base") + ' ' + file("delta") + ' ' + file("made")));
             REQUIRE(load(file("made")) == target);
-            std::string const flags = std::string(checksum ? "" : "-n ") + (i % 2 == 0 ? "-9 " : "-1 ") + (i % 3 == 0 ? "" : "-A ");
-            REQUIRE(run("xdelta3 -e -f -S none " + flags + "-W 16384 -s " + file("base") + ' ' + file("target") + ' ' + file("delta")));
+            std::string const flags =
+                std::string(checksum ? "" : "-n ") + (i % 2 == 0 ? "-9 " : "-1 ") + (i % 3 == 0 ? "" : "-A ");
+            REQUIRE(run("xdelta3 -e -f -S none " + flags + "-W 16384 -s " + file("base") + ' ' + file("target") + ' ' +
+                        file("delta")));
             bytes made;
             REQUIRE(vcdiff_decode(base, load(file("delta")), made));
             REQUIRE(made == target);

@@ -22,7 +22,8 @@ constexpr delta_limits limits{.delta_max = 1 << 16, .result_max = most};
 /// Memory that is used again, as what is made must not depend on it.
 delta_scratch scratch;
 
-constexpr std::string_view text = "{\"id\":\"7f3a\",\"status\":\"confirmed\",\"guests\":4,\"notes\":\"a table by the window\"}";
+constexpr std::string_view text =
+    "{\"id\":\"7f3a\",\"status\":\"confirmed\",\"guests\":4,\"notes\":\"a table by the window\"}";
 
 /// What a decoder leaves behind what was there, under its promise about errors.
 template <class Decode>
@@ -57,9 +58,12 @@ void field(bytes_view base, bytes_view delta) {
     // The hashes would refuse nearly all: the patch itself, too.
     if (auto const patch = value_view::check(delta)) {
         bytes out;
-        if (syncline::detail::field_patcher(out, most).apply(*value, *patch)) { SYNCLINE_FUZZ_REQUIRE(out.size() <= most + 16); }
+        if (syncline::detail::field_patcher(out, most).apply(*value, *patch)) {
+            SYNCLINE_FUZZ_REQUIRE(out.size() <= most + 16);
+        }
     }
-    bytes const made = tried([&](bytes& out) { return field_delta_apply(*value, delta, out, {.bytes_max = most}); }, good);
+    bytes const made =
+        tried([&](bytes& out) { return field_delta_apply(*value, delta, out, {.bytes_max = most}); }, good);
     if (good) { SYNCLINE_FUZZ_REQUIRE(validate_canonical(bytes_view(made).subspan(4)).has_value()); }
 }
 
@@ -96,7 +100,8 @@ void pair(fuzz::choices& in) {
     for (unsigned level = 1; level <= 4; ++level) {
         bytes delta;
         bytes made;
-        vcdiff_encode(base, target, delta, scratch, {.level = static_cast<delta_level>(level), .checksum = true, .window = 500});
+        vcdiff_encode(base, target, delta, scratch,
+                      {.level = static_cast<delta_level>(level), .checksum = true, .window = 500});
         SYNCLINE_FUZZ_REQUIRE(vcdiff_decode(base, delta, made) && made == target);
     }
     bytes delta;
@@ -161,8 +166,8 @@ void seeds(fuzz::seed_sink sink) {
     give(4, signature);
     give(5, to_bytes(std::string(1, '\x50') + target));
     // An empty map as base, a field set in it.
-    sink("field", bytes{std::byte{2}, std::byte{0}, std::byte{0}, std::byte{9}, std::byte{0}, std::byte{0xA1}, std::byte{0x61}, std::byte{0x61},
-                        std::byte{0x81}, std::byte{1}});
+    sink("field", bytes{std::byte{2}, std::byte{0}, std::byte{0}, std::byte{9}, std::byte{0}, std::byte{0xA1},
+                        std::byte{0x61}, std::byte{0x61}, std::byte{0x81}, std::byte{1}});
 }
 
 }  // namespace

@@ -32,15 +32,18 @@ struct brotli_options {
 class brotli_codec {
 public:
     /// Precondition: `valid(options)`.
-    explicit brotli_codec(brotli_options const& options = {}) noexcept : options_(options) { SYNCLINE_ASSERT(valid(options)); }
+    explicit brotli_codec(brotli_options const& options = {}) noexcept : options_(options) {
+        SYNCLINE_ASSERT(valid(options));
+    }
 
     [[nodiscard]] status compress(bytes_view in, bytes_view, bytes& out) {
         std::size_t n = BrotliEncoderMaxCompressedSize(in.size());
         if (n == 0) { return failure{errc::limit, "longer than brotli takes at once"}; }
         std::size_t const old = out.size();
         out.resize(old + n);
-        bool const good = BrotliEncoderCompress(options_.quality, options_.window, BROTLI_MODE_GENERIC, in.size(), raw(in), &n,
-                                                reinterpret_cast<std::uint8_t*>(out.data() + old)) == BROTLI_TRUE;
+        bool const good =
+            BrotliEncoderCompress(options_.quality, options_.window, BROTLI_MODE_GENERIC, in.size(), raw(in), &n,
+                                  reinterpret_cast<std::uint8_t*>(out.data() + old)) == BROTLI_TRUE;
         out.resize(good ? old + n : old);
         return good ? status{} : status{failure{errc::invalid, "brotli"}};
     }
@@ -59,7 +62,9 @@ public:
             if (said == BROTLI_DECODER_RESULT_SUCCESS) { break; }
             if (said == BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT && !room.empty()) { continue; }
             sink.roll_back();
-            if (said == BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT) { return failure{errc::limit, "longer than the sink takes"}; }
+            if (said == BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT) {
+                return failure{errc::limit, "longer than the sink takes"};
+            }
             return failure{errc::malformed, "brotli's stream"};
         }
         if (left == 0) { return {}; }

@@ -23,7 +23,9 @@ struct lz4_options {
     int acceleration = 1;  ///< 1 to 65,536: faster, and larger
     friend constexpr bool operator==(lz4_options const&, lz4_options const&) = default;
 };
-[[nodiscard]] constexpr bool valid(lz4_options const& o) noexcept { return o.acceleration >= 1 && o.acceleration <= 65536; }
+[[nodiscard]] constexpr bool valid(lz4_options const& o) noexcept {
+    return o.acceleration >= 1 && o.acceleration <= 65536;
+}
 
 /// Models `codec`: a varint of the length, and one block. There is no checksum in it. Of a prefix the last 64 KiB count.
 class lz4_codec {
@@ -65,8 +67,9 @@ public:
         prefix = last_part(prefix);
         if (in.size() > LZ4_MAX_INPUT_SIZE) { return failure{errc::limit, "longer than an LZ4 block"}; }
         auto const room = sink.room(static_cast<std::size_t>(*size));
-        int const n = LZ4_decompress_safe_usingDict(text(in), reinterpret_cast<char*>(room.data()), static_cast<int>(in.size()),
-                                                    static_cast<int>(room.size()), text(prefix), static_cast<int>(prefix.size()));
+        int const n =
+            LZ4_decompress_safe_usingDict(text(in), reinterpret_cast<char*>(room.data()), static_cast<int>(in.size()),
+                                          static_cast<int>(room.size()), text(prefix), static_cast<int>(prefix.size()));
         if (n < 0 || static_cast<std::uint64_t>(n) != *size) {
             sink.roll_back();
             return failure{errc::malformed, "lz4's block"};

@@ -28,7 +28,9 @@ struct zlib_options {
 class zlib_codec {
 public:
     /// Precondition: `valid(options)`.
-    explicit zlib_codec(zlib_options const& options = {}) noexcept : options_(options) { SYNCLINE_ASSERT(valid(options)); }
+    explicit zlib_codec(zlib_options const& options = {}) noexcept : options_(options) {
+        SYNCLINE_ASSERT(valid(options));
+    }
 
     [[nodiscard]] status compress(bytes_view in, bytes_view prefix, bytes& out) {
         if (in.size() > most) { return failure{errc::limit, "longer than zlib takes at once"}; }
@@ -76,7 +78,9 @@ public:
                 break;
             }
             if (said == Z_NEED_DICT) {
-                if (prefix.empty() || inflateSetDictionary(&z, raw(prefix), static_cast<uInt>(prefix.size())) != Z_OK) { break; }
+                if (prefix.empty() || inflateSetDictionary(&z, raw(prefix), static_cast<uInt>(prefix.size())) != Z_OK) {
+                    break;
+                }
                 continue;
             }
             if (said != Z_OK || (made == 0 && z.avail_in == 0)) { break; }

@@ -24,9 +24,9 @@
 namespace syncline::inline SYNCLINE_ABI {
 
 struct zstd_options {
-    int level = 3;               ///< 1 to 19
-    bool checksum = true;        ///< four bytes of XXH64 at the end
-    int window_log_max = 27;     ///< so much memory, as a power of two, a stranger's frame may ask for
+    int level = 3;            ///< 1 to 19
+    bool checksum = true;     ///< four bytes of XXH64 at the end
+    int window_log_max = 27;  ///< so much memory, as a power of two, a stranger's frame may ask for
     friend constexpr bool operator==(zstd_options const&, zstd_options const&) = default;
 };
 [[nodiscard]] constexpr bool valid(zstd_options const& o) noexcept {
@@ -46,7 +46,8 @@ public:
         auto* const c = compressor_.get();
         if (c == nullptr) { return failure{errc::storage_full, "no memory for zstd"}; }
         (void)ZSTD_CCtx_reset(c, ZSTD_reset_session_and_parameters);
-        bool good = set(c, ZSTD_c_compressionLevel, options_.level) && set(c, ZSTD_c_checksumFlag, options_.checksum ? 1 : 0);
+        bool good =
+            set(c, ZSTD_c_compressionLevel, options_.level) && set(c, ZSTD_c_checksumFlag, options_.checksum ? 1 : 0);
         // What comes before is seen only as far as the window goes back.
         int log = 10;
         while (log < options_.window_log_max && (std::size_t{1} << log) < prefix.size() + in.size()) { ++log; }
@@ -86,7 +87,8 @@ public:
             if (ZSTD_isError(left) != 0) { return end(sink, errc::malformed, "zstd's frame"); }
             if (left == 0) { break; }
             if (to.pos == 0 && from.pos == before) {
-                return room.empty() ? end(sink, errc::limit, "longer than the sink takes") : end(sink, errc::malformed, "truncated");
+                return room.empty() ? end(sink, errc::limit, "longer than the sink takes")
+                                    : end(sink, errc::malformed, "truncated");
             }
         }
         if (from.pos != in.size()) { return end(sink, errc::malformed, "bytes after the end"); }

@@ -56,7 +56,9 @@ concept sequence_delta = requires(S& s, bytes_view b, bytes& out, bounded_sink& 
 struct no_sequence {
     [[nodiscard]] bool offered(bytes_view, bytes_view) noexcept { return false; }
     [[nodiscard]] status encode(bytes_view, bytes_view, bytes&) { return failure{errc::unsupported, "sequence"}; }
-    [[nodiscard]] status decode(bytes_view, bytes_view, bounded_sink&) { return failure{errc::unsupported, "sequence"}; }
+    [[nodiscard]] status decode(bytes_view, bytes_view, bounded_sink&) {
+        return failure{errc::unsupported, "sequence"};
+    }
 };
 static_assert(sequence_delta<no_sequence>);
 
@@ -64,11 +66,11 @@ static_assert(sequence_delta<no_sequence>);
 // bits of version, 0. Then the body, for the codec after its length as a varint.
 
 struct delta_chooser_options {
-    std::uint64_t cpu_ns = 20'000'000;     ///< about so much may be spent on one value; 0: full only
+    std::uint64_t cpu_ns = 20'000'000;      ///< about so much may be spent on one value; 0: full only
     delta_level level = delta_level::fast;  ///< of VCDIFF
-    std::uint16_t explore_every = 16;      ///< once in so many choices for a field all ways are tried; 1: always
+    std::uint16_t explore_every = 16;       ///< once in so many choices for a field all ways are tried; 1: always
     std::uint32_t codec_ns_per_kib = 4000;  ///< what the codec takes
-    std::size_t codec_min = 96;            ///< shorter bodies are left as they are
+    std::size_t codec_min = 96;             ///< shorter bodies are left as they are
     friend constexpr bool operator==(delta_chooser_options const&, delta_chooser_options const&) = default;
 };
 [[nodiscard]] constexpr bool valid(delta_chooser_options const& o) noexcept { return o.explore_every >= 1; }
@@ -77,9 +79,9 @@ struct delta_chooser_options {
 struct delta_choice {
     delta_kind kind = delta_kind::full;
     bool compressed = false;
-    std::size_t size = 0;           ///< bytes of the envelope
+    std::size_t size = 0;            ///< bytes of the envelope
     std::uint64_t estimated_ns = 0;  ///< what was spent by the estimates, of which the budget is
-    std::uint8_t tried = 0;         ///< ways that were run: a bit each, by their number
+    std::uint8_t tried = 0;          ///< ways that were run: a bit each, by their number
 };
 
 /// What won for each field: a table of fixed size, in integers, the same on every machine.
@@ -196,9 +198,11 @@ public:
         choice_.tried = 1;
         bool const explore = (memory_.uses(key) % options_.explore_every) == 0;
         if (base) {
-            std::array<delta_kind, 4> order{delta_kind::compact, delta_kind::field, delta_kind::vcdiff, delta_kind::sequence};
+            std::array<delta_kind, 4> order{delta_kind::compact, delta_kind::field, delta_kind::vcdiff,
+                                            delta_kind::sequence};
             auto const expected = [&](delta_kind k) { return memory_.ratio(key, k).value_or(0); };
-            std::stable_sort(order.begin(), order.end(), [&](delta_kind a, delta_kind b) { return expected(a) < expected(b); });
+            std::stable_sort(order.begin(), order.end(),
+                             [&](delta_kind a, delta_kind b) { return expected(a) < expected(b); });
             for (delta_kind const k : order) {
                 auto const known = memory_.ratio(key, k);
                 bool const hopeless = known && std::uint64_t{*known} * target.size() / 65536 >= best_.size();
@@ -334,7 +338,8 @@ private:
         choice_.size = out.size() - old;
     }
 
-    [[nodiscard]] status undo(delta_kind kind, bytes_view base, bytes_view body, delta_limits const& limits, bounded_sink& sink) {
+    [[nodiscard]] status undo(delta_kind kind, bytes_view base, bytes_view body, delta_limits const& limits,
+                              bounded_sink& sink) {
         switch (kind) {
             case delta_kind::full: return sink.write(body);
             case delta_kind::compact: return compact_decode(base, body, sink.out(), limits.result_max);

@@ -119,7 +119,8 @@ public:
     status decompress(bytes_view, bytes_view, bounded_sink&) requires(Missing != 2) { return errc::unsupported; }
     std::string_view name() const requires(Missing != 3) { return ""; }
 };
-static_assert(codec<codec_without<0>> && !codec<codec_without<1>> && !codec<codec_without<2>> && !codec<codec_without<3>>);
+static_assert(codec<codec_without<0>> && !codec<codec_without<1>> && !codec<codec_without<2>> &&
+              !codec<codec_without<3>>);
 
 /// Bytes that records of one kind tend to hold, trained once and known to both ends: a prefix for a codec.
 struct dictionary {
@@ -154,10 +155,14 @@ public:
     /// Errors, nothing changed: `limit`, `invalid` (no name), `already_exists` (the version with this or another
     /// content).
     [[nodiscard]] status add(dictionary d) {
-        if (d.stream.empty() || d.stream.size() > 64 || !valid_utf8(d.stream)) { return failure{errc::invalid, "stream's name"}; }
+        if (d.stream.empty() || d.stream.size() > 64 || !valid_utf8(d.stream)) {
+            return failure{errc::invalid, "stream's name"};
+        }
         if (all_.size() == count_max || d.content.size() > content_max) { return failure{errc::limit, "dictionaries"}; }
         for (auto const& a : all_) {
-            if (a.name.stream == d.stream && a.name.version == d.version) { return failure{errc::already_exists, "dictionary"}; }
+            if (a.name.stream == d.stream && a.name.version == d.version) {
+                return failure{errc::already_exists, "dictionary"};
+            }
         }
         std::uint64_t const fingerprint = d.fingerprint();
         all_.push_back({{std::move(d.stream), d.version, fingerprint}, std::move(d.content)});
@@ -188,7 +193,8 @@ public:
             std::uint64_t const fingerprint = in.unsigned_integer();
             if (theirs != stream) { continue; }
             for (auto const& a : all_) {
-                bool const same = a.name.stream == stream && a.name.version == version && a.name.fingerprint == fingerprint;
+                bool const same =
+                    a.name.stream == stream && a.name.version == version && a.name.fingerprint == fingerprint;
                 if (same && (best == nullptr || a.name.version > best->version)) { best = &a.name; }
             }
         }
@@ -214,7 +220,8 @@ private:
 /// Appends the fingerprint (8 bytes) and what the codec makes of `in` with the dictionary.
 /// Errors, `out` as it was: `not_found`, the codec's.
 template <codec C>
-[[nodiscard]] status compress_with(C& c, dictionary_set const& set, std::uint64_t fingerprint, bytes_view in, bytes& out) {
+[[nodiscard]] status compress_with(C& c, dictionary_set const& set, std::uint64_t fingerprint, bytes_view in,
+                                   bytes& out) {
     auto const prefix = set.find(fingerprint);
     if (!prefix) { return prefix.error(); }
     std::size_t const old = out.size();

@@ -171,8 +171,7 @@ class compact_context {
 public:
     /// Precondition: `at` is in the base, or its end.
     compact_context(bytes_view base, std::size_t at, std::int64_t moved, std::byte before) noexcept
-        : replaced_(base.subspan(at, moved <= 0 ? 0
-                                                : (std::min)(base.size() - at, static_cast<std::size_t>(moved)))),
+        : replaced_(base.subspan(at, moved <= 0 ? 0 : (std::min)(base.size() - at, static_cast<std::size_t>(moved)))),
           before_(before) {}
     [[nodiscard]] std::size_t of(std::size_t i) const noexcept {
         return i < replaced_.size() ? compact_class(replaced_[i]) : compact_classes + compact_class(before_);
@@ -185,7 +184,16 @@ private:
 };
 
 [[nodiscard]] inline match_options compact_match_options() noexcept {
-    return {.near_gram = 4, .near_bits = 11, .near_first = 96, .near_most = 1 << 16, .solid = 64, .straight_min = 5, .gain_min = 2, .skip = 6};
+    return {.near_gram = 4,
+            .near_bits = 11,
+            .near_first = 128,
+            .near_most = 1 << 16,
+            .solid = 64,
+            .straight_min = 5,
+            .gain_min = 2,
+            .resync = 16,
+            .resync_skew = 1,
+            .skip = 6};
 }
 
 }  // namespace detail

@@ -92,7 +92,9 @@ inline constexpr compact_tables compact_codes = make_compact_tables();
 class compact_bits_writer {
 public:
     /// Bytes that `n` literals take at most, and that may be written beyond them.
-    [[nodiscard]] static constexpr std::size_t room_for(std::size_t n) noexcept { return n * (compact_code_bits + 8) / 8 + 16; }
+    [[nodiscard]] static constexpr std::size_t room_for(std::size_t n) noexcept {
+        return n * (compact_code_bits + 8) / 8 + 16;
+    }
 
     explicit compact_bits_writer(std::byte* to) noexcept : to_(to) {}
 

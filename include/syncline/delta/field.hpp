@@ -63,13 +63,15 @@ using field_hash = std::array<std::byte, field_hash_bytes>;
 
 class field_differ {
 public:
-    field_differ(field_delta_options const& options, delta_scratch& scratch) noexcept : options_(options), scratch_(scratch) {}
+    field_differ(field_delta_options const& options, delta_scratch& scratch) noexcept
+        : options_(options), scratch_(scratch) {}
 
     /// Appends the patch that makes `target` of `base`: whichever is shorter of what it can say.
     void patch(value_view base, value_view target, bytes& out) {
         std::size_t const start = out.size();
         bool const said = (base.is_map() && target.is_map() && map(base, target, out)) ||
-                          (base.is_array() && target.is_array() && list(base, target, out)) || string(base, target, out);
+                          (base.is_array() && target.is_array() && list(base, target, out)) ||
+                          string(base, target, out);
         if (said && out.size() - start <= target.encoded().size()) { return; }
         out.resize(start);
         cbor_writer w(out);
@@ -140,7 +142,8 @@ private:
         return out;
     }
     /// For each element of the target the base's with the same identity, each once: of equals the first first.
-    [[nodiscard]] static std::vector<std::size_t> pair_up(std::vector<element> const& was, std::vector<element> const& is) {
+    [[nodiscard]] static std::vector<std::size_t> pair_up(std::vector<element> const& was,
+                                                          std::vector<element> const& is) {
         auto const in_order = [](std::vector<element> list) {
             std::sort(list.begin(), list.end(), [](element const& a, element const& b) {
                 auto const order = compare(a.identity, b.identity);
@@ -266,7 +269,9 @@ public:
 
 private:
     [[nodiscard]] status put(bytes_view encoded) {
-        if (encoded.size() > most_ - (std::min)(most_, out_.size())) { return failure{errc::limit, "longer than result_max"}; }
+        if (encoded.size() > most_ - (std::min)(most_, out_.size())) {
+            return failure{errc::limit, "longer than result_max"};
+        }
         append(out_, encoded);
         return {};
     }
@@ -308,7 +313,9 @@ private:
         if (!was) { return failure{errc::malformed, "delta of what is no string"}; }
         bytes is;
         if (auto ok = compact_decode(*was, delta, is, most_); !ok) { return ok; }
-        if (base.is_text() && !valid_utf8(syncline::as_text(is))) { return failure{errc::malformed, "text that is not UTF-8"}; }
+        if (base.is_text() && !valid_utf8(syncline::as_text(is))) {
+            return failure{errc::malformed, "text that is not UTF-8"};
+        }
         if (is.size() + cbor_head_max > most_ - (std::min)(most_, out_.size())) {
             return failure{errc::limit, "longer than result_max"};
         }
@@ -324,7 +331,9 @@ private:
     [[nodiscard]] status list(value_view base, value_view patch) {
         if (!base.is_array()) { return failure{errc::malformed, "elements of what is no list"}; }
         value_cursor ops(patch);
-        if (!ops.next() || ops.item().as_bool() != std::optional(false)) { return failure{errc::malformed, "not a patch"}; }
+        if (!ops.next() || ops.item().as_bool() != std::optional(false)) {
+            return failure{errc::malformed, "not a patch"};
+        }
         std::vector<value_view> was;
         was.reserve(base.size());
         for (value_cursor c(base); c.next();) { was.push_back(c.item()); }
@@ -344,7 +353,8 @@ private:
             status ok;
             if (op.is_integer()) {
                 auto const n = op.as_int64().value_or(0);
-                auto const size = n < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(n) : static_cast<std::uint64_t>(n);
+                auto const size =
+                    n < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(n) : static_cast<std::uint64_t>(n);
                 if (n == 0 || size > was.size() - at) { return failure{errc::malformed, "beyond the list"}; }
                 if (n < 0) {
                     at += static_cast<std::size_t>(size);
@@ -353,7 +363,9 @@ private:
                 }
             } else if (op.is_array() && op.size() >= 2 && op.at(0)->as_bool() == std::optional(true)) {
                 auto const from = op.at(1)->as_uint64();
-                if (!from || *from >= was.size() || op.size() > 3) { return failure{errc::malformed, "beyond the list"}; }
+                if (!from || *from >= was.size() || op.size() > 3) {
+                    return failure{errc::malformed, "beyond the list"};
+                }
                 value_view const item = was[static_cast<std::size_t>(*from)];
                 ok = op.size() == 2 ? inner.put(item.encoded()) : inner.apply(item, *op.at(2));
                 ++count;
@@ -399,17 +411,22 @@ inline void field_delta_encode(value_view base, value_view target, bytes& out, d
 /// result isn't what the sender had; `malformed`, `not_deterministic`, `unsupported` (a later version, tags), `limit`
 /// (a result of more than `limits.bytes_max` bytes).
 /// Cost: a hash of both and a pass over them; recursion as deep as `limits.depth_max`.
-[[nodiscard]] inline status field_delta_apply(value_view base, bytes_view delta, bytes& out, decode_limits const& limits = {}) {
+[[nodiscard]] inline status field_delta_apply(value_view base, bytes_view delta, bytes& out,
+                                              decode_limits const& limits = {}) {
     if (auto ok = validate_canonical(delta, limits); !ok) { return ok; }
     value_view const whole(delta);
     if (!whole.is_array() || whole.size() != 4) { return failure{errc::malformed, "not a field delta"}; }
-    if (whole.at(0)->as_uint64() != std::optional<std::uint64_t>(1)) { return failure{errc::unsupported, "version of field delta"}; }
+    if (whole.at(0)->as_uint64() != std::optional<std::uint64_t>(1)) {
+        return failure{errc::unsupported, "version of field delta"};
+    }
     auto const from = whole.at(1)->as_bytes();
     auto const to = whole.at(2)->as_bytes();
     if (!from || !to || from->size() != detail::field_hash_bytes || to->size() != detail::field_hash_bytes) {
         return failure{errc::malformed, "hash of another length"};
     }
-    if (!equal(*from, detail::field_hash_of(base.encoded()))) { return failure{errc::not_found, "made for another base"}; }
+    if (!equal(*from, detail::field_hash_of(base.encoded()))) {
+        return failure{errc::not_found, "made for another base"};
+    }
     bytes made;
     if (auto ok = detail::field_patcher(made, limits.bytes_max).apply(base, *whole.at(3)); !ok) { return ok; }
     if (auto ok = validate_canonical(made, limits); !ok) { return ok; }

@@ -69,6 +69,8 @@ struct match_options {
     std::uint8_t self_step = 8;         ///< what matched is entered at each so manieth position
     std::uint8_t straight_min = 6;      ///< the shortest match at the same distance as before
     std::uint8_t gain_min = 4;          ///< by how much one elsewhere must be longer than what it costs to say it
+    std::uint8_t resync = 0;            ///< so far on a replaced part is looked for by comparing, before any index is
+    std::uint8_t resync_skew = 0;       ///< and with so many bytes more or less in its place
     std::uint8_t lazy = 0;              ///< how many positions on it looks for a better one
     std::uint8_t skip = 8;              ///< steps grow by one each 2^skip unmatched bytes
     friend constexpr bool operator==(match_options const&, match_options const&) = default;
@@ -175,6 +177,12 @@ public:
         // What goes on at the same distance needs no index.
         if (auto const n = straight(0, shift_); n >= 16) { take(out, {0, shift_, n, 0, false}, t); }
         while (t + 8 <= target.size()) {
+            if (o_.resync != 0 && t == anchor_) {
+                if (found const again = resync(t); again.length != 0) {
+                    take(out, again, t);
+                    continue;
+                }
+            }
             found best = find(t, out);
             if (best.length == 0) {
                 t += 1 + (((t - anchor_) >> o_.skip) & ~std::size_t{1});
@@ -213,8 +221,7 @@ private:
     }
     /// Of 16 bytes, for the sparse index.
     [[nodiscard]] static std::uint64_t mix_block(std::byte const* p) noexcept {
-        return ((detail::load_little64(p) * prime) ^ std::rotl(detail::load_little64(p + 8), 29)) *
-               0xC2B2AE3D27D4EB4F;
+        return ((detail::load_little64(p) * prime) ^ std::rotl(detail::load_little64(p + 8), 29)) * 0xC2B2AE3D27D4EB4F;
     }
 
     /// Bytes in common at a distance.
@@ -250,7 +257,9 @@ private:
             }
         } else {
             s_.near_.fill(base_.data() + origin_, from - origin_, to < from ? 0 : to - origin_, o_.near_step,
-                          [drop = 64 - 8U * o_.near_gram](std::byte const* p) { return (detail::load_little64(p) << drop) * prime; });
+                          [drop = 64 - 8U * o_.near_gram](std::byte const* p) {
+                              return (detail::load_little64(p) << drop) * prime;
+                          });
         }
         near_to_ = (std::max)(to, from);
     }
@@ -297,6 +306,34 @@ private:
         if (n >= o_.straight_min && gain > best.gain) { best = {t, shift, n, gain, false}; }
     }
 
+    /// Where the two go on after a small replacement: the first eight bytes that are the same, nearly straight ahead.
+    [[nodiscard]] found resync(std::size_t t) const noexcept {
+        auto const b = static_cast<std::ptrdiff_t>(t) + shift_;
+        std::ptrdiff_t const skew = o_.resync_skew;
+        std::size_t const reach = o_.resync;
+        bool const inside = b >= skew && static_cast<std::size_t>(b + skew) + reach + 8 <= base_.size() &&
+                            t + reach + 8 <= target_.size();
+        if (!inside) { return {}; }
+        std::byte const* const was = base_.data() + b;
+        std::byte const* const is = target_.data() + t;
+        for (std::size_t i = 1; i <= reach; ++i) {
+            if (detail::load_little64(was + i) == detail::load_little64(is + i)) { return went_on(t + i, shift_); }
+        }
+        for (std::ptrdiff_t s = 1; s <= skew; ++s) {
+            for (std::ptrdiff_t const by : {s, -s}) {
+                for (std::size_t i = 0; i < reach; ++i) {
+                    if (detail::load_little64(was + i + by) == detail::load_little64(is + i)) {
+                        return went_on(t + i, shift_ + by);
+                    }
+                }
+            }
+        }
+        return {};
+    }
+    [[nodiscard]] found went_on(std::size_t t, std::ptrdiff_t shift) const noexcept {
+        return {t, shift, straight(t, shift), 1, false};
+    }
+
     /// The best match that goes through `t`. Precondition: eight bytes are there.
     template <class Out>
     [[nodiscard]] found find(std::size_t t, Out& out) {
@@ -333,8 +370,9 @@ private:
 
     /// Enters a part of the target that matched. Of a long match the middle is left out: it can be had from the base.
     void enter(std::size_t from, std::size_t to) noexcept {
-        s_.self_.fill(target_.data(), from, to, o_.self_step,
-                      [drop = 64 - 8U * o_.self_gram](std::byte const* p) { return (detail::load_little64(p) << drop) * prime; });
+        s_.self_.fill(target_.data(), from, to, o_.self_step, [drop = 64 - 8U * o_.self_gram](std::byte const* p) {
+            return (detail::load_little64(p) << drop) * prime;
+        });
     }
 
     template <class Out>
@@ -372,14 +410,14 @@ private:
     match_options o_;
     delta_scratch& s_;
     std::size_t cursor_ = 0;
-    std::size_t anchor_ = 0;          ///< where what is not matched begins
-    std::size_t home_end_ = 0;        ///< where the last match ended that said where to go on
-    std::size_t solid_end_ = 0;       ///< where the last match ended that was longer than chance
-    std::size_t next_look_ = 0;       ///< the target position at which the near index has to grow
-    std::size_t origin_ = 0;          ///< the near index holds the base from here
-    std::size_t near_to_ = 0;         ///< to here
-    std::ptrdiff_t shift_ = 0;        ///< of the last long match in the base that said where to go on
-    std::ptrdiff_t last_shift_ = 0;   ///< of the last match in the base
+    std::size_t anchor_ = 0;         ///< where what is not matched begins
+    std::size_t home_end_ = 0;       ///< where the last match ended that said where to go on
+    std::size_t solid_end_ = 0;      ///< where the last match ended that was longer than chance
+    std::size_t next_look_ = 0;      ///< the target position at which the near index has to grow
+    std::size_t origin_ = 0;         ///< the near index holds the base from here
+    std::size_t near_to_ = 0;        ///< to here
+    std::ptrdiff_t shift_ = 0;       ///< of the last long match in the base that said where to go on
+    std::ptrdiff_t last_shift_ = 0;  ///< of the last match in the base
     bool far_built_;
     bool far_ready_ = false;
 };

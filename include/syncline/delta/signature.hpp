@@ -25,11 +25,11 @@ namespace syncline::inline SYNCLINE_ABI {
 /// 16 bytes that a stranger can't foresee, new for each signature: blocks made to collide beforehand then don't.
 using signature_salt = std::array<std::byte, 16>;
 
-/// The block for a base of this length: about the square root of twice it, a power of two in [256, 64 KiB]: then
-/// ten edits' literals take about as much as the signature.
+/// The block for a base of this length: about the square root of half of it, a power of two in [256, 64 KiB]: then the
+/// literals around some ten to twenty edits take as much as the signature.
 [[nodiscard]] constexpr std::size_t signature_block(std::uint64_t length) noexcept {
     std::size_t block = 256;
-    while (block < 65536 && std::uint64_t{block} * block < 2 * length) { block *= 2; }
+    while (block < 65536 && 2 * std::uint64_t{block} * block < length) { block *= 2; }
     return block;
 }
 
@@ -84,7 +84,9 @@ inline void signature_encode(bytes_view base, signature_salt const& salt, bytes&
     for (; !base.empty(); base = base.subspan((std::min)(block, base.size()))) {
         bytes_view const b = base.first((std::min)(block, base.size()));
         std::uint32_t const rolling = detail::rolling_of(b);
-        for (unsigned shift = 32; shift != 0; shift -= 8) { out.push_back(static_cast<std::byte>((rolling >> (shift - 8)) & 0xFF)); }
+        for (unsigned shift = 32; shift != 0; shift -= 8) {
+            out.push_back(static_cast<std::byte>((rolling >> (shift - 8)) & 0xFF));
+        }
         auto h = salted;
         h.update(b);
         append(out, bytes_view(h.finish()).first(detail::signature_strong));
@@ -112,7 +114,9 @@ public:
         s.length_ = *length;
         s.block_ = std::size_t{1} << *log;
         std::uint64_t const count = (*length + s.block_ - 1) / s.block_;
-        if (count > in.size() || in.size() != count * detail::signature_entry) { return failure{errc::malformed, "signature's length"}; }
+        if (count > in.size() || in.size() != count * detail::signature_entry) {
+            return failure{errc::malformed, "signature's length"};
+        }
         s.entries_ = in;
         s.index(static_cast<std::size_t>(count));
         return s;
@@ -246,7 +250,8 @@ private:
         // The base's last, shorter block can only be the target's end.
         std::size_t const last = count() == 0 ? 0 : size_of(count() - 1);
         bool const ends_alike = last != 0 && last != block_ && window.size() - anchor >= last &&
-                                detail::rolling_of(window.last(last)) == rolling(count() - 1) && is_block(count() - 1, window.last(last));
+                                detail::rolling_of(window.last(last)) == rolling(count() - 1) &&
+                                is_block(count() - 1, window.last(last));
         std::size_t const literals_end = ends_alike ? window.size() - last : window.size();
         if (literals_end > anchor) {
             flush_run();

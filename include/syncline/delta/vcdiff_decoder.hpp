@@ -96,7 +96,8 @@ struct vcdiff_input {
     return sdch;
 }
 
-[[nodiscard]] inline result<vcdiff_window> vcdiff_read_window(vcdiff_input& in, bool sdch, delta_limits const& limits) noexcept {
+[[nodiscard]] inline result<vcdiff_window> vcdiff_read_window(vcdiff_input& in, bool sdch,
+                                                              delta_limits const& limits) noexcept {
     vcdiff_window w;
     w.indicator = in.byte();
     constexpr unsigned both = vcdiff_window_source | vcdiff_window_target;
@@ -148,9 +149,37 @@ inline void copy_overlapping(std::byte* to, std::size_t distance, std::size_t n)
     std::memcpy(to, to - distance, n);
 }
 
-/// Runs a window's instructions into `out`, which has the window's size. Everything is checked.
+/// The end of a byte string that grows to `size` more bytes, a little ahead of what is written: so that what `resize`
+/// fills with zeros is still near when it is written over, and memory is gone through once.
+class vcdiff_output {
+public:
+    vcdiff_output(bytes& out, std::size_t size) : out_(out), start_(out.size()), size_(size) {
+        if (out.capacity() - start_ < size) { out.reserve((std::max)(start_ + size, 2 * out.capacity())); }
+        begin_ = out.data() + start_;
+    }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] std::byte* at(std::size_t i) const noexcept { return begin_ + i; }
+    /// How many bytes from `i` on may be written: `n` at least, which are within the size.
+    [[nodiscard]] std::size_t room(std::size_t i, std::size_t n) {
+        if (i + n + 16 > ready_ && ready_ < size_) {
+            ready_ = (std::min)(size_, (std::max)(i + n, ready_ + step));
+            out_.resize(start_ + ready_);
+        }
+        return ready_ - i;
+    }
+
+private:
+    static constexpr std::size_t step = std::size_t{1} << 15;
+    bytes& out_;
+    std::size_t start_;
+    std::size_t size_;
+    std::size_t ready_ = 0;
+    std::byte* begin_;
+};
+
+/// Runs a window's instructions into `out`. Everything is checked. The base and what was there before are not moved.
 template <bool Interleaved>
-[[nodiscard]] status vcdiff_run(vcdiff_window const& w, bytes_view segment, std::span<std::byte> out) noexcept {
+[[nodiscard]] status vcdiff_run(vcdiff_window const& w, bytes_view segment, vcdiff_output& out) {
     bytes_view codes = w.codes;
     bytes_view own_data = w.data;
     bytes_view own_addresses = w.addresses;
@@ -171,8 +200,8 @@ template <bool Interleaved>
             } else if (n > out.size() - at) {
                 return failure{errc::malformed, "more than the window's size"};
             }
-            std::byte* const to = out.data() + at;
-            std::size_t const room = out.size() - at;
+            std::size_t const room = out.room(at, n);
+            std::byte* const to = out.at(at);
             if (h->kind == vcdiff_kind::add) {
                 if (n > data.size()) { return failure{errc::malformed, "data ends too early"}; }
                 if (n <= 16 && room >= 16 && data.size() >= 16) {
@@ -201,7 +230,8 @@ template <bool Interleaved>
                     }
                 } else {
                     if (addresses.empty()) { return failure{errc::malformed, "addresses end too early"}; }
-                    address = cache.same((h->mode - 2U - vcdiff_near) * 256 + std::to_integer<std::size_t>(addresses[0]));
+                    address =
+                        cache.same((h->mode - 2U - vcdiff_near) * 256 + std::to_integer<std::size_t>(addresses[0]));
                     addresses = addresses.subspan(1);
                 }
                 if (address >= here) { return failure{errc::malformed, "address that is not there yet"}; }
@@ -317,17 +347,18 @@ private:
             return failure{errc::unsupported, "the target made before is gone"};
         }
         auto const n = static_cast<std::size_t>(w.target_size);
-        out_.resize(old + n);
+        detail::vcdiff_output to(out_, n);
         bytes_view const whole = of_target ? bytes_view{out_.data() + start_, old - start_} : base_;
-        bytes_view segment;
         status ok;
         if (w.segment_size > whole.size() || w.segment_at > whole.size() - w.segment_size) {
             ok = failure{errc::malformed, "a segment beyond the base"};
         } else {
-            segment = whole.subspan(static_cast<std::size_t>(w.segment_at), static_cast<std::size_t>(w.segment_size));
-            std::span<std::byte> const to{out_.data() + old, n};
+            bytes_view const segment =
+                whole.subspan(static_cast<std::size_t>(w.segment_at), static_cast<std::size_t>(w.segment_size));
             ok = w.interleaved ? detail::vcdiff_run<true>(w, segment, to) : detail::vcdiff_run<false>(w, segment, to);
-            if (ok && w.checksum && adler32(to) != *w.checksum) { ok = failure{errc::malformed, "checksum"}; }
+            if (ok && w.checksum && adler32(bytes_view(out_).subspan(old)) != *w.checksum) {
+                ok = failure{errc::malformed, "checksum"};
+            }
         }
         if (!ok) {
             out_.resize(old);
@@ -352,7 +383,8 @@ private:
 /// Appends to `out` what `delta` makes of `base`. On an error `out` is as it was.
 ///
 /// Errors as of `vcdiff_decoder`. Cost: mostly that of copying the result.
-[[nodiscard]] inline status vcdiff_decode(bytes_view base, bytes_view delta, bytes& out, delta_limits const& limits = {}) {
+[[nodiscard]] inline status vcdiff_decode(bytes_view base, bytes_view delta, bytes& out,
+                                          delta_limits const& limits = {}) {
     if (delta.size() > limits.delta_max) { return failure{errc::limit, "longer than delta_max"}; }
     std::size_t const old = out.size();
     vcdiff_decoder decoder(base, out, limits);

@@ -25,8 +25,8 @@ enum class delta_level : std::uint8_t {
 
 struct vcdiff_options {
     delta_level level = delta_level::fast;
-    bool checksum = false;                           ///< Adler-32 of each window, as xdelta3 writes and checks it
-    std::size_t window = std::size_t{8} << 20;       ///< target bytes a window; 1 to 16 MiB, which xdelta3 reads
+    bool checksum = false;                      ///< Adler-32 of each window, as xdelta3 writes and checks it
+    std::size_t window = std::size_t{8} << 20;  ///< target bytes a window; 1 to 16 MiB, which xdelta3 reads
     friend constexpr bool operator==(vcdiff_options const&, vcdiff_options const&) = default;
 };
 [[nodiscard]] constexpr bool valid(vcdiff_options const& o) noexcept {
@@ -38,20 +38,58 @@ struct vcdiff_options {
     match_options m;
     switch (level) {
         case delta_level::fastest:
-            m = {.near_gram = 7, .near_bits = 13, .near_first = 4096, .near_most = 1 << 13, .far_step = 64, .self_gram = 6,
-                 .self_bits = 12, .self_step = 16, .straight_min = 8, .gain_min = 6, .skip = 6};
+            m = {.near_gram = 7,
+                 .near_bits = 13,
+                 .near_first = 1024,
+                 .near_most = 1 << 13,
+                 .far_step = 64,
+                 .self_gram = 6,
+                 .self_bits = 12,
+                 .self_step = 16,
+                 .straight_min = 8,
+                 .gain_min = 6,
+                 .skip = 6};
             break;
         case delta_level::fast:
-            m = {.near_gram = 6, .near_bits = 14, .near_first = 8192, .near_most = 1 << 14, .far_step = 32, .self_gram = 6,
-                 .self_bits = 13, .self_step = 8, .skip = 7};
+            m = {.near_gram = 6,
+                 .near_bits = 14,
+                 .near_first = 2048,
+                 .near_most = 1 << 14,
+                 .far_step = 32,
+                 .self_gram = 6,
+                 .self_bits = 13,
+                 .self_step = 8,
+                 .skip = 7};
             break;
         case delta_level::small:
-            m = {.near_gram = 6, .near_bits = 17, .near_chain = 3, .near_first = 8192, .near_most = 1 << 16, .far_step = 8,
-                 .self_gram = 6, .self_bits = 16, .self_step = 3, .straight_min = 5, .gain_min = 2, .lazy = 1, .skip = 7};
+            m = {.near_gram = 6,
+                 .near_bits = 17,
+                 .near_chain = 8,
+                 .near_first = 8192,
+                 .near_most = 1 << 16,
+                 .far_step = 8,
+                 .self_gram = 6,
+                 .self_bits = 16,
+                 .self_step = 3,
+                 .straight_min = 5,
+                 .gain_min = 1,
+                 .lazy = 2,
+                 .skip = 7};
             break;
         case delta_level::smallest:
-            m = {.near_gram = 6, .near_bits = 19, .near_chain = 48, .near_first = 1 << 16, .near_most = 1 << 18, .far_step = 4,
-                 .self_gram = 5, .self_bits = 20, .self_step = 1, .straight_min = 5, .gain_min = 1, .lazy = 3, .skip = 8};
+            m = {.near_gram = 6,
+                 .near_bits = 18,
+                 .near_chain = 96,
+                 .near_first = 49152,
+                 .near_most = 1 << 17,
+                 .far_step = 4,
+                 .self_gram = 5,
+                 .self_bits = 18,
+                 .self_step = 1,
+                 .straight_min = 5,
+                 .gain_min = 1,
+                 .lazy = 3,
+                 .skip = 8};
             break;
     }
     return m;
@@ -61,7 +99,11 @@ struct vcdiff_options {
 class vcdiff_writer {
 public:
     vcdiff_writer(bytes& out, std::size_t base_size, bool checksum, delta_scratch& scratch)
-        : out_(out), base_size_(base_size), checksum_(checksum), data_(scratch.first), codes_(scratch.second),
+        : out_(out),
+          base_size_(base_size),
+          checksum_(checksum),
+          data_(scratch.first),
+          codes_(scratch.second),
           addresses_(scratch.third) {
         append(out_, vcdiff_magic);
         out_.push_back(std::byte{0});  // version
@@ -98,7 +140,9 @@ public:
     void self(std::size_t at, std::size_t n) { copy_from(base_size_ + at, n); }
 
     /// Bytes that `copy` and `self` are going to write, about.
-    [[nodiscard]] std::size_t copy_cost(std::size_t base_at) const noexcept { return 1 + address_of(base_at, base_size_ + at_).size; }
+    [[nodiscard]] std::size_t copy_cost(std::size_t base_at) const noexcept {
+        return 1 + address_of(base_at, base_size_ + at_).size;
+    }
     [[nodiscard]] std::size_t self_cost(std::size_t at, std::size_t from) const noexcept {
         return 1 + address_of(base_size_ + from, base_size_ + at).size;
     }
@@ -126,7 +170,9 @@ public:
         vcdiff_put_number(out_, addresses_.size());
         if (checksum_) {
             std::uint32_t const sum = adler32(target_);
-            for (unsigned shift = 32; shift != 0; shift -= 8) { out_.push_back(static_cast<std::byte>((sum >> (shift - 8)) & 0xFF)); }
+            for (unsigned shift = 32; shift != 0; shift -= 8) {
+                out_.push_back(static_cast<std::byte>((sum >> (shift - 8)) & 0xFF));
+            }
         }
         append(out_, data_);
         append(out_, codes_);
@@ -167,7 +213,8 @@ private:
         unsigned const mode = said.mode;
         cache_.update(address);
         bool const in_code = n >= 4 && n <= 18;
-        put({detail::vcdiff_kind::copy, static_cast<std::uint8_t>(in_code ? n : 0), static_cast<std::uint8_t>(mode)}, n);
+        put({detail::vcdiff_kind::copy, static_cast<std::uint8_t>(in_code ? n : 0), static_cast<std::uint8_t>(mode)},
+            n);
         at_ += n;
     }
     /// Writes an instruction, together with the one before where a code for both exists.

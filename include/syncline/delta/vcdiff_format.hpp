@@ -41,7 +41,8 @@ inline constexpr unsigned vcdiff_window_checksum = 0x04;  ///< xdelta3's and ope
         std::array<std::uint16_t, lanes> sums_of_sums{};
         for (std::size_t row = 0; row < rows; ++row) {
             for (std::size_t lane = 0; lane < lanes; ++lane) {
-                sums[lane] = static_cast<std::uint16_t>(sums[lane] + std::to_integer<std::uint16_t>(p[row * lanes + lane]));
+                sums[lane] =
+                    static_cast<std::uint16_t>(sums[lane] + std::to_integer<std::uint16_t>(p[row * lanes + lane]));
                 sums_of_sums[lane] = static_cast<std::uint16_t>(sums_of_sums[lane] + sums[lane]);
             }
         }
@@ -53,7 +54,8 @@ inline constexpr unsigned vcdiff_window_checksum = 0x04;  ///< xdelta3's and ope
             rising += sums_of_sums[lane];
             late += lane * sums[lane];
         }
-        b = (b + a * static_cast<std::uint32_t>(lanes * rows) + static_cast<std::uint32_t>(lanes) * rising - late) % modulus;
+        b = (b + a * static_cast<std::uint32_t>(lanes * rows) + static_cast<std::uint32_t>(lanes) * rising - late) %
+            modulus;
         a = (a + sum) % modulus;
     }
     for (; n != 0; ++p, --n) {
@@ -163,10 +165,14 @@ inline constexpr std::array<vcdiff_instruction, 256> vcdiff_table = make_vcdiff_
 /// The code of two instructions in one, or 0 when there is none (0 is that of a run alone).
 [[nodiscard]] constexpr unsigned vcdiff_pair_code(vcdiff_half const& a, vcdiff_half const& b) noexcept {
     if (a.kind == vcdiff_kind::add && b.kind == vcdiff_kind::copy && a.size >= 1 && a.size <= 4) {
-        if (b.mode < 6 && b.size >= 4 && b.size <= 6) { return 163U + 12U * b.mode + 3U * (a.size - 1U) + (b.size - 4U); }
+        if (b.mode < 6 && b.size >= 4 && b.size <= 6) {
+            return 163U + 12U * b.mode + 3U * (a.size - 1U) + (b.size - 4U);
+        }
         if (b.mode >= 6 && b.size == 4) { return 235U + 4U * (b.mode - 6U) + (a.size - 1U); }
     }
-    if (a.kind == vcdiff_kind::copy && b.kind == vcdiff_kind::add && a.size == 4 && b.size == 1) { return 247U + a.mode; }
+    if (a.kind == vcdiff_kind::copy && b.kind == vcdiff_kind::add && a.size == 4 && b.size == 1) {
+        return 247U + a.mode;
+    }
     return 0;
 }
 

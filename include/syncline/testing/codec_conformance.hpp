@@ -47,7 +47,8 @@ private:
     }
 
     [[nodiscard]] bytes text(std::size_t n) {
-        constexpr std::string_view words = "the guest asked for a table near the window {\"id\":\"7f\",\"status\":\"seated\"} ";
+        constexpr std::string_view words =
+            "the guest asked for a table near the window {\"id\":\"7f\",\"status\":\"seated\"} ";
         bytes out;
         while (out.size() < n) {
             std::size_t const at = below(random_, words.size());
@@ -65,13 +66,18 @@ private:
     }
 
     void one(bytes const& in, bytes_view prefix) {
-        std::string const what = "an input of " + std::to_string(in.size()) + " bytes, prefix " + std::to_string(prefix.size());
+        std::string const what =
+            "an input of " + std::to_string(in.size()) + " bytes, prefix " + std::to_string(prefix.size());
         bytes packed = to_bytes("before");
         if (!c_.compress(in, prefix, packed)) { return report("round_trip", "compress fails on " + what); }
-        if (!starts_with(packed, as_bytes("before"))) { return report("appends", "compress changed what was there, " + what); }
+        if (!starts_with(packed, as_bytes("before"))) {
+            return report("appends", "compress changed what was there, " + what);
+        }
         packed.erase(packed.begin(), packed.begin() + 6);
         bytes again;
-        if (!c_.compress(in, prefix, again) || again != packed) { report("deterministic", "other bytes the second time, " + what); }
+        if (!c_.compress(in, prefix, again) || again != packed) {
+            report("deterministic", "other bytes the second time, " + what);
+        }
 
         if (auto const back = unpack(packed, prefix, in.size()); !back || *back != in) {
             report("round_trip", "not the same comes back, " + what);
@@ -89,7 +95,8 @@ private:
 
     void damage(bytes const& packed, bytes_view prefix, std::size_t size, std::string const& what) {
         for (std::uint32_t i = 0; i < options_.damages && !packed.empty(); ++i) {
-            std::size_t const at = i < 20 ? (std::min)(std::size_t{i}, packed.size() - 1) : below(random_, packed.size());
+            std::size_t const at =
+                i < 20 ? (std::min)(std::size_t{i}, packed.size() - 1) : below(random_, packed.size());
             if (unpack(bytes_view(packed).first(at), prefix, size + 1000)) {
                 report("hostile", "the first " + std::to_string(at) + " bytes alone are taken, " + what);
             }
