@@ -47,6 +47,14 @@ struct limit_archetype {
 };
 static_assert(concurrency_limit<limit_archetype>);
 
+/// Models `sequence_delta`.
+struct sequence_archetype {
+    bool offered(bytes_view, bytes_view) { return false; }
+    status encode(bytes_view, bytes_view, bytes&) { return {}; }
+    status decode(bytes_view, bytes_view, bounded_sink&) { return {}; }
+};
+static_assert(sequence_delta<sequence_archetype>);
+
 /// Models `peer_handler`.
 struct handler_archetype {
     handler_archetype() = delete;
@@ -98,6 +106,7 @@ template class retry_policy<decorrelated_jitter, gcra, gradient_limit>;
 template class adaptive_concurrency<limit_archetype>;
 template class authority<accept_all>;
 template class session<storage_archetype, random_archetype>;
+template class delta_chooser<codec_archetype, sequence_archetype>;
 
 // Function and member templates. None of this runs.
 
@@ -251,6 +260,16 @@ void authorities(tx_type& tx, storage_archetype& store, authority<> const& a, ra
     (void)a.open(tx, now, random);
     (void)a.handle(tx, "", b, now);
     (void)serve(store, a, "", b, now);
+}
+
+void deltas(codec_archetype& codec, dictionary_set const& set, bounded_sink& sink, bytes& out, bytes_view b,
+            delta_scratch& scratch);
+void deltas(codec_archetype& codec, dictionary_set const& set, bounded_sink& sink, bytes& out, bytes_view b,
+            delta_scratch& scratch) {
+    (void)compress_with(codec, set, 1, b, out);
+    (void)decompress_with(codec, set, b, sink);
+    compact_encode(b, b, out, scratch);
+    vcdiff_encode(b, b, out, scratch);
 }
 
 void sessions(session<storage_archetype, random_archetype>& s, storage_archetype& store, transport_archetype& way,

@@ -262,7 +262,7 @@ private:
         return target.size() < 1024 ? 1 : target.size() < 65536 ? 2 : 3;
     }
     [[nodiscard]] static bool looks_structured(bytes_view b) noexcept {
-        return !b.empty() && (b[0] >> 5 == std::byte{4} || b[0] >> 5 == std::byte{5});
+        return !b.empty() && (b[0] & std::byte{0xC0}) == std::byte{0x80};  // major types 4 and 5
     }
     /// Nanoseconds a KiB that a way takes, measured on ordinary changes and rounded up.
     [[nodiscard]] std::uint64_t estimate(delta_kind kind, std::size_t base, std::size_t target) const noexcept {
