@@ -56,6 +56,10 @@ syncline_library(openssl "^openssl/|^boost/(asio|beast)/ssl" openssl/evp.h LIBS 
 syncline_library(boost "^boost/" boost/beast.hpp)
 syncline_library(nlohmann "^nlohmann/" nlohmann/json.hpp)
 syncline_library(xxhash "^xxhash\\.h$" xxhash.h LIBS xxhash)
+syncline_library(zstd "^zstd\\.h$" zstd.h LIBS zstd)
+syncline_library(lz4 "^lz4\\.h$" lz4.h LIBS lz4)
+syncline_library(brotli "^brotli/" brotli/encode.h LIBS brotlienc brotlidec)
+syncline_library(zlib "^zlib\\.h$" zlib.h LIBS z)
 syncline_library(posix "^sys/wait\\.h$" sys/wait.h)  # processes that can be killed: not on Windows
 find_package(Threads)
 

@@ -7,13 +7,14 @@ say() { printf '\n==> %s\n' "$*"; }
 # is needed and goes on if a compiler and CMake are there.
 prepare_packages() {
     local packages="g++ cmake ninja-build git ca-certificates"
-    local libraries="libsqlite3-dev libssl-dev nlohmann-json3-dev libboost1.81-dev|libboost-dev"
+    local libraries="libsqlite3-dev libssl-dev nlohmann-json3-dev libboost1.81-dev|libboost-dev
+                     libzstd-dev liblz4-dev libbrotli-dev zlib1g-dev"
     case "$1" in
         fuzz) packages="$packages ccache clang-16 libclang-rt-16-dev" ;;
         examples) packages="$packages $libraries" ;;
         benchmarks) packages="$packages $libraries python3 ccache libbenchmark-dev libxxhash-dev" ;;
         tests)
-            packages="$packages $libraries python3 pkg-config ccache catch2 libbenchmark-dev libxxhash-dev
+            packages="$packages $libraries python3 pkg-config ccache catch2 libbenchmark-dev libxxhash-dev xdelta3
                       clang-14|clang clang-16 libc++-16-dev libc++abi-16-dev libclang-rt-16-dev
                       clang-format-14 clang-tidy-14" ;;
     esac

@@ -53,6 +53,13 @@ struct digest_archetype {
     sha256_digest operator()(bytes_view) const noexcept { return {}; }
 };
 static_assert(digest_function<digest_archetype>);
+/// Models `sequence_delta`.
+struct sequence_archetype {
+    bool offered(bytes_view, bytes_view) { return false; }
+    status encode(bytes_view, bytes_view, bytes&) { return {}; }
+    status decode(bytes_view, bytes_view, bounded_sink&) { return {}; }
+};
+static_assert(sequence_delta<sequence_archetype>);
 
 /// Models `peer_handler`.
 struct handler_archetype {
@@ -106,6 +113,7 @@ template class adaptive_concurrency<limit_archetype>;
 template class authority<accept_all>;
 template class session<storage_archetype, random_archetype>;
 template class audit_log<digest_archetype>;
+template class delta_chooser<codec_archetype, sequence_archetype>;
 
 // Function and member templates. None of this runs.
 
@@ -306,6 +314,16 @@ void authorities(tx_type& tx, storage_archetype& store, authority<> const& a, ra
     (void)a.open(tx, now, random);
     (void)a.handle(tx, "", b, now);
     (void)serve(store, a, "", b, now);
+}
+
+void deltas(codec_archetype& codec, dictionary_set const& set, bounded_sink& sink, bytes& out, bytes_view b,
+            delta_scratch& scratch);
+void deltas(codec_archetype& codec, dictionary_set const& set, bounded_sink& sink, bytes& out, bytes_view b,
+            delta_scratch& scratch) {
+    (void)compress_with(codec, set, 1, b, out);
+    (void)decompress_with(codec, set, b, sink);
+    compact_encode(b, b, out, scratch);
+    vcdiff_encode(b, b, out, scratch);
 }
 
 void sessions(session<storage_archetype, random_archetype>& s, storage_archetype& store, transport_archetype& way,
