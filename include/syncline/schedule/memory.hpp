@@ -64,7 +64,7 @@ public:
     static constexpr std::size_t state_size =
         1 + 8 + 4 + 2 * moving_average::state_size + 2 * windowed_quantile::state_size +
         round_trip_estimator::state_size + success_rate::state_size + (2 + learned_collections) * hourly_habit::state_size +
-        2 * strategies * adapted_size::state_size + 8 + sync_classes * 8 + 12 + 8 + 8 + 3 + 8 + 8 + 8 + 12;
+        2 * strategies * adapted_size::state_size + 8 + sync_classes * 8 + 12 + 8 + 8 + 4 + 8 + 8 + 8 + 12;
     using state = std::array<std::byte, state_size>;
     static_assert(state_size < 4096);
 
@@ -76,6 +76,9 @@ public:
         pass_time(o, now);
         bool const online = c.network.online.value_or(online_);
         if (online && !online_ && seen_at_) { online_since_ = now; }
+        auto const link = static_cast<std::uint8_t>(!online ? 0 : c.network.kind ? 2 + static_cast<int>(*c.network.kind) : 1);
+        if (link != link_ && !pause_is_asked_) { paused_for_ = milliseconds{0}; }  // another link, another chance
+        link_ = link;
         online_ = online;
         cheap_ = online && cheap_radio(c.network);
         if (c.power.level) { low_battery_ = battery_low(c.power, o); }
@@ -94,6 +97,7 @@ public:
         success_.sampled(true);
         attempts_ = 0;
         paused_for_ = milliseconds{0};
+        pause_is_asked_ = false;
         auto const& row = o.table[static_cast<std::size_t>(strategy_)];
         bool const slow = round_trip_.timeout() && r.round_trip.count() > 0 && r.round_trip > *round_trip_.timeout();
         adapt(row, o, !slow, r.entries);
@@ -110,6 +114,7 @@ public:
         if (attempts_ != 0xFFFFFFFF) { ++attempts_; }
         paused_for_ = clamped(length.value_or(o.backoff.cap), o.wait_max);
         paused_at_ = now;
+        pause_is_asked_ = r.retry_after.has_value();
         adapt(o.table[static_cast<std::size_t>(strategy_)], o, false, r.entries);
     }
     /// The user opened a collection (or the program: id 0).
@@ -233,8 +238,8 @@ public:
         out.put(static_cast<std::uint64_t>(m.day_), 8).put(m.attempts_, 4);
         out.put(m.paused_at_).put(m.paused_for_);
         unsigned const flags = (m.online_ ? 1U : 0U) | (m.cheap_ ? 2U : 0U) | (m.low_battery_ ? 4U : 0U) |
-                               (m.seen_at_ ? 8U : 0U) | (m.online_since_ ? 16U : 0U);
-        out.put(static_cast<std::uint64_t>(m.strategy_), 1).put(flags, 1).put(m.opened_, 1);
+                               (m.seen_at_ ? 8U : 0U) | (m.online_since_ ? 16U : 0U) | (m.pause_is_asked_ ? 32U : 0U);
+        out.put(static_cast<std::uint64_t>(m.strategy_), 1).put(flags, 1).put(m.opened_, 1).put(m.link_, 1);
         out.put(m.strategy_since_).put(m.seen_at_.value_or(wall_time{})).put(m.online_since_.value_or(wall_time{}));
         return out.put(m.hour_ms_, 4).put(m.hour_cheap_ms_, 4).put(m.hour_online_ms_, 4).done();
     }
@@ -267,11 +272,13 @@ public:
         m.paused_at_ = in.take_wall();
         m.paused_for_ = in.take_time();
         m.strategy_ = static_cast<strategy>(in.take(1, last_of(strategy{})));
-        auto const flags = static_cast<unsigned>(in.take(1, 31));
+        auto const flags = static_cast<unsigned>(in.take(1, 63));
         m.online_ = (flags & 1U) != 0;
         m.cheap_ = (flags & 2U) != 0;
         m.low_battery_ = (flags & 4U) != 0;
+        m.pause_is_asked_ = (flags & 32U) != 0;
         m.opened_ = static_cast<std::uint8_t>(in.take(1, 0xFF));
+        m.link_ = static_cast<std::uint8_t>(in.take(1, 2 + last_of(link_kind{})));
         m.strategy_since_ = in.take_wall();
         wall_time const seen = in.take_wall();
         wall_time const since = in.take_wall();
@@ -400,6 +407,8 @@ private:
     bool online_ = false;
     bool cheap_ = false;
     bool low_battery_ = false;
+    bool pause_is_asked_ = false;  ///< by the authority: it holds on every link
+    std::uint8_t link_ = 0;        ///< 0 = none, 1 = unknown, else 2 + its kind
     std::uint8_t opened_ = 0;  ///< a bit for each learned collection, in this hour
     wall_time strategy_since_{};
     std::optional<wall_time> seen_at_{};

@@ -68,14 +68,15 @@ constexpr class_times schedule_seconds(std::int64_t a, std::int64_t b, std::int6
 
 /// How a schedule decides. All times not negative, per-mille factors up to 100 000.
 struct schedule_options {
-    /// How often a collection of each class is looked at, and how long a write of it may wait, while the radio would have
-    /// to be woken for it. Not the outbox's patience, which orders entries.
+    /// How often a collection of each class is looked at while nobody tells of its changes and the radio would have to be
+    /// woken for it. Not the outbox's patience, which orders entries.
     class_times interval = detail::schedule_seconds(30, 300, 1800, 3600);
-    /// The same looks while push notifications tell what changes: they only catch what a lost notification hid.
-    class_times interval_noticed = detail::schedule_seconds(900, 1800, 3600, 7200);
-    /// What a notification told of waits so long, to be fetched together with what else comes.
-    class_times interval_told = detail::schedule_seconds(15, 60, 600, 3600);
-    std::uint32_t cheap_per_mille = 100;   ///< of an interval on an unmetered link, whose radio costs next to nothing
+    /// The same while push notifications tell what changes: these looks only catch what a lost notification hid.
+    class_times interval_noticed = detail::schedule_seconds(1800, 3600, 7200, 14'400);
+    /// How long what is known of may wait for company, a write of this device or a change that a notification told of.
+    class_times patience = detail::schedule_seconds(0, 900, 1800, 3600);
+    std::uint32_t cheap_per_mille = 100;   ///< of a look's interval on a link whose radio costs next to nothing
+    std::uint32_t cheap_known_per_mille = 20;  ///< there, of the patience with what is known of
     std::uint32_t idle_per_mille = 3000;   ///< of a look's interval while nobody uses the program
     std::uint32_t save_per_mille = 2000;   ///< of all intervals in a low-power mode, on low battery or with data saver
     std::uint32_t ride_per_mille = 50;     ///< of an interval while another program keeps the radio busy
@@ -103,7 +104,10 @@ struct schedule_options {
     /// Gates that what has waited for `stale_max` passes, so that no class starves: all that are a matter of thrift.
     std::array<bool, gates> yields{false, false, false, true, false, true,  true,  true,  false,
                                    true,  false, false, false, true, false, false, false, true};
-    class_times stale_max = detail::schedule_seconds(600, 7200, 43'200, 86'400);
+    /// Gates that only keep a class from waking the radio: with an exchange that happens anyway it comes along.
+    std::array<bool, gates> lets_join{false, false, false, false, false, true,  false, true,  false,
+                                      true,  false, false, false, true, false, false, false, false};
+    class_times stale_max = detail::schedule_seconds(600, 1800, 7200, 14'400);
 
     std::uint8_t battery_low = 15;       ///< per cent, when not charging
     std::uint8_t battery_critical = 5;
@@ -117,6 +121,7 @@ struct schedule_options {
     milliseconds utc_offset{0};  ///< of the local day and week
 
     milliseconds send_reserve{120'000};     ///< what has a deadline goes out so long before
+    std::uint32_t steady_link = 950;        ///< and at once where the hour usually has less of a link, per mille
     milliseconds event_reserve{3'600'000};  ///< a calendar's collection is begun so long before it has to be
     std::uint32_t throughput_guess_kbps = 500;  ///< until throughput was seen
     milliseconds window_reserve{3'000};      ///< of a granted window nothing new is begun in its last part
@@ -133,12 +138,12 @@ struct schedule_options {
                 o.battery_critical <= o.battery_low && o.battery_hysteresis <= 50 && o.batch_growth >= 1 &&
                 o.batch_growth <= 1000 && o.throughput_guess_kbps > 0 && o.moderate_kbps <= o.aggressive_kbps;
     for (std::uint32_t const n :
-         {o.cheap_per_mille, o.idle_per_mille, o.save_per_mille, o.ride_per_mille, o.join_per_mille, o.leave_per_mille,
-          o.jitter_per_mille, o.better_link_per_mille, o.better_link_likely, o.hysteresis_per_mille}) {
+         {o.cheap_per_mille, o.cheap_known_per_mille, o.idle_per_mille, o.save_per_mille, o.ride_per_mille, o.join_per_mille, o.leave_per_mille,
+          o.jitter_per_mille, o.better_link_per_mille, o.better_link_likely, o.hysteresis_per_mille, o.steady_link}) {
         good = good && n <= 100'000;
     }
     for (std::size_t c = 0; c < sync_classes; ++c) {
-        good = good && time(o.interval[c]) && time(o.interval_noticed[c]) && time(o.interval_told[c]) &&
+        good = good && time(o.interval[c]) && time(o.interval_noticed[c]) && time(o.patience[c]) &&
                time(o.stale_max[c]);
     }
     for (milliseconds const t : {o.strategy_hold, o.send_reserve, o.event_reserve, o.window_reserve, o.look_max,

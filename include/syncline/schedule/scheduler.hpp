@@ -42,6 +42,7 @@ struct schedule_situation {
     bool idle = false;     ///< nobody uses the program, nor usually does soon
     bool window = false;   ///< time in the background was granted
     bool leaving = false;
+    bool unsteady = false;     ///< there may be no link when it is needed, by what was learned of this hour
     bool better_soon = false;  ///< an unmetered link usually comes within the hour, or is there in the next ones
 };
 
@@ -121,9 +122,9 @@ struct schedule_steps {
         schedule_options const& o = s.options;
         auto const i = static_cast<std::size_t>(c);
         auto const part = [](milliseconds t, std::uint32_t per_mille) { return t * std::int64_t{per_mille} / 1000; };
-        milliseconds t = w == want::told ? o.interval_told[i]
-                         : w == want::look && s.c.application.notices_live.value_or(false) ? o.interval_noticed[i]
-                                                                                            : o.interval[i];
+        milliseconds t = w != want::look                                    ? o.patience[i]
+                         : s.c.application.notices_live.value_or(false) ? o.interval_noticed[i]
+                                                                        : o.interval[i];
         if (w == want::look && s.idle) { t = part(t, o.idle_per_mille); }
         if (s.saving && (w == want::look || c != sync_class::critical)) { t = part(t, o.save_per_mille); }
         if (w == want::look && s.c.server.interval) {
@@ -131,7 +132,7 @@ struct schedule_steps {
         }
         if (s.window) { return milliseconds{0}; }
         milliseconds least = t;
-        if (s.cheap) { least = (std::min)(least, part(t, o.cheap_per_mille)); }
+        if (s.cheap) { least = (std::min)(least, part(t, w == want::look ? o.cheap_per_mille : o.cheap_known_per_mille)); }
         if (s.riding || (s.radio_on && c == sync_class::critical)) { least = (std::min)(least, part(t, o.ride_per_mille)); }
         if (s.leaving) { least = (std::min)(least, part(t, o.leave_per_mille)); }
         return least;
@@ -211,6 +212,7 @@ public:
                 if (g != gate::class_budget || closed_.class_budget[c]) { stop_[c] |= 1U << i; }
             }
             if (Steps::yields(s_, g)) { yields_ |= 1U << i; }
+            if (s_.options.lets_join[i]) { joinable_ |= 1U << i; }
         }
     }
 
@@ -239,6 +241,7 @@ public:
 private:
     static constexpr milliseconds far = retry_time_max;
     static constexpr milliseconds run_limit{120'000};
+    static constexpr std::uint32_t weak_bit = 1U << static_cast<unsigned>(gate::weak_link);
     static constexpr std::uint32_t storage_bit = 1U << static_cast<unsigned>(gate::storage_full);
 
     /// One thing that wants an exchange.
@@ -275,14 +278,11 @@ private:
             d.why = reason::clock_moved;
             d.wait = milliseconds{0};
         }
-        if (d.age >= s_.options.stale_max[i]) {
-            d.why = reason::stale;
-            d.must = true;
-            d.wait = milliseconds{0};
-        }
+        bound(d, i);
         if (p.deadline) {
             milliseconds const left = elapsed(s_.now, *p.deadline);
-            milliseconds const wait = left > s_.options.send_reserve ? left - s_.options.send_reserve : milliseconds{0};
+            bool const late = s_.unsteady || left <= s_.options.send_reserve;
+            milliseconds const wait = late ? milliseconds{0} : left - s_.options.send_reserve;
             if (wait <= d.wait) {
                 d.wait = wait;
                 d.why = reason::deadline;
@@ -311,11 +311,7 @@ private:
         } else {
             d.age = elapsed(*k.fresh_at, s_.now);
             patience(d, k.urgency);
-            if (d.age >= s_.options.stale_max[c]) {
-                d.why = reason::stale;
-                d.must = true;
-                d.wait = milliseconds{0};
-            }
+            bound(d, c);
         }
         if (k.told_at && (!k.fresh_at || *k.told_at > *k.fresh_at)) { consider_told(d, *k.told_at, k.urgency); }
         if (k.complete_by && *k.complete_by > s_.now && k.bytes_left != std::uint64_t{0}) { consider_event(d, k); }
@@ -371,6 +367,16 @@ private:
             d.why = hopes && d.age >= d.interval ? reason::better_link : reason::gathering;
         }
     }
+    /// When thrift no longer counts.
+    [[nodiscard]] constexpr milliseconds bound_of(demand const& d, std::size_t c) const noexcept {
+        return (std::max)(s_.options.stale_max[c], d.interval);
+    }
+    constexpr void bound(demand& d, std::size_t c) noexcept {
+        milliseconds const most = bound_of(d, c);
+        d.must = d.age >= most;
+        if (d.must && d.wait.count() != 0) { d.why = reason::stale; }
+        d.wait = (std::min)(d.wait, d.must ? milliseconds{0} : most - d.age);
+    }
     /// A link that has just come back: devices that waited for it together don't come together.
     constexpr void spread(demand& d, sync_class c) noexcept {
         auto const since = s_.memory.online_since();
@@ -389,6 +395,9 @@ private:
     constexpr void stop(demand& d, std::size_t c, bool pull) noexcept {
         std::uint32_t held = stop_[c] & ~(pull ? 0U : storage_bit);
         if (d.must) { held &= ~yields_; }
+        // A weak link is for what is urgent, and for what has waited as long as it may on any link.
+        milliseconds const fair = s_.options.patience[c];
+        if (d.age >= fair && (yields_ & weak_bit) != 0) { held &= ~weak_bit; }
         d.stopped = held;
         if (held == 0) { return; }
         for (std::size_t i = 0; i < gates; ++i) {
@@ -401,10 +410,9 @@ private:
             }
         }
         // What thrift alone holds passes when it has waited too long.
-        if ((held & ~yields_) == 0 && d.age < s_.options.stale_max[c]) {
-            milliseconds const stale = s_.options.stale_max[c] - d.age;
-            if (stale < d.opens) { d.opens = stale; }
-        }
+        milliseconds const most = bound_of(d, c);
+        if (held == weak_bit && d.age < fair) { d.opens = (std::min)(d.opens, fair - d.age); }
+        if ((held & ~yields_) == 0 && d.age < most) { d.opens = (std::min)(d.opens, most - d.age); }
     }
 
     constexpr void count(demand const& d, std::size_t c, bool push) noexcept {
@@ -434,14 +442,14 @@ private:
     constexpr void choose_work(plan& p) noexcept {
         p.lowest = sync_class::critical;
         for (std::size_t i = 0; i < sync_classes; ++i) {
-            if (!push_[i].known || push_[i].stopped != 0) { continue; }
+            if (!push_[i].known || (push_[i].stopped & ~joinable_) != 0) { continue; }
             p.push = true;
             p.lowest = static_cast<sync_class>(i);
         }
         std::array<std::uint64_t, collections_max> key{};
         for (std::size_t i = 0; i < s_.c.collections.size(); ++i) {
             demand const& d = pull_[i];
-            if (d.stopped != 0) { continue; }
+            if ((d.stopped & ~joinable_) != 0) { continue; }
             if (d.wait.count() != 0 && !Steps::joins(s_, d.age, d.interval)) { continue; }
             std::uint64_t const rank = urgency(d, i);
             std::size_t at = p.pulls++;
@@ -657,6 +665,7 @@ private:
     closed_gates closed_;
     std::array<std::uint32_t, sync_classes> stop_{};
     std::uint32_t yields_ = 0;
+    std::uint32_t joinable_ = 0;
     std::array<demand, sync_classes> push_{};
     std::array<demand, collections_max> pull_;  // not initialised beyond what is considered
     demand first_{}, first_push_{}, first_pull_{}, blocked_{};
@@ -683,6 +692,7 @@ private:
                memory.battery_low(c.power, o);
     s.window = c.application.foreground == false && c.application.window && *c.application.window > o.window_reserve;
     milliseconds const hour{3'600'000};
+    s.unsteady = memory.any_link(s.now, o).value_or(0) < o.steady_link;
     bool const used = memory.use(0, s.now, o).value_or(0) >= 500 || memory.use(0, s.now + hour, o).value_or(0) >= 500;
     s.idle = c.application.foreground == false && !c.application.user_active.value_or(false) && !used;
     std::int64_t const into = (s.now.time_since_epoch().count() % hour.count() + hour.count()) % hour.count();
