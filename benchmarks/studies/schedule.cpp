@@ -42,7 +42,8 @@ void row(char const* who, char const* policy, double parameter, outcome const& o
     std::fflush(stdout);
 }
 void head() {
-    std::printf("persona,policy,parameter,energy_j,bytes_up,bytes_down,exchanges,wakeups,deadlines,missed,missed_needlessly");
+    std::printf(
+        "persona,policy,parameter,energy_j,bytes_up,bytes_down,exchanges,wakeups,deadlines,missed,missed_needlessly");
     for (char const* c : {"critical", "important", "normal", "background"}) {
         for (char const* q : {"50", "95", "99"}) { std::printf(",%s_%s", c, q); }
     }

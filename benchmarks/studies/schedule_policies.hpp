@@ -28,8 +28,8 @@ struct view {
     std::int64_t tick = 0;
     link now = link::none;
     bool foreign = false, charging = false, active = false;
-    bool changed = false;       ///< something other than the time
-    bool linked = false;        ///< the link has just come
+    bool changed = false;                                 ///< something other than the time
+    bool linked = false;                                  ///< the link has just come
     std::array<std::uint32_t, classes> writes{}, told{};  ///< that wait and are known of
     std::array<std::int64_t, classes> oldest_write{}, oldest_told{};
     std::array<std::int64_t, classes> deadline{};  ///< the earliest of the writes; -1 = none
@@ -40,7 +40,7 @@ struct view {
 };
 struct decision {
     bool run = false;
-    std::size_t lowest = classes - 1;                    ///< of writes
+    std::size_t lowest = classes - 1;  ///< of writes
     std::array<bool, classes> pull{true, true, true, true};
     bool bulk = true;
 };
@@ -51,7 +51,7 @@ struct outcome {
     std::int64_t exchanges = 0, wakeups = 0;
     std::int64_t deadlines = 0, missed = 0, missed_needlessly = 0;  ///< the last: that the optimum meets
     std::array<std::vector<std::int64_t>, classes> avoidable, raw;  ///< seconds, an item each
-    double weighted = 0;  ///< seconds of avoidable staleness, by weight
+    double weighted = 0;                                            ///< seconds of avoidable staleness, by weight
 
     void add(outcome const& o) {
         energy += o.energy;
@@ -80,7 +80,8 @@ struct outcome {
 [[nodiscard]] inline std::vector<std::int64_t> first_good(day const& d) {
     std::vector<std::int64_t> out(static_cast<std::size_t>(ticks_per_day) + 1, ticks_per_day);
     for (std::int64_t t = ticks_per_day; t-- > 0;) {
-        out[static_cast<std::size_t>(t)] = d.fails[static_cast<std::size_t>(t)] ? out[static_cast<std::size_t>(t) + 1] : t;
+        out[static_cast<std::size_t>(t)] =
+            d.fails[static_cast<std::size_t>(t)] ? out[static_cast<std::size_t>(t) + 1] : t;
     }
     return out;
 }
@@ -100,7 +101,8 @@ outcome live(day const& d, Policy& policy) {
     for (std::int64_t t = 0; t < ticks_per_day; ++t) {
         auto const i = static_cast<std::size_t>(t);
         link const now = d.links[i];
-        v.changed = t == 0 || now != v.now || d.foreign[i] != v.foreign || d.charging[i] != v.charging || d.active[i] != v.active;
+        v.changed = t == 0 || now != v.now || d.foreign[i] != v.foreign || d.charging[i] != v.charging ||
+                    d.active[i] != v.active;
         v.linked = now != link::none && v.now == link::none && t != 0;
         v.tick = t;
         v.now = now;
@@ -266,8 +268,12 @@ struct ours : simple_policy {
         next = 0;
         wakeups = 0;
     }
-    [[nodiscard]] std::int64_t ms(std::int64_t tick) const { return monday + day_number * 86'400'000 + tick * tick_seconds * 1000; }
-    [[nodiscard]] syncline::wall_time wall(std::int64_t tick) const { return syncline::wall_time{syncline::milliseconds{ms(tick)}}; }
+    [[nodiscard]] std::int64_t ms(std::int64_t tick) const {
+        return monday + day_number * 86'400'000 + tick * tick_seconds * 1000;
+    }
+    [[nodiscard]] syncline::wall_time wall(std::int64_t tick) const {
+        return syncline::wall_time{syncline::milliseconds{ms(tick)}};
+    }
 
     [[nodiscard]] syncline::conditions see(view const& v) const {
         using namespace syncline;
@@ -290,7 +296,8 @@ struct ours : simple_policy {
             if (v.writes[i] != 0) {
                 std::optional<wall_time> deadline;
                 if (v.deadline[i] >= 0) { deadline = wall(v.deadline[i]); }
-                c.pending.add(cls, v.writes[i] * std::uint64_t{local_bytes}, wall(v.oldest_write[i]), deadline, v.writes[i]);
+                c.pending.add(cls, v.writes[i] * std::uint64_t{local_bytes}, wall(v.oldest_write[i]), deadline,
+                              v.writes[i]);
             }
             collection_state k{.id = static_cast<std::uint16_t>(i + 1), .urgency = cls};
             k.fresh_at = wall_time{milliseconds{fresh[i]}};
@@ -316,7 +323,10 @@ struct ours : simple_policy {
         auto const p = make_plan(c, memory, options, wall(v.tick));
         next = v.tick + std::max<std::int64_t>((p.in.count() + tick_seconds * 1000 - 1) / (tick_seconds * 1000), 1);
         if (!p.run) { return {}; }
-        decision out{.run = true, .lowest = p.push ? static_cast<std::size_t>(p.lowest) : 0, .pull = {}, .bulk = (p.collections >> classes & 1U) != 0};
+        decision out{.run = true,
+                     .lowest = p.push ? static_cast<std::size_t>(p.lowest) : 0,
+                     .pull = {},
+                     .bulk = (p.collections >> classes & 1U) != 0};
         for (std::size_t i = 0; i < classes; ++i) { out.pull[i] = (p.collections >> i & 1U) != 0; }
         return out;
     }
@@ -347,7 +357,9 @@ struct ours : simple_policy {
     auto const good_from = first_good(d);
     std::vector<std::int64_t> at{-1};
     std::vector<bool> wanted(static_cast<std::size_t>(ticks_per_day) + 1, false);
-    for (item const& x : d.items) { wanted[static_cast<std::size_t>(good_from[static_cast<std::size_t>(x.tick)])] = true; }
+    for (item const& x : d.items) {
+        wanted[static_cast<std::size_t>(good_from[static_cast<std::size_t>(x.tick)])] = true;
+    }
     for (std::size_t t = 1; t < static_cast<std::size_t>(ticks_per_day); ++t) {
         if (d.links[t] != d.links[t - 1] || d.foreign[t] != d.foreign[t - 1]) {
             wanted[static_cast<std::size_t>(good_from[t])] = true;
@@ -408,7 +420,9 @@ struct ours : simple_policy {
             std::int64_t const up = b.up - a.up, down = b.down - a.down;
             std::int64_t const took = exchange_ms(l, up, down);
             std::int64_t own = 0;
-            if (i != 0 && d.links[static_cast<std::size_t>(at[i])] == l) { own = at[i] * tick_seconds * 1000 + f.tail_ms + 2 * f.rtt_ms; }
+            if (i != 0 && d.links[static_cast<std::size_t>(at[i])] == l) {
+                own = at[i] * tick_seconds * 1000 + f.tail_ms + 2 * f.rtt_ms;
+            }
             std::int64_t const warm = std::max(own, foreign_hot[k]);
             std::int64_t energy = ms >= warm ? f.promotion_ms * f.promotion_mw : 0;
             energy += took * f.base_mw + ((up + overhead_up) * f.up_mw + (down + overhead_down) * f.down_mw) * 8 / 1000;
@@ -449,14 +463,15 @@ public:
         double w = 0;
         for (std::size_t c = 0; c < classes; ++c) { w += weight[c] * (v.writes[c] + v.told[c]); }
         std::int64_t const gap = v.last_good < 0 ? v.tick : v.tick - v.last_good;
-        std::size_t const state = index(static_cast<std::size_t>(v.now), v.foreign ? 1 : 0, nearest(gaps, static_cast<double>(gap)),
-                                        nearest(weights, w));
+        std::size_t const state = index(static_cast<std::size_t>(v.now), v.foreign ? 1 : 0,
+                                        nearest(gaps, static_cast<double>(gap)), nearest(weights, w));
         return {.run = runs_[static_cast<std::size_t>(v.tick) * states + state]};
     }
 
 private:
     static constexpr std::array<double, 13> gaps{0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096};
-    static constexpr std::array<double, 16> weights{0, 0.01, 0.02, 0.035, 0.06, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1, 1.5, 2.2, 4, 8};
+    static constexpr std::array<double, 16> weights{0,   0.01, 0.02, 0.035, 0.06, 0.1, 0.15, 0.2,
+                                                    0.3, 0.5,  0.8,  1,     1.5,  2.2, 4,    8};
     static constexpr std::size_t states = links * 2 * gaps.size() * weights.size();
     static constexpr std::size_t index(std::size_t l, std::size_t foreign, std::size_t g, std::size_t w) {
         return ((l * 2 + foreign) * gaps.size() + g) * weights.size() + w;
@@ -539,9 +554,11 @@ private:
         std::array<std::array<float, 2>, links> cost{};
         for (std::size_t l = 1; l < links; ++l) {
             auto const& f = facts[l];
-            auto const transfer = static_cast<float>(exchange_ms(static_cast<link>(l), 200, 500) * f.base_mw +
-                                                     ((200 + overhead_up) * f.up_mw + (500 + overhead_down) * f.down_mw) * 8 / 1000);
-            cost[l] = {transfer + static_cast<float>(f.promotion_ms * f.promotion_mw + f.tail_ms * f.tail_mw), transfer};
+            auto const transfer =
+                static_cast<float>(exchange_ms(static_cast<link>(l), 200, 500) * f.base_mw +
+                                   ((200 + overhead_up) * f.up_mw + (500 + overhead_down) * f.down_mw) * 8 / 1000);
+            cost[l] = {transfer + static_cast<float>(f.promotion_ms * f.promotion_mw + f.tail_ms * f.tail_mw),
+                       transfer};
         }
         float const price = static_cast<float>(lambda * 1e6 * static_cast<double>(tick_seconds));
         float const ends = static_cast<float>(tick_seconds) / static_cast<float>(session_seconds);
@@ -564,7 +581,11 @@ private:
                             std::size_t const next = index(l, foreign, older[g].low + 1, w);
                             float const after = arrived[same] + older[g].share * (arrived[next] - arrived[same]);
                             bool const counts = l != 0;  // what can't be helped is no cost
-                            float const waits = (counts ? price * (static_cast<float>(weights[w]) + s.hidden * static_cast<float>(gaps[g])) : 0) + after;
+                            float const waits =
+                                (counts
+                                     ? price * (static_cast<float>(weights[w]) + s.hidden * static_cast<float>(gaps[g]))
+                                     : 0) +
+                                after;
                             value[i] = waits;
                             if (l == 0) { continue; }
                             float const fails = static_cast<float>(facts[l].fails_per_mille) / 1000;
@@ -581,7 +602,8 @@ private:
         }
     }
     /// Over what link and which traffic of others the next tick brings.
-    static void expect(std::vector<float> const& value, std::vector<float>& out, stage const& s, float redraw, float ends) {
+    static void expect(std::vector<float> const& value, std::vector<float>& out, stage const& s, float redraw,
+                       float ends) {
         constexpr std::size_t rest = gaps.size() * weights.size();
         std::vector<float> drawn(2 * rest, 0);
         for (std::size_t l = 0; l < links; ++l) {

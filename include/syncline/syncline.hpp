@@ -10,5 +10,6 @@
 #include <syncline/outbox.hpp>     // IWYU pragma: export
 #include <syncline/replica.hpp>    // IWYU pragma: export
 #include <syncline/retry.hpp>      // IWYU pragma: export
+#include <syncline/schedule.hpp>   // IWYU pragma: export
 #include <syncline/storage.hpp>    // IWYU pragma: export
 #include <syncline/transport.hpp>  // IWYU pragma: export

@@ -38,7 +38,7 @@ struct network_conditions {
     std::optional<effective_type> effective{};
     std::optional<std::uint32_t> downlink_kbps{};
     std::optional<milliseconds> round_trip{};
-    std::optional<bool> transferring{};         ///< another program transfers now: the radio is on anyway
+    std::optional<bool> transferring{};          ///< another program transfers now: the radio is on anyway
     std::optional<milliseconds> radio_on_for{};  ///< how long the radio stays on if nobody transfers any more
     friend constexpr bool operator==(network_conditions const&, network_conditions const&) = default;
 };
@@ -59,7 +59,7 @@ struct application_conditions {
     std::optional<bool> user_active{};
     /// In the background: what is left of the time that the system granted; zero = none granted.
     std::optional<milliseconds> window{};
-    std::optional<bool> quiet{};            ///< quiet hours
+    std::optional<bool> quiet{};  ///< quiet hours
     std::optional<wall_time> quiet_until{};
     /// A push notification woke the program, and what it was about at most.
     std::optional<sync_class> woken_for{};
@@ -68,9 +68,9 @@ struct application_conditions {
 };
 /// What the authority asked for.
 struct server_conditions {
-    std::optional<wall_time> not_before{};     ///< its Retry-After, as a moment
-    std::optional<std::uint8_t> load{};        ///< per cent
-    std::optional<milliseconds> interval{};    ///< between two looks
+    std::optional<wall_time> not_before{};   ///< its Retry-After, as a moment
+    std::optional<std::uint8_t> load{};      ///< per cent
+    std::optional<milliseconds> interval{};  ///< between two looks
     friend constexpr bool operator==(server_conditions const&, server_conditions const&) = default;
 };
 
@@ -103,9 +103,9 @@ struct collection_state {
     std::uint16_t id = 0;
     std::uint16_t scope = 0;  ///< whose it is: among scopes that are equally overdue, each has its turn
     sync_class urgency = sync_class::normal;
-    std::optional<wall_time> fresh_at{};   ///< as of when it is known to be complete; empty = never pulled
-    std::optional<wall_time> told_at{};    ///< a notification said that it changed
-    std::optional<wall_time> complete_by{};  ///< a calendar's hint ("event day", "travel"): wanted whole by then
+    std::optional<wall_time> fresh_at{};        ///< as of when it is known to be complete; empty = never pulled
+    std::optional<wall_time> told_at{};         ///< a notification said that it changed
+    std::optional<wall_time> complete_by{};     ///< a calendar's hint ("event day", "travel"): wanted whole by then
     std::optional<std::uint64_t> bytes_left{};  ///< of it, to be whole; zero = it is whole
     friend constexpr bool operator==(collection_state const&, collection_state const&) = default;
 };

@@ -27,13 +27,13 @@ namespace syncline::inline SYNCLINE_ABI {
 struct exchange_report {
     bool good = false;
     milliseconds took{0};
-    milliseconds round_trip{0};      ///< zero = unknown
+    milliseconds round_trip{0};  ///< zero = unknown
     std::uint64_t bytes_up = 0;
     std::uint64_t bytes_down = 0;
-    std::uint32_t entries = 0;       ///< that were sent
-    bool metered = false;            ///< whether the bytes count against the budgets
+    std::uint32_t entries = 0;                              ///< that were sent
+    bool metered = false;                                   ///< whether the bytes count against the budgets
     std::array<std::uint64_t, sync_classes> class_bytes{};  ///< of both ways, as far as they belong to a class
-    std::optional<milliseconds> retry_after{};  ///< the authority's hint
+    std::optional<milliseconds> retry_after{};              ///< the authority's hint
     friend constexpr bool operator==(exchange_report const&, exchange_report const&) = default;
 };
 
@@ -63,8 +63,9 @@ class schedule_memory {
 public:
     static constexpr std::size_t state_size =
         1 + 8 + 4 + 2 * moving_average::state_size + 2 * windowed_quantile::state_size +
-        round_trip_estimator::state_size + success_rate::state_size + (2 + learned_collections) * hourly_habit::state_size +
-        2 * strategies * adapted_size::state_size + 8 + sync_classes * 8 + 12 + 8 + 8 + 4 + 8 + 8 + 8 + 12;
+        round_trip_estimator::state_size + success_rate::state_size +
+        (2 + learned_collections) * hourly_habit::state_size + 2 * strategies * adapted_size::state_size + 8 +
+        sync_classes * 8 + 12 + 8 + 8 + 4 + 8 + 8 + 8 + 12;
     using state = std::array<std::byte, state_size>;
     static_assert(state_size < 4096);
 
@@ -72,11 +73,14 @@ public:
     constexpr explicit schedule_memory(std::uint64_t device = 0) noexcept : device_(device) {}
 
     /// The host tells what is so now, whenever something changed and before every decision.
-    constexpr void saw(conditions const& c, schedule_options const& o, wall_time now) noexcept {
+    constexpr void saw(conditions const& c, schedule_options const& o, wall_time at) noexcept {
+        wall_time const now = local_time(at, milliseconds{0});
         pass_time(o, now);
         bool const online = c.network.online.value_or(online_);
         if (online && !online_ && seen_at_) { online_since_ = now; }
-        auto const link = static_cast<std::uint8_t>(!online ? 0 : c.network.kind ? 2 + static_cast<int>(*c.network.kind) : 1);
+        auto const link = static_cast<std::uint8_t>(!online          ? 0
+                                                    : c.network.kind ? 2 + static_cast<int>(*c.network.kind)
+                                                                     : 1);
         if (link != link_ && !pause_is_asked_) { paused_for_ = milliseconds{0}; }  // another link, another chance
         link_ = link;
         online_ = online;
@@ -92,7 +96,8 @@ public:
     }
 
     /// An exchange succeeded.
-    constexpr void succeeded(exchange_report const& r, schedule_options const& o, wall_time now) noexcept {
+    constexpr void succeeded(exchange_report const& r, schedule_options const& o, wall_time at) noexcept {
+        wall_time const now = local_time(at, milliseconds{0});
         exchanged(r, o, now);
         success_.sampled(true);
         attempts_ = 0;
@@ -105,7 +110,8 @@ public:
     }
     /// An exchange failed: nothing more before a wait that doubles with each failure, or the authority's hint if longer.
     template <random_source G>
-    constexpr void failed(exchange_report const& r, schedule_options const& o, wall_time now, G& random) noexcept {
+    constexpr void failed(exchange_report const& r, schedule_options const& o, wall_time at, G& random) noexcept {
+        wall_time const now = local_time(at, milliseconds{0});
         exchanged(r, o, now);
         success_.sampled(false);
         backoff<equal_jitter> wait(o.backoff);
@@ -118,7 +124,8 @@ public:
         adapt(o.table[static_cast<std::size_t>(strategy_)], o, false, r.entries);
     }
     /// The user opened a collection (or the program: id 0).
-    constexpr void opened(std::uint16_t collection, schedule_options const& o, wall_time now) noexcept {
+    constexpr void opened(std::uint16_t collection, schedule_options const& o, wall_time at) noexcept {
+        wall_time const now = local_time(at, milliseconds{0});
         pass_time(o, now);
         opened_ |= static_cast<std::uint8_t>(1U << (collection % learned_collections));
         seen_at_ = now;
@@ -130,10 +137,12 @@ public:
         return paused_at_ + paused_for_;
     }
     /// Per mille of the hour after so many hours in which there usually is a link that costs next to nothing.
-    [[nodiscard]] constexpr std::optional<std::uint32_t> cheap_link(wall_time at, schedule_options const& o) const noexcept {
+    [[nodiscard]] constexpr std::optional<std::uint32_t> cheap_link(wall_time at,
+                                                                    schedule_options const& o) const noexcept {
         return cheap_habit_.per_mille(hour_of_week(local_time(at, o.utc_offset)));
     }
-    [[nodiscard]] constexpr std::optional<std::uint32_t> any_link(wall_time at, schedule_options const& o) const noexcept {
+    [[nodiscard]] constexpr std::optional<std::uint32_t> any_link(wall_time at,
+                                                                  schedule_options const& o) const noexcept {
         return online_habit_.per_mille(hour_of_week(local_time(at, o.utc_offset)));
     }
     /// How likely, per mille, the user opens this collection in the hour of a time.
@@ -166,7 +175,8 @@ public:
         return parallel_[static_cast<std::size_t>(s)].size(row.parallel, row.parallel);
     }
     /// What was moved today on metered links, by class and in all. Zero on another day than that of the last exchange.
-    [[nodiscard]] constexpr std::uint64_t spent(std::size_t c, schedule_options const& o, wall_time now) const noexcept {
+    [[nodiscard]] constexpr std::uint64_t spent(std::size_t c, schedule_options const& o,
+                                                wall_time now) const noexcept {
         return local_day(o, now) == day_ ? spent_[c] : 0;
     }
     [[nodiscard]] constexpr std::uint64_t spent(schedule_options const& o, wall_time now) const noexcept {
@@ -194,7 +204,8 @@ public:
     }
     /// The table's row for what is known of a link: the worse of its type and its downlink; of neither, of what was
     /// learned; of nothing, none.
-    [[nodiscard]] constexpr std::optional<strategy> plain_strategy(network_conditions const& n, schedule_options const& o,
+    [[nodiscard]] constexpr std::optional<strategy> plain_strategy(network_conditions const& n,
+                                                                   schedule_options const& o,
                                                                    std::uint32_t margin_per_mille) const noexcept {
         std::optional<strategy> out;
         auto const at_worst = [&out](strategy s) { out = out && *out > s ? *out : s; };
@@ -203,7 +214,7 @@ public:
                      : *n.effective == effective_type::type_3g ? strategy::moderate
                                                                : strategy::conservative);
         }
-        std::optional<std::uint32_t> const kbps = n.downlink_kbps        ? n.downlink_kbps
+        std::optional<std::uint32_t> const kbps = n.downlink_kbps                             ? n.downlink_kbps
                                                   : n.effective || n.kind == link_kind::wired ? std::nullopt
                                                                                               : throughput_kbps();
         if (kbps) {
@@ -359,7 +370,8 @@ private:
         }
         if (!r.good) { return; }
         if (r.round_trip.count() > 0) {
-            round_trips_late_.sampled(static_cast<std::uint32_t>(clamped(r.round_trip, milliseconds{0xFFFFFFF}).count()));
+            round_trips_late_.sampled(
+                static_cast<std::uint32_t>(clamped(r.round_trip, milliseconds{0xFFFFFFF}).count()));
         }
         // Without the round trip, as far as it is known; small exchanges say nothing about throughput.
         milliseconds const moving = r.took > r.round_trip ? r.took - r.round_trip : r.took;
@@ -374,7 +386,8 @@ private:
             down_late_.sampled(rate(r.bytes_down));
         }
     }
-    constexpr void adapt(strategy_options const& row, schedule_options const& o, bool good, std::uint32_t entries) noexcept {
+    constexpr void adapt(strategy_options const& row, schedule_options const& o, bool good,
+                         std::uint32_t entries) noexcept {
         auto& batch = batch_[static_cast<std::size_t>(strategy_)];
         auto& parallel = parallel_[static_cast<std::size_t>(strategy_)];
         if (!good) {
@@ -409,7 +422,7 @@ private:
     bool low_battery_ = false;
     bool pause_is_asked_ = false;  ///< by the authority: it holds on every link
     std::uint8_t link_ = 0;        ///< 0 = none, 1 = unknown, else 2 + its kind
-    std::uint8_t opened_ = 0;  ///< a bit for each learned collection, in this hour
+    std::uint8_t opened_ = 0;      ///< a bit for each learned collection, in this hour
     wall_time strategy_since_{};
     std::optional<wall_time> seen_at_{};
     std::optional<wall_time> online_since_{};

@@ -37,33 +37,33 @@ enum class reason : std::uint8_t {
     class_budget,
     weak_link,
     // What speaks for an exchange.
-    due = 24,       ///< the interval of the class is over
-    deadline,       ///< it has to arrive by a time
-    told,           ///< a notification told of a change
-    never_pulled,   ///< there is nothing of the collection yet
-    riding,         ///< another program keeps the radio busy
-    cheap_link,     ///< the link costs next to nothing
-    window,         ///< the system granted time
-    leaving,        ///< this link usually goes soon
-    event,          ///< the calendar wants a collection whole by a time
-    clock_moved,    ///< a time lies in the future: the clock was set back
-    stale,          ///< it has waited so long that thrift no longer counts
-    joining,        ///< comes along with an exchange that happens anyway
+    due = 24,      ///< the interval of the class is over
+    deadline,      ///< it has to arrive by a time
+    told,          ///< a notification told of a change
+    never_pulled,  ///< there is nothing of the collection yet
+    riding,        ///< another program keeps the radio busy
+    cheap_link,    ///< the link costs next to nothing
+    window,        ///< the system granted time
+    leaving,       ///< this link usually goes soon
+    event,         ///< the calendar wants a collection whole by a time
+    clock_moved,   ///< a time lies in the future: the clock was set back
+    stale,         ///< it has waited so long that thrift no longer counts
+    joining,       ///< comes along with an exchange that happens anyway
     // What speaks for waiting, beside the gates.
     nothing_to_do = 40,
-    gathering,      ///< the interval isn't over: more may come to share the cost
-    better_link,    ///< an unmetered link usually comes in time
-    reconnecting,   ///< the link has just come back: devices spread out
-    fresh,          ///< the collection is fresh enough
+    gathering,     ///< the interval isn't over: more may come to share the cost
+    better_link,   ///< an unmetered link usually comes in time
+    reconnecting,  ///< the link has just come back: devices spread out
+    fresh,         ///< the collection is fresh enough
     // Where a size comes from.
     link_aggressive = 48,
     link_moderate,
     link_conservative,
-    adapted,         ///< learned from how exchanges fared
+    adapted,  ///< learned from how exchanges fared
     unlimited,
-    window_length,   ///< what fits into the granted time
+    window_length,  ///< what fits into the granted time
     budget_left,
-    not_running,     ///< nothing is run now
+    not_running,  ///< nothing is run now
 };
 [[nodiscard]] constexpr reason reason_of(gate g) noexcept { return static_cast<reason>(g); }
 
@@ -122,15 +122,15 @@ enum class awaited : std::uint16_t {
     nothing = 0,
     network = 1,
     unmetered = 2,
-    home_network = 4,   ///< no longer roaming
+    home_network = 4,  ///< no longer roaming
     data_saver_off = 8,
-    power = 16,         ///< charging, or a fuller battery
+    power = 16,  ///< charging, or a fuller battery
     cooler = 32,
     space = 64,
-    window = 128,       ///< the foreground, or time granted by the system
+    window = 128,  ///< the foreground, or time granted by the system
     better_link = 256,
-    work = 512,         ///< a write, a notification, a user
-    server = 1024,      ///< less load at the authority
+    work = 512,     ///< a write, a notification, a user
+    server = 1024,  ///< less load at the authority
     quiet_end = 2048,
 };
 [[nodiscard]] constexpr awaited operator|(awaited a, awaited b) noexcept {
@@ -160,19 +160,30 @@ enum class awaited : std::uint16_t {
 }
 
 /// The choices of a plan, each explained.
-enum class choice : std::uint8_t { when, push, pull, lowest, batch, parallel, compression, large_values, allowance, lease };
+enum class choice : std::uint8_t {
+    when,
+    push,
+    pull,
+    lowest,
+    batch,
+    parallel,
+    compression,
+    large_values,
+    allowance,
+    lease
+};
 inline constexpr std::size_t choices = 10;
 [[nodiscard]] constexpr char const* words(choice c) noexcept {
-    constexpr std::array<char const*, choices> names{"when",     "push",        "pull",         "lowest class", "batch",
-                                                     "parallel", "compression", "large values", "bytes",        "lease"};
+    constexpr std::array<char const*, choices> names{
+        "when", "push", "pull", "lowest class", "batch", "parallel", "compression", "large values", "bytes", "lease"};
     return static_cast<std::size_t>(c) < choices ? names[static_cast<std::size_t>(c)] : "unknown choice";
 }
 
 /// Why one choice is what it is.
 struct explanation {
     reason because = reason::not_running;
-    std::uint64_t considered = 0;         ///< a bit for each reason that was looked at and held: 1 << reason
-    awaited until = awaited::nothing;     ///< conditions any of which would change it
+    std::uint64_t considered = 0;           ///< a bit for each reason that was looked at and held: 1 << reason
+    awaited until = awaited::nothing;       ///< conditions any of which would change it
     std::optional<wall_time> until_time{};  ///< and when time alone would
     friend constexpr bool operator==(explanation const&, explanation const&) = default;
 };
@@ -197,8 +208,8 @@ struct plan {
     std::uint32_t parallel = 1;
     compression_level compression = compression_level::low;
     bool large_values = false;
-    std::uint64_t bytes_max = 0;     ///< to be moved now, both ways; 2^64 - 1 = no limit
-    milliseconds lease{0};           ///< riding: the plan holds so long, while the radio is on; else zero
+    std::uint64_t bytes_max = 0;  ///< to be moved now, both ways; 2^64 - 1 = no limit
+    milliseconds lease{0};        ///< riding: the plan holds so long, while the radio is on; else zero
     std::array<explanation, choices> why{};
 
     [[nodiscard]] constexpr explanation const& operator[](choice c) const noexcept {

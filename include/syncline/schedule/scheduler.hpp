@@ -34,13 +34,13 @@ struct schedule_situation {
     schedule_options const& options;
     wall_time now{};
     strategy link = strategy::moderate;
-    bool cheap = false;    ///< waking the radio costs next to nothing
+    bool cheap = false;  ///< waking the radio costs next to nothing
     bool metered = false;
-    bool riding = false;   ///< another program transfers now
+    bool riding = false;  ///< another program transfers now
     bool radio_on = false;
     bool saving = false;
-    bool idle = false;     ///< nobody uses the program, nor usually does soon
-    bool window = false;   ///< time in the background was granted
+    bool idle = false;    ///< nobody uses the program, nor usually does soon
+    bool window = false;  ///< time in the background was granted
     bool leaving = false;
     bool unsteady = false;     ///< there may be no link when it is needed, by what was learned of this hour
     bool better_soon = false;  ///< an unmetered link usually comes within the hour, or is there in the next ones
@@ -122,18 +122,20 @@ struct schedule_steps {
         schedule_options const& o = s.options;
         auto const i = static_cast<std::size_t>(c);
         auto const part = [](milliseconds t, std::uint32_t per_mille) { return t * std::int64_t{per_mille} / 1000; };
-        milliseconds t = w != want::look                                    ? o.patience[i]
+        milliseconds t = w != want::look                                ? o.patience[i]
                          : s.c.application.notices_live.value_or(false) ? o.interval_noticed[i]
                                                                         : o.interval[i];
         if (w == want::look && s.idle) { t = part(t, o.idle_per_mille); }
         if (s.saving && (w == want::look || c != sync_class::critical)) { t = part(t, o.save_per_mille); }
-        if (w == want::look && s.c.server.interval) {
-            t = (std::max)(t, clamped(*s.c.server.interval, o.look_max));
-        }
+        if (w == want::look && s.c.server.interval) { t = (std::max)(t, clamped(*s.c.server.interval, o.look_max)); }
         if (s.window) { return milliseconds{0}; }
         milliseconds least = t;
-        if (s.cheap) { least = (std::min)(least, part(t, w == want::look ? o.cheap_per_mille : o.cheap_known_per_mille)); }
-        if (s.riding || (s.radio_on && c == sync_class::critical)) { least = (std::min)(least, part(t, o.ride_per_mille)); }
+        if (s.cheap) {
+            least = (std::min)(least, part(t, w == want::look ? o.cheap_per_mille : o.cheap_known_per_mille));
+        }
+        if (s.riding || (s.radio_on && c == sync_class::critical)) {
+            least = (std::min)(least, part(t, o.ride_per_mille));
+        }
         if (s.leaving) { least = (std::min)(least, part(t, o.leave_per_mille)); }
         return least;
     }
@@ -142,10 +144,12 @@ struct schedule_steps {
                                                        std::size_t index) noexcept {
         splitmix64 hash(s.memory.device() ^ (std::uint64_t{s.memory.exchanges()} << 32) ^ index);
         std::uint64_t const share = (hash() >> 44) * s.options.jitter_per_mille;  // of 2^20 thousandths
-        return milliseconds{static_cast<std::int64_t>((static_cast<std::uint64_t>(interval.count()) >> 10) * share / 1'024'000)};
+        return milliseconds{
+            static_cast<std::int64_t>((static_cast<std::uint64_t>(interval.count()) >> 10) * share / 1'024'000)};
     }
     /// Whether a collection that is not due comes along with an exchange.
-    [[nodiscard]] static constexpr bool joins(schedule_situation const& s, milliseconds age, milliseconds interval) noexcept {
+    [[nodiscard]] static constexpr bool joins(schedule_situation const& s, milliseconds age,
+                                              milliseconds interval) noexcept {
         return age.count() * 1000 >= interval.count() * std::int64_t{s.options.join_per_mille};
     }
     [[nodiscard]] static constexpr std::uint32_t batch(schedule_situation const& s) noexcept {
@@ -251,7 +255,7 @@ private:
         milliseconds age{0};
         milliseconds interval{0};
         reason why = reason::due;
-        bool must = false;     ///< thrift no longer counts
+        bool must = false;  ///< thrift no longer counts
         std::uint32_t stopped = 0;
         awaited until = awaited::nothing;
         milliseconds opens{0};  ///< when the gates that time opens are open; `far`: time alone doesn't do
@@ -327,7 +331,9 @@ private:
         patience(t, c);
         if (t.wait > d.wait) { return; }
         d.wait = t.wait;
-        if (d.why == reason::due || d.why == reason::gathering || d.why == reason::better_link) { d.why = reason::told; }
+        if (d.why == reason::due || d.why == reason::gathering || d.why == reason::better_link) {
+            d.why = reason::told;
+        }
     }
     /// Overnight, on a link that costs nothing, and at the latest when it would no longer be done in time.
     constexpr void consider_event(demand& d, collection_state const& k) noexcept {
@@ -358,11 +364,11 @@ private:
         if (hopes && length < d.interval) { length = d.interval; }
         d.wait = length > d.age ? length - d.age : milliseconds{0};
         if (d.wait.count() == 0) {
-            d.why = s_.window ? reason::window
-                    : s_.riding ? reason::riding
+            d.why = s_.window    ? reason::window
+                    : s_.riding  ? reason::riding
                     : s_.leaving ? reason::leaving
-                    : s_.cheap  ? reason::cheap_link
-                                : reason::due;
+                    : s_.cheap   ? reason::cheap_link
+                                 : reason::due;
         } else {
             d.why = hopes && d.age >= d.interval ? reason::better_link : reason::gathering;
         }
@@ -381,7 +387,8 @@ private:
     constexpr void spread(demand& d, sync_class c) noexcept {
         auto const since = s_.memory.online_since();
         milliseconds const most = s_.options.backoff.reconnect_spread;
-        if (!since || *since > s_.now || c == sync_class::critical || d.must) { return; }
+        bool const hurries = c == sync_class::critical || d.why == reason::deadline || d.why == reason::event;
+        if (!since || *since > s_.now || hurries) { return; }
         milliseconds const age = elapsed(*since, s_.now);
         if (age >= most) { return; }
         splitmix64 hash(s_.memory.device() ^ 0x5bd1e995);
@@ -462,7 +469,9 @@ private:
             p.collections |= std::uint32_t{1} << i;
         }
         p.pull = p.pulls != 0;
-        if (first_.why == reason::riding) { p.lease = clamped(s_.c.network.radio_on_for.value_or(milliseconds{5'000}), run_limit); }
+        if (first_.why == reason::riding) {
+            p.lease = clamped(s_.c.network.radio_on_for.value_or(milliseconds{5'000}), run_limit);
+        }
     }
     /// The order of collections: by how many intervals they have waited; within a granted window by class first. Among
     /// equals scopes take turns from one exchange to the next.
@@ -505,8 +514,9 @@ private:
         for (std::size_t i = 0; i < gates; ++i) {
             if ((d.stopped >> i & 1U) == 0) { continue; }
             bool const timed = (closed_.timed >> i & 1U) != 0;
-            bool const better = best == gates || (!timed && (closed_.timed >> best & 1U) != 0) ||
-                                (timed && (closed_.timed >> best & 1U) != 0 && closed_.opens_in[i] > closed_.opens_in[best]);
+            bool const better =
+                best == gates || (!timed && (closed_.timed >> best & 1U) != 0) ||
+                (timed && (closed_.timed >> best & 1U) != 0 && closed_.opens_in[i] > closed_.opens_in[best]);
             if (better) { best = i; }
         }
         return best == gates ? reason::gathering : static_cast<reason>(best);
@@ -589,8 +599,9 @@ private:
         }
         large_values(p, row, link, saver);
         allowance(p);
-        at(p, choice::lease) = p.lease.count() > 0 ? explanation{reason::riding, bit(reason::riding), {}, s_.now + p.lease}
-                                                   : explanation{p.run ? p.why[0].because : reason::not_running, 0, {}, {}};
+        at(p, choice::lease) = p.lease.count() > 0
+                                   ? explanation{reason::riding, bit(reason::riding), {}, s_.now + p.lease}
+                                   : explanation{p.run ? p.why[0].because : reason::not_running, 0, {}, {}};
     }
     constexpr explanation& at(plan& p, choice c) noexcept { return p.why[static_cast<std::size_t>(c)]; }
 
@@ -604,7 +615,8 @@ private:
         }
     }
     constexpr void large_values(plan& p, strategy_options const& row, reason link, bool saver) noexcept {
-        constexpr std::uint32_t against = 1U << static_cast<unsigned>(gate::roaming) | 1U << static_cast<unsigned>(gate::hot) |
+        constexpr std::uint32_t against = 1U << static_cast<unsigned>(gate::roaming) |
+                                          1U << static_cast<unsigned>(gate::hot) |
                                           1U << static_cast<unsigned>(gate::battery_low) |
                                           1U << static_cast<unsigned>(gate::low_power_mode) | storage_bit;
         explanation& e = at(p, choice::large_values);
@@ -650,8 +662,9 @@ private:
         if (s_.window) {
             milliseconds const window = clamped(*s_.c.application.window, milliseconds{86'400'000});
             milliseconds const useful = window - o.window_reserve;
-            std::uint64_t const kbps = s_.memory.throughput_kbps().value_or(o.throughput_guess_kbps);
-            std::uint64_t const fits = static_cast<std::uint64_t>((std::max)(useful, milliseconds{0}).count()) * kbps / 8;
+            std::uint64_t const kbps = (std::max)(s_.memory.throughput_kbps().value_or(o.throughput_guess_kbps), 8U);
+            std::uint64_t const fits =
+                static_cast<std::uint64_t>((std::max)(useful, milliseconds{1}).count()) * kbps / 8;
             e.considered |= bit(reason::window_length);
             if (fits < p.bytes_max) {
                 p.bytes_max = fits;
@@ -715,8 +728,8 @@ private:
 /// Cost: under a microsecond with a dozen collections (benchmarks/schedule.cpp), nothing is allocated.
 /// Precondition: valid(options).
 template <class Steps = schedule_steps>
-[[nodiscard]] constexpr plan make_plan(conditions const& c, schedule_memory const& memory, schedule_options const& options,
-                                       wall_time now) noexcept {
+[[nodiscard]] constexpr plan make_plan(conditions const& c, schedule_memory const& memory,
+                                       schedule_options const& options, wall_time now) noexcept {
     schedule_situation const s = situation(c, memory, options, now);
     return detail::planner<Steps>(s).make();
 }
