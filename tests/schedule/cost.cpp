@@ -34,7 +34,7 @@ static_assert(decided_at_compile_time());
 static_assert(std::is_trivially_copyable_v<plan> && std::is_trivially_copyable_v<schedule_memory> &&
               std::is_trivially_copyable_v<conditions>);
 static_assert(noexcept(make_plan(std::declval<conditions const&>(), std::declval<schedule_memory const&>(),
-                                 std::declval<schedule_options const&>(), wall_time{})));
+                                 std::declval<schedule_options const&>(), std::declval<wall_time>())));
 
 }  // namespace
 
