@@ -60,7 +60,7 @@ BENCHMARK(saw)->Name("schedule/saw/ours");
 void exchanged(benchmark::State& state) {
     schedule_options const o;
     schedule_memory m(1);
-    exchange_report const r{
+    transfer_report const r{
         .good = true, .took = milliseconds{300}, .round_trip = milliseconds{60}, .bytes_down = 40'000, .entries = 25};
     for (auto _ : state) { m.succeeded(r, o, monday); }
     benchmark::DoNotOptimize(m);

@@ -332,7 +332,7 @@ struct ours : simple_policy {
     }
     void ended(view const& v, decision const& what, bool good, std::int64_t up, std::int64_t down, std::int64_t took) {
         using namespace syncline;
-        exchange_report r{.good = good,
+        transfer_report r{.good = good,
                           .took = milliseconds{took},
                           .round_trip = milliseconds{of(v.now).rtt_ms},
                           .bytes_up = static_cast<std::uint64_t>(up + overhead_up),
@@ -580,9 +580,9 @@ private:
                             std::size_t const same = index(l, foreign, older[g].low, w);
                             std::size_t const next = index(l, foreign, older[g].low + 1, w);
                             float const after = arrived[same] + older[g].share * (arrived[next] - arrived[same]);
-                            bool const counts = l != 0;  // what can't be helped is no cost
+                            bool const counter_values = l != 0;  // what can't be helped is no cost
                             float const waits =
-                                (counts
+                                (counter_values
                                      ? price * (static_cast<float>(weights[w]) + s.hidden * static_cast<float>(gaps[g]))
                                      : 0) +
                                 after;

@@ -6,6 +6,7 @@
 #include <syncline/clock.hpp>      // IWYU pragma: export
 #include <syncline/core.hpp>       // IWYU pragma: export
 #include <syncline/merge.hpp>      // IWYU pragma: export
+#include <syncline/metrics.hpp>    // IWYU pragma: export
 #include <syncline/model.hpp>      // IWYU pragma: export
 #include <syncline/outbox.hpp>     // IWYU pragma: export
 #include <syncline/replica.hpp>    // IWYU pragma: export

@@ -27,11 +27,11 @@ constexpr bool decided_at_compile_time() {
     c.network.online = true;
     c.pending.add(sync_class::critical, 100, wall_time{});
     schedule_memory const m(1);
-    plan const p = make_plan(c, m, schedule_options{}, wall_time{});
-    return p.run && p.push && p[choice::push].because == reason::due;
+    sync_plan const p = make_plan(c, m, schedule_options{}, wall_time{});
+    return p.run && p.push && p[plan_choice::push].because == plan_reason::due;
 }
 static_assert(decided_at_compile_time());
-static_assert(std::is_trivially_copyable_v<plan> && std::is_trivially_copyable_v<schedule_memory> &&
+static_assert(std::is_trivially_copyable_v<sync_plan> && std::is_trivially_copyable_v<schedule_memory> &&
               std::is_trivially_copyable_v<conditions>);
 static_assert(noexcept(make_plan(std::declval<conditions const&>(), std::declval<schedule_memory const&>(),
                                  std::declval<schedule_options const&>(), std::declval<wall_time>())));

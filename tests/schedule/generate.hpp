@@ -99,7 +99,7 @@ inline conditions any_conditions(random_generator& g, wall_time now) {
 
 /// Something happens to a memory.
 inline void live(schedule_memory& m, schedule_options const& o, wall_time now, random_generator& g) {
-    exchange_report r;
+    transfer_report r;
     r.took = any_span(g);
     r.round_trip = any_span(g);
     r.bytes_up = below(g, 100'000);

@@ -18,7 +18,7 @@ using schedule_test::monday;
 
 namespace {
 
-static_assert(std::regular<schedule_memory> && std::regular<conditions> && std::regular<exchange_report>);
+static_assert(std::regular<schedule_memory> && std::regular<conditions> && std::regular<transfer_report>);
 static_assert(schedule_memory::state_size == 3665);
 static_assert(sizeof(schedule_memory) < 4096);
 static_assert(valid(schedule_options{}));
@@ -72,24 +72,24 @@ TEST_CASE("a strategy gets worse at once, better only well above the bound and a
     conditions c = on(link_kind::cellular);
     c.network.downlink_kbps = 20'000;
     m.saw(c, o, monday);
-    CHECK(m.now_strategy() == strategy::aggressive);
+    CHECK(m.now_strategy() == link_strategy::aggressive);
     c.network.downlink_kbps = 9'000;
     m.saw(c, o, monday + milliseconds{1});
-    CHECK(m.now_strategy() == strategy::moderate);
+    CHECK(m.now_strategy() == link_strategy::moderate);
     c.network.downlink_kbps = 11'000;  // above the bound, not well above
     m.saw(c, o, monday + minutes(5));
-    CHECK(m.now_strategy() == strategy::moderate);
+    CHECK(m.now_strategy() == link_strategy::moderate);
     c.network.downlink_kbps = 13'000;
     m.saw(c, o, monday + minutes(6));
-    CHECK(m.now_strategy() == strategy::aggressive);
+    CHECK(m.now_strategy() == link_strategy::aggressive);
     c.network.downlink_kbps = 500;
     m.saw(c, o, monday + minutes(7));
-    CHECK(m.now_strategy() == strategy::conservative);
+    CHECK(m.now_strategy() == link_strategy::conservative);
     c.network.downlink_kbps = 50'000;
     m.saw(c, o, monday + minutes(7) + milliseconds{29'999});  // too soon
-    CHECK(m.now_strategy() == strategy::conservative);
+    CHECK(m.now_strategy() == link_strategy::conservative);
     m.saw(c, o, monday + minutes(8));
-    CHECK(m.now_strategy() == strategy::aggressive);
+    CHECK(m.now_strategy() == link_strategy::aggressive);
 }
 
 TEST_CASE("a link that swings around a bound doesn't swing the strategy") {
@@ -98,7 +98,7 @@ TEST_CASE("a link that swings around a bound doesn't swing the strategy") {
     random_generator g(5);
     conditions c = on(link_kind::cellular);
     int changes = 0;
-    strategy last = strategy::moderate;
+    link_strategy last = link_strategy::moderate;
     for (int i = 0; i < 10'000; ++i) {
         c.network.downlink_kbps = static_cast<std::uint32_t>(9'000 + below(g, 2'001));
         m.saw(c, o, monday + milliseconds{i * 1000});
@@ -141,28 +141,28 @@ TEST_CASE("batches adapt: full ones that went well grow, losses halve") {
     schedule_options const o;
     random_generator g(7);
     schedule_memory m;
-    CHECK(m.batch(strategy::moderate, o) == 25);
+    CHECK(m.batch(link_strategy::moderate, o) == 25);
     m.succeeded({.good = true, .entries = 3}, o, monday);
-    CHECK(m.batch(strategy::moderate, o) == 25);  // not full: it says nothing
+    CHECK(m.batch(link_strategy::moderate, o) == 25);  // not full: it says nothing
     for (int i = 0; i < 100; ++i) { m.succeeded({.good = true, .entries = 100}, o, monday); }
-    CHECK(m.batch(strategy::moderate, o) == 100);
-    CHECK(m.parallel(strategy::moderate, o) == 2);
+    CHECK(m.batch(link_strategy::moderate, o) == 100);
+    CHECK(m.parallel(link_strategy::moderate, o) == 2);
     m.failed({}, o, monday, g);
-    CHECK(m.batch(strategy::moderate, o) == 50);
-    CHECK(m.parallel(strategy::moderate, o) == 1);
-    CHECK(m.batch(strategy::aggressive, o) == 100);  // another strategy, another size
+    CHECK(m.batch(link_strategy::moderate, o) == 50);
+    CHECK(m.parallel(link_strategy::moderate, o) == 1);
+    CHECK(m.batch(link_strategy::aggressive, o) == 100);  // another strategy, another size
     for (int i = 0; i < 40; ++i) {
         m.succeeded({.good = true, .round_trip = milliseconds{50}, .entries = 200}, o, monday);
     }
-    auto const before = m.batch(strategy::moderate, o);
+    auto const before = m.batch(link_strategy::moderate, o);
     m.succeeded({.good = true, .round_trip = milliseconds{900}, .entries = 200}, o, monday);
-    CHECK(m.batch(strategy::moderate, o) < before);  // much slower than usual counts as a loss
+    CHECK(m.batch(link_strategy::moderate, o) < before);  // much slower than usual counts as a loss
 }
 
 TEST_CASE("bytes are counted by day and class, on metered links only") {
     schedule_options const o;
     schedule_memory m;
-    exchange_report r{.good = true, .bytes_up = 100, .bytes_down = 900, .metered = true};
+    transfer_report r{.good = true, .bytes_up = 100, .bytes_down = 900, .metered = true};
     r.class_bytes[3] = 600;
     m.succeeded(r, o, monday + minutes(600));
     CHECK(m.spent(o, monday + minutes(601)) == 1000);
@@ -182,14 +182,14 @@ TEST_CASE("throughput is learned from what is large enough to tell") {
     schedule_memory m;
     m.succeeded({.good = true, .took = milliseconds{100}, .bytes_down = 100}, o, monday);
     CHECK_FALSE(m.throughput_kbps());
-    exchange_report const megabit{
+    transfer_report const megabit{
         .good = true, .took = milliseconds{1100}, .round_trip = milliseconds{100}, .bytes_down = 125'000};
     m.succeeded(megabit, o, monday);
     CHECK(m.throughput_kbps() == 1000U);
     conditions c;
     c.network.online = true;
     m.saw(c, o, monday);
-    CHECK(m.now_strategy() == strategy::conservative);  // nothing else is known of the link
+    CHECK(m.now_strategy() == link_strategy::conservative);  // nothing else is known of the link
 }
 
 TEST_CASE("a memory comes back from its bytes, which are these") {

@@ -30,7 +30,7 @@ conditions good_link() {
 }
 
 /// Every plan has a next time, and says what it waits for.
-std::string answers(conditions const& c, schedule_options const& o, wall_time now, plan const& p) {
+std::string answers(conditions const& c, schedule_options const& o, wall_time now, sync_plan const& p) {
     wall_time const sane = local_time(now, milliseconds{0});
     if (p.at != sane + p.in || p.in.count() <= 0) { return "no next time"; }
     if (p.in > o.look_max && !p.run) { return "no next time within the longest wait"; }
@@ -38,7 +38,7 @@ std::string answers(conditions const& c, schedule_options const& o, wall_time no
     for (auto const& pending : c.pending.of) { work = work || pending.entries != 0; }
     if (p.run && !p.push && !p.pull) { return "runs nothing"; }
     if (p.run && !work) { return "runs without work"; }
-    if (!p.run && work && !p[choice::when].until_time && p.until == awaited::work) { return "waits for nothing"; }
+    if (!p.run && work && !p[plan_choice::when].until_time && p.until == awaited::work) { return "waits for nothing"; }
     if (p.run && p.bytes_max == 0) { return "runs with no byte allowed"; }
     if (p.batch == 0 || p.parallel == 0) { return "a size of zero"; }
     std::uint32_t seen = 0;
@@ -50,7 +50,7 @@ std::string answers(conditions const& c, schedule_options const& o, wall_time no
         seen |= 1U << p.order[i];
     }
     if (seen != p.collections) { return "order and set differ"; }
-    for (explanation const& e : p.why) {
+    for (plan_explanation const& e : p.why) {
         if (std::string(words(e.because)) == "unknown reason") { return "a reason without words"; }
     }
     return {};
@@ -58,7 +58,7 @@ std::string answers(conditions const& c, schedule_options const& o, wall_time no
 
 /// Nothing runs against a gate that yields to nobody.
 std::string gates_hold(conditions const& c, schedule_memory const& m, schedule_options const& o, wall_time now,
-                       plan const& p) {
+                       sync_plan const& p) {
     if (!p.run) { return {}; }
     if (c.network.online == false) { return "runs offline"; }
     if (m.paused_until(now)) { return "runs in a pause"; }
@@ -78,7 +78,7 @@ std::string gates_hold(conditions const& c, schedule_memory const& m, schedule_o
         }
     }
     if (p.push && p.lowest != sync_class::critical && (roams || empty || too_hot)) { return "pushes against a gate"; }
-    if (p.large_values && (costs(c.network, o) || c.network.data_saver.value_or(false))) {
+    if (p.large_values && (costs_by_byte(c.network, o) || c.network.data_saver.value_or(false))) {
         return "large values on a metered link";
     }
     return {};
@@ -87,7 +87,7 @@ std::string gates_hold(conditions const& c, schedule_memory const& m, schedule_o
 /// What is worse never makes more of it.
 template <class Steps>
 std::string monotone(conditions const& c, schedule_memory const& m, schedule_options const& o, wall_time now,
-                     plan const& p, random_generator& g) {
+                     sync_plan const& p, random_generator& g) {
     conditions worse = c;
     switch (below(g, 9)) {
         case 0: worse.network.online = false; break;
@@ -104,7 +104,7 @@ std::string monotone(conditions const& c, schedule_memory const& m, schedule_opt
         case 7: worse.storage.free_bytes = 0; break;
         default: worse.application.quiet = true; break;
     }
-    plan const w = make_plan<Steps>(worse, m, o, now);
+    sync_plan const w = make_plan<Steps>(worse, m, o, now);
     if (w.run && !p.run) { return "runs where better conditions don't"; }
     if (w.run && w.push && w.lowest > p.lowest) { return "serves a less urgent class in worse conditions"; }
     if (w.run && (w.collections & ~p.collections) != 0) { return "pulls more in worse conditions"; }
@@ -128,7 +128,7 @@ std::string random_conditions(std::uint64_t seed, int rounds) {
         conditions const c = schedule_test::any_conditions(g, now);
         m.saw(c, o, now);
         schedule_memory const before = m;
-        plan const p = make_plan<Steps>(c, m, o, now);
+        sync_plan const p = make_plan<Steps>(c, m, o, now);
         conditions const copy = c;
         if (!(make_plan<Steps>(copy, before, o, now) == p) || !(m == before)) { return "not a pure function"; }
         if (auto bad = answers(c, o, now, p); !bad.empty()) { return bad; }
@@ -151,7 +151,7 @@ std::string nobody_starves(conditions c, milliseconds slack) {
         bool served = false;
         for (int rounds = 0; rounds < 10'000 && !served; ++rounds) {
             m.saw(asked, o, now);
-            plan const p = make_plan<Steps>(asked, m, o, now);
+            sync_plan const p = make_plan<Steps>(asked, m, o, now);
             served = p.run && p.push && static_cast<std::size_t>(p.lowest) >= i;
             if (served) { break; }
             now = p.at;
@@ -177,7 +177,7 @@ std::string fair_to_collections() {
     for (int minute = 1; minute < 24 * 60; ++minute) {
         wall_time const now = monday + minutes(minute);
         m.saw(c, o, now);
-        plan const p = make_plan<Steps>(c, m, o, now);
+        sync_plan const p = make_plan<Steps>(c, m, o, now);
         if (p.run && p.pull) {
             c.collections[p.order[0]].fresh_at = now;
             m.succeeded({.good = true}, o, now);
@@ -203,7 +203,7 @@ std::string a_fleet_spreads() {
         collection_state k{.urgency = sync_class::normal};
         k.fresh_at = monday;
         static_cast<void>(c.collections.push_back(k));
-        plan const p = make_plan<Steps>(c, m, o, monday);
+        sync_plan const p = make_plan<Steps>(c, m, o, monday);
         kinds += p.in != last ? 1 : 0;
         last = p.in;
         if (p.in < o.interval[2] || p.in > o.interval[2] * 11 / 10) { return "jitter out of its range"; }
@@ -242,7 +242,7 @@ struct waits_for_ever : schedule_steps {
     static constexpr milliseconds longest_wait(schedule_situation const&) noexcept { return retry_time_max; }
 };
 struct starves : schedule_steps {
-    static constexpr bool yields(schedule_situation const&, gate) noexcept { return false; }
+    static constexpr bool yields(schedule_situation const&, schedule_gate) noexcept { return false; }
 };
 struct herds : schedule_steps {
     static constexpr milliseconds jitter(schedule_situation const&, milliseconds, std::size_t) noexcept {
@@ -252,7 +252,7 @@ struct herds : schedule_steps {
 struct ignores_pause : schedule_steps {
     static constexpr closed_gates closed(schedule_situation const& s) noexcept {
         auto out = schedule_steps::closed(s);
-        out.bits &= ~(1U << static_cast<unsigned>(gate::backing_off));
+        out.bits &= ~(1U << static_cast<unsigned>(schedule_gate::backing_off));
         return out;
     }
 };
@@ -262,8 +262,8 @@ struct greedy_when_hot : schedule_steps {
     }
 };
 struct roams : schedule_steps {
-    static constexpr std::size_t stops_from(schedule_situation const& s, gate g) noexcept {
-        return g == gate::roaming ? sync_classes : schedule_steps::stops_from(s, g);
+    static constexpr std::size_t stops_from(schedule_situation const& s, schedule_gate g) noexcept {
+        return g == schedule_gate::roaming ? sync_classes : schedule_steps::stops_from(s, g);
     }
 };
 struct never_normal : schedule_steps {
@@ -318,7 +318,7 @@ TEST_CASE("what is unknown closes no gate: every combination of three truths, ei
         c.application.foreground = next();
         c.application.quiet = next();
         c.pending.add(sync_class::critical, 10, monday);
-        plan const p = make_plan(c, m, o, monday);
+        sync_plan const p = make_plan(c, m, o, monday);
         CHECK(answers(c, o, monday, p) == "");
         // Of these only the lack of a network holds critical work back.
         REQUIRE(p.run == (c.network.online != false));
@@ -326,9 +326,9 @@ TEST_CASE("what is unknown closes no gate: every combination of three truths, ei
         if (!p.run) { CHECK(has(p.until, awaited::network)); }
     }
     CHECK(unknown_ran == 2187);
-    plan const p = make_plan({}, m, o, monday);
+    sync_plan const p = make_plan({}, m, o, monday);
     CHECK_FALSE(p.run);
-    CHECK(p[choice::when].because == reason::nothing_to_do);
+    CHECK(p[plan_choice::when].because == plan_reason::nothing_to_do);
     CHECK(p.at == monday + o.look_max);
 }
 
@@ -341,7 +341,7 @@ TEST_CASE("a lone write is due when its class's patience is over, and a naive cl
         milliseconds const age{static_cast<std::int64_t>(below(g, 5'000'000))};
         conditions c = good_link();
         c.pending.add(static_cast<sync_class>(cls), 10, monday - age);
-        plan const p = make_plan(c, m, o, monday);
+        sync_plan const p = make_plan(c, m, o, monday);
         REQUIRE(p.run == (age >= o.patience[cls]));
         if (!p.run) { REQUIRE(p.in == o.patience[cls] - age); }
     }
@@ -360,19 +360,19 @@ TEST_CASE("the table of strategies is followed") {
         c.pending.add(sync_class::normal, 10, monday);
         return make_plan(c, m, o, monday);
     };
-    plan const fast = ask(effective_type::type_4g, 10'001);
+    sync_plan const fast = ask(effective_type::type_4g, 10'001);
     CHECK((fast.batch == 100 && fast.parallel == 5 && fast.compression == compression_level::low && fast.large_values));
     CHECK(fast.lowest == sync_class::background);
-    plan const fair = ask(effective_type::type_3g, {});
+    sync_plan const fair = ask(effective_type::type_3g, {});
     CHECK((fair.batch == 25 && fair.parallel == 2 && fair.compression == compression_level::medium &&
            !fair.large_values));
     CHECK(ask(effective_type::type_4g, 10'000) == ask(effective_type::type_3g, 5'000));
     for (effective_type const e : {effective_type::type_2g, effective_type::slow_2g}) {
-        plan const poor = ask(e, {});
+        sync_plan const poor = ask(e, {});
         CHECK((poor.batch == 5 && poor.parallel == 1 && poor.compression == compression_level::high &&
                !poor.large_values));
         CHECK(poor.lowest == sync_class::critical);  // of what waits, only priorities 7 and up: here the critical one
-        CHECK(poor[choice::lowest].because == reason::weak_link);
+        CHECK(poor[plan_choice::lowest].because == plan_reason::weak_link);
     }
     CHECK(ask(effective_type::type_4g, 999).batch == 5);
 }
@@ -383,10 +383,10 @@ TEST_CASE("large values move on a good link only, and not when it is metered or 
     conditions c = good_link();
     CHECK(make_plan(c, m, o, monday).large_values);
     c.network.data_saver = true;
-    CHECK(make_plan(c, m, o, monday)[choice::large_values].because == reason::data_saver);
+    CHECK(make_plan(c, m, o, monday)[plan_choice::large_values].because == plan_reason::data_saver);
     c.network.data_saver = {};
     c.network.metered = true;
-    CHECK(make_plan(c, m, o, monday)[choice::large_values].because == reason::metered);
+    CHECK(make_plan(c, m, o, monday)[plan_choice::large_values].because == plan_reason::metered);
     c.network.metered = {};
     CHECK_FALSE(make_plan(c, m, o, monday).large_values);  // cellular costs where nobody says otherwise
     c.network.kind = {};
@@ -404,8 +404,8 @@ TEST_CASE("an event day is made ready overnight, and at the latest when it would
     k.complete_by = monday + minutes(480);
     k.bytes_left = 50'000'000;
     static_cast<void>(c.collections.push_back(k));
-    plan p = make_plan(c, m, o, monday);
-    CHECK((p.run && p.pull && p[choice::when].because == reason::event));
+    sync_plan p = make_plan(c, m, o, monday);
+    CHECK((p.run && p.pull && p[plan_choice::when].because == plan_reason::event));
     c.network.kind = link_kind::cellular;
     c.network.metered = true;
     p = make_plan(c, m, o, monday);
@@ -415,7 +415,7 @@ TEST_CASE("an event day is made ready overnight, and at the latest when it would
     wall_time const then = monday + latest;
     CHECK_FALSE(make_plan(c, m, o, then - milliseconds{1}).run);
     p = make_plan(c, m, o, then);
-    CHECK((p.run && p[choice::when].because == reason::event));
+    CHECK((p.run && p[plan_choice::when].because == plan_reason::event));
     c.collections[0].bytes_left = 0;
     CHECK_FALSE(make_plan(c, m, o, monday + minutes(1)).run);
 }
@@ -428,8 +428,8 @@ TEST_CASE("another program's transfer is ridden, and only as long as the radio i
     CHECK_FALSE(make_plan(c, m, o, monday).run);
     c.network.transferring = true;
     c.network.radio_on_for = milliseconds{9'000};
-    plan const p = make_plan(c, m, o, monday);
-    CHECK((p.run && p[choice::when].because == reason::riding && p.lease == milliseconds{9'000}));
+    sync_plan const p = make_plan(c, m, o, monday);
+    CHECK((p.run && p[plan_choice::when].because == plan_reason::riding && p.lease == milliseconds{9'000}));
 }
 
 TEST_CASE("a granted window is used for all that waits, by urgency, within its length") {
@@ -439,9 +439,9 @@ TEST_CASE("a granted window is used for all that waits, by urgency, within its l
     c.application.foreground = false;
     c.application.window = milliseconds{0};
     c.pending.add(sync_class::normal, 10, monday);
-    plan p = make_plan(c, m, o, monday);
+    sync_plan p = make_plan(c, m, o, monday);
     CHECK_FALSE(p.run);
-    CHECK((p[choice::when].because == reason::no_window && has(p.until, awaited::window)));
+    CHECK((p[plan_choice::when].because == plan_reason::no_window && has(p.until, awaited::window)));
     c.application.window = milliseconds{30'000};
     for (std::uint16_t i = 0; i < 4; ++i) {
         collection_state k{.id = i, .urgency = static_cast<sync_class>(3 - i)};
@@ -452,7 +452,7 @@ TEST_CASE("a granted window is used for all that waits, by urgency, within its l
     CHECK((p.run && p.push && p.pulls == 4));
     CHECK((p.order[0] == 3 && p.order[1] == 2 && p.order[2] == 1 && p.order[3] == 0));
     CHECK(p.bytes_max == 27'000ULL * 500 / 8);
-    CHECK(p[choice::allowance].because == reason::window_length);
+    CHECK(p[plan_choice::allowance].because == plan_reason::window_length);
     CHECK(p.in <= milliseconds{30'000});
 }
 
@@ -465,13 +465,13 @@ TEST_CASE("a day's bytes are kept to on metered links; critical work may exceed 
     m.saw(c, o, monday + minutes(60));
     m.succeeded({.good = true, .bytes_up = 9'000, .metered = true}, o, monday + minutes(60));
     c.pending.add(sync_class::important, 10, monday);
-    plan p = make_plan(c, m, o, monday + minutes(60));
-    CHECK((p.run && p[choice::allowance].because == reason::budget_left));
+    sync_plan p = make_plan(c, m, o, monday + minutes(60));
+    CHECK((p.run && p[plan_choice::allowance].because == plan_reason::budget_left));
     m.succeeded({.good = true, .bytes_up = 2'000, .metered = true}, o, monday + minutes(60));
     p = make_plan(c, m, o, monday + minutes(60));
     CHECK_FALSE(p.run);
-    CHECK(p[choice::when].because == reason::day_budget);
-    CHECK(p[choice::when].until_time == monday + minutes(1440));
+    CHECK(p[plan_choice::when].because == plan_reason::day_budget);
+    CHECK(p[plan_choice::when].until_time == monday + minutes(1440));
     c.pending.add(sync_class::critical, 10, monday);
     CHECK(make_plan(c, m, o, monday + minutes(60)).run);
     c.network.metered = false;
@@ -490,10 +490,10 @@ TEST_CASE("after a long sleep all is due at once, and a clock that jumps holds n
         static_cast<void>(c.collections.push_back(k));
     }
     m.saw(c, o, monday);
-    plan p = make_plan(c, m, o, monday + minutes(60 * 24 * 30));
+    sync_plan p = make_plan(c, m, o, monday + minutes(60 * 24 * 30));
     CHECK((p.run && p.pulls == 4));
     p = make_plan(c, m, o, monday - minutes(60 * 24 * 365));  // the clock was set back by a year
-    CHECK((p.run && p.pulls == 4 && p[choice::when].because == reason::clock_moved));
+    CHECK((p.run && p.pulls == 4 && p[plan_choice::when].because == plan_reason::clock_moved));
     c.server.not_before = monday + minutes(60 * 24 * 365);  // a hint under another clock
     p = make_plan(c, m, o, monday);
     CHECK_FALSE(p.run);
@@ -511,11 +511,11 @@ TEST_CASE("with the link just back, devices come one after the other, what is cr
         c.network.online = true;
         m.saw(c, o, monday);
         c.pending.add(sync_class::important, 10, monday - minutes(50));
-        plan const p = make_plan(c, m, o, monday);
+        sync_plan const p = make_plan(c, m, o, monday);
         at_once += p.run ? 1 : 0;
         if (!p.run) {
             CHECK(p.in <= o.backoff.reconnect_spread);
-            CHECK(p[choice::when].because == reason::reconnecting);
+            CHECK(p[plan_choice::when].because == plan_reason::reconnecting);
         }
         c.pending.add(sync_class::critical, 10, monday);
         CHECK(make_plan(c, m, o, monday).run);

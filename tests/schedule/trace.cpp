@@ -22,10 +22,10 @@ int live(traced_schedule& s, std::uint64_t seed, int rounds) {
     int ran = 0;
     for (int i = 0; i < rounds; ++i) {
         now += milliseconds{static_cast<std::int64_t>(below(g, 600'000))};
-        plan const p = s.decide(schedule_test::any_conditions(g, now), now);
+        sync_plan const p = s.decide(schedule_test::any_conditions(g, now), now);
         if (!p.run) { continue; }
         ++ran;
-        exchange_report r{.took = milliseconds{static_cast<std::int64_t>(below(g, 5000))},
+        transfer_report r{.took = milliseconds{static_cast<std::int64_t>(below(g, 5000))},
                           .bytes_down = below(g, 50'000)};
         if (below(g, 4) == 0) {
             s.failed(r, now, g);
@@ -132,7 +132,7 @@ TEST_CASE("a replay under other options shows the first decision that is another
     schedule_options other = s.options();
     other.patience[2] = milliseconds{1};
     int seen = 0;
-    auto const count = [&](conditions const&, wall_time, plan const&) { ++seen; };
+    auto const count = [&](conditions const&, wall_time, sync_plan const&) { ++seen; };
     auto const replayed = traced_schedule::replay(s.encoded(), other, count);
     REQUIRE(replayed);
     CHECK(replayed->differs);

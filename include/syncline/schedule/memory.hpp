@@ -24,7 +24,7 @@
 namespace syncline::inline SYNCLINE_ABI {
 
 /// How one exchange fared.
-struct exchange_report {
+struct transfer_report {
     bool good = false;
     milliseconds took{0};
     milliseconds round_trip{0};  ///< zero = unknown
@@ -34,14 +34,14 @@ struct exchange_report {
     bool metered = false;                                   ///< whether the bytes count against the budgets
     std::array<std::uint64_t, sync_classes> class_bytes{};  ///< of both ways, as far as they belong to a class
     std::optional<milliseconds> retry_after{};              ///< the authority's hint
-    friend constexpr bool operator==(exchange_report const&, exchange_report const&) = default;
+    friend constexpr bool operator==(transfer_report const&, transfer_report const&) = default;
 };
 
 /// Collections whose use is learned; others share their places.
 inline constexpr std::size_t learned_collections = 8;
 
 /// True where the link costs by the byte, by all that is known.
-[[nodiscard]] constexpr bool costs(network_conditions const& n, schedule_options const& o) noexcept {
+[[nodiscard]] constexpr bool costs_by_byte(network_conditions const& n, schedule_options const& o) noexcept {
     if (n.metered) { return *n.metered; }
     if (n.kind) { return *n.kind == link_kind::cellular || *n.kind == link_kind::satellite; }
     return o.unknown_cost_is_metered;
@@ -86,7 +86,7 @@ public:
         online_ = online;
         cheap_ = online && cheap_radio(c.network);
         if (c.power.level) { low_battery_ = battery_low(c.power, o); }
-        strategy const s = next_strategy(c.network, o, now);
+        link_strategy const s = next_strategy(c.network, o, now);
         if (s != strategy_) {
             strategy_ = s;
             strategy_since_ = now;
@@ -96,7 +96,7 @@ public:
     }
 
     /// An exchange succeeded.
-    constexpr void succeeded(exchange_report const& r, schedule_options const& o, wall_time at) noexcept {
+    constexpr void succeeded(transfer_report const& r, schedule_options const& o, wall_time at) noexcept {
         wall_time const now = local_time(at, milliseconds{0});
         exchanged(r, o, now);
         success_.sampled(true);
@@ -110,7 +110,7 @@ public:
     }
     /// An exchange failed: nothing more before a wait that doubles with each failure, or the authority's hint if longer.
     template <random_source G>
-    constexpr void failed(exchange_report const& r, schedule_options const& o, wall_time at, G& random) noexcept {
+    constexpr void failed(transfer_report const& r, schedule_options const& o, wall_time at, G& random) noexcept {
         wall_time const now = local_time(at, milliseconds{0});
         exchanged(r, o, now);
         success_.sampled(false);
@@ -161,16 +161,16 @@ public:
     [[nodiscard]] constexpr round_trip_estimator const& round_trip() const noexcept { return round_trip_; }
     [[nodiscard]] constexpr success_rate const& success() const noexcept { return success_; }
     [[nodiscard]] constexpr std::uint32_t failures() const noexcept { return attempts_; }
-    [[nodiscard]] constexpr strategy now_strategy() const noexcept { return strategy_; }
+    [[nodiscard]] constexpr link_strategy now_strategy() const noexcept { return strategy_; }
     [[nodiscard]] constexpr std::optional<wall_time> online_since() const noexcept { return online_since_; }
     [[nodiscard]] constexpr std::uint64_t device() const noexcept { return device_; }
     [[nodiscard]] constexpr std::uint32_t exchanges() const noexcept { return exchanges_; }
 
-    [[nodiscard]] constexpr std::uint32_t batch(strategy s, schedule_options const& o) const noexcept {
+    [[nodiscard]] constexpr std::uint32_t batch(link_strategy s, schedule_options const& o) const noexcept {
         auto const& row = o.table[static_cast<std::size_t>(s)];
         return batch_[static_cast<std::size_t>(s)].size(row.batch, most(row.batch, o));
     }
-    [[nodiscard]] constexpr std::uint32_t parallel(strategy s, schedule_options const& o) const noexcept {
+    [[nodiscard]] constexpr std::uint32_t parallel(link_strategy s, schedule_options const& o) const noexcept {
         auto const& row = o.table[static_cast<std::size_t>(s)];
         return parallel_[static_cast<std::size_t>(s)].size(row.parallel, row.parallel);
     }
@@ -192,8 +192,8 @@ public:
         return *p.level <= o.battery_low + (low_battery_ ? o.battery_hysteresis : 0);
     }
     /// The strategy for a link, with hysteresis: worse at once, better only well above the bound and after a while.
-    [[nodiscard]] constexpr strategy next_strategy(network_conditions const& n, schedule_options const& o,
-                                                   wall_time now) const noexcept {
+    [[nodiscard]] constexpr link_strategy next_strategy(network_conditions const& n, schedule_options const& o,
+                                                        wall_time now) const noexcept {
         auto const wanted = plain_strategy(n, o, 0);
         if (!wanted || !seen_at_) { return wanted.value_or(strategy_); }
         if (*wanted >= strategy_) { return *wanted; }
@@ -204,15 +204,15 @@ public:
     }
     /// The table's row for what is known of a link: the worse of its type and its downlink; of neither, of what was
     /// learned; of nothing, none.
-    [[nodiscard]] constexpr std::optional<strategy> plain_strategy(network_conditions const& n,
-                                                                   schedule_options const& o,
-                                                                   std::uint32_t margin_per_mille) const noexcept {
-        std::optional<strategy> out;
-        auto const at_worst = [&out](strategy s) { out = out && *out > s ? *out : s; };
+    [[nodiscard]] constexpr std::optional<link_strategy> plain_strategy(network_conditions const& n,
+                                                                        schedule_options const& o,
+                                                                        std::uint32_t margin_per_mille) const noexcept {
+        std::optional<link_strategy> out;
+        auto const at_worst = [&out](link_strategy s) { out = out && *out > s ? *out : s; };
         if (n.effective) {
-            at_worst(*n.effective == effective_type::type_4g   ? strategy::aggressive
-                     : *n.effective == effective_type::type_3g ? strategy::moderate
-                                                               : strategy::conservative);
+            at_worst(*n.effective == effective_type::type_4g   ? link_strategy::aggressive
+                     : *n.effective == effective_type::type_3g ? link_strategy::moderate
+                                                               : link_strategy::conservative);
         }
         std::optional<std::uint32_t> const kbps = n.downlink_kbps                             ? n.downlink_kbps
                                                   : n.effective || n.kind == link_kind::wired ? std::nullopt
@@ -221,11 +221,11 @@ public:
             auto const above = [&](std::uint32_t bound) {
                 return std::uint64_t{*kbps} * 1000 > std::uint64_t{bound} * (1000 + margin_per_mille);
             };
-            at_worst(above(o.aggressive_kbps) ? strategy::aggressive
-                     : above(o.moderate_kbps) ? strategy::moderate
-                                              : strategy::conservative);
+            at_worst(above(o.aggressive_kbps) ? link_strategy::aggressive
+                     : above(o.moderate_kbps) ? link_strategy::moderate
+                                              : link_strategy::conservative);
         }
-        if (!out && n.kind == link_kind::wired) { return strategy::aggressive; }
+        if (!out && n.kind == link_kind::wired) { return link_strategy::aggressive; }
         return out;
     }
 
@@ -282,7 +282,7 @@ public:
         m.attempts_ = static_cast<std::uint32_t>(in.take(4, 0xFFFFFFFF));
         m.paused_at_ = in.take_wall();
         m.paused_for_ = in.take_time();
-        m.strategy_ = static_cast<strategy>(in.take(1, last_of(strategy{})));
+        m.strategy_ = static_cast<link_strategy>(in.take(1, last_of(link_strategy{})));
         auto const flags = static_cast<unsigned>(in.take(1, 63));
         m.online_ = (flags & 1U) != 0;
         m.cheap_ = (flags & 2U) != 0;
@@ -359,7 +359,7 @@ private:
             spent_all_ = 0;
         }
     }
-    constexpr void exchanged(exchange_report const& r, schedule_options const& o, wall_time now) noexcept {
+    constexpr void exchanged(transfer_report const& r, schedule_options const& o, wall_time now) noexcept {
         if (exchanges_ != 0xFFFFFFFF) { ++exchanges_; }
         day_of(o, now);
         if (r.metered) {
@@ -416,7 +416,7 @@ private:
     std::uint32_t attempts_ = 0;
     wall_time paused_at_{};
     milliseconds paused_for_{0};
-    strategy strategy_ = strategy::moderate;
+    link_strategy strategy_ = link_strategy::moderate;
     bool online_ = false;
     bool cheap_ = false;
     bool low_battery_ = false;

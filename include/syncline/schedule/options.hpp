@@ -18,9 +18,9 @@
 namespace syncline::inline SYNCLINE_ABI {
 
 /// How much to ask of a link.
-enum class strategy : std::uint8_t { aggressive, moderate, conservative };
+enum class link_strategy : std::uint8_t { aggressive, moderate, conservative };
 inline constexpr std::size_t strategies = 3;
-[[nodiscard]] constexpr unsigned last_of(strategy) noexcept { return 2; }
+[[nodiscard]] constexpr unsigned last_of(link_strategy) noexcept { return 2; }
 
 /// How hard to compress. What each means is the codec's.
 enum class compression_level : std::uint8_t { low, medium, high };
@@ -37,7 +37,7 @@ struct strategy_options {
 };
 
 /// What may hold work back. Each stops the classes from one on.
-enum class gate : std::uint8_t {
+enum class schedule_gate : std::uint8_t {
     offline,
     backing_off,   ///< the last exchange failed, and its wait is not over
     server_asked,  ///< the authority's Retry-After
@@ -100,7 +100,7 @@ struct schedule_options {
     milliseconds strategy_hold{30'000};        ///< and only after so long on the worse one
     std::uint32_t batch_growth = 4;            ///< batch and parallelism adapt up to so many times the table's
 
-    /// The most urgent class that each gate stops; `sync_classes` = none. By the numbers of `gate`.
+    /// The most urgent class that each gate stops; `sync_classes` = none. By the numbers of `schedule_gate`.
     std::array<std::uint8_t, gates> stops{0, 0, 0, 2, 1, 3, 3, 2, 1, 3, 2, 1, 1, 2, 0, 1, 0, 2};
     /// Gates that what has waited for `stale_max` passes, so that no class starves: all that are a matter of thrift.
     std::array<bool, gates> yields{false, false, false, true,  false, true,  true,  true,  false,

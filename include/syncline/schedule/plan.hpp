@@ -17,7 +17,7 @@
 namespace syncline::inline SYNCLINE_ABI {
 
 /// Why a choice was made. The first are the gates, by their numbers. Stored: append, never renumber.
-enum class reason : std::uint8_t {
+enum class plan_reason : std::uint8_t {
     offline,
     backing_off,
     server_asked,
@@ -65,54 +65,54 @@ enum class reason : std::uint8_t {
     budget_left,
     not_running,  ///< nothing is run now
 };
-[[nodiscard]] constexpr reason reason_of(gate g) noexcept { return static_cast<reason>(g); }
+[[nodiscard]] constexpr plan_reason reason_of(schedule_gate g) noexcept { return static_cast<plan_reason>(g); }
 
 /// A reason in words, for people. "unknown reason" for a number that none has.
-[[nodiscard]] constexpr char const* words(reason r) noexcept {
+[[nodiscard]] constexpr char const* words(plan_reason r) noexcept {
     switch (r) {
-        case reason::offline: return "there is no network";
-        case reason::backing_off: return "the last exchange failed and its wait is not over";
-        case reason::server_asked: return "the server asked to wait";
-        case reason::server_loaded: return "the server is loaded";
-        case reason::roaming: return "the device is roaming";
-        case reason::metered: return "the link is metered";
-        case reason::data_saver: return "the data saver is on";
-        case reason::battery_low: return "the battery is low";
-        case reason::battery_critical: return "the battery is nearly empty";
-        case reason::low_power_mode: return "the low-power mode is on";
-        case reason::hot: return "the device is hot";
-        case reason::too_hot: return "the device is too hot";
-        case reason::storage_full: return "the storage is nearly full";
-        case reason::quiet_hours: return "these are quiet hours";
-        case reason::no_window: return "the system has granted no time in the background";
-        case reason::day_budget: return "today's bytes are used up";
-        case reason::class_budget: return "today's bytes of this class are used up";
-        case reason::weak_link: return "the link is too weak for this class";
-        case reason::due: return "it has waited as long as its class may";
-        case reason::deadline: return "it has to arrive by a time";
-        case reason::told: return "a notification told of a change";
-        case reason::never_pulled: return "it was never pulled";
-        case reason::riding: return "another program keeps the radio busy";
-        case reason::cheap_link: return "this link costs next to nothing";
-        case reason::window: return "the system has granted time";
-        case reason::leaving: return "this link usually goes soon";
-        case reason::event: return "the calendar wants it whole by a time";
-        case reason::clock_moved: return "the clock was set back";
-        case reason::stale: return "it has waited too long to save any longer";
-        case reason::joining: return "it comes along with an exchange that happens anyway";
-        case reason::nothing_to_do: return "there is nothing to do";
-        case reason::gathering: return "it may wait for more to come";
-        case reason::better_link: return "an unmetered link usually comes in time";
-        case reason::reconnecting: return "the link has just come back and devices spread out";
-        case reason::fresh: return "it is fresh enough";
-        case reason::link_aggressive: return "the link is good";
-        case reason::link_moderate: return "the link is fair, or unknown";
-        case reason::link_conservative: return "the link is poor";
-        case reason::adapted: return "so it went well before";
-        case reason::unlimited: return "nothing limits it";
-        case reason::window_length: return "so much fits into the granted time";
-        case reason::budget_left: return "so much is left of today's bytes";
-        case reason::not_running: return "nothing is run now";
+        case plan_reason::offline: return "there is no network";
+        case plan_reason::backing_off: return "the last exchange failed and its wait is not over";
+        case plan_reason::server_asked: return "the server asked to wait";
+        case plan_reason::server_loaded: return "the server is loaded";
+        case plan_reason::roaming: return "the device is roaming";
+        case plan_reason::metered: return "the link is metered";
+        case plan_reason::data_saver: return "the data saver is on";
+        case plan_reason::battery_low: return "the battery is low";
+        case plan_reason::battery_critical: return "the battery is nearly empty";
+        case plan_reason::low_power_mode: return "the low-power mode is on";
+        case plan_reason::hot: return "the device is hot";
+        case plan_reason::too_hot: return "the device is too hot";
+        case plan_reason::storage_full: return "the storage is nearly full";
+        case plan_reason::quiet_hours: return "these are quiet hours";
+        case plan_reason::no_window: return "the system has granted no time in the background";
+        case plan_reason::day_budget: return "today's bytes are used up";
+        case plan_reason::class_budget: return "today's bytes of this class are used up";
+        case plan_reason::weak_link: return "the link is too weak for this class";
+        case plan_reason::due: return "it has waited as long as its class may";
+        case plan_reason::deadline: return "it has to arrive by a time";
+        case plan_reason::told: return "a notification told of a change";
+        case plan_reason::never_pulled: return "it was never pulled";
+        case plan_reason::riding: return "another program keeps the radio busy";
+        case plan_reason::cheap_link: return "this link costs next to nothing";
+        case plan_reason::window: return "the system has granted time";
+        case plan_reason::leaving: return "this link usually goes soon";
+        case plan_reason::event: return "the calendar wants it whole by a time";
+        case plan_reason::clock_moved: return "the clock was set back";
+        case plan_reason::stale: return "it has waited too long to save any longer";
+        case plan_reason::joining: return "it comes along with an exchange that happens anyway";
+        case plan_reason::nothing_to_do: return "there is nothing to do";
+        case plan_reason::gathering: return "it may wait for more to come";
+        case plan_reason::better_link: return "an unmetered link usually comes in time";
+        case plan_reason::reconnecting: return "the link has just come back and devices spread out";
+        case plan_reason::fresh: return "it is fresh enough";
+        case plan_reason::link_aggressive: return "the link is good";
+        case plan_reason::link_moderate: return "the link is fair, or unknown";
+        case plan_reason::link_conservative: return "the link is poor";
+        case plan_reason::adapted: return "so it went well before";
+        case plan_reason::unlimited: return "nothing limits it";
+        case plan_reason::window_length: return "so much fits into the granted time";
+        case plan_reason::budget_left: return "so much is left of today's bytes";
+        case plan_reason::not_running: return "nothing is run now";
     }
     return "unknown reason";
 }
@@ -160,7 +160,7 @@ enum class awaited : std::uint16_t {
 }
 
 /// The choices of a plan, each explained.
-enum class choice : std::uint8_t {
+enum class plan_choice : std::uint8_t {
     when,
     push,
     pull,
@@ -173,26 +173,26 @@ enum class choice : std::uint8_t {
     lease
 };
 inline constexpr std::size_t choices = 10;
-[[nodiscard]] constexpr char const* words(choice c) noexcept {
+[[nodiscard]] constexpr char const* words(plan_choice c) noexcept {
     constexpr std::array<char const*, choices> names{
         "when", "push", "pull", "lowest class", "batch", "parallel", "compression", "large values", "bytes", "lease"};
     return static_cast<std::size_t>(c) < choices ? names[static_cast<std::size_t>(c)] : "unknown choice";
 }
 
 /// Why one choice is what it is.
-struct explanation {
-    reason because = reason::not_running;
+struct plan_explanation {
+    plan_reason because = plan_reason::not_running;
     std::uint64_t considered = 0;           ///< a bit for each reason that was looked at and held: 1 << reason
     awaited until = awaited::nothing;       ///< conditions any of which would change it
     std::optional<wall_time> until_time{};  ///< and when time alone would
-    friend constexpr bool operator==(explanation const&, explanation const&) = default;
+    friend constexpr bool operator==(plan_explanation const&, plan_explanation const&) = default;
 };
-[[nodiscard]] constexpr bool considered(explanation const& e, reason r) noexcept {
+[[nodiscard]] constexpr bool considered(plan_explanation const& e, plan_reason r) noexcept {
     return (e.considered >> static_cast<unsigned>(r) & 1U) != 0;
 }
 
 /// What to do. A value; the same for the same conditions, memory, options and time.
-struct plan {
+struct sync_plan {
     bool run = false;    ///< exchange now; ask again when it is done, or at `at`
     wall_time at{};      ///< when to ask again at the latest: always finite; `run`: when to ask if it didn't end
     milliseconds in{0};  ///< the same from now, for a monotonic timer
@@ -203,24 +203,24 @@ struct plan {
     std::uint32_t collections = 0;               ///< a bit for each of the collections to pull, by their index
     std::array<std::uint8_t, collections_max> order{};  ///< their indices, the most overdue first; the first `pulls`
     std::uint8_t pulls = 0;
-    strategy link = strategy::moderate;
+    link_strategy link = link_strategy::moderate;
     std::uint32_t batch = 1;
     std::uint32_t parallel = 1;
     compression_level compression = compression_level::low;
     bool large_values = false;
     std::uint64_t bytes_max = 0;  ///< to be moved now, both ways; 2^64 - 1 = no limit
     milliseconds lease{0};        ///< riding: the plan holds so long, while the radio is on; else zero
-    std::array<explanation, choices> why{};
+    std::array<plan_explanation, choices> why{};
 
-    [[nodiscard]] constexpr explanation const& operator[](choice c) const noexcept {
+    [[nodiscard]] constexpr plan_explanation const& operator[](plan_choice c) const noexcept {
         return why[static_cast<std::size_t>(c)];
     }
-    friend constexpr bool operator==(plan const&, plan const&) = default;
+    friend constexpr bool operator==(sync_plan const&, sync_plan const&) = default;
 };
 
 /// The plan as lines of text, a choice a line: what, why, what else was considered, and when it would be otherwise.
 /// Times are given from `now`. Cost: linear; allocates the text.
-[[nodiscard]] inline std::string to_text(plan const& p, wall_time now) {
+[[nodiscard]] inline std::string to_text(sync_plan const& p, wall_time now) {
     auto const span = [](milliseconds d) {
         std::int64_t const s = d.count() / 1000;
         auto const two = [](std::int64_t n) { return (n < 10 ? "0" : "") + std::to_string(n); };
@@ -229,32 +229,33 @@ struct plan {
     };
     constexpr std::array<char const*, sync_classes> class_names{"critical", "important", "normal", "background"};
     constexpr std::array<char const*, 3> levels{"low", "medium", "high"};
-    auto const value = [&](choice c) -> std::string {
+    auto const value = [&](plan_choice c) -> std::string {
         switch (c) {
-            case choice::when: return p.run ? "now" : "in " + span(p.in);
-            case choice::push: return p.push ? "yes" : "no";
-            case choice::pull: return p.pull ? std::to_string(p.pulls) : "no";
-            case choice::lowest: return class_names[static_cast<std::size_t>(p.lowest)];
-            case choice::batch: return std::to_string(p.batch);
-            case choice::parallel: return std::to_string(p.parallel);
-            case choice::compression: return levels[static_cast<std::size_t>(p.compression)];
-            case choice::large_values: return p.large_values ? "yes" : "no";
-            case choice::allowance: return p.bytes_max == ~std::uint64_t{0} ? "no limit" : std::to_string(p.bytes_max);
-            case choice::lease: return p.lease.count() > 0 ? span(p.lease) : "none";
+            case plan_choice::when: return p.run ? "now" : "in " + span(p.in);
+            case plan_choice::push: return p.push ? "yes" : "no";
+            case plan_choice::pull: return p.pull ? std::to_string(p.pulls) : "no";
+            case plan_choice::lowest: return class_names[static_cast<std::size_t>(p.lowest)];
+            case plan_choice::batch: return std::to_string(p.batch);
+            case plan_choice::parallel: return std::to_string(p.parallel);
+            case plan_choice::compression: return levels[static_cast<std::size_t>(p.compression)];
+            case plan_choice::large_values: return p.large_values ? "yes" : "no";
+            case plan_choice::allowance:
+                return p.bytes_max == ~std::uint64_t{0} ? "no limit" : std::to_string(p.bytes_max);
+            case plan_choice::lease: return p.lease.count() > 0 ? span(p.lease) : "none";
         }
         return {};
     };
     std::string out;
     for (std::size_t i = 0; i < choices; ++i) {
-        auto const c = static_cast<choice>(i);
-        explanation const& e = p.why[i];
+        auto const c = static_cast<plan_choice>(i);
+        plan_explanation const& e = p.why[i];
         out += words(c);
         out += ": " + value(c) + ", as " + words(e.because);
         bool first = true;
         for (unsigned r = 0; r < 64; ++r) {
             if ((e.considered >> r & 1U) == 0 || r == static_cast<unsigned>(e.because)) { continue; }
             out += first ? "; and " : ", ";
-            out += words(static_cast<reason>(r));
+            out += words(static_cast<plan_reason>(r));
             first = false;
         }
         if (e.until_time || e.until != awaited::nothing) {

@@ -33,7 +33,7 @@ struct schedule_situation {
     schedule_memory const& memory;
     schedule_options const& options;
     wall_time now{};
-    strategy link = strategy::moderate;
+    link_strategy link = link_strategy::moderate;
     bool cheap = false;  ///< waking the radio costs next to nothing
     bool metered = false;
     bool riding = false;  ///< another program transfers now
@@ -53,8 +53,8 @@ struct closed_gates {
     std::array<milliseconds, gates> opens_in{};
     std::array<bool, sync_classes> class_budget{};
 
-    constexpr void close(gate g) noexcept { bits |= 1U << static_cast<unsigned>(g); }
-    constexpr void close(gate g, milliseconds opens) noexcept {
+    constexpr void close(schedule_gate g) noexcept { bits |= 1U << static_cast<unsigned>(g); }
+    constexpr void close(schedule_gate g, milliseconds opens) noexcept {
         close(g);
         timed |= 1U << static_cast<unsigned>(g);
         opens_in[static_cast<std::size_t>(g)] = opens;
@@ -69,51 +69,53 @@ struct schedule_steps {
         closed_gates out;
         auto const& [network, power, storage, application, server, pending, collections] = s.c;
         schedule_options const& o = s.options;
-        if (network.online && !*network.online) { out.close(gate::offline); }
-        if (auto const until = s.memory.paused_until(s.now)) { out.close(gate::backing_off, elapsed(s.now, *until)); }
+        if (network.online && !*network.online) { out.close(schedule_gate::offline); }
+        if (auto const until = s.memory.paused_until(s.now)) {
+            out.close(schedule_gate::backing_off, elapsed(s.now, *until));
+        }
         if (server.not_before && *server.not_before > s.now) {
-            out.close(gate::server_asked, clamped(elapsed(s.now, *server.not_before), o.wait_max));
+            out.close(schedule_gate::server_asked, clamped(elapsed(s.now, *server.not_before), o.wait_max));
         }
-        if (server.load && *server.load >= o.server_load_max) { out.close(gate::server_loaded); }
-        if (network.roaming.value_or(false)) { out.close(gate::roaming); }
-        if (s.metered) { out.close(gate::metered); }
-        if (network.data_saver.value_or(false)) { out.close(gate::data_saver); }
-        if (s.memory.battery_low(power, o)) { out.close(gate::battery_low); }
+        if (server.load && *server.load >= o.server_load_max) { out.close(schedule_gate::server_loaded); }
+        if (network.roaming.value_or(false)) { out.close(schedule_gate::roaming); }
+        if (s.metered) { out.close(schedule_gate::metered); }
+        if (network.data_saver.value_or(false)) { out.close(schedule_gate::data_saver); }
+        if (s.memory.battery_low(power, o)) { out.close(schedule_gate::battery_low); }
         if (power.level && *power.level <= o.battery_critical && !power.charging.value_or(false)) {
-            out.close(gate::battery_critical);
+            out.close(schedule_gate::battery_critical);
         }
-        if (power.low_power_mode.value_or(false)) { out.close(gate::low_power_mode); }
-        if (power.thermal && *power.thermal >= thermal_state::serious) { out.close(gate::hot); }
-        if (power.thermal && *power.thermal >= thermal_state::critical) { out.close(gate::too_hot); }
+        if (power.low_power_mode.value_or(false)) { out.close(schedule_gate::low_power_mode); }
+        if (power.thermal && *power.thermal >= thermal_state::serious) { out.close(schedule_gate::hot); }
+        if (power.thermal && *power.thermal >= thermal_state::critical) { out.close(schedule_gate::too_hot); }
         if ((storage.free_bytes && *storage.free_bytes < o.free_bytes_min) ||
             (storage.quota_left && *storage.quota_left < o.free_bytes_min)) {
-            out.close(gate::storage_full);
+            out.close(schedule_gate::storage_full);
         }
         bool const ends = application.quiet_until && *application.quiet_until > s.now;
         if (application.quiet.value_or(ends)) {
             if (ends) {
-                out.close(gate::quiet_hours, clamped(elapsed(s.now, *application.quiet_until), o.wait_max));
+                out.close(schedule_gate::quiet_hours, clamped(elapsed(s.now, *application.quiet_until), o.wait_max));
             } else {
-                out.close(gate::quiet_hours);
+                out.close(schedule_gate::quiet_hours);
             }
         }
         if (application.foreground == false && application.window && *application.window <= o.window_reserve) {
-            out.close(gate::no_window);
+            out.close(schedule_gate::no_window);
         }
         if (s.metered) { close_budgets(s, out); }
-        if (network.online != false && s.link != strategy::aggressive) { out.close(gate::weak_link); }
+        if (network.online != false && s.link != link_strategy::aggressive) { out.close(schedule_gate::weak_link); }
         return out;
     }
 
     /// The first class that a gate stops.
-    [[nodiscard]] static constexpr std::size_t stops_from(schedule_situation const& s, gate g) noexcept {
-        if (g == gate::weak_link) {
+    [[nodiscard]] static constexpr std::size_t stops_from(schedule_situation const& s, schedule_gate g) noexcept {
+        if (g == schedule_gate::weak_link) {
             return static_cast<std::size_t>(s.options.table[static_cast<std::size_t>(s.link)].lowest) + 1;
         }
         return s.options.stops[static_cast<std::size_t>(g)];
     }
     /// Whether what has waited too long, or must arrive now, passes a gate all the same.
-    [[nodiscard]] static constexpr bool yields(schedule_situation const& s, gate g) noexcept {
+    [[nodiscard]] static constexpr bool yields(schedule_situation const& s, schedule_gate g) noexcept {
         return s.options.yields[static_cast<std::size_t>(g)];
     }
 
@@ -168,11 +170,11 @@ private:
         schedule_options const& o = s.options;
         std::int64_t const ms = local_time(s.now, o.utc_offset).time_since_epoch().count();
         milliseconds const midnight{86'400'000 - (ms % 86'400'000 + 86'400'000) % 86'400'000};
-        if (o.day_bytes && s.memory.spent(o, s.now) >= *o.day_bytes) { out.close(gate::day_budget, midnight); }
+        if (o.day_bytes && s.memory.spent(o, s.now) >= *o.day_bytes) { out.close(schedule_gate::day_budget, midnight); }
         for (std::size_t i = 0; i < sync_classes; ++i) {
             if (!o.class_bytes[i] || s.memory.spent(i, o, s.now) < *o.class_bytes[i]) { continue; }
             out.class_budget[i] = true;
-            out.close(gate::class_budget, midnight);
+            out.close(schedule_gate::class_budget, midnight);
         }
     }
 };
@@ -180,26 +182,26 @@ private:
 namespace detail {
 
 /// What would open a gate, beside time.
-[[nodiscard]] constexpr awaited opener(gate g) noexcept {
+[[nodiscard]] constexpr awaited opener(schedule_gate g) noexcept {
     switch (g) {
-        case gate::offline: return awaited::network;
-        case gate::backing_off:
-        case gate::server_asked:
-        case gate::day_budget:
-        case gate::class_budget: return awaited::unmetered;
-        case gate::server_loaded: return awaited::server;
-        case gate::roaming: return awaited::home_network;
-        case gate::metered: return awaited::unmetered;
-        case gate::data_saver: return awaited::data_saver_off;
-        case gate::battery_low:
-        case gate::battery_critical:
-        case gate::low_power_mode: return awaited::power;
-        case gate::hot:
-        case gate::too_hot: return awaited::cooler;
-        case gate::storage_full: return awaited::space;
-        case gate::quiet_hours: return awaited::quiet_end;
-        case gate::no_window: return awaited::window;
-        case gate::weak_link: return awaited::better_link;
+        case schedule_gate::offline: return awaited::network;
+        case schedule_gate::backing_off:
+        case schedule_gate::server_asked:
+        case schedule_gate::day_budget:
+        case schedule_gate::class_budget: return awaited::unmetered;
+        case schedule_gate::server_loaded: return awaited::server;
+        case schedule_gate::roaming: return awaited::home_network;
+        case schedule_gate::metered: return awaited::unmetered;
+        case schedule_gate::data_saver: return awaited::data_saver_off;
+        case schedule_gate::battery_low:
+        case schedule_gate::battery_critical:
+        case schedule_gate::low_power_mode: return awaited::power;
+        case schedule_gate::hot:
+        case schedule_gate::too_hot: return awaited::cooler;
+        case schedule_gate::storage_full: return awaited::space;
+        case schedule_gate::quiet_hours: return awaited::quiet_end;
+        case schedule_gate::no_window: return awaited::window;
+        case schedule_gate::weak_link: return awaited::better_link;
     }
     return awaited::work;
 }
@@ -211,19 +213,19 @@ public:
     constexpr explicit planner(schedule_situation const& s) noexcept : s_(s), closed_(Steps::closed(s)) {
         for (std::size_t i = 0; i < gates; ++i) {
             if ((closed_.bits >> i & 1U) == 0) { continue; }
-            auto const g = static_cast<gate>(i);
+            auto const g = static_cast<schedule_gate>(i);
             for (std::size_t c = Steps::stops_from(s_, g); c < sync_classes; ++c) {
-                if (g != gate::class_budget || closed_.class_budget[c]) { stop_[c] |= 1U << i; }
+                if (g != schedule_gate::class_budget || closed_.class_budget[c]) { stop_[c] |= 1U << i; }
             }
             if (Steps::yields(s_, g)) { yields_ |= 1U << i; }
             if (s_.options.lets_join[i]) { joinable_ |= 1U << i; }
         }
     }
 
-    [[nodiscard]] constexpr plan make() noexcept {
+    [[nodiscard]] constexpr sync_plan make() noexcept {
         for (std::size_t i = 0; i < sync_classes; ++i) { consider_push(i); }
         for (std::size_t i = 0; i < s_.c.collections.size(); ++i) { consider_pull(i); }
-        plan p;
+        sync_plan p;
         p.link = s_.link;
         p.run = first_.known && first_.wait.count() == 0;
         if (p.run) {
@@ -245,8 +247,8 @@ public:
 private:
     static constexpr milliseconds far = retry_time_max;
     static constexpr milliseconds run_limit{120'000};
-    static constexpr std::uint32_t weak_bit = 1U << static_cast<unsigned>(gate::weak_link);
-    static constexpr std::uint32_t storage_bit = 1U << static_cast<unsigned>(gate::storage_full);
+    static constexpr std::uint32_t weak_bit = 1U << static_cast<unsigned>(schedule_gate::weak_link);
+    static constexpr std::uint32_t storage_bit = 1U << static_cast<unsigned>(schedule_gate::storage_full);
 
     /// One thing that wants an exchange.
     struct demand {
@@ -254,14 +256,14 @@ private:
         milliseconds wait{0};  ///< until it is due; zero: now
         milliseconds age{0};
         milliseconds interval{0};
-        reason why = reason::due;
+        plan_reason why = plan_reason::due;
         bool must = false;  ///< thrift no longer counts
         std::uint32_t stopped = 0;
         awaited until = awaited::nothing;
         milliseconds opens{0};  ///< when the gates that time opens are open; `far`: time alone doesn't do
     };
 
-    static constexpr std::uint64_t bit(reason r) noexcept { return std::uint64_t{1} << static_cast<unsigned>(r); }
+    static constexpr std::uint64_t bit(plan_reason r) noexcept { return std::uint64_t{1} << static_cast<unsigned>(r); }
 
     /// How long since a moment; one that lies in the future was written under another clock.
     [[nodiscard]] constexpr bool moved(wall_time t) const noexcept {
@@ -279,7 +281,7 @@ private:
         d.interval = Steps::interval(s_, want::push, c);
         patience(d, c);
         if (moved(since)) {
-            d.why = reason::clock_moved;
+            d.why = plan_reason::clock_moved;
             d.wait = milliseconds{0};
         }
         bound(d, i);
@@ -289,7 +291,7 @@ private:
             milliseconds const wait = late ? milliseconds{0} : left - s_.options.send_reserve;
             if (wait <= d.wait) {
                 d.wait = wait;
-                d.why = reason::deadline;
+                d.why = plan_reason::deadline;
                 d.must = d.must || wait.count() == 0;
             }
         }
@@ -307,10 +309,10 @@ private:
         d.interval = Steps::interval(s_, want::look, k.urgency);
         d.interval += s_.window ? milliseconds{0} : Steps::jitter(s_, d.interval, i);
         if (!k.fresh_at) {
-            d.why = reason::never_pulled;
+            d.why = plan_reason::never_pulled;
             d.age = far;
         } else if (moved(*k.fresh_at)) {
-            d.why = reason::clock_moved;
+            d.why = plan_reason::clock_moved;
             d.age = d.interval;
         } else {
             d.age = elapsed(*k.fresh_at, s_.now);
@@ -331,8 +333,8 @@ private:
         patience(t, c);
         if (t.wait > d.wait) { return; }
         d.wait = t.wait;
-        if (d.why == reason::due || d.why == reason::gathering || d.why == reason::better_link) {
-            d.why = reason::told;
+        if (d.why == plan_reason::due || d.why == plan_reason::gathering || d.why == plan_reason::better_link) {
+            d.why = plan_reason::told;
         }
     }
     /// Overnight, on a link that costs nothing, and at the latest when it would no longer be done in time.
@@ -347,11 +349,11 @@ private:
         d.must = d.must || wait.count() == 0;
         if (wait.count() == 0 || (s_.cheap && !s_.metered && s_.c.power.charging.value_or(true))) {
             d.wait = milliseconds{0};
-            d.why = reason::event;
+            d.why = plan_reason::event;
         } else {
             // Not with a look on the way: it is large.
             d.wait = s_.cheap && !s_.metered ? (std::min)(d.wait, wait) : wait;
-            d.why = d.wait == wait ? reason::event : d.why;
+            d.why = d.wait == wait ? plan_reason::event : d.why;
             d.age = milliseconds{0};
         }
     }
@@ -364,13 +366,13 @@ private:
         if (hopes && length < d.interval) { length = d.interval; }
         d.wait = length > d.age ? length - d.age : milliseconds{0};
         if (d.wait.count() == 0) {
-            d.why = s_.window    ? reason::window
-                    : s_.riding  ? reason::riding
-                    : s_.leaving ? reason::leaving
-                    : s_.cheap   ? reason::cheap_link
-                                 : reason::due;
+            d.why = s_.window    ? plan_reason::window
+                    : s_.riding  ? plan_reason::riding
+                    : s_.leaving ? plan_reason::leaving
+                    : s_.cheap   ? plan_reason::cheap_link
+                                 : plan_reason::due;
         } else {
-            d.why = hopes && d.age >= d.interval ? reason::better_link : reason::gathering;
+            d.why = hopes && d.age >= d.interval ? plan_reason::better_link : plan_reason::gathering;
         }
     }
     /// When thrift no longer counts.
@@ -380,14 +382,14 @@ private:
     constexpr void bound(demand& d, std::size_t c) noexcept {
         milliseconds const most = bound_of(d, c);
         d.must = d.age >= most;
-        if (d.must && d.wait.count() != 0) { d.why = reason::stale; }
+        if (d.must && d.wait.count() != 0) { d.why = plan_reason::stale; }
         d.wait = (std::min)(d.wait, d.must ? milliseconds{0} : most - d.age);
     }
     /// A link that has just come back: devices that waited for it together don't come together.
     constexpr void spread(demand& d, sync_class c) noexcept {
         auto const since = s_.memory.online_since();
         milliseconds const most = s_.options.backoff.reconnect_spread;
-        bool const hurries = c == sync_class::critical || d.why == reason::deadline || d.why == reason::event;
+        bool const hurries = c == sync_class::critical || d.why == plan_reason::deadline || d.why == plan_reason::event;
         if (!since || *since > s_.now || hurries) { return; }
         milliseconds const age = elapsed(*since, s_.now);
         if (age >= most) { return; }
@@ -395,7 +397,7 @@ private:
         milliseconds const mine{static_cast<std::int64_t>(hash() % (static_cast<std::uint64_t>(most.count()) + 1))};
         if (mine > age && mine - age > d.wait) {
             d.wait = mine - age;
-            d.why = reason::reconnecting;
+            d.why = plan_reason::reconnecting;
         }
     }
     /// Which gates hold it, and what would open them.
@@ -412,8 +414,8 @@ private:
             bool const timed = (closed_.timed >> i & 1U) != 0;
             if (!timed) { d.opens = far; }
             if (timed && d.opens != far) { d.opens = (std::max)(d.opens, closed_.opens_in[i]); }
-            if (!timed || i >= static_cast<std::size_t>(gate::day_budget)) {
-                d.until = d.until | opener(static_cast<gate>(i));
+            if (!timed || i >= static_cast<std::size_t>(schedule_gate::day_budget)) {
+                d.until = d.until | opener(static_cast<schedule_gate>(i));
             }
         }
         // What thrift alone holds passes when it has waited too long.
@@ -446,7 +448,7 @@ private:
     }
 
     /// An exchange happens: what is due, and what comes along.
-    constexpr void choose_work(plan& p) noexcept {
+    constexpr void choose_work(sync_plan& p) noexcept {
         p.lowest = sync_class::critical;
         for (std::size_t i = 0; i < sync_classes; ++i) {
             if (!push_[i].known || (push_[i].stopped & ~joinable_) != 0) { continue; }
@@ -469,7 +471,7 @@ private:
             p.collections |= std::uint32_t{1} << i;
         }
         p.pull = p.pulls != 0;
-        if (first_.why == reason::riding) {
+        if (first_.why == plan_reason::riding) {
             p.lease = clamped(s_.c.network.radio_on_for.value_or(milliseconds{5'000}), run_limit);
         }
     }
@@ -485,8 +487,8 @@ private:
         return (first << 60) | (overdue << 8) | turn;
     }
 
-    constexpr void explain_when(plan& p) noexcept {
-        explanation& e = p.why[static_cast<std::size_t>(choice::when)];
+    constexpr void explain_when(sync_plan& p) noexcept {
+        plan_explanation& e = p.why[static_cast<std::size_t>(plan_choice::when)];
         e.considered = considered_;
         p.until = until_ | awaited::work;
         if (p.run) {
@@ -499,17 +501,17 @@ private:
             e.because = blocked_reason();
             if (blocked_wait_ < far) { e.until_time = s_.now + (std::min)(blocked_wait_, retry_time_max / 2); }
         } else {
-            e.because = reason::nothing_to_do;
+            e.because = plan_reason::nothing_to_do;
         }
         e.until = p.until;
         if (p.run) { e.until = awaited::nothing; }
-        explain_direction(p, choice::push, p.push, first_push_, push_.data(), sync_classes);
-        explain_direction(p, choice::pull, p.pull, first_pull_, pull_.data(), s_.c.collections.size());
+        explain_direction(p, plan_choice::push, p.push, first_push_, push_.data(), sync_classes);
+        explain_direction(p, plan_choice::pull, p.pull, first_pull_, pull_.data(), s_.c.collections.size());
         explain_lowest(p);
     }
     /// The gate that holds the most urgent of what is held: the one that opens last.
-    [[nodiscard]] constexpr reason blocked_reason() const noexcept { return held_by(blocked_); }
-    [[nodiscard]] constexpr reason held_by(demand const& d) const noexcept {
+    [[nodiscard]] constexpr plan_reason blocked_reason() const noexcept { return held_by(blocked_); }
+    [[nodiscard]] constexpr plan_reason held_by(demand const& d) const noexcept {
         std::size_t best = gates;
         for (std::size_t i = 0; i < gates; ++i) {
             if ((d.stopped >> i & 1U) == 0) { continue; }
@@ -519,11 +521,11 @@ private:
                 (timed && (closed_.timed >> best & 1U) != 0 && closed_.opens_in[i] > closed_.opens_in[best]);
             if (better) { best = i; }
         }
-        return best == gates ? reason::gathering : static_cast<reason>(best);
+        return best == gates ? plan_reason::gathering : static_cast<plan_reason>(best);
     }
-    constexpr void explain_direction(plan& p, choice c, bool yes, demand const& best, demand const* all,
+    constexpr void explain_direction(sync_plan& p, plan_choice c, bool yes, demand const& best, demand const* all,
                                      std::size_t n) noexcept {
-        explanation& e = p.why[static_cast<std::size_t>(c)];
+        plan_explanation& e = p.why[static_cast<std::size_t>(c)];
         bool any = false;
         demand const* held = nullptr;
         for (std::size_t i = 0; i < n; ++i) {
@@ -536,23 +538,23 @@ private:
             }
         }
         if (yes) {
-            e.because = best.known && best.wait.count() == 0 ? best.why : reason::joining;
+            e.because = best.known && best.wait.count() == 0 ? best.why : plan_reason::joining;
             return;
         }
         if (best.known) {
-            e.because = c == choice::pull ? reason::fresh : best.why;
+            e.because = c == plan_choice::pull ? plan_reason::fresh : best.why;
             e.until_time = s_.now + (std::min)(best.wait, retry_time_max / 2);
         } else if (held != nullptr) {
             e.because = held_by(*held);
             if (held->opens < far) { e.until_time = s_.now + held->opens; }
         } else {
-            e.because = reason::nothing_to_do;
+            e.because = plan_reason::nothing_to_do;
             e.until = awaited::work;
         }
         static_cast<void>(any);
     }
-    constexpr void explain_lowest(plan& p) noexcept {
-        explanation& e = p.why[static_cast<std::size_t>(choice::lowest)];
+    constexpr void explain_lowest(sync_plan& p) noexcept {
+        plan_explanation& e = p.why[static_cast<std::size_t>(plan_choice::lowest)];
         std::size_t c = 0;
         while (c < sync_classes && stop_[c] == 0) { ++c; }
         if (!p.run) {
@@ -561,7 +563,7 @@ private:
             p.lowest = c == 0 ? sync_class::critical : static_cast<sync_class>(c - 1);
         }
         if (c == sync_classes) {
-            e.because = reason::unlimited;
+            e.because = plan_reason::unlimited;
             if (p.run && p.push) { p.lowest = sync_class::background; }
             return;
         }
@@ -570,93 +572,96 @@ private:
         e.because = held_by(d);
         e.considered = stop_[c];
         for (std::size_t i = 0; i < gates; ++i) {
-            if ((stop_[c] >> i & 1U) != 0) { e.until = e.until | opener(static_cast<gate>(i)); }
+            if ((stop_[c] >> i & 1U) != 0) { e.until = e.until | opener(static_cast<schedule_gate>(i)); }
         }
     }
 
-    constexpr void sizes(plan& p) noexcept {
+    constexpr void sizes(sync_plan& p) noexcept {
         schedule_options const& o = s_.options;
         strategy_options const& row = o.table[static_cast<std::size_t>(s_.link)];
-        reason const link = s_.link == strategy::aggressive ? reason::link_aggressive
-                            : s_.link == strategy::moderate ? reason::link_moderate
-                                                            : reason::link_conservative;
-        awaited const better = s_.link == strategy::aggressive ? awaited::nothing : awaited::better_link;
+        plan_reason const link = s_.link == link_strategy::aggressive ? plan_reason::link_aggressive
+                                 : s_.link == link_strategy::moderate ? plan_reason::link_moderate
+                                                                      : plan_reason::link_conservative;
+        awaited const better = s_.link == link_strategy::aggressive ? awaited::nothing : awaited::better_link;
         p.batch = Steps::batch(s_);
         p.parallel = Steps::parallel(s_);
-        at(p, choice::batch) = {p.batch == row.batch ? link : reason::adapted, bit(link), better, {}};
-        at(p, choice::parallel) = {p.parallel == row.parallel ? link : reason::adapted, bit(link), better, {}};
+        at(p, plan_choice::batch) = {p.batch == row.batch ? link : plan_reason::adapted, bit(link), better, {}};
+        at(p, plan_choice::parallel) = {
+            p.parallel == row.parallel ? link : plan_reason::adapted, bit(link), better, {}};
         power(p);
         p.compression = row.compression;
-        at(p, choice::compression) = {link, bit(link), better, {}};
+        at(p, plan_choice::compression) = {link, bit(link), better, {}};
         bool const saver = s_.c.network.data_saver.value_or(false);
         if (saver) {
             p.compression = compression_level::high;
-            at(p, choice::compression).because = reason::data_saver;
+            at(p, plan_choice::compression).because = plan_reason::data_saver;
         }
         if (s_.c.power.thermal && *s_.c.power.thermal >= thermal_state::serious) {
             p.compression = compression_level::low;
-            at(p, choice::compression).because = reason::hot;
+            at(p, plan_choice::compression).because = plan_reason::hot;
         }
         large_values(p, row, link, saver);
         allowance(p);
-        at(p, choice::lease) = p.lease.count() > 0
-                                   ? explanation{reason::riding, bit(reason::riding), {}, s_.now + p.lease}
-                                   : explanation{p.run ? p.why[0].because : reason::not_running, 0, {}, {}};
+        at(p, plan_choice::lease) =
+            p.lease.count() > 0 ? plan_explanation{plan_reason::riding, bit(plan_reason::riding), {}, s_.now + p.lease}
+                                : plan_explanation{p.run ? p.why[0].because : plan_reason::not_running, 0, {}, {}};
     }
-    constexpr explanation& at(plan& p, choice c) noexcept { return p.why[static_cast<std::size_t>(c)]; }
+    constexpr plan_explanation& at(sync_plan& p, plan_choice c) noexcept { return p.why[static_cast<std::size_t>(c)]; }
 
-    constexpr void power(plan& p) noexcept {
-        bool const hot = (closed_.bits >> static_cast<unsigned>(gate::hot) & 1U) != 0;
-        bool const low = (closed_.bits >> static_cast<unsigned>(gate::battery_low) & 1U) != 0;
+    constexpr void power(sync_plan& p) noexcept {
+        bool const hot = (closed_.bits >> static_cast<unsigned>(schedule_gate::hot) & 1U) != 0;
+        bool const low = (closed_.bits >> static_cast<unsigned>(schedule_gate::battery_low) & 1U) != 0;
         if (hot || low || s_.c.power.low_power_mode.value_or(false)) {
             p.parallel = 1;
-            at(p, choice::parallel).because = hot ? reason::hot : low ? reason::battery_low : reason::low_power_mode;
-            at(p, choice::parallel).until = hot ? awaited::cooler : awaited::power;
+            at(p, plan_choice::parallel).because = hot   ? plan_reason::hot
+                                                   : low ? plan_reason::battery_low
+                                                         : plan_reason::low_power_mode;
+            at(p, plan_choice::parallel).until = hot ? awaited::cooler : awaited::power;
         }
     }
-    constexpr void large_values(plan& p, strategy_options const& row, reason link, bool saver) noexcept {
-        constexpr std::uint32_t against = 1U << static_cast<unsigned>(gate::roaming) |
-                                          1U << static_cast<unsigned>(gate::hot) |
-                                          1U << static_cast<unsigned>(gate::battery_low) |
-                                          1U << static_cast<unsigned>(gate::low_power_mode) | storage_bit;
-        explanation& e = at(p, choice::large_values);
+    constexpr void large_values(sync_plan& p, strategy_options const& row, plan_reason link, bool saver) noexcept {
+        constexpr std::uint32_t against = 1U << static_cast<unsigned>(schedule_gate::roaming) |
+                                          1U << static_cast<unsigned>(schedule_gate::hot) |
+                                          1U << static_cast<unsigned>(schedule_gate::battery_low) |
+                                          1U << static_cast<unsigned>(schedule_gate::low_power_mode) | storage_bit;
+        plan_explanation& e = at(p, plan_choice::large_values);
         e.considered = bit(link) | (closed_.bits & against);
         if (!row.large_values) {
             e.because = link;
             e.until = awaited::better_link;
         } else if (s_.metered) {
-            e.because = reason::metered;
+            e.because = plan_reason::metered;
             e.until = awaited::unmetered;
         } else if (saver) {
-            e.because = reason::data_saver;
+            e.because = plan_reason::data_saver;
             e.until = awaited::data_saver_off;
         } else if ((closed_.bits & against) != 0) {
             demand d;
             d.stopped = closed_.bits & against;
             e.because = held_by(d);
-            e.until = opener(static_cast<gate>(e.because));
+            e.until = opener(static_cast<schedule_gate>(e.because));
         } else {
             e.because = link;
             p.large_values = true;
         }
     }
-    constexpr void allowance(plan& p) noexcept {
-        explanation& e = at(p, choice::allowance);
+    constexpr void allowance(sync_plan& p) noexcept {
+        plan_explanation& e = at(p, plan_choice::allowance);
         if (!p.run) {
-            e.because = reason::not_running;
+            e.because = plan_reason::not_running;
             return;
         }
         schedule_options const& o = s_.options;
         p.bytes_max = ~std::uint64_t{0};
-        e.because = reason::unlimited;
+        e.because = plan_reason::unlimited;
         if (s_.metered && o.day_bytes) {
             std::uint64_t const spent = s_.memory.spent(o, s_.now);
-            e.considered |= bit(reason::budget_left);
+            e.considered |= bit(plan_reason::budget_left);
             // What is critical may exceed the budget; its own bytes are the limit then.
             std::uint64_t const left = *o.day_bytes > spent ? *o.day_bytes - spent : 0;
             std::uint64_t const own = s_.c.pending.of[0].bytes;
             p.bytes_max = (std::max)(left, own > (std::uint64_t{1} << 60) ? own : own + 65'536);
-            e.because = reason::budget_left;
+            e.because = plan_reason::budget_left;
             e.until = awaited::unmetered;
         }
         if (s_.window) {
@@ -665,10 +670,10 @@ private:
             std::uint64_t const kbps = (std::max)(s_.memory.throughput_kbps().value_or(o.throughput_guess_kbps), 8U);
             std::uint64_t const fits =
                 static_cast<std::uint64_t>((std::max)(useful, milliseconds{1}).count()) * kbps / 8;
-            e.considered |= bit(reason::window_length);
+            e.considered |= bit(plan_reason::window_length);
             if (fits < p.bytes_max) {
                 p.bytes_max = fits;
-                e.because = reason::window_length;
+                e.because = plan_reason::window_length;
                 e.until = awaited::window;
             }
         }
@@ -697,7 +702,7 @@ private:
                                                      schedule_options const& o, wall_time now) noexcept {
     schedule_situation s{c, memory, o, local_time(now, milliseconds{0})};
     s.link = memory.next_strategy(c.network, o, s.now);
-    s.metered = costs(c.network, o);
+    s.metered = costs_by_byte(c.network, o);
     s.cheap = cheap_radio(c.network);
     s.riding = c.network.transferring.value_or(false);
     s.radio_on = s.riding || (c.network.radio_on_for && c.network.radio_on_for->count() > 0);
@@ -722,14 +727,14 @@ private:
 
 /// Decides when to synchronise, what, how much, and why.
 ///
-/// A pure function: the same arguments give the same plan, on every machine. Whatever it decides, `plan::at` is at most
-/// `look_max` away, so that there always is a next time; and while it does not run, `plan::until` and the explanation of
+/// A pure function: the same arguments give the same plan, on every machine. Whatever it decides, `sync_plan::at` is at most
+/// `look_max` away, so that there always is a next time; and while it does not run, `sync_plan::until` and the explanation of
 /// `when` name what it waits for. Nothing that is permitted starves: thrift counts for `stale_max` of a class at most.
 /// Cost: under a microsecond with a dozen collections (benchmarks/schedule.cpp), nothing is allocated.
 /// Precondition: valid(options).
 template <class Steps = schedule_steps>
-[[nodiscard]] constexpr plan make_plan(conditions const& c, schedule_memory const& memory,
-                                       schedule_options const& options, wall_time now) noexcept {
+[[nodiscard]] constexpr sync_plan make_plan(conditions const& c, schedule_memory const& memory,
+                                            schedule_options const& options, wall_time now) noexcept {
     schedule_situation const s = situation(c, memory, options, now);
     return detail::planner<Steps>(s).make();
 }

@@ -59,15 +59,15 @@ void visit_report(R& r, F&& f) {
 inline constexpr std::size_t report_members = 8 + sync_classes;
 
 template <class T>
-inline constexpr bool is_optional = false;
+inline constexpr bool stored_optional = false;
 template <class T>
-inline constexpr bool is_optional<std::optional<T>> = true;
+inline constexpr bool stored_optional<std::optional<T>> = true;
 
 struct member_writer {
     cbor_writer& out;
     template <class T>
     void operator()(T const& x) const {
-        if constexpr (is_optional<T>) {
+        if constexpr (stored_optional<T>) {
             x ? (*this)(*x) : out.null();
         } else if constexpr (std::is_same_v<T, bool>) {
             out.boolean(x);
@@ -93,7 +93,7 @@ struct member_reader {
     cbor_reader& in;
     template <class T>
     void operator()(T& x) const {
-        if constexpr (is_optional<T>) {
+        if constexpr (stored_optional<T>) {
             if (in.null()) {
                 x = std::nullopt;
             } else {
@@ -157,7 +157,7 @@ inline void encode(conditions const& c, cbor_writer& out) {
 }
 
 /// A number that differs, but for one chance in 2^64 or so, when any part of two plans does.
-[[nodiscard]] inline std::uint64_t digest(plan const& p) noexcept {
+[[nodiscard]] inline std::uint64_t digest(sync_plan const& p) noexcept {
     std::uint64_t sum = 0x73796E636C696E65;
     auto const mix = [&sum](std::uint64_t n) { sum = splitmix64(sum ^ n)() + n; };
     auto const time = [&](wall_time t) { mix(static_cast<std::uint64_t>(t.time_since_epoch().count())); };
@@ -167,7 +167,7 @@ inline void encode(conditions const& c, cbor_writer& out) {
     mix(static_cast<std::uint64_t>(p.link)), mix(p.batch), mix(p.parallel),
         mix(static_cast<std::uint64_t>(p.compression));
     mix(p.large_values), mix(p.bytes_max), mix(static_cast<std::uint64_t>(p.lease.count()));
-    for (explanation const& e : p.why) {
+    for (plan_explanation const& e : p.why) {
         mix(static_cast<std::uint64_t>(e.because)), mix(e.considered), mix(static_cast<std::uint64_t>(e.until));
         mix(e.until_time.has_value());
         time(e.until_time.value_or(wall_time{}));
@@ -203,22 +203,22 @@ public:
     }
 
     /// Takes notice of the conditions and decides.
-    [[nodiscard]] plan decide(conditions const& c, wall_time now) {
+    [[nodiscard]] sync_plan decide(conditions const& c, wall_time now) {
         memory_.saw(c, options_, now);
-        plan const p = make_plan(c, memory_, options_, now);
+        sync_plan const p = make_plan(c, memory_, options_, now);
         event(kind::decided, now, [&](cbor_writer& out) {
             encode(c, out);
             out.unsigned_integer(digest(p));
         });
         return p;
     }
-    void succeeded(exchange_report const& r, wall_time now) {
+    void succeeded(transfer_report const& r, wall_time now) {
         memory_.succeeded(r, options_, now);
         event(kind::succeeded, now, [&](cbor_writer& out) { report(r, out); });
     }
     /// Takes one number of the generator.
     template <random_source G>
-    void failed(exchange_report const& r, wall_time now, G& random) {
+    void failed(transfer_report const& r, wall_time now, G& random) {
         std::uint64_t const seed = random();
         random_generator g(seed);
         memory_.failed(r, options_, now, g);
@@ -254,7 +254,7 @@ public:
     /// another version, `malformed`. Cost: linear.
     [[nodiscard]] static result<replay_report> replay(
         bytes_view log, schedule_options const& options,
-        function_ref<void(conditions const&, wall_time, plan const&)> visit, decode_limits const& limits = {}) {
+        function_ref<void(conditions const&, wall_time, sync_plan const&)> visit, decode_limits const& limits = {}) {
         cbor_reader in(log, limits);
         if (in.array() != 3) { in.fail({errc::malformed, "not a schedule's trace"}); }
         if (in.unsigned_integer() != 1 && !in.failed()) {
@@ -272,7 +272,7 @@ public:
         return out;
     }
     [[nodiscard]] static result<replay_report> replay(bytes_view log, schedule_options const& options) {
-        return replay(log, options, [](conditions const&, wall_time, plan const&) {});
+        return replay(log, options, [](conditions const&, wall_time, sync_plan const&) {});
     }
 
 private:
@@ -287,7 +287,7 @@ private:
         return 0;
     }
 
-    static void report(exchange_report const& r, cbor_writer& out) {
+    static void report(transfer_report const& r, cbor_writer& out) {
         out.array(detail::report_members);
         detail::visit_report(r, detail::member_writer{out});
     }
@@ -305,7 +305,7 @@ private:
     }
     void forget() {
         cbor_reader in(events_[first_]);
-        auto const nobody = [](conditions const&, wall_time, plan const&) {};
+        auto const nobody = [](conditions const&, wall_time, sync_plan const&) {};
         static_cast<void>(apply(in, base_, options_, nullptr, nobody));
         size_ -= events_[first_].size();
         events_[first_] = {};
@@ -316,7 +316,7 @@ private:
     }
     /// One event, applied to a memory; with a report its decision is made again and compared.
     static bool apply(cbor_reader& in, schedule_memory& memory, schedule_options const& o, replay_report* out,
-                      function_ref<void(conditions const&, wall_time, plan const&)> visit) {
+                      function_ref<void(conditions const&, wall_time, sync_plan const&)> visit) {
         std::size_t const n = in.array();
         std::uint64_t const number = in.unsigned_integer();
         if (number > 3 || n != members(static_cast<kind>(number))) { in.fail({errc::malformed, "not an event"}); }
@@ -330,7 +330,7 @@ private:
             if (in.failed()) { return false; }
             memory.saw(c, o, now);
             if (out == nullptr) { return true; }
-            plan const p = make_plan(c, memory, o, now);
+            sync_plan const p = make_plan(c, memory, o, now);
             ++out->decisions;
             if (!out->differs && digest(p) != then) { out->differs = out->events; }
             visit(c, now, p);
@@ -342,7 +342,7 @@ private:
             if (!in.failed()) { memory.opened(collection, o, now); }
             return !in.failed();
         }
-        exchange_report r;
+        transfer_report r;
         if (in.array() != detail::report_members) { in.fail({errc::malformed, "not an exchange"}); }
         detail::visit_report(r, detail::member_reader{in});
         std::uint64_t const seed = k == kind::failed ? in.unsigned_integer() : 0;
