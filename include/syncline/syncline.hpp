@@ -9,10 +9,12 @@
 #include <syncline/core.hpp>       // IWYU pragma: export
 #include <syncline/delta.hpp>      // IWYU pragma: export
 #include <syncline/merge.hpp>      // IWYU pragma: export
+#include <syncline/metrics.hpp>    // IWYU pragma: export
 #include <syncline/model.hpp>      // IWYU pragma: export
 #include <syncline/outbox.hpp>     // IWYU pragma: export
 #include <syncline/reconcile.hpp>  // IWYU pragma: export
 #include <syncline/replica.hpp>    // IWYU pragma: export
 #include <syncline/retry.hpp>      // IWYU pragma: export
+#include <syncline/schedule.hpp>   // IWYU pragma: export
 #include <syncline/storage.hpp>    // IWYU pragma: export
 #include <syncline/transport.hpp>  // IWYU pragma: export

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// What every part may report to: one small concept, free when nobody listens.
+
+#include <array>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+
+#include <syncline/core/config.hpp>
+#include <syncline/core/result.hpp>
+#include <syncline/core/time.hpp>
+
+namespace syncline::inline SYNCLINE_ABI {
+
+/// What is counted. It only rises. Stored: append, never renumber.
+enum class metric_counter : std::uint8_t {
+    exchanges,  ///< that succeeded
+    exchanges_failed,
+    entries_sent,
+    entries_applied,     ///< the authority applied them, merged or not
+    entries_conflicted,  ///< they became conflicts for a person
+    entries_rejected,
+    entries_dead,  ///< given up: dead letters
+    retries,
+    rows_pulled,
+    bytes_up,
+    bytes_down,
+    saved_by_delta,  ///< bytes that were not sent, by what saved them
+    saved_by_compression,
+    saved_by_coalescing,
+    saved_by_batching,
+    saved_by_cache,
+    rows_checked,  ///< for integrity
+    rows_bad_fingerprint,
+    rows_bad_schema,
+    rows_bad_rule,
+    rows_bad_reference,
+    decisions,  ///< of the schedule
+    wake_ups,   ///< decisions that time alone asked for
+};
+inline constexpr std::size_t counters = 23;
+/// What goes up and down.
+enum class metric_gauge : std::uint8_t {
+    pending_entries,
+    pending_bytes,
+    oldest_pending,  ///< milliseconds that the oldest has waited
+    staleness,       ///< milliseconds since the most overdue collection was whole
+    open_conflicts,
+    battery,       ///< per cent
+    storage_free,  ///< bytes
+};
+inline constexpr std::size_t gauges = 7;
+/// What takes time.
+enum class metric_latency : std::uint8_t { exchange, push, pull, apply, merge, commit };
+inline constexpr std::size_t latencies = 6;
+
+[[nodiscard]] constexpr unsigned last_of(metric_counter) noexcept { return counters - 1; }
+[[nodiscard]] constexpr unsigned last_of(metric_gauge) noexcept { return gauges - 1; }
+[[nodiscard]] constexpr unsigned last_of(metric_latency) noexcept { return latencies - 1; }
+
+/// A component's name, for the cache of recent failures.
+enum class observed_part : std::uint8_t { session, outbox, storage, transport, merge, schedule, cache, blob, other };
+[[nodiscard]] constexpr unsigned last_of(observed_part) noexcept { return 8; }
+[[nodiscard]] constexpr char const* words(observed_part c) noexcept {
+    constexpr std::array<char const*, 9> names{"session",  "outbox", "storage", "transport", "merge",
+                                               "schedule", "cache",  "blob",    "other"};
+    return static_cast<std::size_t>(c) < names.size() ? names[static_cast<std::size_t>(c)] : "unknown";
+}
+
+/// Hears what happens.
+///
+/// | expression              | result | meaning                                                        |
+/// |-------------------------|--------|----------------------------------------------------------------|
+/// | o.counted(c, n)         | void   | `n` more of counter `c`                                        |
+/// | o.measured(g, v)        | void   | gauge `g` is `v` now                                           |
+/// | o.took(l, t)            | void   | something of kind `l` took `t`, a `std::chrono::microseconds`  |
+/// | o.failed(who, why, now) | void   | a part failed; `why` holds no user's value, by its own promise |
+///
+/// Axioms: **silent** — a call changes nothing but the observer, and never fails; **additive** — counting n and then m
+/// is counting n + m; **ordered** — calls are heard in the order in which they are made; **masked** — an observer is told
+/// numbers and names of parts, never keys or values.
+/// Threads: the caller serialises. A part takes an observer as its last template parameter and keeps it in
+/// `SYNCLINE_NO_UNIQUE_ADDRESS`: with `no_observer` it grows by nothing and calls nothing.
+template <class O>
+concept observer = requires(O& o, metric_counter c, metric_gauge g, metric_latency l, observed_part who,
+                            failure const& why, std::uint64_t n, std::chrono::microseconds t, wall_time now) {
+    { o.counted(c, n) }
+    noexcept->std::same_as<void>;
+    { o.measured(g, n) }
+    noexcept->std::same_as<void>;
+    { o.took(l, t) }
+    noexcept->std::same_as<void>;
+    { o.failed(who, why, now) }
+    noexcept->std::same_as<void>;
+};
+
+/// Nobody listens.
+struct no_observer {
+    constexpr void counted(metric_counter, std::uint64_t) const noexcept {}
+    constexpr void measured(metric_gauge, std::uint64_t) const noexcept {}
+    constexpr void took(metric_latency, std::chrono::microseconds) const noexcept {}
+    constexpr void failed(observed_part, failure const&, wall_time) const noexcept {}
+};
+static_assert(observer<no_observer> && observer<no_observer const>);
+
+/// Refers to an observer that lives elsewhere, so that several parts report to one.
+template <observer O>
+class observer_ref {
+public:
+    constexpr explicit observer_ref(O& o) noexcept : o_(&o) {}
+    constexpr void counted(metric_counter c, std::uint64_t n) const noexcept { o_->counted(c, n); }
+    constexpr void measured(metric_gauge g, std::uint64_t v) const noexcept { o_->measured(g, v); }
+    constexpr void took(metric_latency l, std::chrono::microseconds t) const noexcept { o_->took(l, t); }
+    constexpr void failed(observed_part who, failure const& why, wall_time now) const noexcept {
+        o_->failed(who, why, now);
+    }
+
+private:
+    O* o_;
+};
+
+}  // namespace syncline::inline SYNCLINE_ABI

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// The observer that keeps what it hears: totals, what was of late, gauges, times, failures, and a line for each day.
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include <syncline/core/config.hpp>
+#include <syncline/core/result.hpp>
+#include <syncline/core/time.hpp>
+#include <syncline/metrics/histogram.hpp>
+#include <syncline/metrics/observer.hpp>
+#include <syncline/metrics/snapshot.hpp>
+
+namespace syncline::inline SYNCLINE_ABI {
+
+/// What is kept, and how long.
+struct metrics_options {
+    milliseconds recent{std::chrono::hours{1}};  ///< "of late" is the last half to whole of this; > 0
+    std::uint32_t days = 30;                     ///< that the history keeps, today not counted; at most 366
+    milliseconds utc_offset{0};                  ///< of the local day
+    friend constexpr bool operator==(metrics_options const&, metrics_options const&) = default;
+};
+[[nodiscard]] constexpr bool valid(metrics_options const& o) noexcept {
+    return o.recent.count() > 1 && o.recent <= milliseconds{std::chrono::hours{24 * 366}} && o.days <= 366 &&
+           o.utc_offset >= milliseconds{-86'400'000} && o.utc_offset <= milliseconds{86'400'000};
+}
+
+/// One local day in numbers.
+struct metrics_day {
+    std::int64_t day = 0;  ///< days since 1970-01-01
+    counter_values total{};
+    std::uint64_t exchange_p95 = 0;  ///< microseconds
+    friend constexpr bool operator==(metrics_day const&, metrics_day const&) = default;
+};
+
+/// Counts, measures and remembers; models `observer`.
+///
+/// Tell it the time with `pass` before the first call and now and then, at least every half of `recent`: it reads no
+/// clock. Bounded: 45 KB, and a few hundred bytes for each day that is kept. One object, one thread.
+/// Cost: `counted` a few additions, `took` one or two counts more; `pass` O(1), a day's end O(days).
+class metrics {
+public:
+    /// Precondition: valid(options).
+    explicit metrics(metrics_options options = {}) : options_(options) {
+        SYNCLINE_ASSERT(valid(options));
+        days_.reserve(options.days + 1U);
+    }
+
+    void counted(metric_counter c, std::uint64_t n) noexcept {
+        auto const i = static_cast<std::size_t>(c);
+        total_[i] = saturating_add(total_[i], n);
+        now_.total[i] = saturating_add(now_.total[i], n);
+        today_[i] = saturating_add(today_[i], n);
+        if (c == metric_counter::exchanges && n != 0) { in_a_row_ = 0; }
+        if (c == metric_counter::exchanges_failed) {
+            in_a_row_ = n < 0xFFFFFFFF - in_a_row_ ? in_a_row_ + static_cast<std::uint32_t>(n) : 0xFFFFFFFF;
+        }
+    }
+    void measured(metric_gauge g, std::uint64_t v) noexcept { gauges_[static_cast<std::size_t>(g)] = v; }
+    void took(metric_latency l, std::chrono::microseconds t) noexcept {
+        auto const us = t.count() > 0 ? static_cast<std::uint64_t>(t.count()) : 0;
+        times_[static_cast<std::size_t>(l)].sampled(us);
+        if (l != metric_latency::exchange) { return; }
+        now_.exchanges.sampled(us);
+        today_exchanges_.sampled(us);
+    }
+    void failed(observed_part who, failure const& why, wall_time now) noexcept {
+        if (failures_ != 0) {
+            recent_failure& last = ring_[(first_ + failures_ - 1) % recent_failures_max];
+            if (last.who == who && last.code == why.code && last.native == why.native) {
+                last.at = now;
+                if (last.times != 0xFFFFFFFF) { ++last.times; }
+                return;
+            }
+        }
+        if (failures_ == recent_failures_max) {
+            first_ = (first_ + 1) % recent_failures_max;
+            --failures_;
+        }
+        ring_[(first_ + failures_++) % recent_failures_max] = {now, who, why.code, why.native, 1};
+    }
+
+    /// It is `now`: what is of late moves on, and at midnight a day ends. A clock that is set back ends nothing.
+    void pass(wall_time now) {
+        std::int64_t const day = day_of(now);
+        if (!since_) {
+            since_ = now;
+            slot_began_ = now;
+            day_ = day;
+        }
+        milliseconds const half = options_.recent / 2;
+        milliseconds const in_slot = now > slot_began_ ? now - slot_began_ : milliseconds{0};
+        if (in_slot >= half || now < slot_began_) {
+            // Nothing of the slot before counts when more than a whole one has passed since.
+            before_ = in_slot < 2 * half && now >= slot_began_ ? now_ : slot{};
+            before_span_ = in_slot < 2 * half ? in_slot : milliseconds{0};
+            now_ = {};
+            slot_began_ = now;
+        }
+        if (day != day_) {
+            if (day > day_) { end_day(); }
+            day_ = day;
+        }
+        at_ = now;
+    }
+
+    [[nodiscard]] metrics_snapshot snapshot() const {
+        metrics_snapshot s;
+        s.at = at_;
+        s.since = since_.value_or(wall_time{});
+        s.total = total_;
+        for (std::size_t i = 0; i < counters; ++i) { s.recent[i] = saturating_add(before_.total[i], now_.total[i]); }
+        s.recent_span = before_span_ + (at_ - slot_began_);
+        s.gauge_values = gauges_;
+        s.times = times_;
+        s.recent_exchanges = before_.exchanges;
+        s.recent_exchanges.merge(now_.exchanges);
+        s.failures_in_a_row = in_a_row_;
+        for (std::size_t i = 0; i < failures_; ++i) { s.failures.push_back(ring_[(first_ + i) % recent_failures_max]); }
+        return s;
+    }
+    /// The days that have ended, the oldest first.
+    [[nodiscard]] std::vector<metrics_day> const& days() const noexcept { return days_; }
+
+private:
+    struct slot {
+        counter_values total{};
+        histogram exchanges{};
+    };
+    [[nodiscard]] std::int64_t day_of(wall_time t) const noexcept {
+        std::int64_t const ms = t.time_since_epoch().count();
+        std::int64_t const offset = options_.utc_offset.count();
+        std::int64_t const local = checked_add(ms, offset).value_or(ms);
+        return local / 86'400'000 - (local % 86'400'000 < 0 ? 1 : 0);
+    }
+    void end_day() {
+        days_.push_back({day_, today_, today_exchanges_.quantile(950).value_or(0)});
+        today_ = {};
+        today_exchanges_ = {};
+        std::size_t const most = options_.days;
+        if (days_.size() > most) { days_.erase(days_.begin(), days_.end() - static_cast<std::ptrdiff_t>(most)); }
+    }
+
+    metrics_options options_;
+    counter_values total_{};
+    std::array<std::optional<std::uint64_t>, gauges> gauges_{};
+    std::array<histogram, latencies> times_{};
+    slot now_{}, before_{};
+    milliseconds before_span_{0};
+    wall_time slot_began_{};
+    wall_time at_{};
+    std::optional<wall_time> since_{};
+    std::uint32_t in_a_row_ = 0;
+    std::array<recent_failure, recent_failures_max> ring_{};
+    std::size_t first_ = 0;
+    std::size_t failures_ = 0;
+    counter_values today_{};
+    histogram today_exchanges_{};
+    std::int64_t day_ = 0;
+    std::vector<metrics_day> days_;
+};
+static_assert(observer<metrics> && observer<observer_ref<metrics> const>);
+
+}  // namespace syncline::inline SYNCLINE_ABI

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSL-1.0
+
+/// The observer that keeps: totals, what was of late, days, failures; and that one that doesn't listen costs nothing.
+
+#include <syncline/metrics/registry.hpp>
+
+#include <cstdint>
+#include <deque>
+
+#include <syncline/core/random.hpp>
+
+#include "support/catch.hpp"
+
+using namespace syncline;
+
+namespace {
+
+constexpr wall_time noon{milliseconds{1'790'035'200'000}};
+constexpr milliseconds minutes(std::int64_t n) { return milliseconds{n * 60'000}; }
+
+/// A part that reports: with nobody listening it is as large as without an observer.
+template <observer O = no_observer>
+struct part {
+    std::uint64_t state = 0;
+    SYNCLINE_NO_UNIQUE_ADDRESS O observer_{};
+    constexpr std::uint64_t work(std::uint64_t n) noexcept {
+        state += n;
+        observer_.counted(metric_counter::entries_sent, n);
+        return state;
+    }
+};
+static_assert(sizeof(part<>) == sizeof(std::uint64_t));
+static_assert(sizeof(no_observer) == 1 && std::is_empty_v<no_observer>);
+// The calls are constant expressions without effect: nothing is left of them.
+static_assert([] {
+    part<> p;
+    return p.work(3) + p.work(4);
+}() == 10);
+
+/// The exact archetype, and those that lack one thing each.
+struct observer_archetype {
+    observer_archetype() = delete;
+    observer_archetype(observer_archetype const&) = delete;
+    observer_archetype& operator=(observer_archetype const&) = delete;
+    void counted(metric_counter, std::uint64_t) noexcept;
+    void measured(metric_gauge, std::uint64_t) noexcept;
+    void took(metric_latency, std::chrono::microseconds) noexcept;
+    void failed(observed_part, failure const&, wall_time) noexcept;
+};
+static_assert(observer<observer_archetype>);
+template <int Missing>
+struct observer_without {
+    void counted(metric_counter, std::uint64_t) noexcept requires(Missing != 1);
+    void measured(metric_gauge, std::uint64_t) noexcept requires(Missing != 2);
+    void took(metric_latency, std::chrono::microseconds) noexcept requires(Missing != 3);
+    void failed(observed_part, failure const&, wall_time) noexcept requires(Missing != 4);
+};
+static_assert(observer<observer_without<0>> && !observer<observer_without<1>> && !observer<observer_without<2>>);
+static_assert(!observer<observer_without<3>> && !observer<observer_without<4>>);
+struct may_throw : no_observer {
+    void counted(metric_counter, std::uint64_t) {}
+};
+static_assert(!observer<may_throw>);
+
+}  // namespace
+
+TEST_CASE("what is counted is counted, and several parts report to one") {
+    metrics m;
+    m.pass(noon);
+    part<observer_ref<metrics>> a{0, observer_ref(m)}, b{0, observer_ref(m)};
+    static_cast<void>(a.work(3));
+    static_cast<void>(b.work(4));
+    CHECK(m.snapshot().of(metric_counter::entries_sent) == 7);
+    m.counted(metric_counter::entries_sent, ~std::uint64_t{0});
+    CHECK(m.snapshot().of(metric_counter::entries_sent) == ~std::uint64_t{0});
+}
+
+TEST_CASE("what is of late covers the last half to whole hour, as a list of all events says") {
+    random_generator g(1);
+    metrics m;
+    std::deque<std::pair<wall_time, std::uint64_t>> all;
+    wall_time now = noon;
+    m.pass(now);
+    for (int i = 0; i < 5000; ++i) {
+        now += milliseconds{static_cast<std::int64_t>(below(g, below(g, 200) == 0 ? 8'000'000 : 60'000))};
+        m.pass(now);
+        auto const n = below(g, 10);
+        m.counted(metric_counter::rows_pulled, n);
+        all.emplace_back(now, n);
+        auto const since = [&](milliseconds age) {
+            std::uint64_t sum = 0;
+            for (auto at = all.rbegin(); at != all.rend() && now - at->first <= age; ++at) { sum += at->second; }
+            return sum;
+        };
+        auto const s = m.snapshot();
+        std::uint64_t const recent = s.recent[static_cast<std::size_t>(metric_counter::rows_pulled)];
+        REQUIRE(s.recent_span >= milliseconds{0});
+        REQUIRE(recent >= n);
+        REQUIRE(recent <= since(minutes(121)));
+        REQUIRE(s.recent_span <= minutes(121));
+    }
+    CHECK(m.snapshot().per_minute(metric_counter::rows_pulled));
+}
+
+TEST_CASE("failures are counted in a row, and the last sixteen kinds are remembered") {
+    metrics m;
+    m.pass(noon);
+    m.counted(metric_counter::exchanges_failed, 2);
+    m.counted(metric_counter::exchanges_failed, 1);
+    CHECK(m.snapshot().failures_in_a_row == 3);
+    m.counted(metric_counter::exchanges, 1);
+    CHECK(m.snapshot().failures_in_a_row == 0);
+    for (int i = 0; i < 40; ++i) {
+        m.failed(observed_part::transport, failure(errc::timed_out, "", i / 2), noon + minutes(i));
+    }
+    auto const s = m.snapshot();
+    REQUIRE(s.failures.size() == recent_failures_max);
+    CHECK(s.failures.front().native == 4);
+    CHECK(s.failures.back().native == 19);
+    CHECK(s.failures.back().times == 2);
+    CHECK(s.failures.back().at == noon + minutes(39));
+}
+
+TEST_CASE("days end at local midnight, and only so many are kept") {
+    metrics m({.days = 3, .utc_offset = minutes(120)});
+    for (int hour = 0; hour < 24 * 7; ++hour) {
+        m.pass(noon + minutes(60 * hour));
+        m.counted(metric_counter::exchanges, 1);
+        m.took(metric_latency::exchange, std::chrono::microseconds{1000 * (1 + hour / 24)});
+    }
+    REQUIRE(m.days().size() == 3);
+    for (auto const& d : m.days()) { CHECK(value_in(d.total, metric_counter::exchanges) == 24); }
+    CHECK(m.days()[0].day + 2 == m.days()[2].day);
+    CHECK(m.days()[2].exchange_p95 > 5'500);
+    auto const before = m.days().size();
+    m.pass(noon - minutes(60 * 24 * 400));  // the clock was set back
+    CHECK(m.days().size() == before);
+}
