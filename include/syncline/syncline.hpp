@@ -4,6 +4,7 @@
 /// Every component but the ends (`adapters/`, `testing/`), which are opt-in, a header each.
 
 #include <syncline/clock.hpp>      // IWYU pragma: export
+#include <syncline/conflict.hpp>   // IWYU pragma: export
 #include <syncline/core.hpp>       // IWYU pragma: export
 #include <syncline/merge.hpp>      // IWYU pragma: export
 #include <syncline/model.hpp>      // IWYU pragma: export
