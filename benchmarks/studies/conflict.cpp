@@ -22,10 +22,10 @@ tally play(std::array<std::uint64_t, N> const& seeds, play_options const& o) {
     return sum;
 }
 void row(char const* name, tally const& t) {
-    std::printf("%s,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f\n", name, tally::share(t.open, t.pairs), t.needs_nobody(),
-                t.resolved_share(), t.right_share(), tally::share(t.optimum_right, t.resolved), t.calibration_error(),
-                tally::share(t.best_right, t.fields), tally::share(t.local, t.fields), tally::share(t.remote, t.fields),
-                tally::share(t.latest, t.fields), tally::share(t.optimum, t.fields));
+    std::printf("%s,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f\n", name, tally::share(t.open, t.pairs),
+                t.needs_nobody(), t.resolved_share(), t.right_share(), tally::share(t.optimum_right, t.resolved),
+                t.calibration_error(), tally::share(t.best_right, t.fields), tally::share(t.local, t.fields),
+                tally::share(t.remote, t.fields), tally::share(t.latest, t.fields), tally::share(t.optimum, t.fields));
     std::fflush(stdout);
 }
 constexpr char const* header =
@@ -65,7 +65,8 @@ void curve() {
         tally const t = play(seeds_held_out, o);
         for (std::size_t i = 0; i < t.curve_open.size() && t.curve_open[i] > 400; ++i) {
             std::printf("%s,%zu,%.4f,%.4f\n", team ? "team" : "nothing", (i + 1) * tally::curve_step,
-                        tally::share(t.curve_resolved[i], t.curve_open[i]), tally::share(t.curve_right[i], t.curve_resolved[i]));
+                        tally::share(t.curve_resolved[i], t.curve_open[i]),
+                        tally::share(t.curve_right[i], t.curve_resolved[i]));
         }
     }
 }

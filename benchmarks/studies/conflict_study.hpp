@@ -6,7 +6,7 @@
 /// A conflict that the rules leave open is *resolved* when every contested field of it has a suggestion at least as sure as
 /// the host's threshold; else the person is asked, and the model learns what they take. It is *right* when it is what the
 /// person takes, whose decision is drawn for every conflict, asked or not. Of what was resolved wrongly the person notices
-/// each second, and undoes it: the model learns from that. Of all else that it resolved it learns nothing.
+/// each second, and undoes it: the model learns from that. All else that it resolved stands, right or wrong: it is told so.
 
 #include "conflict_world.hpp"
 
@@ -40,7 +40,8 @@ struct tally {
     std::array<std::uint64_t, 20> said_n{}, said_right{};          ///< by what it said, in twentieths
     std::array<double, 20> said_sum{};
     static constexpr std::size_t curve_step = 20;
-    std::array<std::uint64_t, 30> curve_open{}, curve_resolved{}, curve_right{};  ///< by how many conflicts a person has had
+    std::array<std::uint64_t, 30> curve_open{}, curve_resolved{},
+        curve_right{};  ///< by how many conflicts a person has had
 
     void add(tally const& o) {
         pairs += o.pairs, open += o.open, resolved += o.resolved, right += o.right, fields += o.fields;
@@ -50,7 +51,8 @@ struct tally {
             said_n[i] += o.said_n[i], said_right[i] += o.said_right[i], said_sum[i] += o.said_sum[i];
         }
         for (std::size_t i = 0; i < curve_open.size(); ++i) {
-            curve_open[i] += o.curve_open[i], curve_resolved[i] += o.curve_resolved[i], curve_right[i] += o.curve_right[i];
+            curve_open[i] += o.curve_open[i], curve_resolved[i] += o.curve_resolved[i],
+                curve_right[i] += o.curve_right[i];
         }
     }
     [[nodiscard]] double needs_nobody() const { return share(pairs - (open - resolved), pairs); }
@@ -66,11 +68,14 @@ struct tally {
         }
         return n == 0 ? 0 : sum / static_cast<double>(n);
     }
-    static double share(std::uint64_t a, std::uint64_t b) { return b == 0 ? 0 : static_cast<double>(a) / static_cast<double>(b); }
+    static double share(std::uint64_t a, std::uint64_t b) {
+        return b == 0 ? 0 : static_cast<double>(a) / static_cast<double>(b);
+    }
 };
 
 /// A pair as the conflict that it is for a person; nothing where the rules decide it.
-[[nodiscard]] inline std::optional<syncline::conflict> conflict_of(edit_pair const& p, syncline::collection_rules const& rules) {
+[[nodiscard]] inline std::optional<syncline::conflict> conflict_of(edit_pair const& p,
+                                                                   syncline::collection_rules const& rules) {
     using namespace syncline;
     timestamp const mine = timestamp::make(p.time_local);
     timestamp const theirs = timestamp::make(p.time_remote);
@@ -99,9 +104,8 @@ struct tally {
         }
         c.fields.push_back(std::move(f));
     }
-    std::sort(c.fields.begin(), c.fields.end(), [](contested_field const& a, contested_field const& b) {
-        return compare_paths(a.path, b.path) < 0;
-    });
+    std::sort(c.fields.begin(), c.fields.end(),
+              [](contested_field const& a, contested_field const& b) { return compare_paths(a.path, b.path) < 0; });
     c.local_by = {to_bytes(p.mine->name), mine, static_cast<std::uint8_t>(p.mine->role)};
     c.remote_by = {to_bytes(p.theirs->name), theirs, static_cast<std::uint8_t>(p.theirs->role)};
     return c;
@@ -116,24 +120,26 @@ struct tally {
     return c == choice::local ? a::local : c == choice::remote ? a::remote : a::merge;
 }
 
-/// What the known people of an office decide, learned by one model that knows no persons.
+/// What the known people of an office decide, learned by one model: what a newcomer begins with.
 [[nodiscard]] inline syncline::learned_suggester learn_from_team(std::uint64_t seed, play_options const& o) {
     syncline::learned_suggester model{o.learning};
     auto const rules = office_rules();
     std::vector<std::unique_ptr<office_life>> lives;
-    for (std::size_t n = 0; n < people_known; ++n) { lives.push_back(std::make_unique<office_life>(seed, n, o.office)); }
+    for (std::size_t n = 0; n < people_known; ++n) {
+        lives.push_back(std::make_unique<office_life>(seed, n, o.office));
+    }
     for (std::size_t i = 0; i < pairs_each; ++i) {
         for (auto& life : lives) {
             edit_pair const p = life->next();
             auto const c = conflict_of(p, rules);
             if (!c) { continue; }
-            auto const questions = syncline::conflict_questions::of(*c);
+            auto const questions = syncline::conflict_questions::of(*c, syncline::as_bytes(life->who().self.name));
             for (auto const& q : questions->all()) {
                 model.learn(q, action_of(life->decide(life->odds_of(p, field_number(*q.path)))));
             }
         }
     }
-    return model;
+    return model.newcomer();
 }
 
 /// One person's time.
@@ -155,7 +161,8 @@ struct tally {
         ++t.pairs;
         auto const c = conflict_of(p, rules);
         if (!c) { continue; }
-        std::size_t const block = (std::min)(static_cast<std::size_t>(t.open) / tally::curve_step, t.curve_open.size() - 1);
+        std::size_t const block =
+            (std::min)(static_cast<std::size_t>(t.open) / tally::curve_step, t.curve_open.size() - 1);
         ++t.open;
         ++t.curve_open[block];
         auto const questions = conflict_questions::of(*c, name);
@@ -174,7 +181,8 @@ struct tally {
             bool const right = first.what == taken.back();
             ++t.fields;
             t.best_right += right ? 1 : 0;
-            std::size_t const bin = (std::min)(std::size_t{19}, static_cast<std::size_t>(first.confidence) * 20 / share_one);
+            std::size_t const bin =
+                (std::min)(std::size_t{19}, static_cast<std::size_t>(first.confidence) * 20 / share_one);
             ++t.said_n[bin];
             t.said_right[bin] += right ? 1 : 0;
             t.said_sum[bin] += static_cast<double>(first.confidence) / share_one;
@@ -196,17 +204,25 @@ struct tally {
             t.curve_right[block] += all_right ? 1 : 0;
             teaches = !all_right && below(notices, 2) == 0;
         }
-        if (!teaches) { continue; }
-        for (std::size_t n = 0; n < taken.size(); ++n) { model.learn(questions->all()[n], taken[n]); }
+        for (std::size_t n = 0; n < taken.size(); ++n) {
+            if (teaches) {
+                model.learn(questions->all()[n], taken[n]);
+            } else {
+                model.stood(questions->all()[n]);
+            }
+        }
     }
-    std::stable_sort(optimum.begin(), optimum.end(), [](certain const& a, certain const& b) { return a.odds > b.odds; });
+    std::stable_sort(optimum.begin(), optimum.end(),
+                     [](certain const& a, certain const& b) { return a.odds > b.odds; });
     for (std::size_t i = 0; i < t.resolved; ++i) { t.optimum_right += optimum[i].right ? 1 : 0; }
     return t;
 }
 
 /// All held-out people of an office, or `people` of them.
-[[nodiscard]] inline tally play_office(std::uint64_t seed, play_options const& o, std::size_t people = people_held_out) {
-    syncline::learned_suggester const begin = o.team ? learn_from_team(seed, o) : syncline::learned_suggester{o.learning};
+[[nodiscard]] inline tally play_office(std::uint64_t seed, play_options const& o,
+                                       std::size_t people = people_held_out) {
+    syncline::learned_suggester const begin =
+        o.team ? learn_from_team(seed, o) : syncline::learned_suggester{o.learning};
     tally sum;
     for (std::size_t n = 0; n < people; ++n) { sum.add(play_person(seed, people_known + n, begin, o)); }
     return sum;

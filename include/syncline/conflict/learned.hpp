@@ -24,12 +24,12 @@ namespace syncline::inline SYNCLINE_ABI {
 
 /// How a `learned_suggester` learns. Shares and rates in 65536ths.
 struct learning_options {
-    std::uint32_t rate = 26'214;       ///< how far one decision moves a fresh weight; > 0
-    std::uint32_t inertia = 65'536;    ///< what it has seen before it begins to count; > 0
-    std::uint32_t sparsity = 655;      ///< what a weight has to earn before it is any
-    std::uint32_t shrinkage = 6'554;   ///< how weights are held near nothing
-    std::uint32_t memory = 65'016;     ///< of a weight's past, how much the next decision leaves: people change
-    share16 ask_below = 36'045;        ///< less sure than this: `ask`
+    std::uint32_t rate = 52'429;      ///< how far one decision moves a fresh weight; > 0
+    std::uint32_t inertia = 65'536;   ///< what it has seen before it begins to count; > 0
+    std::uint32_t sparsity = 655;     ///< what a weight has to earn before it is any
+    std::uint32_t shrinkage = 6'554;  ///< how weights are held near nothing
+    std::uint32_t memory = 65'016;    ///< of a weight's past, how much the next decision leaves: people change
+    share16 ask_below = 36'045;       ///< less sure than this: `ask`
     friend constexpr bool operator==(learning_options const&, learning_options const&) = default;
 };
 [[nodiscard]] constexpr bool valid(learning_options const& o) noexcept {
@@ -86,8 +86,10 @@ public:
             weight& at = all_[s.slot];
             std::int64_t const g = error * s.value / 256;
             std::uint64_t const old = (std::uint64_t{at.n} * o.memory) >> 16U;
-            std::uint64_t const now = (std::min)(old + (static_cast<std::uint64_t>(g * g) >> 16U), std::uint64_t{n_max});
-            std::int64_t const step = static_cast<std::int64_t>(integer_root(now << 16U)) - static_cast<std::int64_t>(integer_root(old << 16U));
+            std::uint64_t const now =
+                (std::min)(old + (static_cast<std::uint64_t>(g * g) >> 16U), std::uint64_t{n_max});
+            std::int64_t const step = static_cast<std::int64_t>(integer_root(now << 16U)) -
+                                      static_cast<std::int64_t>(integer_root(old << 16U));
             std::int64_t const sigma = step * 65'536 / o.rate;
             std::int64_t const z = faded(at, old, o) + g - sigma * at.w / 65'536;
             at.z = static_cast<std::int32_t>(z > z_max ? z_max : z < -z_max ? -z_max : z);
@@ -135,7 +137,7 @@ private:
 /// others, and a new person with what is known of the field. Short values are weighed against each other by name ("confirmed"
 /// against "offered"). Its confidence is corrected by how often it was right at such a confidence with so much experience of
 /// person and field. Everything is integers: the same decisions give the same bytes on every compiler and processor.
-/// Memory: 60 KiB, whatever it has seen. Cost: `suggest` one to two microseconds, no allocation; `learn` some three.
+/// Memory: 80 KiB, whatever it has seen. Cost: `suggest` one to two microseconds, no allocation; `learn` some three.
 class learned_suggester {
 public:
     /// Precondition: valid(options).
@@ -161,50 +163,61 @@ public:
     /// The person has decided: `taken` is what they took of the three; anything else teaches only that it was not both.
     void learn(conflict_question const& q, conflict_action taken) noexcept {
         forecast const f = foresee(q);
-        bool const side = taken == conflict_action::local || taken == conflict_action::remote;
-        bool const right = f.action() == taken;
-        record(f, right);
+        record(f, q, f.action() == taken);
         if (q.combinable) { merges_.learn(f.both, f.p_merge, taken == conflict_action::merge, options_); }
+        bool const side = taken == conflict_action::local || taken == conflict_action::remote;
         if (side) { sides_.learn(f.apart, f.p_local, taken == conflict_action::local, options_); }
-        experience& e = experience_[trust_slot(q)];
-        std::uint32_t const wrong = right ? 0 : 4096;
-        e.errors = static_cast<std::uint16_t>(e.errors == 0 && e.seen == 0 ? 1024 : e.errors);
-        e.errors = static_cast<std::uint16_t>((e.errors * 7U + wrong) / 8U);
-        if (e.seen != 0xFFFF) { ++e.seen; }
         ++decisions_;
+    }
+    /// What was applied without asking was not undone. It says little about what the person would have taken, so it moves no
+    /// weight; but without it only mistakes would be heard of, and nothing would be sure any more.
+    void stood(conflict_question const& q) noexcept { record(foresee(q), q, true); }
+    /// What a new person, or another office, begins with: all that is known of fields, nothing of persons.
+    [[nodiscard]] learned_suggester newcomer() const {
+        learned_suggester out = *this;
+        out.sides_.own = {};
+        out.merges_.own = {};
+        out.experience_ = {};
+        return out;
     }
     /// How many decisions it has learned from.
     [[nodiscard]] std::uint64_t decisions() const noexcept { return decisions_; }
     [[nodiscard]] learning_options const& options() const noexcept { return options_; }
 
     /// What a restart must not forget, as a canonical item: form, decisions, then for both tables, the experience and the
-    /// corrections what is not zero. At most 64 KiB.
+    /// corrections what is not zero. At most 128 KiB.
     [[nodiscard]] bytes to_bytes() const {
         bytes out;
         cbor_writer w{out};
-        w.array(6);
+        w.array(8);
         w.unsigned_integer(form);
         w.unsigned_integer(decisions_);
         bytes body;
-        put_table(body, sides_);
+        auto const table = [&](auto const& t) {
+            body.clear();
+            put_table(body, t);
+            w.byte_string(body);
+        };
+        table(sides_.common);
+        table(sides_.own);
+        table(merges_.common);
+        table(merges_.own);
+        body.clear();
+        put_sparse(
+            body, experience_.size(), [&](std::size_t i) { return experience_[i].seen != 0; },
+            [&](std::size_t i) {
+                append_varint(body, experience_[i].seen);
+                append_varint(body, experience_[i].errors);
+            });
         w.byte_string(body);
         body.clear();
-        put_table(body, merges_);
-        w.byte_string(body);
-        body.clear();
-        put_sparse(body, experience_.size(), [&](std::size_t i) { return experience_[i].seen != 0; },
-                   [&](std::size_t i) {
-                       append_varint(body, experience_[i].seen);
-                       append_varint(body, experience_[i].errors);
-                   });
-        w.byte_string(body);
-        body.clear();
-        put_sparse(body, bins_.size(), [&](std::size_t i) { return bins_[i].total != 0; },
-                   [&](std::size_t i) {
-                       append_varint(body, bins_[i].total);
-                       append_varint(body, bins_[i].right);
-                       append_varint(body, bins_[i].said);
-                   });
+        put_sparse(
+            body, bins_.size(), [&](std::size_t i) { return bins_[i].total != 0; },
+            [&](std::size_t i) {
+                append_varint(body, bins_[i].total);
+                append_varint(body, bins_[i].right);
+                append_varint(body, bins_[i].said);
+            });
         w.byte_string(body);
         return out;
     }
@@ -212,17 +225,21 @@ public:
     [[nodiscard]] static result<learned_suggester> from_bytes(bytes_view raw, learning_options options = {}) {
         constexpr failure bad{errc::corrupt, "learned suggestions"};
         cbor_reader in{raw};
-        if (in.array() != 6) { return bad; }
+        if (in.array() != 8) { return bad; }
         if (in.unsigned_integer() != form) {
             return in.failed() ? bad : failure{errc::unsupported, "learned suggestions of another form"};
         }
         learned_suggester out{options};
         out.decisions_ = in.unsigned_integer();
-        bytes_view const sides = in.byte_string();
-        bytes_view const merges = in.byte_string();
+        std::array<bytes_view, 4> tables{};
+        for (bytes_view& t : tables) { t = in.byte_string(); }
         bytes_view experiences = in.byte_string();
         bytes_view bins = in.byte_string();
-        if (!in.finish() || !take_table(sides, out.sides_, options) || !take_table(merges, out.merges_, options)) { return bad; }
+        bool const whole = in.finish() && take_table(tables[0], out.sides_.common, options) &&
+                           take_table(tables[1], out.sides_.own, options) &&
+                           take_table(tables[2], out.merges_.common, options) &&
+                           take_table(tables[3], out.merges_.own, options);
+        if (!whole) { return bad; }
         bool const known = take_sparse(experiences, out.experience_.size(), [&](std::size_t i, bytes_view& rest) {
             auto const seen = number(rest, 0xFFFF);
             auto const errors = number(rest, 4096);
@@ -248,7 +265,8 @@ public:
     }
     /// Nothing where nothing was saved. Errors: those of `from_bytes`.
     template <storage_transaction Tx>
-    [[nodiscard]] static result<std::optional<learned_suggester>> load(Tx& tx, bytes_view key, learning_options options = {}) {
+    [[nodiscard]] static result<std::optional<learned_suggester>> load(Tx& tx, bytes_view key,
+                                                                       learning_options options = {}) {
         bytes raw;
         auto const found = tx.get(key, raw);
         if (!found) { return found.error(); }
@@ -262,15 +280,41 @@ public:
 
 private:
     static constexpr std::uint64_t form = 1;
-    static constexpr std::size_t side_bits = 12;
-    static constexpr std::size_t merge_bits = 9;
+    static constexpr std::size_t side_bits = 11;
+    static constexpr std::size_t own_side_bits = 12;
+    static constexpr std::size_t merge_bits = 8;
+    static constexpr std::size_t own_merge_bits = 9;
     static constexpr std::size_t trusts = 5;
     static constexpr std::size_t steps = 16;
     static constexpr std::uint32_t bin_max = 1U << 24U;
+    static constexpr std::uint8_t by_name = 255;
 
-    using side_signals = std::array<detail::weighted_signal, 3 * conflict_signal_count + 4>;
+    // The last third of the signals is the person's own, in tables apart.
+    template <std::size_t Count>
+    struct signals {
+        std::array<detail::weighted_signal, 2 * Count> common{};
+        std::array<detail::weighted_signal, Count> own{};
+    };
     static constexpr std::size_t merge_signal_count = 6;
-    using merge_signals = std::array<detail::weighted_signal, 3 * merge_signal_count>;
+    using side_signals = signals<conflict_signal_count + 2>;  ///< and both values by name
+    using merge_signals = signals<merge_signal_count>;
+
+    template <std::size_t Bits, std::size_t OwnBits>
+    struct weights {
+        detail::ftrl_weights<Bits> common{};
+        detail::ftrl_weights<OwnBits> own{};
+
+        template <class S>
+        [[nodiscard]] std::int64_t margin(S const& s) const noexcept {
+            return common.margin(s.common) + own.margin(s.own);
+        }
+        template <class S>
+        void learn(S const& s, share16 p, bool y, learning_options const& o) noexcept {
+            common.learn(s.common, p, y, o);
+            own.learn(s.own, p, y, o);
+        }
+        friend bool operator==(weights const&, weights const&) = default;
+    };
 
     struct experience {
         std::uint16_t seen = 0;
@@ -286,6 +330,7 @@ private:
     };
 
     struct forecast {
+        conflict_signals signals{};
         side_signals apart{};
         merge_signals both{};
         std::int64_t margin = 0;
@@ -297,9 +342,7 @@ private:
         [[nodiscard]] share16 best() const noexcept { return (std::max)({local, remote, merge}); }
         [[nodiscard]] conflict_action action() const noexcept {
             share16 const b = best();
-            return b == local    ? conflict_action::local
-                   : b == remote ? conflict_action::remote
-                                 : conflict_action::merge;
+            return b == local ? conflict_action::local : b == remote ? conflict_action::remote : conflict_action::merge;
         }
     };
 
@@ -316,31 +359,39 @@ private:
         return slot<8>(q.scope_of_person != 0 ? q.scope_of_person : q.scope, 77);
     }
 
+    /// The signals under the three scopes: all fields, this one, this one of this person.
+    template <std::size_t Bits, std::size_t OwnBits, std::size_t Count, class Signals>
+    static void lay_out(conflict_question const& q, std::array<detail::weighted_signal, Count> const& one,
+                        Signals& out) noexcept {
+        for (std::size_t i = 0; i < Count; ++i) {
+            detail::weighted_signal const& s = one[i];
+            // A value by name means nothing in another field.
+            out.common[i] = {slot<Bits>(1, s.slot), s.signal == by_name ? 0 : s.value, s.signal};
+            out.common[Count + i] = {slot<Bits>(q.scope, s.slot), s.value, s.signal};
+            out.own[i] = {slot<OwnBits>(q.scope_of_person, s.slot), q.scope_of_person == 0 ? 0 : s.value, s.signal};
+        }
+    }
     [[nodiscard]] forecast foresee(conflict_question const& q) const noexcept {
         forecast f;
-        auto const signals = signals_of(q);
-        std::uint64_t const scopes[] = {1, q.scope, q.scope_of_person};
-        std::size_t at = 0;
-        for (std::uint64_t const scope : scopes) {
-            for (std::size_t i = 0; i < signals.size(); ++i) {
-                f.apart[at++] = {slot<side_bits>(scope, i), scope == 0 ? 0 : signals[i], static_cast<std::uint8_t>(i)};
-            }
+        f.signals = signals_of(q);
+        std::array<detail::weighted_signal, conflict_signal_count + 2> one{};
+        for (std::size_t i = 0; i < f.signals.size(); ++i) {
+            one[i] = {static_cast<std::uint32_t>(i), f.signals[i], static_cast<std::uint8_t>(i)};
         }
         // Short values by name: one that mostly wins has the greater weight.
-        auto const named = [&](std::optional<bytes_view> const& item, std::uint64_t scope, std::int32_t value) {
-            bool const is_short = item && item->size() <= 24 && scope != 0;
-            std::uint64_t const hash = is_short ? xxh3_64(*item, 3) : 0;
-            f.apart[at++] = {slot<side_bits>(scope, hash), is_short ? value : 0, 255};
+        auto const named = [](std::optional<bytes_view> const& item, std::int32_t value) -> detail::weighted_signal {
+            bool const is_short = item && item->size() <= 24;
+            return {is_short ? static_cast<std::uint32_t>(xxh3_64(*item, 3)) | 0x100U : 0, is_short ? value : 0,
+                    by_name};
         };
-        for (std::uint64_t const scope : {q.scope, q.scope_of_person}) {
-            named(q.local.value, scope, 256);
-            named(q.remote.value, scope, -256);
-        }
-        f.margin = heuristics::margin(signals) + sides_.margin(f.apart);
+        one[conflict_signal_count] = named(q.local.value, 256);
+        one[conflict_signal_count + 1] = named(q.remote.value, -256);
+        lay_out<side_bits, own_side_bits>(q, one, f.apart);
+        f.margin = heuristics::margin(f.signals) + sides_.margin(f.apart);
         f.p_local = detail::logistic(f.margin);
         if (q.combinable) {
             bool const adds = detail::only_adds(q.base, q.local.value) && detail::only_adds(q.base, q.remote.value);
-            std::int32_t const apart = signals[static_cast<std::size_t>(conflict_signal::newer_by)];
+            std::int32_t const apart = f.signals[static_cast<std::size_t>(conflict_signal::newer_by)];
             std::array<std::int32_t, merge_signal_count> const both{
                 256,
                 adds ? 256 : -256,
@@ -348,12 +399,11 @@ private:
                 apart < 0 ? -apart : apart,
                 q.local.role == q.remote.role ? 256 : -256,
                 std::int32_t{q.importance}};
-            at = 0;
-            for (std::uint64_t const scope : scopes) {
-                for (std::size_t i = 0; i < both.size(); ++i) {
-                    f.both[at++] = {slot<merge_bits>(scope, i + 100), scope == 0 ? 0 : both[i], static_cast<std::uint8_t>(i)};
-                }
+            std::array<detail::weighted_signal, merge_signal_count> each{};
+            for (std::size_t i = 0; i < both.size(); ++i) {
+                each[i] = {static_cast<std::uint32_t>(i), both[i], static_cast<std::uint8_t>(i)};
             }
+            lay_out<merge_bits, own_merge_bits>(q, each, f.both);
             f.p_merge = detail::logistic(heuristics::merge_margin(q) + merges_.margin(f.both));
         }
         f.merge = f.p_merge;
@@ -373,26 +423,32 @@ private:
         std::size_t const n = 17 - static_cast<std::size_t>(std::bit_width(doubt | 1U));
         return n >= steps ? steps - 1 : n;
     }
-    [[nodiscard]] bin const& bin_of(share16 p, std::size_t trust) const noexcept { return bins_[trust * steps + step_of(p)]; }
+    [[nodiscard]] bin const& bin_of(share16 p, std::size_t trust) const noexcept {
+        return bins_[trust * steps + step_of(p)];
+    }
     [[nodiscard]] share16 corrected(share16 p, std::size_t trust) const noexcept {
         bin const& b = bin_of(p, trust);
         // As if it had been seen to be half as sure as it says eight times: what is new is doubted.
         constexpr std::int64_t before = 8 * 65'536;
         std::int64_t const prior = trust == 0 ? before * 2 : before;
         std::int64_t const doubt = trust == 0 ? 6'554 : 1'311;
-        std::int64_t const off = (static_cast<std::int64_t>(b.right) - static_cast<std::int64_t>(b.said)) * 65'536 -
-                                 prior * doubt;
+        std::int64_t const off =
+            (static_cast<std::int64_t>(b.right) - static_cast<std::int64_t>(b.said)) * 65'536 - prior * doubt;
         std::int64_t const out = static_cast<std::int64_t>(p) + off / (static_cast<std::int64_t>(b.total) + prior);
         std::int64_t const least = share_one / 3;
         std::int64_t const most = share_one - 64;
         return static_cast<share16>(out < least ? least : out > most ? most : out);
     }
-    void record(forecast const& f, bool right) noexcept {
+    void record(forecast const& f, conflict_question const& q, bool right) noexcept {
         bin& b = bins_[f.trust * steps + step_of(f.best())];
         auto const fade = [](std::uint32_t n) { return n - n / 128; };
         b.total = fade(b.total) + share_one;
         b.right = (std::min)(b.total, fade(b.right) + (right ? share_one : 0));
         b.said = (std::min)(b.total, fade(b.said) + f.best());
+        experience& e = experience_[trust_slot(q)];
+        if (e.seen == 0) { e.errors = 1024; }
+        e.errors = static_cast<std::uint16_t>((e.errors * 7U + (right ? 0U : 4096U)) / 8U);
+        if (e.seen != 0xFFFF) { ++e.seen; }
     }
     static void rescale(suggestion& out, share16 was, share16 now) noexcept {
         for (ranked_action& a : out.alternatives) {
@@ -414,18 +470,23 @@ private:
         // What each reason adds, over all scopes and the heuristics, for the side that is suggested.
         std::array<std::int64_t, 32> weight{};
         std::int64_t const for_local = out.what == conflict_action::local ? 1 : -1;
-        for (std::size_t i = 0; i < f.apart.size(); ++i) {
-            detail::weighted_signal const& s = f.apart[i];
-            std::int64_t part = std::int64_t{sides_.at(s.slot).w} * s.value / 256;
-            if (i < conflict_signal_count) {
-                conflict_signals one{};
-                one[i] = s.value;
-                part += heuristics::margin(one);
-            }
+        auto const add = [&](detail::weighted_signal const& s, std::int64_t part) {
             bool const with_sign = (s.value > 0) == (for_local > 0);
-            suggestion_reason r = s.signal == 255 ? suggestion_reason::such_values_won : detail::reason_of(s.signal, with_sign);
+            suggestion_reason r =
+                s.signal == by_name ? suggestion_reason::such_values_won : detail::reason_of(s.signal, with_sign);
             if (r == suggestion_reason::mine_usually && for_local < 0) { r = suggestion_reason::theirs_usually; }
             weight[static_cast<std::size_t>(r)] += part * for_local;
+        };
+        for (detail::weighted_signal const& s : f.apart.common) {
+            add(s, std::int64_t{sides_.common.at(s.slot).w} * s.value / 256);
+        }
+        for (detail::weighted_signal const& s : f.apart.own) {
+            add(s, std::int64_t{sides_.own.at(s.slot).w} * s.value / 256);
+        }
+        for (std::size_t i = 0; i < conflict_signal_count; ++i) {
+            conflict_signals one{};
+            one[i] = f.signals[i];
+            add({0, f.signals[i], static_cast<std::uint8_t>(i)}, heuristics::margin(one));
         }
         weight[0] = 0;
         for (suggestion_reason& r : out.reasons) {
@@ -467,13 +528,14 @@ private:
     }
     template <std::size_t Bits>
     static void put_table(bytes& out, detail::ftrl_weights<Bits> const& t) {
-        put_sparse(out, t.size, [&](std::size_t i) { return t.at(i).n != 0 || t.at(i).z != 0; },
-                   [&](std::size_t i) {
-                       std::int32_t const z = t.at(i).z;
-                       auto const raw = static_cast<std::uint32_t>(z);
-                       append_varint(out, (raw << 1U) ^ (z < 0 ? 0xFFFFFFFFU : 0U));  // small either way
-                       append_varint(out, t.at(i).n);
-                   });
+        put_sparse(
+            out, t.size, [&](std::size_t i) { return t.at(i).n != 0 || t.at(i).z != 0; },
+            [&](std::size_t i) {
+                std::int32_t const z = t.at(i).z;
+                auto const raw = static_cast<std::uint32_t>(z);
+                append_varint(out, (raw << 1U) ^ (z < 0 ? 0xFFFFFFFFU : 0U));  // small either way
+                append_varint(out, t.at(i).n);
+            });
     }
     template <std::size_t Bits>
     [[nodiscard]] static bool take_table(bytes_view in, detail::ftrl_weights<Bits>& t, learning_options const& o) {
@@ -491,8 +553,8 @@ private:
     }
 
     learning_options options_;
-    detail::ftrl_weights<side_bits> sides_{};
-    detail::ftrl_weights<merge_bits> merges_{};
+    weights<side_bits, own_side_bits> sides_{};
+    weights<merge_bits, own_merge_bits> merges_{};
     std::array<experience, 256> experience_{};
     std::array<bin, trusts * steps> bins_{};
     std::uint64_t decisions_ = 0;

@@ -126,7 +126,7 @@ class conflict_queue {
 public:
     /// Precondition: valid(options); the prefix has 1 to 64 bytes and is neither another component's, nor the beginning
     /// of one, nor begins with one.
-    explicit conflict_queue(conflict_options options = {}, std::string_view prefix = "k")
+    explicit conflict_queue(conflict_options options = {}, std::string_view prefix = "kq")
         : options_(options), prefix_(prefix) {
         SYNCLINE_ASSERT(valid(options));
         SYNCLINE_ASSERT(!prefix.empty() && prefix.size() <= 64);

@@ -32,13 +32,13 @@ struct asked_side {
     std::optional<bytes_view> value{};  ///< one canonical item; nothing: the field is missing there
     timestamp stamp{};                  ///< of the field there
     std::uint8_t role = 0;
-    std::uint32_t edits = 0;            ///< how often its writer edits this field
+    std::uint32_t edits = 0;  ///< how often its writer edits this field
 };
 /// What is to be decided about one contested field. Borrowed for the call.
 struct conflict_question {
     std::string_view collection{};
-    field_path const* path = nullptr;   ///< never null when asked
-    bytes_view person{};                ///< who decides; empty: nobody in particular
+    field_path const* path = nullptr;  ///< never null when asked
+    bytes_view person{};               ///< who decides; empty: nobody in particular
     std::optional<bytes_view> base{};
     asked_side local{};
     asked_side remote{};
@@ -72,19 +72,19 @@ static_assert(!suggester<suggester_without>);
 
 /// Signed, in 256ths: what speaks for the local side (positive) or the remote one.
 enum class conflict_signal : std::uint8_t {
-    mine,            ///< always for the local side: what a person does out of habit
-    newer,           ///< full from five minutes on
-    newer_by,        ///< grows with the logarithm of the time between
-    role,            ///< the higher one
-    newer_of_roles,  ///< newer, where the roles are equal
-    edits,           ///< who edits this field more often
-    newer_of_edits,  ///< newer, where that is equal
-    filled,          ///< something against nothing
-    newer_of_filled, ///< newer, where both or neither say something
-    larger,          ///< of two numbers
-    larger_by,       ///< full from a sixteenth on
-    longer,          ///< of two texts; full from 16 bytes on
-    closer,          ///< nearer to the base: the smaller change
+    mine,             ///< always for the local side: what a person does out of habit
+    newer,            ///< full from five minutes on
+    newer_by,         ///< grows with the logarithm of the time between
+    role,             ///< the higher one
+    newer_of_roles,   ///< newer, where the roles are equal
+    edits,            ///< who edits this field more often
+    newer_of_edits,   ///< newer, where that is equal
+    filled,           ///< something against nothing
+    newer_of_filled,  ///< newer, where both or neither say something
+    larger,           ///< of two numbers
+    larger_by,        ///< full from a sixteenth on
+    longer,           ///< of two texts; full from 16 bytes on
+    closer,           ///< nearer to the base: the smaller change
 };
 inline constexpr std::size_t conflict_signal_count = 13;
 using conflict_signals = std::array<std::int32_t, conflict_signal_count>;
@@ -122,7 +122,8 @@ namespace detail {
     return static_cast<std::int32_t>((head + tail) * 256 / most);
 }
 /// Nearness of two values: of numbers relative, else by content.
-[[nodiscard]] inline std::int32_t nearness(std::optional<bytes_view> const& a, std::optional<bytes_view> const& b) noexcept {
+[[nodiscard]] inline std::int32_t nearness(std::optional<bytes_view> const& a,
+                                           std::optional<bytes_view> const& b) noexcept {
     auto const x = number_of(a);
     auto const y = number_of(b);
     if (!x || !y) { return similarity(content_of(a), content_of(b)); }
@@ -164,10 +165,10 @@ namespace detail {
         std::int32_t const far = 256 - detail::nearness(q.local.value, q.remote.value);
         at(s::larger_by) = detail::clamp_256(*x > *y ? 16 * far : -16 * far);
     } else {
-        at(s::longer) = detail::clamp_256((static_cast<std::int64_t>(l.size()) - static_cast<std::int64_t>(r.size())) * 16);
+        at(s::longer) =
+            detail::clamp_256((static_cast<std::int64_t>(l.size()) - static_cast<std::int64_t>(r.size())) * 16);
     }
-    at(s::closer) =
-        detail::nearness(q.local.value, q.base) - detail::nearness(q.remote.value, q.base);
+    at(s::closer) = detail::nearness(q.local.value, q.base) - detail::nearness(q.remote.value, q.base);
     return out;
 }
 
@@ -196,10 +197,11 @@ namespace detail {
 
 /// 1 / (1 + e^-x), x in 65536ths: a table of quarters between -12 and 12, straight lines between.
 [[nodiscard]] constexpr share16 logistic(std::int64_t x) noexcept {
-    constexpr std::array<std::uint32_t, 49> upper{
-        32768, 36843, 40793, 44511, 47911, 50941, 53581, 55834, 57724, 59288, 60565, 61598, 62428, 63090, 63615, 64030, 64357,
-        64615, 64816, 64974, 65097, 65194, 65269, 65328, 65374, 65410, 65438, 65459, 65476, 65489, 65500, 65508, 65514, 65519,
-        65523, 65526, 65528, 65530, 65531, 65532, 65533, 65534, 65534, 65535, 65535, 65535, 65535, 65535, 65536};
+    constexpr std::array<std::uint32_t, 49> upper{32768, 36843, 40793, 44511, 47911, 50941, 53581, 55834, 57724, 59288,
+                                                  60565, 61598, 62428, 63090, 63615, 64030, 64357, 64615, 64816, 64974,
+                                                  65097, 65194, 65269, 65328, 65374, 65410, 65438, 65459, 65476, 65489,
+                                                  65500, 65508, 65514, 65519, 65523, 65526, 65528, 65530, 65531, 65532,
+                                                  65533, 65534, 65534, 65535, 65535, 65535, 65535, 65535, 65536};
     bool const negative = x < 0;
     std::uint64_t const m = negative ? static_cast<std::uint64_t>(-x) : static_cast<std::uint64_t>(x);
     std::uint64_t const step = m >> 14U;
@@ -214,9 +216,8 @@ namespace detail {
 /// The three ways ranked, as a suggestion: nothing is suggested below `ask_below`.
 [[nodiscard]] constexpr suggestion ranked(share16 local, share16 remote, share16 merge, share16 ask_below,
                                           suggestion_source source) noexcept {
-    std::array<ranked_action, 3> all{{{conflict_action::local, local},
-                                      {conflict_action::remote, remote},
-                                      {conflict_action::merge, merge}}};
+    std::array<ranked_action, 3> all{
+        {{conflict_action::local, local}, {conflict_action::remote, remote}, {conflict_action::merge, merge}}};
     auto const order = [&](std::size_t a, std::size_t b) {
         if (all[b].confidence > all[a].confidence) { std::swap(all[a], all[b]); }
     };
@@ -238,7 +239,8 @@ namespace detail {
 }
 
 /// Who only adds: of a text, nothing of the base is gone; of anything else, not told.
-[[nodiscard]] inline bool only_adds(std::optional<bytes_view> const& base, std::optional<bytes_view> const& side) noexcept {
+[[nodiscard]] inline bool only_adds(std::optional<bytes_view> const& base,
+                                    std::optional<bytes_view> const& side) noexcept {
     if (!base || !side || cbor_reader{*base}.peek() != cbor_type::text) { return false; }
     bytes_view const b = content_of(base);
     text_change const c = change_between(as_text(b), as_text(content_of(side)));
