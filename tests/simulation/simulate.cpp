@@ -24,6 +24,7 @@
 #include <string>
 #include <thread>
 
+#include <syncline/testing/conflict_simulator.hpp>
 #include <syncline/testing/outbox_simulator.hpp>
 #include <syncline/testing/simulator.hpp>
 
@@ -53,8 +54,8 @@ struct settings {
     simulation_options options{};
 };
 
-/// A seed's two worlds: devices with their authority, and an outbox used alone. Of the second, only where the first is
-/// as it should be; `alone` leaves the first out.
+/// A seed's worlds: devices with their authority, an outbox used alone, and a queue of conflicts alone. Of a later one,
+/// only where those before are as they should be; `alone` leaves the first out.
 simulation_report simulate_both(std::uint64_t seed, simulation_options const& o, bool alone = false) {
     simulation_report r;
     if (!alone) { r = simulate(seed, o); }
@@ -65,8 +66,17 @@ simulation_report simulate_both(std::uint64_t seed, simulation_options const& o,
         r.found[0].what = "(outbox alone) " + r.found[0].what;
         return r;
     }
+    conflict_simulation_options brief;
+    brief.steps = 100;
+    conflict_simulation_report const third = simulate_conflicts(seed, brief);
     r.seed = seed;
-    r.steps += second.steps;
+    if (!third.found.empty()) {
+        r.found = third.found;
+        r.found[0].what = "(conflicts alone) " + r.found[0].what;
+        return r;
+    }
+    r.steps += second.steps + third.steps;
+    r.checks += third.checks;
     r.checks += second.checks;
     r.trace ^= second.trace;
     r.story.insert(r.story.end(), second.story.begin(), second.story.end());
@@ -167,6 +177,8 @@ void explain(settings const& s, simulation_report const& failed) {
     std::printf("\nseed %llu: %s: %s\nrepeat: tests/simulate --first %llu --seeds 1%s\n",
                 static_cast<unsigned long long>(failed.seed), failed.found[0].axiom.c_str(),
                 failed.found[0].what.c_str(), static_cast<unsigned long long>(failed.seed), plant.c_str());
+    // A queue's life is short, and has no plan to be shrunk: its words say the deed.
+    if (failed.found[0].what.rfind("(conflicts alone)", 0) == 0) { return; }
     bool const alone = failed.found[0].what.rfind("(outbox alone)", 0) == 0;
     simulation_options o = shrink_simulation(
         failed, s.options, [&](simulation_options const& tried) { return simulate_both(failed.seed, tried, alone); });

@@ -727,6 +727,15 @@ private:
             conflict_entry const& decision = n->history[static_cast<std::size_t>(n->c.last_decision - 1)];
             if (decision.change && decision.change->kind == change_kind::update) {
                 for (field_op const& op : decision.change->ops) {
+                    auto const now = value_at(current.fields, {op.field});
+                    bool const untouched =
+                        op.kind == op_kind::set ? now && *now && equal(**now, op.value) : now && !*now;
+                    holds(op.kind == op_kind::add || untouched, conflict_promise::nothing_lost,
+                          "an edit that came after the decision");
+                }
+            }
+            if (decision.change && decision.change->kind == change_kind::update) {
+                for (field_op const& op : decision.change->ops) {
                     auto const before = value_at(decision.remote->fields, {op.field});
                     auto const now = value_at(got->after->fields, {op.field});
                     bool const as_before = before && now && before->has_value() == now->has_value() &&
