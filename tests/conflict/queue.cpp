@@ -266,7 +266,9 @@ TEST_CASE("a damaged store: an error, never a crash, and nothing half done is ta
                 return true;
             });
         });
-        auto& [key, value] = all[static_cast<std::size_t>(below(g, all.size()))];
+        auto& damaged = all[static_cast<std::size_t>(below(g, all.size()))];
+        bytes const& key = damaged.first;
+        bytes& value = damaged.second;
         bool const gone = below(g, 6) == 0;
         (void)in(store, [&](auto& tx) {
             if (gone) { return tx.erase(key); }
