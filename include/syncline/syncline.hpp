@@ -6,6 +6,7 @@
 #include <syncline/audit.hpp>      // IWYU pragma: export
 #include <syncline/blob.hpp>       // IWYU pragma: export
 #include <syncline/clock.hpp>      // IWYU pragma: export
+#include <syncline/conflict.hpp>   // IWYU pragma: export
 #include <syncline/core.hpp>       // IWYU pragma: export
 #include <syncline/delta.hpp>      // IWYU pragma: export
 #include <syncline/merge.hpp>      // IWYU pragma: export

@@ -266,6 +266,45 @@ void auditing(tx_type& tx, random_archetype& random, bytes_view b, wall_time now
     (void)past.undo(tx, 1, {});
     (void)past.forget(tx, 1, 1);
     (void)past.redact(tx, {});
+void conflicts(tx_type& tx, conflict_queue const& q, conflict const& c, row const& r, collection_rules const& by,
+               bytes_view b, wall_time now, suggester_archetype& host, learned_suggester& model);
+void conflicts(tx_type& tx, conflict_queue const& q, conflict const& c, row const& r, collection_rules const& by,
+               bytes_view b, wall_time now, suggester_archetype& host, learned_suggester& model) {
+    decision_maker const who;
+    (void)q.raise(tx, c, now);
+    (void)q.remote_changed(tx, c.record, r, c.remote_by, by, now);
+    (void)q.suggest(tx, 1, {}, now);
+    (void)q.find(tx, 1);
+    (void)q.list(tx, {}, [](conflict const&) { return true; });
+    (void)q.counts(tx);
+    (void)q.history(tx, 1);
+    (void)q.preview(tx, 1, {}, by, who);
+    (void)q.resolve(tx, 1, 1, {}, by, who);
+    (void)q.resolve_all(
+        tx, {}, [](conflict const&) { return std::optional<resolution>{}; }, by, who);
+    (void)q.undo(tx, 1, r, by, who);
+    (void)q.redo(tx, 1, 1, by, who);
+    (void)q.forget(tx, now, 1);
+    (void)q.verify(tx);
+    (void)suggest_or_apply(q, tx, 1, host, by, {}, who);
+    (void)with_fallback<suggester_archetype&>{host}.suggest({});
+    (void)by_rule(c, rule::last_writer, by);
+    (void)learn_from(model, c, {}, b);
+    model.stood({});
+    (void)model.save(tx, b);
+    (void)learned_suggester::load(tx, b);
+    conflict_preferences const preferences;
+    (void)preferences.set(tx, b, {}, {}, standing_choice::ask);
+    (void)preferences.clear(tx, b, {}, {});
+    conflict_statistics const statistics;
+    (void)statistics.raised(tx, c);
+    (void)statistics.undone(tx, c);
+    (void)statistics.decided(tx, c, {}, by, false);
+    (void)statistics.advice(tx);
+    presences const here;
+    (void)here.take(tx, {}, now);
+    (void)here.before_write(tx, c.local, r, by, b, now);
+    (void)here.sweep(tx, now, 1);
 }
 
 void merging();

@@ -25,6 +25,7 @@
 #include <thread>
 
 #include <syncline/testing/audit_simulator.hpp>
+#include <syncline/testing/conflict_simulator.hpp>
 #include <syncline/testing/outbox_simulator.hpp>
 #include <syncline/testing/simulator.hpp>
 
@@ -54,9 +55,20 @@ struct settings {
     simulation_options options{};
 };
 
-/// A seed's two worlds: devices with their authority, and an outbox used alone. Of the second, only where the first is
-/// as it should be; `alone` leaves the first out.
-simulation_report simulate_both(std::uint64_t seed, simulation_options const& o, bool alone = false) {
+/// What a part's world found that lives alone and has no plan to be shrunk: its words say the deed.
+template <class Report>
+bool found_alone(simulation_report& r, char const* part, Report const& alone) {
+    r.steps += alone.steps;
+    r.trace ^= alone.trace;
+    if (alone.found.empty()) { return false; }
+    r.found = alone.found;
+    r.found[0].what = std::string{"("} + part + " alone) " + r.found[0].what;
+    return true;
+}
+
+/// A seed's worlds: devices with their authority, and an outbox, an audit log and a queue of conflicts, each used alone.
+/// Of a later one, only where those before are as they should be; `alone` leaves the first out.
+simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& o, bool alone = false) {
     simulation_report r;
     if (!alone) { r = simulate(seed, o); }
     if (!r.found.empty() || o.mistake != host_mistake::none) { return r; }
@@ -66,14 +78,6 @@ simulation_report simulate_both(std::uint64_t seed, simulation_options const& o,
         r.found[0].what = "(outbox alone) " + r.found[0].what;
         return r;
     }
-    // And an audit log with a history, alone too. Its plan has no parts to leave out.
-    audit_simulation_report const third = simulate_audit(seed, {.lie = o.lie});
-    if (!third.found.empty()) {
-        r.seed = seed;
-        r.found = third.found;
-        r.found[0].what = "(audit log alone) " + r.found[0].what;
-        return r;
-    }
     r.seed = seed;
     r.steps += second.steps;
     r.checks += second.checks;
@@ -81,6 +85,12 @@ simulation_report simulate_both(std::uint64_t seed, simulation_options const& o,
     r.story.insert(r.story.end(), second.story.begin(), second.story.end());
     for (std::size_t i = 0; i < r.faults.size(); ++i) { r.faults[i] += second.faults[i]; }
     for (std::size_t i = 0; i < r.points.size(); ++i) { r.points[i] += second.points[i]; }
+    if (found_alone(r, "audit log", simulate_audit(seed, {.lie = o.lie}))) { return r; }
+    conflict_simulation_options brief;
+    brief.steps = 100;
+    conflict_simulation_report const conflicts = simulate_conflicts(seed, brief);
+    r.checks += conflicts.checks;
+    (void)found_alone(r, "conflicts", conflicts);
     return r;
 }
 
@@ -176,12 +186,13 @@ void explain(settings const& s, simulation_report const& failed) {
     std::printf("\nseed %llu: %s: %s\nrepeat: tests/simulate --first %llu --seeds 1%s\n",
                 static_cast<unsigned long long>(failed.seed), failed.found[0].axiom.c_str(),
                 failed.found[0].what.c_str(), static_cast<unsigned long long>(failed.seed), plant.c_str());
-    if (failed.found[0].what.rfind("(audit log alone)", 0) == 0) { return; }
-    bool const alone = failed.found[0].what.rfind("(outbox alone)", 0) == 0;
+    std::string const& what = failed.found[0].what;
+    if (what.rfind("(audit log alone)", 0) == 0 || what.rfind("(conflicts alone)", 0) == 0) { return; }
+    bool const alone = what.rfind("(outbox alone)", 0) == 0;
     simulation_options o = shrink_simulation(
-        failed, s.options, [&](simulation_options const& tried) { return simulate_both(failed.seed, tried, alone); });
+        failed, s.options, [&](simulation_options const& tried) { return simulate_worlds(failed.seed, tried, alone); });
     o.tell = true;
-    auto const told = simulate_both(failed.seed, o, alone);
+    auto const told = simulate_worlds(failed.seed, o, alone);
     std::printf("shrunk to %zu of %u planned deeds and mishaps, %llu events: --keep %s\n", o.only->size(),
                 failed.planned, static_cast<unsigned long long>(told.steps), list(*o.only).c_str());
     for (std::string const& line : told.story) { std::printf("  %s\n", line.c_str()); }
@@ -202,7 +213,7 @@ void run(settings const& s, std::vector<std::uint64_t> const& named,
             bool const late =
                 s.seconds > 0 && std::chrono::duration<double>(clock_type::now() - start).count() > s.seconds;
             if (n >= named.size() && (over || late)) { return; }
-            auto const r = simulate_both(seed, s.options);
+            auto const r = simulate_worlds(seed, s.options);
             std::lock_guard const lock{hearing};
             if (!each(r)) { stop = true; }
         }
@@ -281,7 +292,7 @@ int known(settings s) {
             continue;
         }
         ++checked;
-        auto const r = simulate_both(seed, s.options);
+        auto const r = simulate_worlds(seed, s.options);
         if (r.found.empty()) {
             std::printf("%s: not found at its seed %llu\n", name.c_str(), static_cast<unsigned long long>(seed));
             ++wrong;
@@ -301,8 +312,8 @@ int traces(settings s) {
     std::string now;
     std::array<char, 64> line{};
     for (std::uint64_t seed = s.first; seed < s.first + s.seeds; ++seed) {
-        auto const once = simulate_both(seed, s.options);
-        auto const twice = simulate_both(seed, s.options);
+        auto const once = simulate_worlds(seed, s.options);
+        auto const twice = simulate_worlds(seed, s.options);
         if (once.trace != twice.trace) {
             std::printf("seed %llu: two runs, two traces\n", static_cast<unsigned long long>(seed));
             return 1;
@@ -401,7 +412,7 @@ int main(int argc, char** argv) {
     }
     if (s.story) {
         s.options.tell = true;
-        auto const r = simulate_both(s.first, s.options);
+        auto const r = simulate_worlds(s.first, s.options);
         for (std::string const& line : r.story) { std::printf("%s\n", line.c_str()); }
         std::printf("trace %016llx\n", static_cast<unsigned long long>(r.trace));
         return r.found.empty() ? 0 : 1;

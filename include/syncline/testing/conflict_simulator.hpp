@@ -1,0 +1,896 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// The queue of conflicts alone in a simulated world: hosts, a bad disk and power cuts, judged by a naive list.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <syncline/conflict/queue.hpp>
+#include <syncline/core/hash.hpp>
+#include <syncline/core/random.hpp>
+#include <syncline/testing/faulty_storage.hpp>
+#include <syncline/testing/simulated_disk.hpp>
+#include <syncline/testing/violation.hpp>
+
+namespace syncline::inline SYNCLINE_ABI::testing {
+
+/// What the queue promises, by the names under which a breach is reported.
+struct conflict_promise {
+    static constexpr char const* answers = "answers";            ///< every call answers as a naive list does
+    static constexpr char const* contents = "contents";          ///< and leaves behind what that holds, history and all
+    static constexpr char const* previews = "previews";          ///< what a preview shows is what the decision does
+    static constexpr char const* choices = "choices";            ///< the record holds what the person chose
+    static constexpr char const* nothing_lost = "nothing_lost";  ///< what was not contested goes along
+    static constexpr char const* audited = "audited";            ///< each event is told once, in its transaction
+    static constexpr char const* atomicity = "crash_atomicity";  ///< after a crash a state that there was
+    static constexpr char const* order = "order";                ///< lists give what fits, oldest first, page by page
+};
+
+struct conflict_simulation_options {
+    std::uint32_t steps = 300;
+    disk_lie lie = disk_lie::none;
+};
+struct conflict_simulation_report {
+    std::uint64_t seed = 0;
+    std::uint64_t steps = 0;
+    std::uint64_t checks = 0;
+    std::uint64_t faults = 0;  ///< storage calls that were made to fail
+    std::uint64_t power_cuts = 0;
+    std::uint64_t decided = 0, undone = 0, redone = 0, renewed = 0, refused = 0, forgotten = 0;
+    std::uint64_t trace = 0;  ///< of everything that was done and answered: the same on every machine
+    std::vector<violation> found{};
+};
+
+namespace detail {
+
+/// The fields that the world's rows have. Two are contested by rule, one is a counter, one a map with a contested part.
+inline constexpr std::string_view conflict_world_fields[] = {"a", "b", "n", "map", "free"};
+
+class conflict_world {
+public:
+    conflict_world(std::uint64_t seed, conflict_simulation_options const& o)
+        : options_(o),
+          random_(seed * 2'654'435'761U + 99),
+          disk_(draw(2) == 0 ? durability::full : durability::ordered, o.lie),
+          queue_({.open_max = 6 + draw(8), .bytes_max = 600 + draw(4000), .events_max = 3 + draw(30)}) {
+        report_.seed = seed;
+        rules_ = {"things",
+                  rule::last_writer,
+                  {{"a", rule::manual}, {"b", rule::manual}, {"n", rule::counter}, {"map", rule::manual}}};
+        open();
+        saved_.push_back(model_);
+    }
+
+    conflict_simulation_report run() && {
+        for (std::uint32_t i = 0; i < options_.steps && report_.found.empty(); ++i) {
+            ++report_.steps;
+            now_ += milliseconds{static_cast<std::int64_t>(draw(20'000)) - 2'000};  // a clock that is set back at times
+            if (draw(25) == 0) {
+                power_cut();
+            } else if (draw(30) == 0) {
+                (void)store_->barrier();
+                saved_.assign(1, model_);
+            } else {
+                deed();
+            }
+            if (report_.found.empty()) { compare(); }
+        }
+        return std::move(report_);
+    }
+
+private:
+    struct naive_conflict {
+        conflict c{};
+        std::vector<conflict_entry> history{};
+        friend bool operator==(naive_conflict const&, naive_conflict const&) = default;
+    };
+    struct naive_queue {
+        std::vector<naive_conflict> all{};  // in order of id
+        std::uint64_t last = 0;
+        std::uint64_t told = 0;  // notes that the audit has, in a row of its own
+        std::vector<std::pair<record_key, row>> rows{};
+        position head = 10;
+        friend bool operator==(naive_queue const&, naive_queue const&) = default;
+
+        [[nodiscard]] std::size_t open() const {
+            return static_cast<std::size_t>(std::count_if(
+                all.begin(), all.end(), [](naive_conflict const& n) { return n.c.state == conflict_state::open; }));
+        }
+    };
+
+    std::uint64_t draw(std::uint64_t n) { return below(random_, n); }
+    void broken(char const* promise, std::string what) {
+        if (report_.found.empty()) {
+            report_.found.push_back(
+                {promise, std::move(what) + " after " + doing_ + ", step " + std::to_string(report_.steps)});
+        }
+    }
+    bool holds(bool ok, char const* promise, char const* what) {
+        ++report_.checks;
+        if (!ok) { broken(promise, what); }
+        return ok;
+    }
+
+    void open() {
+        disk_handle_ = disk_.open();
+        store_ = std::make_unique<faulty_storage<simulated_disk::storage_type>>(*disk_handle_);
+    }
+    void power_cut() {
+        doing_ = "power_cut";
+        ++report_.power_cuts;
+        store_.reset();
+        disk_handle_.reset();
+        disk_.power_cut(random_);
+        open();
+        // What is there is a state that there was: the newest that fits.
+        auto tx = store_->begin(access_mode::read);
+        for (std::size_t i = saved_.size(); i-- != 0;) {
+            if (same(*tx, saved_[i])) {
+                model_ = saved_[i];
+                saved_.assign(1, model_);
+                return;
+            }
+        }
+        broken(conflict_promise::atomicity, "after a power cut the store holds no state that there was");
+    }
+
+    // Values.
+
+    bytes any_item() {
+        bytes out;
+        cbor_writer w{out};
+        switch (draw(4)) {
+            case 0: w.integer(static_cast<std::int64_t>(draw(9)) - 4); break;
+            case 1: w.null(); break;
+            default: w.text(std::string_view{"xyzzyx"}.substr(0, 1 + draw(6))); break;
+        }
+        return out;
+    }
+    bytes any_map() {
+        bytes out;
+        cbor_writer w{out};
+        std::uint64_t const which = draw(4);
+        w.map(static_cast<std::size_t>((which & 1U) + (which >> 1U)));
+        if ((which & 1U) != 0) {
+            w.text("p");
+            w.raw(any_item());
+        }
+        if ((which & 2U) != 0) {
+            w.text("q");
+            w.raw(any_item());
+        }
+        return out;
+    }
+    bytes value_of(std::string_view field) {
+        bytes out;
+        if (field == "n") {
+            cbor_writer{out}.integer(static_cast<std::int64_t>(draw(100)));
+            return out;
+        }
+        return field == "map" ? any_map() : any_item();
+    }
+    bytes any_fields() {
+        std::vector<syncline::detail::field_change> all;
+        std::vector<bytes> values;
+        values.reserve(5);
+        for (std::string_view const f : conflict_world_fields) {
+            if (f != "n" && draw(4) == 0) { continue; }
+            values.push_back(value_of(f));
+            all.push_back({f, true, values.back()});
+        }
+        std::sort(all.begin(), all.end(),
+                  [](syncline::detail::field_change const& x, syncline::detail::field_change const& y) {
+                      return compare_keys(x.field, y.field) < 0;
+                  });
+        return syncline::detail::rewrite_fields({}, all);
+    }
+    std::pair<record_key, row>& any_row() {
+        if (model_.rows.size() < 4) {
+            static constexpr std::string_view ids[] = {"a", "ab", "abc", "b"};
+            row r;
+            r.version = ++model_.head;
+            r.floor = {r.version, stamp(), 7};
+            r.fields = any_fields();
+            std::size_t const n = model_.rows.size();
+            model_.rows.emplace_back(record_key{n == 3 ? "other" : "things", ids[n]}, r);
+            return model_.rows.back();
+        }
+        return model_.rows[static_cast<std::size_t>(draw(model_.rows.size()))];
+    }
+    timestamp stamp() { return {timestamp::make(wall_time{milliseconds{1'790'000'000'000}}).raw + ++stamps_}; }
+
+    /// Somebody else writes.
+    void change_row(row& r) {
+        if (draw(12) == 0) {
+            row next;
+            next.version = ++model_.head;
+            next.life = r.deleted ? r.life + 1 : r.life;
+            next.deleted = !r.deleted;
+            next.floor = {next.version, stamp(), 7};
+            if (!next.deleted) { next.fields = any_fields(); }
+            r = next;
+            return;
+        }
+        if (r.deleted) { return; }
+        mutation m;
+        m.life = r.life;
+        m.base = r.version;
+        m.stamp = stamp();
+        std::vector<std::string_view> names(std::begin(conflict_world_fields), std::end(conflict_world_fields));
+        std::sort(names.begin(), names.end(),
+                  [](std::string_view x, std::string_view y) { return compare_keys(x, y) < 0; });
+        for (std::string_view const f : names) {
+            if (draw(2) == 0) { continue; }
+            m.ops.push_back({std::string{f}, op_kind::set, value_of(f), m.stamp});
+        }
+        std::optional<row> after = r;
+        apply_context context;
+        context.author = 7;
+        context.at = model_.head + 1;
+        if (apply(after, m, rules_, context).changed) {
+            ++model_.head;
+            r = *after;
+        }
+    }
+    /// A conflict as a replica would meet it: a mutation made on an older row, some of its fields contested.
+    conflict any_conflict() {
+        auto& [key, r] = any_row();
+        conflict c;
+        c.record = key;
+        c.local.record = key;
+        c.local.stamp = stamp();
+        c.local.sequence = stamps_;
+        c.local.life = r.life;
+        c.local.base = 1;
+        c.base = any_fields();
+        c.local_by = {to_bytes("me"), c.local.stamp, static_cast<std::uint8_t>(draw(4))};
+        c.remote_by = {to_bytes("them"), r.floor.stamp, static_cast<std::uint8_t>(draw(4))};
+        if (r.deleted || draw(10) == 0) {
+            c.local.kind = r.deleted ? change_kind::update : change_kind::erase;
+            c.fields.push_back({});
+        }
+        if (c.local.kind == change_kind::update) {
+            std::vector<std::string_view> names(std::begin(conflict_world_fields), std::end(conflict_world_fields));
+            std::sort(names.begin(), names.end(),
+                      [](std::string_view x, std::string_view y) { return compare_keys(x, y) < 0; });
+            for (std::string_view const f : names) {
+                if (draw(3) == 0 && f != "a") { continue; }
+                field_op op{std::string{f}, op_kind::set, {}, c.local.stamp};
+                if (f == "n" && draw(2) == 0) {
+                    op.kind = op_kind::add;
+                    cbor_writer{op.value}.integer(static_cast<std::int64_t>(1 + draw(5)));
+                } else if (draw(8) == 0) {
+                    op.kind = op_kind::unset;
+                } else {
+                    op.value = value_of(f);
+                }
+                c.local.ops.push_back(std::move(op));
+            }
+            if (!r.deleted) {
+                for (field_op const& op : c.local.ops) {
+                    if (op.field == "map") {
+                        c.fields.push_back({{"map", "p"}, rule::manual, "", 0, 0, {}});
+                    } else if (op.field == "a" || op.field == "b") {
+                        c.fields.push_back({{op.field}, rule::manual, draw(3) == 0 ? "guard" : "", 1, 2, {}});
+                    }
+                }
+                std::sort(c.fields.begin(), c.fields.end(), [](contested_field const& x, contested_field const& y) {
+                    return compare_paths(x.path, y.path) < 0;
+                });
+            }
+        }
+        if (draw(15) != 0) { c.remote = r; }
+        return c;
+    }
+    resolution any_resolution(conflict const& c) {
+        switch (draw(5)) {
+            case 0: return resolution::use_local();
+            case 1: return resolution::use_remote();
+            case 2: return resolution::custom(any_fields());
+            default: break;
+        }
+        std::vector<field_decision> fields;
+        for (contested_field const& f : c.fields) {
+            field_decision d{f.path, static_cast<field_take>(1 + draw(6)), {}};
+            if (d.take == field_take::custom) { d.value = any_item(); }
+            fields.push_back(std::move(d));
+        }
+        if (draw(20) == 0 && !fields.empty()) { fields.pop_back(); }
+        return resolution::merge_fields(std::move(fields));
+    }
+    decision_maker who() { return {as_bytes("me"), stamp(), now_, 3, draw(4) == 0}; }
+
+    // Deeds. Each runs in one transaction, perhaps with one storage call that fails; then nothing of it is there.
+
+    template <class Deed>
+    void in_transaction(Deed&& deed) {
+        naive_queue const before = model_;
+        std::uint64_t const faults = store_->faults();
+        if (draw(3) == 0) {
+            store_->inject({1 + draw(40),
+                            draw(2) == 0 ? errc::storage_io : errc::transaction_lost,
+                            draw(2) == 0 ? fault_moment::before : fault_moment::after,
+                            false,
+                            {}});
+        }
+        bool committed = false;
+        bool asked = false;
+        {
+            auto tx = store_->begin(access_mode::write);
+            if (tx) {
+                bool const keep = deed(*tx);
+                if (keep && store_->faults() == faults) {
+                    asked = true;
+                    committed = static_cast<bool>(tx->commit());
+                }
+            }
+        }
+        bool const failed = store_->faults() != faults;
+        store_->heal();
+        if (failed) {
+            ++report_.faults;
+            report_.found.clear();  // what it answered is not judged: a call had failed
+        }
+        bool took = committed;
+        if (asked && !committed) {  // a commit that said no may have taken effect all the same
+            auto tx = store_->begin(access_mode::read);
+            took = !same(*tx, before);
+        }
+        if (took) {
+            saved_.push_back(model_);
+        } else {
+            model_ = before;
+        }
+    }
+
+    template <class Tx>
+    [[nodiscard]] static auto audit(Tx& tx) {
+        return [&tx](conflict_note const& note) -> status {
+            if (note.entry.what == conflict_event::suggested) { return {}; }
+            bytes raw;
+            auto const found = tx.get(as_bytes("audit"), raw);
+            if (!found) { return found.error(); }
+            std::uint64_t const told = *found ? read_u64(raw) + 1 : 1;
+            raw.clear();
+            append_u64(raw, told);
+            return tx.put(as_bytes("audit"), raw);
+        };
+    }
+    naive_conflict* any_known() {
+        if (model_.all.empty()) { return nullptr; }
+        return &model_.all[static_cast<std::size_t>(draw(model_.all.size()))];
+    }
+    static std::size_t size_of(conflict const& c) {
+        bytes raw;
+        cbor_writer w{raw};
+        encode_conflict(w, c);
+        return raw.size();
+    }
+    conflict_entry& tell(naive_conflict& n, conflict_event what) {
+        conflict_entry e;
+        e.number = n.history.size() + 1;
+        e.what = what;
+        e.at = now_;
+        n.history.push_back(std::move(e));
+        n.c.events = n.history.size();
+        ++model_.told;
+        return n.history.back();
+    }
+
+    void deed() {
+        switch (draw(12)) {
+            case 0:
+            case 1:
+            case 2: return raise();
+            case 3:
+            case 4: return remote_changed();
+            case 5: return suggest();
+            case 6:
+            case 7: return resolve();
+            case 8: return undo();
+            case 9: return redo();
+            case 10: return draw(3) == 0 ? forget() : resolve_all();
+            default: return look();
+        }
+    }
+
+    void raise() {
+        doing_ = "raise";
+        conflict c = any_conflict();
+        naive_conflict* const again = draw(4) == 0 ? any_known() : nullptr;
+        if (again != nullptr) {
+            c.local = again->c.local, c.record = again->c.record, c.base = again->c.base, c.fields = again->c.fields;
+        }
+        in_transaction([&](auto& tx) {
+            auto const id = queue_.raise(tx, c, now_, audit(tx));
+            if (c.fields.empty()) {
+                return holds(!id && id.error() == errc::invalid, conflict_promise::answers, "a conflict of nothing");
+            }
+            if (again != nullptr) { return raised_again(*again, c, id); }
+            conflict expected = c;
+            expected.id = model_.last + 1;
+            expected.opened = expected.changed = now_;
+            bool const full = model_.open() >= queue_.options().open_max;
+            bool const large = size_of(expected) > queue_.options().bytes_max;
+            if (full || large) {
+                ++report_.refused;
+                return holds(!id && id.error() == errc::limit, conflict_promise::answers, "more than the limit") &&
+                       false;
+            }
+            if (!holds(id && *id == expected.id, conflict_promise::answers, "raise")) { return false; }
+            ++model_.last;
+            naive_conflict n;
+            n.c = expected;
+            tell(n, conflict_event::opened).by = c.local_by.writer;
+            model_.all.push_back(std::move(n));
+            return true;
+        });
+    }
+    bool raised_again(naive_conflict& n, conflict const& c, result<std::uint64_t> const& id) {
+        bool const older = n.c.remote && (!c.remote || c.remote->version < n.c.remote->version);
+        bool const changes = n.c.state == conflict_state::open && !older && n.c.remote != c.remote;
+        if (changes) {
+            naive_conflict next = n;
+            std::uint64_t const told = model_.told;
+            renew(next, c.remote, c.remote_by);
+            if (too_large(next)) {
+                ++report_.refused;
+                model_.told = told;
+                return holds(!id && id.error() == errc::limit, conflict_promise::answers,
+                             "a remote beyond the limit") &&
+                       false;
+            }
+            n = std::move(next);
+        }
+        return holds(id && *id == n.c.id, conflict_promise::answers, "the same conflict told again");
+    }
+    void renew(naive_conflict& n, std::optional<row> const& remote, conflict_writer const& by) {
+        auto before = n.c.remote;
+        n.c.remote = remote;
+        n.c.remote_by = by;
+        n.c.changed = now_;
+        ++n.c.revision;
+        for (contested_field& f : n.c.fields) { f.suggested.reset(); }
+        if (n.history.size() >= queue_.options().events_max) {
+            ++model_.told;  // told, and not kept
+            return;
+        }
+        conflict_entry& e = tell(n, conflict_event::remote_changed);
+        e.by = by.writer;
+        e.remote = std::move(before);
+        ++report_.renewed;
+    }
+    bool too_large(naive_conflict const& n) const {
+        conflict c = n.c;
+        c.events -= n.history.size() == c.events && !n.history.empty() ? 1 : 0;
+        return size_of(c) > queue_.options().bytes_max || entry_size(n) > queue_.options().bytes_max;
+    }
+    static std::size_t entry_size(naive_conflict const& n) {
+        bytes raw;
+        cbor_writer w{raw};
+        conflict_entry const& e = n.history.back();
+        if (e.remote) { encode_row(w, *e.remote); }
+        encode_resolution(w, e.how);
+        if (e.change) { encode_mutation(w, *e.change); }
+        // What is around them: head, form, event, name, flag, time, and a null for each that is missing.
+        return raw.size() + 1 + 1 + 1 + 1 + e.by.size() + 1 + 9 + (e.remote ? 0 : 1) + (e.change ? 0 : 1);
+    }
+
+    void remote_changed() {
+        doing_ = "remote_changed";
+        auto& [key, r] = any_row();
+        record_key const name = key;
+        row next = r;
+        change_row(next);
+        conflict_writer const by{to_bytes("other"), stamp(), 2};
+        in_transaction([&](auto& tx) {
+            for (auto& [k, known] : model_.rows) {
+                if (k == name) { known = next; }
+            }
+            auto const n = queue_.remote_changed(tx, name, next, by, rules_, now_, audit(tx));
+            naive_queue const before = model_;
+            std::size_t expected = 0;
+            for (naive_conflict& c : model_.all) {
+                bool const mine = c.c.record == name && c.c.state == conflict_state::open;
+                if (!mine || (c.c.remote && (*c.c.remote == next || c.c.remote->version > next.version))) { continue; }
+                renew(c, next, by);
+                ++expected;
+                if (too_large(c)) {
+                    ++report_.refused;
+                    model_ = before;
+                    return holds(!n && n.error() == errc::limit, conflict_promise::answers,
+                                 "a remote beyond the limit") &&
+                           false;
+                }
+            }
+            return holds(n && *n == expected, conflict_promise::answers, "a changed remote");
+        });
+    }
+    void suggest() {
+        doing_ = "suggest";
+        naive_conflict* const n = any_known();
+        if (n == nullptr) { return; }
+        std::vector<suggestion> all(n->c.fields.size());
+        for (suggestion& s : all) {
+            s.what = static_cast<conflict_action>(1 + draw(4));
+            s.confidence = static_cast<share16>(draw(share_one + 1));
+        }
+        in_transaction([&](auto& tx) {
+            auto const ok = queue_.suggest(tx, n->c.id, all, now_, audit(tx));
+            if (n->c.state != conflict_state::open) {
+                return holds(!ok && ok.error() == errc::invalid, conflict_promise::answers, "a suggestion too late");
+            }
+            for (std::size_t i = 0; i < all.size(); ++i) { n->c.fields[i].suggested = all[i]; }
+            return holds(static_cast<bool>(ok), conflict_promise::answers, "a suggestion");
+        });
+    }
+
+    /// What the person chose is there, and what else the mutation did is where the rules put it.
+    void judge(conflict const& c, resolution const& how, settled const& done) {
+        if (!done.after) { return broken(conflict_promise::choices, "no record"); }
+        auto const field = [](bytes_view map, field_path const& path) -> std::optional<bytes> {
+            if (map.empty()) { return std::nullopt; }
+            auto const v = value_at(map, path);
+            return v && *v ? std::optional<bytes>{to_bytes(**v)} : std::nullopt;
+        };
+        if (how.kind == resolve_kind::custom) {
+            holds(!done.after->deleted && done.after->fields == how.record, conflict_promise::choices,
+                  "the custom record");
+            return;
+        }
+        if (c.of_whole_record() || c.remote->deleted || c.local.kind == change_kind::erase ||
+            c.local.life != c.remote->life) {
+            if (how.kind == resolve_kind::use_remote) {
+                holds(*done.after == *c.remote && !done.sends(), conflict_promise::choices, "the remote as it is");
+            } else if (c.local.kind == change_kind::erase) {
+                holds(done.after->deleted, conflict_promise::choices, "a deletion that stands");
+            } else {
+                auto const mine = local_fields(c);
+                holds(mine && !done.after->deleted && done.after->fields == *mine, conflict_promise::choices,
+                      "a record that lives again");
+            }
+            return;
+        }
+        auto const mine = local_fields(c);
+        for (std::size_t i = 0; i < c.fields.size() && mine; ++i) {
+            field_path const& path = c.fields[i].path;
+            field_take const take = how.kind == resolve_kind::merge_fields ? how.fields[i].take
+                                    : how.kind == resolve_kind::use_local  ? field_take::local
+                                                                           : field_take::remote;
+            std::optional<bytes> wanted;
+            switch (take) {
+                case field_take::local: wanted = field(*mine, path); break;
+                case field_take::remote: wanted = field(c.remote->fields, path); break;
+                case field_take::base: wanted = field(c.base, path); break;
+                case field_take::custom: wanted = how.fields[i].value; break;
+                case field_take::none: break;
+                case field_take::merge: continue;
+            }
+            holds(field(done.after->fields, path) == wanted, conflict_promise::choices,
+                  "a field that the person chose");
+        }
+        // The counter is nobody's choice: what was added counts.
+        for (field_op const& op : c.local.ops) {
+            if (op.kind != op_kind::add) { continue; }
+            auto const was = field(c.remote->fields, {op.field});
+            auto const is = field(done.after->fields, {op.field});
+            auto const n = syncline::detail::integer_of(op.value);
+            auto const a = was ? syncline::detail::integer_of(*was) : std::optional<std::int64_t>{0};
+            auto const b = is ? syncline::detail::integer_of(*is) : std::nullopt;
+            holds(n && a && b && *a + *n == *b, conflict_promise::nothing_lost, "an addition");
+        }
+    }
+    bool decided(naive_conflict& n, conflict_event what, resolution const& how, decision_maker const& w,
+                 result<settled> const& got) {
+        auto const expected = settle(n.c, how, rules_, w.stamp, w.author);
+        naive_conflict next = n;
+        std::uint64_t const told = model_.told;
+        if (expected) {
+            conflict_entry& e = tell(next, what);
+            e.by = to_bytes(w.by);
+            e.automatic = w.automatic;
+            e.how = how;
+            e.remote = n.c.remote;
+            if (expected->sends()) { e.change = expected->change; }
+            if (n.history.size() >= queue_.options().events_max || entry_size(next) > queue_.options().bytes_max ||
+                size_of(n.c) > queue_.options().bytes_max) {
+                ++report_.refused;
+                model_.told = told;
+                return holds(!got && got.error() == errc::limit, conflict_promise::answers,
+                             "a decision beyond the limit") &&
+                       false;
+            }
+        }
+        if (!expected) {
+            ++report_.refused;
+            return holds(!got && got.error().code == expected.error().code, conflict_promise::answers,
+                         "an impossible decision") &&
+                   false;
+        }
+        if (!holds(got && *got == *expected, conflict_promise::previews, "a decision differs from its preview")) {
+            return false;
+        }
+        judge(n.c, how, *got);
+        next.c.state = conflict_state::decided;
+        next.c.changed = now_;
+        next.c.last_decision = next.history.size();
+        n = std::move(next);
+        note(got->change.ops.size());
+        return true;
+    }
+    void resolve() {
+        doing_ = "resolve";
+        naive_conflict* const n = any_known();
+        if (n == nullptr) { return; }
+        resolution const how = any_resolution(n->c);
+        decision_maker const w = who();
+        std::uint64_t const seen = n->c.revision - (draw(10) == 0 ? 1 : 0);
+        in_transaction([&](auto& tx) {
+            auto const shown = queue_.preview(tx, n->c.id, how, rules_, w);
+            auto const got = queue_.resolve(tx, n->c.id, seen, how, rules_, w, audit(tx));
+            if (n->c.state != conflict_state::open) {
+                return holds(!got && got.error() == errc::invalid, conflict_promise::answers, "decided twice");
+            }
+            if (seen != n->c.revision) {
+                return holds(!got && got.error() == errc::contended, conflict_promise::answers, "a revision not seen");
+            }
+            if (got &&
+                !holds(shown && *shown == *got, conflict_promise::previews, "a decision differs from its preview")) {
+                return false;
+            }
+            bool const ok = decided(*n, conflict_event::decided, how, w, got);
+            report_.decided += ok ? 1 : 0;
+            if (ok) { advance(n->c.record, got); }
+            return ok;
+        });
+    }
+    /// The decision comes back confirmed.
+    void advance(record_key const& key, result<settled> const& got) {
+        if (draw(2) == 0 || !got->sends()) { return; }
+        for (auto& [k, r] : model_.rows) {
+            if (k == key && got->after && got->after->life >= r.life) {
+                r = *got->after;
+                r.version = ++model_.head;
+            }
+        }
+    }
+    void resolve_all() {
+        doing_ = "resolve_all";
+        resolution const how = draw(2) == 0 ? resolution::use_local() : resolution::use_remote();
+        decision_maker const w = who();
+        conflict_query q;
+        if (draw(2) == 0) { q.collection = "things"; }
+        q.count_max = 1 + static_cast<std::size_t>(draw(4));
+        in_transaction([&](auto& tx) {
+            auto const pick = [&](conflict const& c) {
+                return c.id % 5 == 0 ? std::nullopt : std::optional<resolution>{how};
+            };
+            auto const got = queue_.resolve_all(tx, q, pick, rules_, w, audit(tx));
+            if (!holds(static_cast<bool>(got), conflict_promise::answers, "a batch")) { return false; }
+            std::size_t looked = 0;
+            std::size_t done = 0;
+            std::size_t left = 0;
+            for (naive_conflict& n : model_.all) {
+                bool const fits = n.c.state == conflict_state::open &&
+                                  (q.collection.empty() || n.c.record.collection == q.collection);
+                if (!fits || looked == q.count_max) { continue; }
+                ++looked;
+                if (n.c.id % 5 == 0) { continue; }
+                bool const is_done = done < got->done.size() && got->done[done].first == n.c.id;
+                result<settled> one{errc::limit};
+                if (is_done) {
+                    one = got->done[done++].second;
+                } else if (left < got->left.size() && got->left[left].id == n.c.id) {
+                    one = got->left[left++].why;
+                } else {
+                    return holds(false, conflict_promise::answers, "a batch that passed over one");
+                }
+                bool const ok = decided(n, conflict_event::decided, how, w, one);
+                if (!report_.found.empty()) { return false; }
+                if (!holds(ok == is_done, conflict_promise::answers, "a batch")) { return false; }
+                report_.decided += ok ? 1 : 0;
+            }
+            return holds(done == got->done.size() && left == got->left.size(), conflict_promise::answers, "a batch");
+        });
+    }
+    void undo() {
+        doing_ = "undo";
+        naive_conflict* const n = any_known();
+        if (n == nullptr) { return; }
+        row current;
+        for (auto const& [k, r] : model_.rows) {
+            if (k == n->c.record) { current = r; }
+        }
+        decision_maker const w = who();
+        in_transaction([&](auto& tx) {
+            auto const got = queue_.undo(tx, n->c.id, current, rules_, w, audit(tx));
+            if (n->c.state != conflict_state::decided) {
+                return holds(!got && got.error() == errc::invalid, conflict_promise::answers,
+                             "undone without a decision");
+            }
+            if (!got) {
+                ++report_.refused;
+                bool const limit = model_.open() >= queue_.options().open_max ||
+                                   n->history.size() >= queue_.options().events_max || got.error() == errc::limit;
+                return holds(limit || got.error() == errc::contended || got.error() == errc::rejected ||
+                                 got.error() == errc::type_mismatch,
+                             conflict_promise::answers, "an undo that can't be") &&
+                       false;
+            }
+            conflict_entry const& decision = n->history[static_cast<std::size_t>(n->c.last_decision - 1)];
+            if (decision.change && decision.change->kind == change_kind::update) {
+                for (field_op const& op : decision.change->ops) {
+                    auto const now = value_at(current.fields, {op.field});
+                    bool const untouched =
+                        op.kind == op_kind::set ? now && *now && equal(**now, op.value) : now && !*now;
+                    holds(op.kind == op_kind::add || untouched, conflict_promise::nothing_lost,
+                          "an edit that came after the decision");
+                }
+            }
+            if (decision.change && decision.change->kind == change_kind::update) {
+                for (field_op const& op : decision.change->ops) {
+                    auto const before = value_at(decision.remote->fields, {op.field});
+                    auto const now = value_at(got->after->fields, {op.field});
+                    bool const as_before = before && now && before->has_value() == now->has_value() &&
+                                           (!*before || equal(**before, **now));
+                    holds(op.kind == op_kind::add || as_before, conflict_promise::choices, "an undone field");
+                }
+            }
+            conflict_entry& e = tell(*n, conflict_event::undone);
+            e.by = to_bytes(w.by);
+            e.automatic = w.automatic;
+            if (got->sends()) { e.change = got->change; }
+            n->c.state = conflict_state::open;
+            n->c.changed = now_;
+            n->c.remote = got->after;
+            ++n->c.revision;
+            ++report_.undone;
+            return true;
+        });
+    }
+    void redo() {
+        doing_ = "redo";
+        naive_conflict* const n = any_known();
+        if (n == nullptr) { return; }
+        decision_maker const w = who();
+        in_transaction([&](auto& tx) {
+            auto const got = queue_.redo(tx, n->c.id, n->c.revision, rules_, w, audit(tx));
+            if (n->c.state != conflict_state::open || n->c.last_decision == 0) {
+                return holds(!got && got.error() == errc::invalid, conflict_promise::answers, "nothing to do again");
+            }
+            resolution const how = n->history[static_cast<std::size_t>(n->c.last_decision - 1)].how;
+            bool const ok = decided(*n, conflict_event::redone, how, w, got);
+            report_.redone += ok ? 1 : 0;
+            return ok;
+        });
+    }
+    void forget() {
+        doing_ = "forget";
+        wall_time const before = now_ - milliseconds{static_cast<std::int64_t>(draw(200'000))};
+        std::size_t const most = 1 + static_cast<std::size_t>(draw(3));
+        in_transaction([&](auto& tx) {
+            auto const n = queue_.forget(tx, before, most);
+            std::vector<std::pair<wall_time, std::uint64_t>> old;
+            for (naive_conflict const& c : model_.all) {
+                if (c.c.state == conflict_state::decided && c.c.changed < before) {
+                    old.emplace_back(c.c.changed, c.c.id);
+                }
+            }
+            std::sort(old.begin(), old.end());
+            if (old.size() > most) { old.resize(most); }
+            for (auto const& [t, id] : old) {
+                model_.all.erase(std::find_if(model_.all.begin(), model_.all.end(),
+                                              [id = id](naive_conflict const& c) { return c.c.id == id; }));
+            }
+            report_.forgotten += old.size();
+            return holds(n && *n == old.size(), conflict_promise::answers, "what is forgotten");
+        });
+    }
+    /// A list by record, age, collection, a page of it.
+    void look() {
+        doing_ = "look";
+        auto tx = store_->begin(access_mode::read);
+        conflict_query q;
+        if (draw(3) == 0) { q.state.reset(); }
+        if (draw(4) == 0) { q.state = conflict_state::decided; }
+        record_key name;
+        if (!model_.rows.empty() && draw(3) == 0) {
+            name = any_row().first;
+            q.record = &name;
+        }
+        if (draw(3) == 0) { q.collection = draw(2) == 0 ? "things" : "other"; }
+        if (draw(3) == 0) { q.opened_from = now_ - milliseconds{static_cast<std::int64_t>(draw(400'000))}; }
+        if (draw(3) == 0) { q.opened_before = now_ - milliseconds{static_cast<std::int64_t>(draw(400'000))}; }
+        q.after = draw(2) == 0 ? 0 : draw(model_.last + 1);
+        q.count_max = 1 + static_cast<std::size_t>(draw(6));
+        std::vector<conflict> expected;
+        for (naive_conflict const& n : model_.all) {
+            conflict const& c = n.c;
+            bool const fits = (!q.state || c.state == *q.state) &&
+                              (q.record != nullptr ? c.record == name
+                                                   : q.collection.empty() || c.record.collection == q.collection) &&
+                              (!q.opened_from || c.opened >= *q.opened_from) &&
+                              (!q.opened_before || c.opened < *q.opened_before) && c.id > q.after;
+            if (fits && expected.size() < q.count_max) { expected.push_back(c); }
+        }
+        std::vector<conflict> got;
+        auto const ok = queue_.list(*tx, q, [&](conflict const& c) {
+            got.push_back(c);
+            return true;
+        });
+        holds(ok && got == expected, conflict_promise::order, "a list");
+    }
+
+    // Comparing.
+
+    template <class Tx>
+    [[nodiscard]] bool same(Tx& tx, naive_queue const& model) {
+        auto const counts = queue_.counts(tx);
+        if (!counts || counts->open != model.open() || counts->decided != model.all.size() - model.open()) {
+            return false;
+        }
+        bytes raw;
+        auto const told = tx.get(as_bytes("audit"), raw);
+        if (!told || (*told ? read_u64(raw) : 0) != model.told) { return false; }
+        std::size_t at = 0;
+        conflict_query q;
+        q.state.reset();
+        bool equal_so_far = true;
+        auto const ok = queue_.list(tx, q, [&](conflict const& c) {
+            equal_so_far = at < model.all.size() && c == model.all[at].c;
+            if (!equal_so_far) { return false; }
+            auto const history = queue_.history(tx, c.id);
+            equal_so_far = history && *history == model.all[at].history;
+            ++at;
+            return equal_so_far;
+        });
+        return ok && equal_so_far && at == model.all.size();
+    }
+    void compare() {
+        auto tx = store_->begin(access_mode::read);
+        bytes raw;
+        auto const told = tx->get(as_bytes("audit"), raw);
+        holds(told && (*told ? read_u64(raw) : 0) == model_.told, conflict_promise::audited, "what the audit was told");
+        holds(same(*tx, model_), conflict_promise::contents, "the store differs from the list");
+        holds(static_cast<bool>(queue_.verify(*tx)), conflict_promise::contents,
+              "the store's parts don't fit together");
+        note(model_.all.size());
+    }
+    void note(std::uint64_t n) {
+        bytes raw;
+        append_u64(raw, report_.trace);
+        append_u64(raw, n + report_.steps * 1000);
+        report_.trace = xxh3_64(raw);
+    }
+
+    conflict_simulation_options options_;
+    random_generator random_;
+    simulated_disk disk_;
+    std::unique_ptr<simulated_disk::storage_type> disk_handle_{};
+    std::unique_ptr<faulty_storage<simulated_disk::storage_type>> store_{};
+    conflict_queue queue_;
+    collection_rules rules_{};
+    naive_queue model_{};
+    std::vector<naive_queue> saved_{};  // what a power cut may bring back, the newest last
+    wall_time now_{milliseconds{1'790'000'000'000}};
+    std::uint64_t stamps_ = 0;
+    char const* doing_ = "nothing";
+    conflict_simulation_report report_{};
+};
+
+}  // namespace detail
+
+/// One life of a queue. The same seed and options give the same life and the same report, on every machine.
+[[nodiscard]] inline conflict_simulation_report simulate_conflicts(std::uint64_t seed,
+                                                                   conflict_simulation_options const& o = {}) {
+    return detail::conflict_world{seed, o}.run();
+}
+
+}  // namespace syncline::inline SYNCLINE_ABI::testing

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSL-1.0
+
+/// One value of two: texts, lists and maps, and what is left to a person.
+
+#include <syncline/conflict/combine.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include <syncline/core/random.hpp>
+#include <syncline/core/value.hpp>
+
+#include "support/catch.hpp"
+
+using namespace syncline;
+
+namespace {
+
+bytes item(value const& v) { return to_bytes(v.encoded()); }
+std::optional<std::string> texts(std::string_view b, std::string_view l, std::string_view r) {
+    auto const both = combine(item(b), item(l), item(r));
+    return both ? std::optional<std::string>{std::string{cbor_reader{*both}.text()}} : std::nullopt;
+}
+value list(std::initializer_list<value> items) { return *value::array(items); }
+std::optional<value> lists(value const& b, value const& l, value const& r) {
+    auto const both = combine(b.encoded(), l.encoded(), r.encoded());
+    return both ? std::optional<value>{value{value_view{*both}}} : std::nullopt;
+}
+
+}  // namespace
+
+TEST_CASE("texts: changes that don't touch become one") {
+    CHECK(texts("one two three", "ONE two three", "one two THREE") == "ONE two THREE");
+    CHECK(texts("one two three", "one two THREE", "ONE two three") == "ONE two THREE");
+    CHECK(texts("notes", "notes; cake", "notes; nuts") == "notes; cake; nuts");
+    CHECK(texts("", "b", "a") == "ab");
+    CHECK(texts("a", "a", "b") == "b");
+    CHECK(texts("a", "c", "c") == "c");
+    CHECK_FALSE(texts("red", "blue", "green"));
+    CHECK_FALSE(texts("abc", "abXc", "aYc"));
+    // What is put at the edge of what the other replaced is a guess.
+    CHECK_FALSE(texts("abc", "abcd", "abX"));
+    CHECK_FALSE(texts("abc", "", "abcd"));
+}
+
+TEST_CASE("texts: never inside a character") {
+    // Two characters that share their first byte, changed beside each other.
+    std::string const base = "x \xC3\xA9 y z";
+    std::string const left = "x \xC3\xA8 y z";
+    std::string const right = "x \xC3\xA9 y w";
+    auto const both = texts(base, left, right);
+    REQUIRE(both);
+    CHECK(*both == "x \xC3\xA8 y w");
+    CHECK_FALSE(texts("\xC3\xA9", "\xC3\xA8", "\xC3\xAA"));
+    CHECK(texts("\xC3\xA9x\xC3\xA9", "\xC3\xA8x\xC3\xA9", "\xC3\xA9x\xC3\xA9!") == "\xC3\xA8x\xC3\xA9!");
+}
+
+TEST_CASE("texts: the same whichever side is local, valid, and it holds both changes, for random texts") {
+    random_generator g(5);
+    auto const any = [&](std::string s) {
+        static constexpr std::string_view parts[] = {"a", "b", "\xC3\xA9", "\xC3\xA8", "\xE2\x82\xAC", " "};
+        for (std::uint64_t n = below(g, 3); n != 0; --n) {
+            std::size_t at = static_cast<std::size_t>(below(g, s.size() + 1));
+            while (at < s.size() && (static_cast<unsigned char>(s[at]) & 0xC0U) == 0x80U) { ++at; }
+            s.insert(at, parts[below(g, 6)]);
+        }
+        return s;
+    };
+    std::size_t made = 0;
+    for (int i = 0; i < 20'000; ++i) {
+        std::string const base = any(any(any("")));
+        std::string const l = any(base);
+        std::string const r = any(base);
+        auto const both = texts(base, l, r);
+        REQUIRE(both == texts(base, r, l));
+        if (!both) { continue; }
+        ++made;
+        REQUIRE(valid_utf8(*both));
+        if (l == base) { REQUIRE(*both == r); }
+        if (l == r) { REQUIRE(*both == l); }
+        // Only insertions were made here: nothing of the base is gone, and nothing else came.
+        if (l != r) { REQUIRE(both->size() + base.size() == l.size() + r.size()); }
+    }
+    CHECK(made > 5'000);
+}
+
+TEST_CASE("lists as sets, maps key by key") {
+    CHECK(lists(list({1, 2, 3}), list({1, 3}), list({1, 2, 3, 4})) == list({1, 3, 4}));
+    CHECK(lists(list({3, 1}), list({3, 1, "b"}), list({"a", 3, 1, "b"})) == list({3, 1, "a", "b"}));
+    CHECK_FALSE(lists(list({1, 1}), list({1}), list({})));
+    value const base = *value::map({{"a", 1}, {"b", 2}});
+    CHECK(lists(base, *value::map({{"a", 5}, {"b", 2}}), *value::map({{"a", 1}})) == *value::map({{"a", 5}}));
+    CHECK_FALSE(lists(base, *value::map({{"a", 5}, {"b", 2}}), *value::map({{"a", 6}, {"b", 2}})));
+    CHECK_FALSE(lists(base, *value::map({{"a", 5}, {"b", 2}}), list({1})));
+    CHECK_FALSE(combine(item(1), item(2), item(3)));
+    CHECK_FALSE(combine({}, item("a"), item("b")));
+}
+
+TEST_CASE("lists against sets, for random ones") {
+    random_generator g(6);
+    for (int i = 0; i < 3'000; ++i) {
+        std::set<std::int64_t> sides[3];
+        value encoded[3];
+        for (int s = 0; s < 3; ++s) {
+            std::vector<value> items;
+            for (std::int64_t n = 0; n < 6; ++n) {
+                if (below(g, 2) == 0) {
+                    sides[s].insert(n);
+                    items.push_back(n);
+                }
+            }
+            encoded[s] = *value::array(items);
+        }
+        std::set<std::int64_t> expected;
+        for (std::int64_t n = 0; n < 6; ++n) {
+            bool const was = sides[0].count(n) != 0;
+            bool const l = sides[1].count(n) != 0;
+            bool const r = sides[2].count(n) != 0;
+            if (was ? l && r : l || r) { expected.insert(n); }
+        }
+        auto const both = lists(encoded[0], encoded[1], encoded[2]);
+        REQUIRE(both);
+        std::set<std::int64_t> got;
+        value_cursor c(*both);
+        while (c.next()) { got.insert(*c.item().as_int64()); }
+        REQUIRE(got == expected);
+        REQUIRE(both->size() == got.size());
+    }
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: BSL-1.0
+
+/// The queue's world: many short lives, the same each time, and disks that lie are found out.
+
+#include <syncline/testing/conflict_simulator.hpp>
+
+#include <cstdint>
+#include <cstdlib>
+
+#include "support/catch.hpp"
+
+using namespace syncline;
+using namespace syncline::testing;
+
+TEST_CASE("lives of a queue, each judged after every step") {
+    // SYNCLINE_CONFLICT_SEEDS for a long run.
+    char const* const wanted = std::getenv("SYNCLINE_CONFLICT_SEEDS");
+    std::uint64_t const seeds = wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 20;
+    conflict_simulation_report sum;
+    for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+        auto const r = simulate_conflicts(seed);
+        INFO("seed " << seed);
+        REQUIRE(to_text(r.found) == "");
+        sum.faults += r.faults;
+        sum.power_cuts += r.power_cuts;
+        sum.decided += r.decided;
+        sum.undone += r.undone;
+        sum.redone += r.redone;
+        sum.renewed += r.renewed;
+        sum.refused += r.refused;
+        sum.forgotten += r.forgotten;
+    }
+    CHECK((sum.faults > 100 && sum.power_cuts > 50 && sum.decided > 200 && sum.undone > 10 && sum.redone > 1));
+    CHECK((sum.renewed > 200 && sum.refused > 200 && sum.forgotten > 50));
+}
+
+TEST_CASE("a seed's life is the same each time, on every machine") {
+    conflict_simulation_options o;
+    o.steps = 150;
+    CHECK(simulate_conflicts(3, o).trace == simulate_conflicts(3, o).trace);
+    CHECK(simulate_conflicts(3, o).trace != simulate_conflicts(4, o).trace);
+}
+
+TEST_CASE("disks that lie are found out") {
+    for (disk_lie const lie : {disk_lie::forgets_synced, disk_lie::tears_commits}) {
+        conflict_simulation_options o;
+        o.lie = lie;
+        bool found = false;
+        for (std::uint64_t seed = 1; seed <= 20 && !found; ++seed) {
+            auto const r = simulate_conflicts(seed, o);
+            found = breaks(r.found, conflict_promise::atomicity);
+        }
+        CHECK(found);
+    }
+}
