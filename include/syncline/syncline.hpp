@@ -5,6 +5,7 @@
 
 #include <syncline/clock.hpp>      // IWYU pragma: export
 #include <syncline/core.hpp>       // IWYU pragma: export
+#include <syncline/delta.hpp>      // IWYU pragma: export
 #include <syncline/merge.hpp>      // IWYU pragma: export
 #include <syncline/model.hpp>      // IWYU pragma: export
 #include <syncline/outbox.hpp>     // IWYU pragma: export

@@ -4,11 +4,18 @@
 /// Three-way merge on its own: `diff(base, local)` applied to `remote`, by the same apply as everywhere.
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include <syncline/delta/sequence.hpp>
 #include <syncline/merge/apply.hpp>
 #include <syncline/merge/diff.hpp>
 
@@ -28,96 +35,560 @@ struct merged {
     std::vector<std::string> conflicts{};  ///< fields that a person must decide; they hold the remote value
 };
 
-/// Merges two descendants of `base`, all three canonical maps with text keys.
-///
-/// A field that one side changed takes that side's value; a field that both changed is decided by its rule.
-/// The sides must differ in (stamp, author), else the remote one wins ties.
-/// Errors: `errc::malformed` for what is no such map, `errc::type_mismatch` and `errc::overflow` for a
-/// counter that can't be added to. Cost: O(length of the three).
-[[nodiscard]] inline result<merged<bytes>> three_way(bytes_view base, bytes_view local, bytes_view remote,
-                                                     collection_rules const& rules, side local_side = {timestamp{1}, 1},
-                                                     side remote_side = {timestamp{1}, 2}) {
-    for (bytes_view const fields : {base, local, remote}) {
-        if (auto ok = validate_fields(fields); !ok) { return ok.error(); }
-    }
+namespace detail {
+
+/// Whether the remote side's operation must be applied to the base, as what it wrote has marks inside of the field.
+[[nodiscard]] inline bool marks_inside(field_op const& op, collection_rules const& rules) {
+    return op.kind == op_kind::elements || op.kind == op_kind::nested ||
+           (op.kind != op_kind::add && rules.decides(op.field) == rule::siblings);
+}
+
+/// The merge by two mutations on the base: what the remote side did, then what the local one did, having seen the base.
+[[nodiscard]] inline result<merged<bytes>> merge_by_apply(bytes_view base, bytes_view local, bytes_view remote,
+                                                          collection_rules const& rules, side local_side,
+                                                          side remote_side, merge_host const* host) {
     auto theirs = diff(base, remote, rules, remote_side.stamp);
     if (!theirs) { return theirs.error(); }
     auto ours = diff(base, local, rules, local_side.stamp);
     if (!ours) { return ours.error(); }
 
-    // What one side alone made of a minimum or maximum is its value, also against the way that the rule moves it. An
-    // addition to what the other side did not add to is this side's value against that one's, whichever side is which.
-    std::vector<detail::field_change> alone;
+    // The base stands at position 1, what the remote side did at 2; the local side saw 1.
+    row current;
+    current.version = 2;
+    current.floor.at = 1;
+    apply_context context;
+    context.host = host;
+    // Authors tell the sides apart here: a merge of two edits by one author is still a merge.
+    context.author = local_side.author != remote_side.author ? local_side.author : remote_side.author + 1;
+    mutation first;
+    first.stamp = remote_side.stamp;
+    first.base = 1;
+
+    std::vector<field_change> alone;
     auto other = theirs->begin();
+    auto const pass_theirs = [&](std::string_view up_to, bool to_end) {
+        for (; other != theirs->end() && (to_end || compare_keys(other->field, up_to) < 0); ++other) {
+            if (!marks_inside(*other, rules)) {
+                current.exceptions.push_back({other->field, {2, remote_side.stamp, remote_side.author}});
+                continue;
+            }
+            auto const was = base.empty() ? result<std::optional<bytes_view>>{std::optional<bytes_view>{}}
+                                          : map_find(base, other->field);
+            if (!was) { continue; }
+            alone.push_back({other->field, was->has_value(), was->value_or(bytes_view{})});
+            first.ops.push_back(*other);
+        }
+    };
     for (field_op& op : *ours) {
-        while (other != theirs->end() && compare_keys(other->field, op.field) < 0) { ++other; }
+        pass_theirs(op.field, false);
         bool const both = other != theirs->end() && other->field == op.field;
-        rule const by = rules.of(op.field);
+        rule const by = rules.decides(op.field);
         if (!both && op.kind == op_kind::set && (by == rule::minimum || by == rule::maximum)) {
+            // What one side alone made of a minimum or maximum is its value, also against the way that the rule moves.
             alone.push_back({op.field, true, op.value});
         } else if (both && op.kind == op_kind::add && other->kind != op_kind::add) {
+            // An addition to what the other side did not add to is this side's value against that one's, whichever
+            // side is which.
             auto const mine = map_find(local, op.field);
             SYNCLINE_ASSERT(mine && *mine);
             op.kind = op_kind::set;
             op.value = to_bytes(**mine);
         }
     }
+    pass_theirs({}, true);
+    std::sort(alone.begin(), alone.end(),
+              [](field_change const& a, field_change const& b) { return compare_keys(a.field, b.field) < 0; });
+    current.fields = alone.empty() ? to_bytes(remote) : rewrite_fields(remote, alone);
 
-    // The base stands at position 1, what the remote side did at 2; the local side saw 1.
-    row current;
-    current.version = 2;
-    current.floor.at = 1;
-    current.fields = alone.empty() ? to_bytes(remote) : detail::rewrite_fields(remote, alone);
-    for (field_op const& op : *theirs) {
-        current.exceptions.push_back({op.field, {2, remote_side.stamp, remote_side.author}});
+    merged<bytes> out;
+    std::optional<row> before = std::move(current);
+    if (!first.ops.empty()) {
+        apply_context theirs_context;
+        theirs_context.author = remote_side.author;
+        theirs_context.at = 2;
+        apply_outcome const done = apply(before, first, rules, theirs_context);
+        if (done.verdict == verdict_kind::rejected) { return done.reason; }
     }
     mutation m;
     m.stamp = local_side.stamp;
     m.base = 1;
     m.ops = std::move(*ours);
-
-    // Authors tell the sides apart here: a merge of two edits by one author is still a merge.
-    apply_context context;
-    context.author = local_side.author != remote_side.author ? local_side.author : remote_side.author + 1;
-
-    merged<bytes> out;
-    std::optional<row> after = current;
-    apply_outcome outcome = apply(after, m, rules, context);
-    out.decisions = outcome.decisions;
-    if (outcome.verdict == verdict_kind::conflict) {
-        for (decision const& d : outcome.decisions) {
-            if (d.won == winner::nobody) { out.conflicts.push_back(d.field); }
+    for (;;) {
+        std::optional<row> after = before;
+        apply_outcome outcome = apply(after, m, rules, context);
+        if (out.decisions.empty()) { out.decisions = outcome.decisions; }
+        if (outcome.verdict == verdict_kind::rejected && outcome.reason == errc::contended) {
+            // By the authority's time the remote side was first.
+            std::vector<field_op> left;
+            for (field_op& op : m.ops) {
+                if (rules.decides(op.field) != rule::authority_time) {
+                    left.push_back(std::move(op));
+                } else if (before->mark_of(op.field).at == 2) {
+                    out.decisions.push_back(
+                        {op.field, rule::authority_time, winner::confirmed, reason::by_order});
+                } else {
+                    left.push_back(std::move(op));
+                }
+            }
+            if (left.size() == m.ops.size()) { return outcome.reason; }
+            m.ops = std::move(left);
+            auto kept = std::move(out.decisions);
+            after = before;
+            outcome = apply(after, m, rules, context);
+            out.decisions = outcome.decisions;
+            std::move(kept.begin(), kept.end(), std::back_inserter(out.decisions));
         }
-        m.ops.erase(std::remove_if(m.ops.begin(), m.ops.end(),
-                                   [&](field_op const& op) {
-                                       return std::find(out.conflicts.begin(), out.conflicts.end(), op.field) !=
-                                              out.conflicts.end();
-                                   }),
-                    m.ops.end());
-        after = current;
-        outcome = apply(after, m, rules, context);
+        if (outcome.verdict == verdict_kind::rejected) { return outcome.reason; }
+        if (outcome.verdict != verdict_kind::conflict) {
+            out.record = std::move(after->fields);
+            return out;
+        }
+        std::size_t const held = m.ops.size();
+        for (decision const& d : outcome.decisions) {
+            if (d.won != winner::nobody) { continue; }
+            bool const told = std::find(out.conflicts.begin(), out.conflicts.end(), d.field) != out.conflicts.end();
+            if (!told) { out.conflicts.push_back(d.field); }
+            m.ops.erase(std::remove_if(m.ops.begin(), m.ops.end(), [&](field_op const& op) { return op.field == d.field; }),
+                        m.ops.end());
+        }
+        if (m.ops.size() == held) { m.ops.clear(); }  // a guard about the record as such: the remote side stays
     }
-    if (outcome.verdict == verdict_kind::rejected) { return outcome.reason; }
-    out.record = std::move(after->fields);
-    return out;
 }
 
-/// The same for described structs; the rules stand beside the members.
-/// Errors: those of `encode_record` and `decode_record` too.
+// What follows reads maps that are known to be canonical: it looks at heads only. Of what is not it makes nonsense, but
+// stays within the bytes.
+
+/// Bytes of an item by its first byte, where that says all; 0 where more has to be looked at.
+[[nodiscard]] constexpr std::array<std::uint8_t, 256> make_item_sizes() noexcept {
+    std::array<std::uint8_t, 256> sizes{};
+    for (unsigned b = 0; b != 256; ++b) {
+        unsigned const major = b >> 5;
+        unsigned const info = b & 31U;
+        unsigned size = 0;
+        if (major <= 1 || major == 7) {
+            size = info < 24 ? 1 : info == 24 ? 2 : info == 25 ? 3 : info == 26 ? 5 : info == 27 ? 9 : 0;
+        } else if (major <= 3) {
+            size = info < 24 ? 1 + info : 0;
+        }
+        sizes[b] = static_cast<std::uint8_t>(size);
+    }
+    sizes[0x80] = sizes[0xA0] = 1;
+    return sizes;
+}
+inline constexpr std::array<std::uint8_t, 256> item_sizes = make_item_sizes();
+
+/// Where the item at `at` ends; `size` + 1 when not within the bytes.
+[[nodiscard]] inline std::size_t item_end(std::byte const* p, std::size_t at, std::size_t size) noexcept {
+    std::uint64_t pending = 1;
+    do {
+        if (at >= size) { return size + 1; }
+        auto const initial = std::to_integer<unsigned>(p[at]);
+        --pending;
+        if (std::size_t const n = item_sizes[initial]; n != 0) {
+            at += n;
+            continue;
+        }
+        auto const head = cbor_read_any_head({p + at, size - at});
+        if (head.size == 0 || head.number > size) { return size + 1; }
+        at += head.size;
+        if (head.major <= 3) {
+            at += static_cast<std::size_t>(head.number);
+        } else {
+            pending += head.major == 5 ? 2 * head.number : head.number;
+        }
+    } while (pending != 0);
+    return at <= size ? at : size + 1;
+}
+
+/// Walks one side's fields.
+struct field_walk {
+    std::byte const* data = nullptr;
+    std::size_t size = 0;
+    std::size_t at = 0;    ///< where the next field begins
+    std::uint64_t left = 0;  ///< fields from there on
+    std::size_t key_end = 0, end = 0;
+    bool there = false;  ///< the field at `at` has been looked at
+
+    explicit field_walk(bytes_view map) noexcept : data(map.data()), size(map.size()) {
+        auto const head = cbor_read_any_head(map);
+        if (head.size != 0 && head.major == 5) {
+            at = head.size;
+            left = head.number;
+        }
+    }
+    /// Looks at the next field. False: there is none, or it is not within the bytes.
+    [[nodiscard]] bool look() noexcept {
+        if (there) { return true; }
+        if (left == 0) { return false; }
+        key_end = item_end(data, at, size);
+        end = key_end < size ? item_end(data, key_end, size) : size + 1;
+        if (end > size) {
+            left = 0;
+            return false;
+        }
+        return there = true;
+    }
+    void pass() noexcept {
+        at = end;
+        --left;
+        there = false;
+    }
+    [[nodiscard]] bytes_view key() const noexcept { return {data + at, key_end - at}; }
+    [[nodiscard]] bytes_view value() const noexcept { return {data + key_end, end - key_end}; }
+    [[nodiscard]] bytes_view pair() const noexcept { return {data + at, end - at}; }
+};
+
+/// Canonical order of encoded keys is that of their bytes.
+[[nodiscard]] inline bytes_view key_text(bytes_view encoded_key) noexcept {
+    auto const head = cbor_read_any_head(encoded_key);
+    return encoded_key.subspan((std::min)(head.size, encoded_key.size()));
+}
+
+/// A map of some fields, built pair by pair.
+struct small_map {
+    bytes pairs{};
+    std::size_t count = 0;
+    void add(bytes_view key, bytes_view value) {
+        append(pairs, key);
+        append(pairs, value);
+        ++count;
+    }
+    [[nodiscard]] bytes encode() const {
+        bytes out;
+        cbor_writer{out}.map(count);
+        append(out, pairs);
+        return out;
+    }
+};
+
+/// The merge of canonical maps, each field by itself: equal stretches are passed over by comparing memory and read
+/// once; a field that one side changed is that side's; only what both changed goes to `merge_by_apply`.
+class field_merge {
+public:
+    field_merge(bytes_view base, bytes_view local, bytes_view remote, collection_rules const& rules)
+        : base_(base), local_(local), remote_(remote), rules_(rules) {}
+
+    [[nodiscard]] result<merged<bytes>> run(side local_side, side remote_side, merge_host const* host) {
+        walk();
+        merged<bytes> out;
+        small_map decided;
+        bytes decided_bytes;
+        if (contested_ != 0) {
+            auto some = merge_by_apply(base_some_.encode(), local_some_.encode(), remote_some_.encode(), rules_,
+                                       local_side, remote_side, host);
+            if (!some) { return some.error(); }
+            decided_bytes = std::move(some->record);
+            out.conflicts = std::move(some->conflicts);
+            std::move(some->decisions.begin(), some->decisions.end(), std::back_inserter(decisions_));
+        }
+        out.decisions = std::move(decisions_);
+
+        std::size_t total = cbor_head_max + decided_bytes.size();
+        for (bytes_view const piece : pieces_) { total += piece.size(); }
+        out.record.reserve(total);
+        field_walk answers{decided_bytes};
+        std::uint64_t const count = count_ + answers.left;
+        cbor_writer{out.record}.map(static_cast<std::size_t>(count));
+        std::size_t next = 0;
+        for (std::size_t i = 0; i != pieces_.size(); ++i) {
+            put_answers(out.record, answers, next, i);
+            append(out.record, pieces_[i]);
+        }
+        put_answers(out.record, answers, next, pieces_.size());
+        return out;
+    }
+
+private:
+    /// A field that both changed, and before which piece its value goes.
+    struct contest {
+        bytes_view key;
+        std::size_t before;
+    };
+
+    void walk() {
+        while (base_.left != 0 || local_.left != 0 || remote_.left != 0) {
+            pass_common();
+            bool const b = base_.look();
+            bool const l = local_.look();
+            bool const r = remote_.look();
+            if (!b && !l && !r) { return; }
+            bytes_view least;
+            for (auto const& [there, w] : {std::pair{b, &base_}, std::pair{l, &local_}, std::pair{r, &remote_}}) {
+                if (there && (least.empty() || compare(w->key(), least) < 0)) { least = w->key(); }
+            }
+            one(least, b && equal(base_.key(), least), l && equal(local_.key(), least), r && equal(remote_.key(), least));
+        }
+    }
+
+    /// Takes over what all three have from here on, whole fields of it.
+    void pass_common() {
+        if (base_.there || local_.there || remote_.there) { return; }
+        std::size_t const n = (std::min)({base_.size - base_.at, local_.size - local_.at, remote_.size - remote_.at});
+        std::size_t run = common_prefix(base_.data + base_.at, local_.data + local_.at, n);
+        run = common_prefix(base_.data + base_.at, remote_.data + remote_.at, run);
+        std::size_t const begin = base_.at;
+        std::size_t const end = begin + run;
+        std::uint64_t fields = 0;
+        std::uint64_t const most = (std::min)({base_.left, local_.left, remote_.left});
+        bool const rest = end == base_.size && local_.at + run == local_.size && remote_.at + run == remote_.size &&
+                          base_.left == local_.left && base_.left == remote_.left;
+        if (rest) {
+            // All three end alike: nothing there needs to be looked at.
+            fields = base_.left;
+            base_.at = end;
+            base_.left = 0;
+        } else {
+            while (fields != most && base_.look() && base_.end <= end) {
+                base_.pass();
+                ++fields;
+            }
+        }
+        if (fields == 0) { return; }
+        std::size_t const length = base_.at - begin;
+        take({base_.data + begin, length});
+        count_ += fields;
+        local_.at += length;
+        remote_.at += length;
+        local_.left -= fields;
+        remote_.left -= fields;
+    }
+
+    void one(bytes_view key, bool b, bool l, bool r) {
+        auto const same = [](bool x, field_walk const& a, bool y, field_walk const& c) {
+            return x == y && (!x || equal(a.value(), c.value()));
+        };
+        bool const local_kept = same(b, base_, l, local_);
+        bool const remote_kept = same(b, base_, r, remote_);
+        bool const agree = same(l, local_, r, remote_);
+        if (local_kept || (agree && rules_.of(as_text(key_text(key))) != rule::counter)) {
+            if (!local_kept && !remote_kept) {
+                std::string const field{as_text(key_text(key))};
+                decisions_.push_back({field, rules_.of(field), winner::both, reason::same});
+            }
+            keep(r, remote_);
+        } else if (remote_kept) {
+            keep(l, local_);
+        } else {
+            contests_.push_back({key, pieces_.size()});
+            ++contested_;
+            if (b) { base_some_.add(key, base_.value()); }
+            if (l) { local_some_.add(key, local_.value()); }
+            if (r) { remote_some_.add(key, remote_.value()); }
+        }
+        if (b) { base_.pass(); }
+        if (l) { local_.pass(); }
+        if (r) { remote_.pass(); }
+    }
+    void keep(bool there, field_walk const& w) {
+        if (!there) { return; }
+        take(w.pair());
+        ++count_;
+    }
+    /// One more piece of the result, a part of the one before where it follows it in memory.
+    void take(bytes_view piece) {
+        bool const contested_between = !contests_.empty() && contests_.back().before == pieces_.size();
+        if (!pieces_.empty() && !contested_between && pieces_.back().data() + pieces_.back().size() == piece.data()) {
+            pieces_.back() = {pieces_.back().data(), pieces_.back().size() + piece.size()};
+        } else {
+            pieces_.push_back(piece);
+        }
+    }
+    void put_answers(bytes& out, field_walk& answers, std::size_t& next, std::size_t piece) const {
+        for (; next != contests_.size() && contests_[next].before == piece; ++next) {
+            if (!answers.look() || !equal(answers.key(), contests_[next].key)) { continue; }
+            append(out, answers.pair());
+            answers.pass();
+        }
+    }
+
+    field_walk base_, local_, remote_;
+    collection_rules const& rules_;
+    std::vector<bytes_view> pieces_{};
+    std::vector<contest> contests_{};
+    std::size_t contested_ = 0;
+    std::uint64_t count_ = 0;  ///< fields in the pieces
+    small_map base_some_{}, local_some_{}, remote_some_{};
+    std::vector<decision> decisions_{};
+};
+
+/// Whether fields can be decided one by one.
+[[nodiscard]] inline bool field_by_field(collection_rules const& rules, merge_host const* host) noexcept {
+    return !rules.whole && rules.groups.empty() &&
+           (host == nullptr || (host->guards.empty() && rules.references.empty()));
+}
+
+}  // namespace detail
+
+/// Merges two descendants of `base`, all three canonical maps with text keys which were validated when they entered
+/// (`validate_fields`, `decode_reply`, `encode_record`): they are not checked again.
+///
+/// A field that one side changed takes that side's value; a field that both changed is decided by its rule; groups,
+/// guards and references count where there are any.
+/// The sides must differ in (stamp, author), else the remote one wins ties.
+/// Errors: `errc::type_mismatch` and `errc::overflow` for values that their rules can't take, `errc::malformed` where
+/// both sides changed a field to what is no CBOR. Maps that are not canonical give a meaningless record, or an error.
+/// Cost: near that of comparing memory, and of the rules where both sides changed a field.
+[[nodiscard]] inline result<merged<bytes>> three_way_validated(bytes_view base, bytes_view local, bytes_view remote,
+                                                               collection_rules const& rules,
+                                                               side local_side = {timestamp{1}, 1},
+                                                               side remote_side = {timestamp{1}, 2},
+                                                               merge_host const* host = nullptr) {
+    if (!detail::field_by_field(rules, host)) {
+        return detail::merge_by_apply(base, local, remote, rules, local_side, remote_side, host);
+    }
+    return detail::field_merge(base, local, remote, rules).run(local_side, remote_side, host);
+}
+
+/// The same for maps of which nothing is known. Errors: those of `validate_fields` too.
+[[nodiscard]] inline result<merged<bytes>> three_way(bytes_view base, bytes_view local, bytes_view remote,
+                                                     collection_rules const& rules, side local_side = {timestamp{1}, 1},
+                                                     side remote_side = {timestamp{1}, 2},
+                                                     merge_host const* host = nullptr) {
+    for (bytes_view const fields : {base, local, remote}) {
+        if (auto ok = validate_fields(fields); !ok) { return ok.error(); }
+    }
+    return three_way_validated(base, local, remote, rules, local_side, remote_side, host);
+}
+
+namespace detail {
+
+/// Merges described structs member by member; only what both sides changed is encoded.
+template <class T>
+class member_merge {
+public:
+    member_merge(T const& base, T const& local, T const& remote) : base_(base), local_(local), remote_(remote) {}
+
+    [[nodiscard]] result<merged<T>> run(side local_side, side remote_side, merge_host const* host) {
+        if constexpr (description_of<T>.keeps_unknown) {
+            if (!merge_unknown()) { return whole(local_side, remote_side, host); }
+        }
+        if (grouped || (host != nullptr && !host->guards.empty())) { return whole(local_side, remote_side, host); }
+        return member_by_member(local_side, remote_side, host);
+    }
+
+private:
+    static constexpr bool grouped = std::apply(
+        [](auto const&... f) { return (std::remove_cvref_t<decltype(f)>::template has_option<in_group> || ...); },
+        description_of<T>.fields);
+
+    [[nodiscard]] result<merged<T>> member_by_member(side local_side, side remote_side, merge_host const* host) {
+        out_.record = remote_;
+        status ok;
+        [&]<std::size_t... I>(std::index_sequence<I...>) { (one<I>(ok), ...); }
+        (std::make_index_sequence<field_count<T>>{});
+        if (!ok) { return ok.error(); }
+        if constexpr (description_of<T>.keeps_unknown) { record_access::unknown_of(out_.record) = std::move(unknown_); }
+        if (base_some_.count == 0 && local_some_.count == 0 && remote_some_.count == 0) { return std::move(out_); }
+        auto const rules = rules_of<T>();
+        auto some = merge_by_apply(base_some_.encode(), local_some_.encode(), remote_some_.encode(), rules, local_side,
+                                   remote_side, host);
+        if (!some) { return some.error(); }
+        std::move(some->decisions.begin(), some->decisions.end(), std::back_inserter(out_.decisions));
+        out_.conflicts = std::move(some->conflicts);
+        [&]<std::size_t... I>(std::index_sequence<I...>) { (take<I>(some->record, ok), ...); }
+        (std::make_index_sequence<field_count<T>>{});
+        if (!ok) { return ok.error(); }
+        return std::move(out_);
+    }
+
+    template <std::size_t Place>
+    void one(status& ok) {
+        constexpr auto const& f = field_in_order<T, Place>();
+        auto const& b = f.get(base_);
+        auto const& l = f.get(local_);
+        auto const& r = f.get(remote_);
+        if (record_access::same(b, l)) { return; }
+        if (record_access::same(b, r)) {
+            f.get(out_.record) = l;
+            return;
+        }
+        constexpr rule by = f.option(rule::last_writer);
+        if (by != rule::counter && record_access::same(l, r)) {
+            out_.decisions.push_back({std::string{f.name}, by, winner::both, reason::same});
+            return;
+        }
+        contested_[Place] = true;
+        add<Place>(base_some_, b, ok);
+        add<Place>(local_some_, l, ok);
+        add<Place>(remote_some_, r, ok);
+    }
+    template <std::size_t Place, class M>
+    void add(small_map& to, M const& m, status& ok) {
+        if (!record_access::present(m)) { return; }
+        append(to.pairs, encoded_key<T, Place>);
+        ++to.count;
+        status done;
+        if constexpr (is_optional<M>::value) {
+            done = encode_field(*m, to.pairs);
+        } else {
+            done = encode_field(m, to.pairs);
+        }
+        if (!done && ok) { ok = done; }
+    }
+    template <std::size_t Place>
+    void take(bytes const& record, status& ok) {
+        if (!contested_[Place] || !ok) { return; }
+        constexpr auto const& f = field_in_order<T, Place>();
+        using member = std::remove_cvref_t<decltype(f.get(base_))>;
+        auto const found = map_find(record, f.name);
+        if (!found) {
+            ok = found.error();
+        } else if (!*found) {
+            f.get(out_.record) = member{};
+        } else if constexpr (is_optional<member>::value) {
+            auto value = decode_field<typename member::value_type>(**found);
+            if (!value) { ok = value.error(); } else { f.get(out_.record) = std::move(*value); }
+        } else {
+            auto value = decode_field<member>(**found);
+            if (!value) { ok = value.error(); } else { f.get(out_.record) = std::move(*value); }
+        }
+    }
+
+    /// False: both sides changed what the type doesn't know, which only the whole encoding can merge.
+    [[nodiscard]] bool merge_unknown() {
+        auto const& b = record_access::unknown_of(base_);
+        auto const& l = record_access::unknown_of(local_);
+        auto const& r = record_access::unknown_of(remote_);
+        if (!(b == l) && !(b == r)) { return false; }
+        unknown_ = b == l ? r : l;
+        return true;
+    }
+
+    [[nodiscard]] result<merged<T>> whole(side local_side, side remote_side, merge_host const* host) {
+        auto const b = encode_record(base_);
+        if (!b) { return b.error(); }
+        auto const l = encode_record(local_);
+        if (!l) { return l.error(); }
+        auto const r = encode_record(remote_);
+        if (!r) { return r.error(); }
+        auto both = three_way_validated(*b, *l, *r, rules_of<T>(), local_side, remote_side, host);
+        if (!both) { return both.error(); }
+        auto record = decode_record<T>(both->record);
+        if (!record) { return record.error(); }
+        return merged<T>{std::move(*record), std::move(both->decisions), std::move(both->conflicts)};
+    }
+
+    T const& base_;
+    T const& local_;
+    T const& remote_;
+    merged<T> out_{};
+    small_map base_some_{}, local_some_{}, remote_some_{};
+    std::array<bool, field_count<T> == 0 ? 1 : field_count<T>> contested_{};
+    unknown_fields unknown_{};
+};
+
+}  // namespace detail
+
+/// The same for described structs; the rules stand beside the members and are known at compile time.
+///
+/// What one side alone changed is taken without being encoded or looked at further.
+/// Errors: those of `encode_field` and `decode_field` of the members that both sides changed, too.
+/// Cost: that of comparing the members, and of one copy; for members that both changed, as of dynamic records.
 template <described T>
 [[nodiscard]] result<merged<T>> three_way(T const& base, T const& local, T const& remote,
-                                          side local_side = {timestamp{1}, 1}, side remote_side = {timestamp{1}, 2}) {
-    auto const b = encode_record(base);
-    if (!b) { return b.error(); }
-    auto const l = encode_record(local);
-    if (!l) { return l.error(); }
-    auto const r = encode_record(remote);
-    if (!r) { return r.error(); }
-    auto both = three_way(*b, *l, *r, rules_of<T>(), local_side, remote_side);
-    if (!both) { return both.error(); }
-    auto record = decode_record<T>(both->record);
-    if (!record) { return record.error(); }
-    return merged<T>{std::move(*record), std::move(both->decisions), std::move(both->conflicts)};
+                                          side local_side = {timestamp{1}, 1}, side remote_side = {timestamp{1}, 2},
+                                          merge_host const* host = nullptr) {
+    return detail::member_merge<T>(base, local, remote).run(local_side, remote_side, host);
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI
