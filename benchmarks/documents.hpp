@@ -71,7 +71,7 @@ public:
         d.local = d.base;
         d.remote = d.base;
         std::vector<nlohmann::json::json_pointer> leaves;
-        collect(d.base, {}, leaves);
+        collect(d.base, nlohmann::json::json_pointer{}, leaves);
         std::size_t const changes = (std::max)(std::size_t{1}, leaves.size() / 100);
         for (std::size_t i = 0; i != changes; ++i) {
             auto const& mine = leaves[below(leaves.size())];

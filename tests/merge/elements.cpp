@@ -116,7 +116,11 @@ TEST_CASE("elements: who adds and who removes at once is decided by the rule, an
     // Who has seen the addition may remove it.
     CHECK(lay(r, 3, 4, 2, 7, {{"f", remove.kind, remove.value, {}}}, rules).verdict == verdict_kind::applied);
     CHECK(read_list(*value_of(r)).empty());
-    CHECK(std::none_of(r->exceptions.begin(), r->exceptions.end(), [](auto const& e) { return !e.path.empty(); }));
+    CHECK(r->exceptions.size() == 1);  // that it was edited; the element has none any more
+    // Who takes the whole set away, and has not seen the last edit, loses to it or beats it, and is told.
+    auto const gone = lay(r, 2, 5, 3, 3, {{"f", op_kind::unset, {}, {}}}, rules);
+    REQUIRE(gone.decisions.size() == 1);
+    CHECK(gone.verdict == verdict_kind::overruled);
 }
 
 TEST_CASE("elements: a list edited by three replicas, in every order, is one list; nothing twice, nothing lost") {

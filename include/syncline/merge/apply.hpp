@@ -84,6 +84,13 @@ struct group_choice {
     choice decided{};
 };
 
+/// Whether a whole value is none that the rule can go on with.
+[[nodiscard]] inline bool mistyped(bytes_view value, rule by) noexcept {
+    if (is_flag(by)) { return type_of(value) != cbor_type::boolean; }
+    if (is_set(by) || by == rule::siblings) { return type_of(value) != cbor_type::array; }
+    return false;
+}
+
 /// Folds operations over a map of fields, those of a record or those inside of one.
 class field_fold {
 public:
@@ -260,20 +267,12 @@ private:
             mine.stamp = mark.stamp;
         }
         // A successor is never beaten by what its predecessor beat.
-        if (!begins && by == rule::first_writer) {
-            mine.stamp = (std::min)(mine.stamp, mark.stamp);
-        } else if (by != rule::role || !e.concurrent) {
+        bool const keeps_own = by == rule::first_writer || (by == rule::role && e.concurrent);
+        if (!keeps_own) {
             if (!begins) { mine.stamp = (std::max)(mine.stamp, mark.stamp); }
         }
         e.mine = mine;
         return e;
-    }
-
-    [[nodiscard]] static bool mistyped(bytes_view value, rule by) noexcept {
-        cbor_type const t = type_of(value);
-        if (is_flag(by)) { return t != cbor_type::boolean; }
-        if (is_set(by) || by == rule::siblings) { return t != cbor_type::array; }
-        return false;
     }
 
     /// Decides a concurrent write that differs.
@@ -293,6 +292,13 @@ private:
         static_cast<void>(rival(site, by, concurrent));
         auto const foreign = [this](write_mark const& w) { return app_.foreign(w); };
         write_mark const mine = app_.mark_of(op.stamp);
+        if (!site.had && concurrent && app_.foreign(site.mark) && wins(site.mark, mine)) {
+            field_effect gone;
+            gone.concurrent = true;
+            gone.won = winner::confirmed;
+            gone.why = reason::deleted;
+            return gone;
+        }
         inside_effect in;
         if (is_set(by)) {
             in = set_edits(op.field, site.mark, site.inside, by == rule::add_wins, mine, foreign).run(site.was, op.value);

@@ -210,6 +210,12 @@ public:
             }
         }
         out.value = array_of(*items);
+        if (touched_) {
+            // That somebody edited the set, for one who replaces or removes it as a whole: no element has this path.
+            bytes const edited{std::byte{0xF7}};
+            forget_seen(edited);
+            marks_.push_back({field_, mine_, edited});
+        }
         std::sort(marks_.begin(), marks_.end(), mark_before);
         out.marks = std::move(marks_);
         if (beaten != 0 && beaten == parsed->size() && !touched_) {
@@ -299,7 +305,7 @@ template <class Foreign>
     sort_once(kept);
     std::sort(out.marks.begin(), out.marks.end(), mark_before);
     out.marks.erase(std::unique(out.marks.begin(), out.marks.end()), out.marks.end());
-    out.present = !kept.empty() || values;
+    out.present = !kept.empty();  // without values the field is missing
     if (out.present) { out.value = array_of(kept); }
     return out;
 }

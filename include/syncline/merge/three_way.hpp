@@ -5,9 +5,10 @@
 
 #include <algorithm>
 #include <array>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -64,6 +65,11 @@ namespace detail {
     first.stamp = remote_side.stamp;
     first.base = 1;
 
+    for (field_op const& op : *theirs) {
+        if (op.kind == op_kind::set && mistyped(op.value, rules.decides(op.field))) {
+            return failure{errc::type_mismatch, "a value that its rule can't take"};
+        }
+    }
     std::vector<field_change> alone;
     auto other = theirs->begin();
     auto const pass_theirs = [&](std::string_view up_to, bool to_end) {
@@ -158,45 +164,59 @@ namespace detail {
 // What follows reads maps that are known to be canonical: it looks at heads only. Of what is not it makes nonsense, but
 // stays within the bytes.
 
-/// Bytes of an item by its first byte, where that says all; 0 where more has to be looked at.
-[[nodiscard]] constexpr std::array<std::uint8_t, 256> make_item_sizes() noexcept {
-    std::array<std::uint8_t, 256> sizes{};
-    for (unsigned b = 0; b != 256; ++b) {
-        unsigned const major = b >> 5;
-        unsigned const info = b & 31U;
-        unsigned size = 0;
-        if (major <= 1 || major == 7) {
-            size = info < 24 ? 1 : info == 24 ? 2 : info == 25 ? 3 : info == 26 ? 5 : info == 27 ? 9 : 0;
-        } else if (major <= 3) {
-            size = info < 24 ? 1 + info : 0;
+/// What an item's first byte says: bytes of it without its children, in the low eight bits; how many children; a mask
+/// for the byte behind it, which adds to the size; and in the high eight bits, that all this is not so simple.
+[[nodiscard]] constexpr std::array<std::uint32_t, 256> make_item_shapes() noexcept {
+    std::array<std::uint32_t, 256> shapes{};
+    for (std::uint32_t b = 0; b != 256; ++b) {
+        std::uint32_t const major = b >> 5;
+        std::uint32_t const info = b & 31U;
+        bool const string = major == 2 || major == 3;
+        bool const container = major == 4 || major == 5;
+        std::uint32_t size = 1, children = 0, mask = 0, hard = 0;
+        if (info < 24) {
+            if (string) { size += info; }
+            if (container) { children = major == 4 ? info : 2 * info; }
+        } else if (info == 24) {
+            size = 2;
+            if (string) { mask = 0xFF; }
+            if (container) { hard = 1; }
+        } else if (info <= 27) {
+            size = 1 + (std::uint32_t{1} << (info - 24));
+            if (string || container) { hard = 1; }
+        } else {
+            hard = 1;
         }
-        sizes[b] = static_cast<std::uint8_t>(size);
+        if (major == 6) { hard = 1; }
+        shapes[b] = size | (children << 8) | (mask << 16) | (hard << 24);
     }
-    sizes[0x80] = sizes[0xA0] = 1;
-    return sizes;
+    return shapes;
 }
-inline constexpr std::array<std::uint8_t, 256> item_sizes = make_item_sizes();
+inline constexpr std::array<std::uint32_t, 256> item_shapes = make_item_shapes();
 
-/// Where the item at `at` ends; `size` + 1 when not within the bytes.
+/// Where the item at `at` ends; `size` + 1 when not within the bytes. Without a branch for most items: where the next one
+/// begins is not to be guessed.
 [[nodiscard]] inline std::size_t item_end(std::byte const* p, std::size_t at, std::size_t size) noexcept {
     std::uint64_t pending = 1;
-    do {
-        if (at >= size) { return size + 1; }
-        auto const initial = std::to_integer<unsigned>(p[at]);
-        --pending;
-        if (std::size_t const n = item_sizes[initial]; n != 0) {
-            at += n;
+    while (pending != 0) {
+        if (at + 1 >= size) {  // the last byte: an item of one byte, or not within
+            bool const whole = at + 1 == size && pending == 1 &&
+                               item_shapes[std::to_integer<std::size_t>(p[at])] == 1;
+            return whole ? size : size + 1;
+        }
+        std::uint32_t const shape = item_shapes[std::to_integer<std::size_t>(p[at])];
+        if (shape < (1U << 24)) {
+            at += (shape & 0xFFU) + (std::to_integer<std::uint32_t>(p[at + 1]) & (shape >> 16));
+            pending += ((shape >> 8) & 0xFFU) - std::uint64_t{1};
             continue;
         }
         auto const head = cbor_read_any_head({p + at, size - at});
         if (head.size == 0 || head.number > size) { return size + 1; }
         at += head.size;
-        if (head.major <= 3) {
-            at += static_cast<std::size_t>(head.number);
-        } else {
-            pending += head.major == 5 ? 2 * head.number : head.number;
-        }
-    } while (pending != 0);
+        --pending;
+        if (head.major == 2 || head.major == 3) { at += static_cast<std::size_t>(head.number); }
+        if (head.major == 4 || head.major == 5) { pending += head.major == 5 ? 2 * head.number : head.number; }
+    }
     return at <= size ? at : size + 1;
 }
 
@@ -220,7 +240,9 @@ struct field_walk {
     [[nodiscard]] bool look() noexcept {
         if (there) { return true; }
         if (left == 0) { return false; }
-        key_end = item_end(data, at, size);
+        unsigned const initial = at < size ? std::to_integer<unsigned>(data[at]) : 0U;
+        bool const short_key = initial >= 0x60 && initial < 0x78;
+        key_end = short_key ? at + 1 + (initial - 0x60U) : item_end(data, at, size);
         end = key_end < size ? item_end(data, key_end, size) : size + 1;
         if (end > size) {
             left = 0;
@@ -265,20 +287,32 @@ struct small_map {
 /// once; a field that one side changed is that side's; only what both changed goes to `merge_by_apply`.
 class field_merge {
 public:
-    field_merge(bytes_view base, bytes_view local, bytes_view remote, collection_rules const& rules)
-        : base_(base), local_(local), remote_(remote), rules_(rules) {}
+    /// `collection`: the rules of the whole record, of which `rules` are those at this depth.
+    field_merge(bytes_view base, bytes_view local, bytes_view remote, rule_view rules,
+                collection_rules const& collection, std::size_t depth = 0)
+        : base_(base), local_(local), remote_(remote), rules_(rules), collection_(collection), depth_(depth) {}
 
     [[nodiscard]] result<merged<bytes>> run(side local_side, side remote_side, merge_host const* host) {
+        local_side_ = local_side;
+        remote_side_ = remote_side;
+        host_ = host;
+        pieces_.reserve(8);
         walk();
+        if (refused_.code != errc{}) { return refused_; }
         merged<bytes> out;
-        small_map decided;
+        out.conflicts = std::move(conflicts_);
         bytes decided_bytes;
         if (contested_ != 0) {
-            auto some = merge_by_apply(base_some_.encode(), local_some_.encode(), remote_some_.encode(), rules_,
-                                       local_side, remote_side, host);
+            auto some = depth_ == 0
+                            ? merge_by_apply(base_some_.encode(), local_some_.encode(), remote_some_.encode(),
+                                             collection_, local_side, remote_side, host)
+                            : merge_by_apply(base_some_.encode(), local_some_.encode(), remote_some_.encode(),
+                                             {collection_.collection, rules_.fallback,
+                                              rules_.fields == nullptr ? std::vector<field_rule>{} : *rules_.fields},
+                                             local_side, remote_side, host);
             if (!some) { return some.error(); }
             decided_bytes = std::move(some->record);
-            out.conflicts = std::move(some->conflicts);
+            std::move(some->conflicts.begin(), some->conflicts.end(), std::back_inserter(out.conflicts));
             std::move(some->decisions.begin(), some->decisions.end(), std::back_inserter(decisions_));
         }
         out.decisions = std::move(decisions_);
@@ -368,7 +402,7 @@ private:
             keep(r, remote_);
         } else if (remote_kept) {
             keep(l, local_);
-        } else {
+        } else if (!inside(key, b && l && r) && !chosen(key, l, r)) {
             contests_.push_back({key, pieces_.size()});
             ++contested_;
             if (b) { base_some_.add(key, base_.value()); }
@@ -378,6 +412,55 @@ private:
         if (b) { base_.pass(); }
         if (l) { local_.pass(); }
         if (r) { remote_.pass(); }
+    }
+    /// A map that both changed, under the rule `nested`: the same inside of it. False: it is another kind of field.
+    [[nodiscard]] bool inside(bytes_view key, bool all_there) {
+        std::string_view const field = as_text(key_text(key));
+        if (!all_there || depth_ == diff_depth_max || rules_.of(field) != rule::nested) { return false; }
+        for (field_walk const* w : {&base_, &local_, &remote_}) {
+            if (type_of(w->value()) != cbor_type::map) { return false; }
+        }
+        field_merge inner(base_.value(), local_.value(), remote_.value(), rules_.inside(field), collection_, depth_ + 1);
+        auto both = inner.run(local_side_, remote_side_, host_);
+        if (!both) {
+            refused_ = both.error();
+            keep(true, remote_);
+            return true;
+        }
+        for (decision& d : both->decisions) {
+            if (!both->conflicts.empty() && d.won != winner::nobody) { continue; }
+            d.inside = d.field + (d.inside.empty() ? "" : "." + d.inside);
+            d.field = field;
+            decisions_.push_back(std::move(d));
+        }
+        if (!both->conflicts.empty()) {
+            conflicts_.push_back(std::string{field});
+            keep(true, remote_);
+            return true;
+        }
+        small_map pair;
+        pair.add(key, both->record);
+        made_.push_back(std::move(pair.pairs));
+        pieces_.push_back(made_.back());
+        ++count_;
+        return true;
+    }
+    /// A field whose rule takes one of the two values: by the same choice as `apply`'s. False: another kind of rule.
+    [[nodiscard]] bool chosen(bytes_view key, bool l, bool r) {
+        std::string_view const field = as_text(key_text(key));
+        rule const by = rules_.of(field);
+        if (!chooses_a_side(by) || by == rule::manual || by == rule::authority_time) { return false; }
+        author_index const mine =
+            local_side_.author != remote_side_.author ? local_side_.author : remote_side_.author + 1;
+        choice const c = choose(by, {pending_position, local_side_.stamp, mine},
+                                {2, remote_side_.stamp, remote_side_.author}, merge_hint::merge, host_);
+        decisions_.push_back({std::string{field}, by, c.won, c.why});
+        if (c.won == winner::mutation) {
+            keep(l, local_);
+        } else {
+            keep(r, remote_);
+        }
+        return true;
     }
     void keep(bool there, field_walk const& w) {
         if (!there) { return; }
@@ -402,7 +485,14 @@ private:
     }
 
     field_walk base_, local_, remote_;
-    collection_rules const& rules_;
+    rule_view rules_;
+    collection_rules const& collection_;
+    std::size_t depth_;
+    side local_side_{}, remote_side_{};
+    merge_host const* host_ = nullptr;
+    failure refused_{};
+    std::vector<std::string> conflicts_{};
+    std::vector<bytes> made_{};  ///< pairs made here; moving the outer vector leaves their bytes where they are
     std::vector<bytes_view> pieces_{};
     std::vector<contest> contests_{};
     std::size_t contested_ = 0;
@@ -436,7 +526,7 @@ private:
     if (!detail::field_by_field(rules, host)) {
         return detail::merge_by_apply(base, local, remote, rules, local_side, remote_side, host);
     }
-    return detail::field_merge(base, local, remote, rules).run(local_side, remote_side, host);
+    return detail::field_merge(base, local, remote, rules.view(), rules).run(local_side, remote_side, host);
 }
 
 /// The same for maps of which nothing is known. Errors: those of `validate_fields` too.
