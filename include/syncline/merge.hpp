@@ -12,6 +12,7 @@
 #include <syncline/merge/fields.hpp>      // IWYU pragma: export
 #include <syncline/merge/grapheme.hpp>    // IWYU pragma: export
 #include <syncline/merge/order.hpp>       // IWYU pragma: export
+#include <syncline/merge/record_delta.hpp>  // IWYU pragma: export
 #include <syncline/merge/rule.hpp>        // IWYU pragma: export
 #include <syncline/merge/rule_codec.hpp>  // IWYU pragma: export
 #include <syncline/merge/text.hpp>        // IWYU pragma: export

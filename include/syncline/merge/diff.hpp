@@ -53,6 +53,11 @@ inline constexpr std::size_t diff_depth_max = 8;  ///< nested maps that operatio
             if (type_of(from) != cbor_type::map || type_of(to) != cbor_type::map || depth == diff_depth_max) { break; }
             auto ops = diff_fields(from, to, inside, nullptr, stamp, depth + 1);
             if (!ops) { return ops.error(); }
+            // A key inside may be one that no field can have: then the map goes as one value.
+            bool const named = std::all_of(ops->begin(), ops->end(), [](field_op const& inner) {
+                return !inner.field.empty() && inner.field.size() <= field_name_bytes_max;
+            });
+            if (!named) { break; }
             op.kind = op_kind::nested;
             cbor_writer w{op.value};
             w.array(ops->size());

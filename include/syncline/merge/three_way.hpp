@@ -92,9 +92,9 @@ namespace detail {
         if (!both && op.kind == op_kind::set && (by == rule::minimum || by == rule::maximum)) {
             // What one side alone made of a minimum or maximum is its value, also against the way that the rule moves.
             alone.push_back({op.field, true, op.value});
-        } else if (both && op.kind == op_kind::add && other->kind != op_kind::add) {
-            // An addition to what the other side did not add to is this side's value against that one's, whichever
-            // side is which.
+        } else if (both && op.kind != other->kind && op.kind != op_kind::set && op.kind != op_kind::unset) {
+            // An addition to what the other side did not add to, or an edit inside of what it replaced, is this side's
+            // value against that one's, whichever side is which.
             auto const mine = map_find(local, op.field);
             SYNCLINE_ASSERT(mine && *mine);
             op.kind = op_kind::set;
