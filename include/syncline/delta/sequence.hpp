@@ -87,12 +87,73 @@ inline void add_edit(edit_script& out, sequence_edit const& e) {
 /// patience diff (Cohen 2003).
 class token_difference {
 public:
-    token_difference(std::span<std::uint32_t const> a, std::span<std::uint32_t const> b, sequence_options const& options)
-        : a_(a), b_(b), edits_max_((std::max)(options.edits_max, std::size_t{1})) {}
+    explicit token_difference(sequence_options const& options)
+        : edits_max_((std::max)(options.edits_max, std::size_t{1})) {}
 
-    [[nodiscard]] edit_script run() {
+    /// The script, valid until the next run: what it needs is kept from one to the next.
+    [[nodiscard]] edit_script& run(std::span<std::uint32_t const> a, std::span<std::uint32_t const> b) {
+        SYNCLINE_ASSERT(a.size() < size_max && b.size() < size_max);
+        // What the other side does not have at all is changed whatever comes: the search is among the rest.
+        mark(a, in_a_);
+        mark(b, in_b_);
+        keep(a, in_b_, a_kept_, a_places_);
+        keep(b, in_a_, b_kept_, b_places_);
+        search(a_kept_, b_kept_);
+        out_.clear();
+        std::size_t i = 0, j = 0;  // of the whole sequences, behind the last pair
+        std::size_t k = 0, l = 0;  // of what was kept
+        auto const pair_up = [&](std::size_t up_to) {
+            for (; k != up_to; ++k, ++l) {
+                add_edit(out_, {i, a_places_[k], j, b_places_[l]});
+                i = a_places_[k] + 1;
+                j = b_places_[l] + 1;
+            }
+        };
+        for (sequence_edit const& e : kept_script_) {
+            pair_up(e.a_begin);
+            k = e.a_end;
+            l = e.b_end;
+        }
+        pair_up(a_kept_.size());
+        add_edit(out_, {i, a.size(), j, b.size()});
+        return out_;
+    }
+
+private:
+    static constexpr std::size_t size_max = std::size_t{1} << 30;
+    using diagonal = std::int32_t;
+    struct stretch {
+        std::size_t a_begin, a_end, b_begin, b_end;
+    };
+    struct point {
+        std::size_t x, y;
+    };
+
+    static void mark(std::span<std::uint32_t const> ids, std::vector<std::uint8_t>& there) {
+        there.clear();
+        for (std::uint32_t const id : ids) {
+            if (id >= there.size()) { there.resize((std::max)(std::size_t{id} + 1, 2 * there.size())); }
+            there[id] = 1;
+        }
+    }
+    static void keep(std::span<std::uint32_t const> ids, std::vector<std::uint8_t> const& other,
+                     std::vector<std::uint32_t>& kept, std::vector<std::size_t>& places) {
+        kept.clear();
+        places.clear();
+        for (std::size_t i = 0; i != ids.size(); ++i) {
+            if (ids[i] >= other.size() || other[ids[i]] == 0) { continue; }
+            kept.push_back(ids[i]);
+            places.push_back(i);
+        }
+    }
+
+    void search(std::span<std::uint32_t const> a, std::span<std::uint32_t const> b) {
+        a_ = a;
+        b_ = b;
+        kept_script_.clear();
         // A stack of stretches, the first on top: no recursion.
-        std::vector<stretch> todo{{0, a_.size(), 0, b_.size()}};
+        std::vector<stretch>& todo = todo_;
+        todo.assign(1, {0, a_.size(), 0, b_.size()});
         while (!todo.empty()) {
             stretch s = todo.back();
             todo.pop_back();
@@ -105,22 +166,12 @@ public:
                 --s.b_end;
             }
             if (s.a_begin == s.a_end || s.b_begin == s.b_end) {
-                add_edit(out_, {s.a_begin, s.a_end, s.b_begin, s.b_end});
+                add_edit(kept_script_, {s.a_begin, s.a_end, s.b_begin, s.b_end});
                 continue;
             }
             split(s, todo);
         }
-        return std::move(out_);
     }
-
-private:
-    using diagonal = std::ptrdiff_t;
-    struct stretch {
-        std::size_t a_begin, a_end, b_begin, b_end;
-    };
-    struct point {
-        std::size_t x, y;
-    };
 
     void split(stretch const& s, std::vector<stretch>& todo) {
         bool exact = false;
@@ -269,9 +320,14 @@ private:
         return true;
     }
 
-    std::span<std::uint32_t const> a_;
-    std::span<std::uint32_t const> b_;
+    std::span<std::uint32_t const> a_{};
+    std::span<std::uint32_t const> b_{};
     std::size_t edits_max_;
+    std::vector<std::uint8_t> in_a_{}, in_b_{};
+    std::vector<std::uint32_t> a_kept_{}, b_kept_{};
+    std::vector<std::size_t> a_places_{}, b_places_{};
+    edit_script kept_script_{};
+    std::vector<stretch> todo_{};
     std::vector<diagonal> forward_{};
     std::vector<diagonal> backward_{};
     edit_script out_{};
@@ -299,6 +355,21 @@ public:
             entry const& e = tokens_[slots_[i] - 1];
             if (e.hash == h && equal(e.token, token)) { return slots_[i] - 1; }
         }
+    }
+    /// Forgets all tokens, and keeps the memory.
+    void clear() {
+        if (tokens_.size() * 4 > slots_.size()) {
+            std::fill(slots_.begin(), slots_.end(), 0U);
+        } else {
+            // Few of many: only theirs.
+            std::size_t const mask = slots_.size() - 1;
+            for (entry const& e : tokens_) {
+                for (std::size_t i = static_cast<std::size_t>(e.hash) & mask; slots_[i] != 0; i = (i + 1) & mask) {
+                    slots_[i] = 0;
+                }
+            }
+        }
+        tokens_.clear();
     }
     /// How many different ones there are.
     [[nodiscard]] std::size_t size() const noexcept { return tokens_.size(); }
@@ -328,7 +399,8 @@ private:
 /// Cost: O((length of both) × edits) time at most for the exact search, linear space; no recursion.
 [[nodiscard]] inline edit_script diff_tokens(std::span<std::uint32_t const> a, std::span<std::uint32_t const> b,
                                              sequence_options const& options = {}) {
-    return detail::token_difference(a, b, options).run();
+    detail::token_difference difference(options);
+    return std::move(difference.run(a, b));
 }
 
 /// Where each line of `text` begins, and last its end: a line has its line feed, the last one perhaps none.
@@ -351,7 +423,7 @@ namespace detail {
 class line_difference {
 public:
     line_difference(std::string_view a, std::string_view b, sequence_options const& options)
-        : a_(as_bytes(a)), b_(as_bytes(b)), options_(options) {}
+        : a_(as_bytes(a)), b_(as_bytes(b)), difference_(options) {}
 
     [[nodiscard]] edit_script run() {
         std::size_t i = 0;
@@ -404,8 +476,8 @@ private:
     }
 
     /// Reads up to `lines` lines from `at` on.
-    void read(bytes_view text, std::size_t at, std::size_t end, std::size_t lines, token_numbers& numbers,
-              std::vector<std::uint32_t>& ids, std::vector<std::size_t>& starts) const {
+    void read(bytes_view text, std::size_t at, std::size_t end, std::size_t lines, std::vector<std::uint32_t>& ids,
+              std::vector<std::size_t>& starts) {
         ids.clear();
         starts.clear();
         while (at != end && ids.size() != lines) {
@@ -414,7 +486,7 @@ private:
                 feed == nullptr ? end
                                 : static_cast<std::size_t>(static_cast<std::byte const*>(feed) - text.data()) + 1;
             starts.push_back(at);
-            ids.push_back(numbers.number(text.subspan(at, next - at)));
+            ids.push_back(numbers_.number(text.subspan(at, next - at)));
             at = next;
         }
         starts.push_back(at);
@@ -424,15 +496,15 @@ private:
     /// end.
     [[nodiscard]] bool window(std::size_t& i, std::size_t& j) {
         for (std::size_t lines = lines_first;; lines *= 4) {
-            token_numbers numbers((std::min)(2 * lines, std::size_t{4'096}));
-            read(a_, i, a_end_, lines, numbers, a_ids_, a_starts_);
-            read(b_, j, b_end_, lines, numbers, b_ids_, b_starts_);
-            edit_script const found = diff_tokens(a_ids_, b_ids_, options_);
+            numbers_.clear();
+            read(a_, i, a_end_, lines, a_ids_, a_starts_);
+            read(b_, j, b_end_, lines, b_ids_, b_starts_);
+            edit_script const& found = difference_.run(a_ids_, b_ids_);
             if (a_starts_.back() == a_end_ && b_starts_.back() == b_end_) {
                 for (sequence_edit const& e : found) { take(e); }
                 return false;
             }
-            count_once(numbers.size());
+            count_once(numbers_.size());
             // The last run that both sides share for sure: what comes after it is looked at anew.
             for (std::size_t k = found.size(); k != 0; --k) {
                 std::size_t const begin = found[k - 1].a_end;
@@ -506,7 +578,8 @@ private:
 
     bytes_view a_;
     bytes_view b_;
-    sequence_options options_;
+    token_difference difference_;
+    token_numbers numbers_{2 * lines_first};
     std::size_t a_end_ = 0;
     std::size_t b_end_ = 0;
     std::vector<std::uint32_t> a_ids_{};
