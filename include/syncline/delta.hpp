@@ -9,7 +9,10 @@
 #include <syncline/delta/compact_model.hpp>   // IWYU pragma: export
 #include <syncline/delta/field.hpp>           // IWYU pragma: export
 #include <syncline/delta/matcher.hpp>         // IWYU pragma: export
+#include <syncline/delta/sequence.hpp>        // IWYU pragma: export
 #include <syncline/delta/signature.hpp>       // IWYU pragma: export
 #include <syncline/delta/vcdiff_decoder.hpp>  // IWYU pragma: export
 #include <syncline/delta/vcdiff_encoder.hpp>  // IWYU pragma: export
 #include <syncline/delta/vcdiff_format.hpp>   // IWYU pragma: export
+/// The whole component `delta`: differences of sequences.
+

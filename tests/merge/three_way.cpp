@@ -135,5 +135,6 @@ TEST_CASE("three_way: what is no canonical map is refused") {
     CHECK_FALSE(three_way(good, good, integer(3), collection_rules{}));
     bytes const counted = fields({{"count", (std::numeric_limits<std::int64_t>::max)()}});
     bytes const least = fields({{"count", (std::numeric_limits<std::int64_t>::min)()}});
-    CHECK(three_way(counted, least, counted, rules().of("things")).error() == errc::overflow);
+    CHECK(three_way(counted, least, fields({{"count", 0}}), rules().of("things")).error() == errc::overflow);
+    CHECK(three_way(counted, least, counted, rules().of("things"))->record == least);  // nobody else was there
 }

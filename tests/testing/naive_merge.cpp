@@ -60,6 +60,50 @@ TEST_CASE("the naive merge and the real one agree over any history") {
     }
 }
 
+TEST_CASE("the naive merge and the real one agree over the rules that the simulator does not use, and over wishes") {
+    collection_rules const rules{"things",
+                                 rule::last_writer,
+                                 {{"first", rule::first_writer},
+                                  {"local", rule::local},
+                                  {"on", rule::enable_wins},
+                                  {"off", rule::disable_wins},
+                                  {"timed", rule::authority_time},
+                                  {"asked", rule::manual},
+                                  {"role", rule::role}}};
+    random_generator dice{9};
+    for (int history = 0; history < 3'000; ++history) {
+        std::optional<row> real;
+        naive_row naive;
+        position head = 0;
+        for (int n = 0; n < 12; ++n) {
+            mutation m = any_mutation(dice, head);
+            m.hint = static_cast<merge_hint>(below(dice, 3));
+            m.ops.clear();
+            for (char const* field : {"on", "off", "role", "asked", "first", "local", "timed"}) {
+                if (m.kind == change_kind::erase || below(dice, 2) == 0) { continue; }
+                bool const flag = std::string_view{field} == "on" || std::string_view{field} == "off";
+                field_op op{field, below(dice, 4) == 0 ? op_kind::unset : op_kind::set, {}, timestamp{1 + below(dice, 6)}};
+                if (op.kind == op_kind::set) {
+                    op.value = naive_item(static_cast<std::int64_t>(below(dice, 3)));
+                    if (flag) { op.value = {below(dice, 2) == 0 ? std::byte{0xF4} : std::byte{0xF5}}; }
+                }
+                m.ops.push_back(std::move(op));
+            }
+            std::sort(m.ops.begin(), m.ops.end(),
+                      [](field_op const& a, field_op const& b) { return compare_keys(a.field, b.field) < 0; });
+            apply_context context;
+            context.author = static_cast<author_index>(1 + below(dice, 3));
+            context.at = head + 1;
+            context.stamp_max = timestamp{4};
+            auto const a = apply(real, m, rules, context);
+            auto const b = naive_apply(naive, m, rules, context.author, context.at, context.stamp_max);
+            REQUIRE(a.verdict == b.verdict);
+            if (a.changed) { ++head; }
+            REQUIRE((real ? naive_row{*real} : naive_row{}) == naive);
+        }
+    }
+}
+
 TEST_CASE("the naive difference and union are those of the library") {
     rule_table const table = simulated_rules();
     collection_rules const& rules = table.of("things");

@@ -4,6 +4,7 @@
 /// The one apply function: a mutation over a row. It serves the overlay, the authority and every preview.
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <iterator>
 #include <limits>
@@ -14,101 +15,639 @@
 #include <vector>
 
 #include <syncline/core/checked.hpp>
+#include <syncline/merge/choice.hpp>
+#include <syncline/merge/context.hpp>
+#include <syncline/merge/elements.hpp>
+#include <syncline/merge/fields.hpp>
 #include <syncline/merge/order.hpp>
 #include <syncline/merge/rule.hpp>
+#include <syncline/merge/text.hpp>
 #include <syncline/model/mutation.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
 
-/// Whose value a field has after a concurrent change. Values travel: append, never renumber.
-enum class winner : std::uint8_t {
-    mutation = 1,   ///< the one that was applied
-    confirmed = 2,  ///< the one that was there
-    both = 3,       ///< the same value, or a counter's sum
-    nobody = 4,     ///< a person must decide
-};
-
-[[nodiscard]] constexpr char const* name(winner w) noexcept {
-    switch (w) {
-        case winner::mutation: return "the mutation";
-        case winner::confirmed: return "the confirmed value";
-        case winner::both: return "both";
-        case winner::nobody: return "nobody yet";
-    }
-    return "unknown";
-}
-
-/// How one field that others had changed concurrently was decided.
-struct decision {
-    std::string field;  ///< empty: the whole record (deleted by one, changed by the other)
-    rule by = rule::last_writer;
-    winner won = winner::both;
-    friend bool operator==(decision const&, decision const&) = default;
-};
-
-/// Who applies, and where.
-struct apply_context {
-    author_index author = unknown_author;
-    position at = pending_position;  ///< the mutation's own position; the default for a preview
-    timestamp stamp_max{(std::numeric_limits<std::uint64_t>::max)()};  ///< the authority's bound on dominance
-};
-
-/// What came of it.
-struct apply_outcome {
-    verdict_kind verdict = verdict_kind::applied;
-    errc reason{};                      ///< why, when rejected
-    bool changed = false;               ///< whether `after` differs from what was there
-    std::vector<decision> decisions{};  ///< one for each field that others had changed concurrently
-};
+inline constexpr std::size_t nested_depth_max = 16;  ///< maps inside each other that operations reach into
 
 namespace detail {
 
-/// The integer in a canonical item, or nothing.
-[[nodiscard]] inline std::optional<std::int64_t> integer_of(bytes_view item) {
-    cbor_reader in{item};
-    std::int64_t const n = in.integer();
-    if (!in.finish()) { return std::nullopt; }
-    return n;
-}
+/// What is the same for all fields of one application.
+struct application {
+    mutation const& m;
+    collection_rules const& rules;
+    apply_context const& context;
+    bool begins = false;  ///< the mutation begins the record's life
+    apply_outcome& out;
 
-struct field_change {
-    std::string_view field;
-    bool present = false;
-    bytes_view value{};
+    [[nodiscard]] write_mark mark_of(timestamp stamp) const {
+        return write_mark{context.at, (std::min)(stamp, context.stamp_max), context.author};
+    }
+    // In a preview the author's number may have changed since a pending mark was made: at its first contact with the
+    // authority, or because the store was a clone.
+    [[nodiscard]] bool foreign(write_mark const& w, position base) const {
+        return w.at > base && w.author != context.author && w.at != pending_position;
+    }
+    [[nodiscard]] bool foreign(write_mark const& w) const { return !begins && foreign(w, m.base); }
 };
 
-/// The canonical map `fields` with `changes` (in key order) put in.
-[[nodiscard]] inline bytes rewrite_fields(bytes_view fields, std::vector<field_change> const& changes) {
-    std::size_t count = 0;
-    bytes body;
-    cbor_writer out{body};
-    cbor_map_cursor old{fields};
-    bool more = !fields.empty() && old.next();
-    auto next = changes.begin();
-    body.reserve(fields.size() + 64);
-    auto const put = [&](std::string_view key, bytes_view value) {
-        out.text(key);
-        out.raw(value);
-        ++count;
-    };
-    while (more || next != changes.end()) {
-        auto const order = !more                   ? std::strong_ordering::greater
-                           : next == changes.end() ? std::strong_ordering::less
-                                                   : compare_keys(old.key(), next->field);
-        if (order < 0) {
-            put(old.key(), old.value());
-        } else if (next->present) {
-            put(next->field, next->value);
+/// Where a field stands before an operation on it.
+struct field_site {
+    std::string_view name;
+    bool had = false;
+    bytes_view was{};
+    bool marked = false;  ///< it has a mark of its own
+    write_mark mark{};    ///< its own, or the row's
+    std::vector<field_mark> inside{};
+
+    /// A field that is missing without a mark of its own was never written: who made the record meanwhile said
+    /// nothing of it.
+    [[nodiscard]] bool written() const noexcept { return had || marked || !inside.empty(); }
+};
+
+/// What an operation makes of its field.
+struct field_effect {
+    errc refused{};
+    winner won = winner::mutation;
+    reason why = reason::none;
+    bool concurrent = false;
+    bool present = true;
+    bytes value{};                    ///< where it is made here
+    bytes_view borrowed{};            ///< where it is the operation's
+    bool whole = true;                ///< the field as such was written: it takes `mine`, and nothing inside has a mark
+    write_mark mine{};
+    std::vector<field_mark> inside{};  ///< else the marks inside
+    std::vector<decision> decisions{};  ///< of the fields inside
+};
+
+/// Fields that win together and that others have changed too: decided once for all of them.
+struct group_choice {
+    field_group const* group = nullptr;  ///< null: the whole record
+    choice decided{};
+};
+
+/// Whether a whole value is none that the rule can go on with.
+[[nodiscard]] inline bool mistyped(bytes_view value, rule by) noexcept {
+    if (is_flag(by)) { return type_of(value) != cbor_type::boolean; }
+    if (is_set(by) || by == rule::siblings) { return type_of(value) != cbor_type::array; }
+    return false;
+}
+
+/// Folds operations over a map of fields, those of a record or those inside of one.
+class field_fold {
+public:
+    field_fold(application const& a, rule_view rules, write_mark const& floor, std::size_t depth,
+               std::vector<group_choice> const* groups = nullptr)
+        : app_(a), rules_(rules), floor_(floor), depth_(depth), groups_(groups) {}
+
+    std::vector<decision> decisions{};
+    std::vector<field_mark> marks{};  ///< after it
+    std::size_t lost = 0;             ///< operations that found what was there stronger
+    bool asks = false;                ///< a person must decide
+    bytes fields{};                   ///< after it
+
+    /// `errc{}`, or why the mutation can't be. `before`: a canonical map, or empty.
+    [[nodiscard]] errc run(bytes_view before, std::vector<field_mark>& exceptions, std::vector<field_op> const& ops) {
+        std::vector<field_change> changes;
+        std::vector<bytes> made;  // values made here; the changes borrow from them
+        made.reserve(ops.size());
+        marks.reserve(exceptions.size() + ops.size());
+        auto mark_at = exceptions.begin();
+        cbor_map_cursor old{before};
+        bool more = !before.empty() && old.next();
+        for (field_op const& op : ops) {
+            while (more && compare_keys(old.key(), op.field) < 0) { more = old.next(); }
+            field_site site;
+            site.name = op.field;
+            site.had = more && old.key() == op.field;
+            if (site.had) { site.was = old.value(); }
+            while (mark_at != exceptions.end() && compare_keys(mark_at->field, op.field) < 0) {
+                marks.push_back(std::move(*mark_at++));
+            }
+            site.mark = floor_;
+            for (; mark_at != exceptions.end() && mark_at->field == op.field; ++mark_at) {
+                if (mark_at->path.empty()) {
+                    site.marked = true;
+                    site.mark = mark_at->mark;
+                } else {
+                    site.inside.push_back(std::move(*mark_at));
+                }
+            }
+
+            field_effect e = effect(op, site);
+            if (e.refused != errc{}) { return e.refused; }
+            rule const by = decided_by(op.field);
+            if (!e.decisions.empty() && e.won != winner::nobody) {
+                std::move(e.decisions.begin(), e.decisions.end(), std::back_inserter(decisions));
+            } else if (e.concurrent || e.won == winner::confirmed) {
+                decision d{op.field, by, e.won, e.why};
+                if (!e.decisions.empty()) { d = std::move(e.decisions.front()); }
+                decisions.push_back(std::move(d));
+            }
+            if (e.won == winner::nobody) { asks = true; }
+            if (e.won == winner::confirmed) {
+                ++lost;
+                if (site.marked) { marks.push_back({op.field, site.mark}); }
+                std::move(site.inside.begin(), site.inside.end(), std::back_inserter(marks));
+                continue;
+            }
+            if (e.value.empty()) {
+                changes.push_back({op.field, e.present, e.borrowed});
+            } else {
+                made.push_back(std::move(e.value));
+                changes.push_back({op.field, e.present, made.back()});
+            }
+            if (!e.whole) {
+                if (site.marked) { marks.push_back({op.field, site.mark}); }
+                std::move(e.inside.begin(), e.inside.end(), std::back_inserter(marks));
+                continue;
+            }
+            if (!(app_.begins && e.mine == floor_)) { marks.push_back({op.field, e.mine}); }
         }
-        if (order <= 0) { more = old.next(); }
-        if (order >= 0) { ++next; }
+        std::move(mark_at, exceptions.end(), std::back_inserter(marks));
+        if (!asks && (lost != ops.size() || ops.empty())) { fields = rewrite_fields(before, changes); }
+        return errc{};
     }
-    bytes whole;
-    cbor_writer head{whole};
-    whole.reserve(body.size() + 9);
-    head.map(count);
-    append(whole, body);
-    return whole;
+
+private:
+    [[nodiscard]] rule decided_by(std::string_view field) const {
+        return depth_ == 0 ? app_.rules.decides(field) : rules_.of(field);
+    }
+    /// How the field's group was decided; null: nobody else was there.
+    [[nodiscard]] choice const* group_of(std::string_view field) const {
+        if (groups_ == nullptr) { return nullptr; }
+        for (group_choice const& g : *groups_) {
+            bool const member = g.group == nullptr || std::find(g.group->fields.begin(), g.group->fields.end(), field) !=
+                                                          g.group->fields.end();
+            if (member) { return &g.decided; }
+        }
+        return nullptr;
+    }
+
+    [[nodiscard]] field_effect effect(field_op const& op, field_site& site) {
+        rule const by = decided_by(op.field);
+        switch (op.kind) {
+            case op_kind::elements: return elements(op, site, by);
+            case op_kind::revise: return revision(op, site, by);
+            case op_kind::nested: return nested(op, site);
+            default: break;
+        }
+        if (by == rule::siblings && op.kind != op_kind::add && !app_.begins) { return siblings(op, site); }
+        return whole_value(op, site, by);
+    }
+
+    /// The strongest mark that somebody else has left in a field, or its own.
+    [[nodiscard]] write_mark rival(field_site const& site, rule by, bool& concurrent) const {
+        write_mark strongest = site.mark;
+        concurrent = site.written() && app_.foreign(site.mark);
+        for (field_mark const& f : site.inside) {
+            if (!app_.foreign(f.mark)) { continue; }
+            if (!concurrent || outranks(by, f.mark, strongest, app_.context.host)) { strongest = f.mark; }
+            concurrent = true;
+        }
+        return strongest;
+    }
+
+    /// `set`, `unset` and `add`: one value against another.
+    [[nodiscard]] field_effect whole_value(field_op const& op, field_site const& site, rule by) {
+        field_effect e;
+        bool const sets = op.kind == op_kind::set;
+        bool const begins = app_.begins;
+        write_mark const mark = rival(site, by, e.concurrent);
+        write_mark mine = app_.mark_of(op.stamp);
+        e.present = op.kind != op_kind::unset;
+        e.borrowed = op.value;
+        bool const extreme = by == rule::minimum || by == rule::maximum;
+        choice const* const group = group_of(op.field);
+
+        if (sets && mistyped(op.value, by)) {
+            e.refused = errc::type_mismatch;
+            return e;
+        }
+        if (group != nullptr && group->won != winner::mutation) {
+            e.concurrent = true;
+            e.won = group->won;
+            e.why = group->why;
+        } else if (op.kind == op_kind::add) {
+            auto const n = integer_of(op.value);
+            auto const w = site.had ? integer_of(site.was) : std::optional<std::int64_t>{0};
+            auto const sum = n && w ? checked_add(*w, *n) : std::nullopt;
+            if (!sum) {
+                e.refused = n && w ? errc::overflow : errc::type_mismatch;
+                return e;
+            }
+            cbor_writer{e.value}.integer(*sum);
+            e.won = winner::both;
+            e.why = reason::combined;
+            if (e.concurrent && app_.m.hint == merge_hint::remote) {
+                e.won = winner::confirmed;
+                e.why = reason::by_hint;
+            }
+        } else if (extreme && sets && site.had) {
+            auto const order = compare_values(op.value, site.was);
+            bool const keeps = by == rule::minimum ? order > 0 : order < 0;
+            e.won = order == 0 ? winner::both : keeps ? winner::confirmed : winner::mutation;
+            e.why = order == 0 ? reason::same : reason::by_value;
+        } else if (group != nullptr) {
+            e.concurrent = true;
+            e.why = group->why;
+        } else if (e.concurrent) {
+            bool const same = sets ? site.had && equal(op.value, site.was) : !site.had;
+            choice const decided = same ? choice{winner::both, reason::same} : contest(op, site, by, mine, mark);
+            if (!same && by == rule::authority_time && decided.why != reason::by_hint) {
+                e.refused = errc::contended;
+                return e;
+            }
+            e.won = decided.won;
+            e.why = decided.why;
+        }
+
+        // Of two who write the same, the mark that wins stays: else a third one's chances depend on who came first.
+        if (e.concurrent && e.won == winner::both && op.kind != op_kind::add &&
+            outranks(by, mark, mine, app_.context.host)) {
+            mine.author = mark.author;
+            mine.stamp = mark.stamp;
+        }
+        // A successor is never beaten by what its predecessor beat.
+        bool const keeps_own = by == rule::first_writer || (by == rule::role && e.concurrent);
+        if (!keeps_own) {
+            if (!begins) { mine.stamp = (std::max)(mine.stamp, mark.stamp); }
+        }
+        e.mine = mine;
+        return e;
+    }
+
+    /// Decides a concurrent write that differs.
+    [[nodiscard]] choice contest(field_op const& op, field_site const& site, rule by, write_mark const& mine,
+                                 write_mark const& mark) {
+        if (is_flag(by) && app_.m.hint == merge_hint::merge) {
+            int const yes = flag_rank(by, op.kind != op_kind::unset, op.value);
+            int const no = flag_rank(by, site.had, site.was);
+            return {yes > no ? winner::mutation : winner::confirmed, reason::by_value};
+        }
+        return choose(by, mine, mark, app_.m.hint, app_.context.host);
+    }
+
+    /// Additions to and removals from a set, edits of a list.
+    [[nodiscard]] field_effect elements(field_op const& op, field_site& site, rule by) {
+        bool concurrent = false;
+        static_cast<void>(rival(site, by, concurrent));
+        auto const foreign = [this](write_mark const& w) { return app_.foreign(w); };
+        write_mark const mine = app_.mark_of(op.stamp);
+        if (!site.had && concurrent && app_.foreign(site.mark) && wins(site.mark, mine)) {
+            field_effect gone;
+            gone.concurrent = true;
+            gone.won = winner::confirmed;
+            gone.why = reason::deleted;
+            return gone;
+        }
+        inside_effect in;
+        if (is_set(by)) {
+            in = set_edits(op.field, site.mark, site.inside, by == rule::add_wins, mine, foreign).run(site.was, op.value);
+        } else if (by == rule::list) {
+            in = edit_list(op.field, site.mark, site.inside, site.was, op.value, mine, foreign);
+        } else {
+            in.refused = errc::type_mismatch;
+        }
+        return of_inside(std::move(in), concurrent);
+    }
+    [[nodiscard]] field_effect siblings(field_op const& op, field_site& site) {
+        bool concurrent = false;
+        static_cast<void>(rival(site, rule::siblings, concurrent));
+        write_mark const mine = app_.mark_of(op.stamp);
+        std::optional<bytes_view> values;
+        if (op.kind == op_kind::set) { values = op.value; }
+        auto const foreign = [this](write_mark const& w) { return app_.foreign(w); };
+        return of_inside(keep_siblings(op.field, site.mark, site.inside, site.was, values, mine, foreign), concurrent);
+    }
+    [[nodiscard]] field_effect of_inside(inside_effect in, bool concurrent) {
+        field_effect e;
+        if (in.refused == errc::type_mismatch && concurrent) {
+            // Somebody has made it something else meanwhile: one of the two, as with any values.
+            e.concurrent = true;
+            e.won = winner::confirmed;
+            e.why = reason::mistyped;
+            return e;
+        }
+        e.refused = in.refused;
+        e.concurrent = in.concurrent;
+        e.won = in.won;
+        e.why = in.why;
+        e.present = in.present;
+        e.value = std::move(in.value);
+        e.whole = false;
+        e.inside = std::move(in.marks);
+        if (e.concurrent && app_.m.hint == merge_hint::remote) {
+            e.won = winner::confirmed;
+            e.why = reason::by_hint;
+        }
+        return e;
+    }
+
+    /// A text or sequence: what its writer saw and what they made of it, merged into what is there.
+    [[nodiscard]] field_effect revision(field_op const& op, field_site const& site, rule by) {
+        field_effect e;
+        write_mark const mark = rival(site, by, e.concurrent);
+        auto const refuse = [&](errc why) {
+            e.refused = why;
+            return std::move(e);
+        };
+        cbor_reader in{op.value};
+        if (in.array() != 2) { return refuse(errc::malformed); }
+        bytes_view const prior = in.skip(1);
+        bytes_view const next = in.skip(1);
+        if (!in.finish()) { return refuse(errc::malformed); }
+        cbor_type const wanted = by == rule::sequence ? cbor_type::array : cbor_type::text;
+        if (!(is_text(by) || by == rule::sequence) || type_of(prior) != wanted || type_of(next) != wanted) {
+            return refuse(errc::type_mismatch);
+        }
+        e.mine = app_.mark_of(op.stamp);
+        e.borrowed = next;
+        if (site.had && equal(site.was, next)) {
+            e.won = winner::both;
+            e.why = reason::same;
+        } else if (!site.had || !equal(site.was, prior)) {
+            e.concurrent = e.concurrent || (site.had && !app_.begins);
+            e.won = winner::both;
+            e.why = reason::combined;
+            if (!site.had || type_of(site.was) != wanted) {
+                choice const c = choose(e.concurrent ? rule::last_writer : rule::local, e.mine, mark, app_.m.hint,
+                                        app_.context.host);
+                e.won = c.won;
+                e.why = reason::mistyped;
+            } else if (e.concurrent && app_.m.hint != merge_hint::merge) {
+                e.won = app_.m.hint == merge_hint::local ? winner::mutation : winner::confirmed;
+                e.why = reason::by_hint;
+            } else if (auto both = merged_value(prior, next, site.was, by)) {
+                e.value = std::move(*both);
+            } else {
+                e.won = winner::nobody;
+                e.why = reason::overlap;
+            }
+        }
+        if (!app_.begins) { e.mine.stamp = (std::max)(e.mine.stamp, mark.stamp); }
+        return e;
+    }
+    [[nodiscard]] static std::optional<bytes> merged_value(bytes_view prior, bytes_view next, bytes_view was, rule by) {
+        if (by == rule::sequence) {
+            auto both = merge_sequence(prior, next, was);
+            return both ? std::move(*both) : std::nullopt;
+        }
+        text_unit const unit = by == rule::text_lines   ? text_unit::lines
+                               : by == rule::text_words ? text_unit::words
+                                                        : text_unit::characters;
+        auto const text_of = [](bytes_view item) { return cbor_reader{item}.text(); };
+        auto const both = merge_text(text_of(prior), text_of(next), text_of(was), unit);
+        if (!both || !both->conflicts.empty()) { return std::nullopt; }
+        bytes out;
+        cbor_writer{out}.text(both->text);
+        return out;
+    }
+
+    /// Fields inside of a map: the same once more, a level deeper.
+    [[nodiscard]] field_effect nested(field_op const& op, field_site& site) {
+        field_effect e;
+        auto const refuse = [&](errc why) {
+            e.refused = why;
+            return std::move(e);
+        };
+        if (depth_ + 1 >= nested_depth_max) { return refuse(errc::limit); }
+        cbor_reader in{op.value};
+        std::vector<field_op> const ops = decode_operations(in, op.stamp);
+        if (auto ok = in.finish(); !ok) { return refuse(ok.error().code); }
+        bool concurrent = false;
+        write_mark const mark = rival(site, rule::last_writer, concurrent);
+        if (site.had && type_of(site.was) != cbor_type::map) {
+            if (!concurrent) { return refuse(errc::type_mismatch); }
+            e.concurrent = true;
+            e.won = winner::confirmed;
+            e.why = reason::mistyped;
+            return e;
+        }
+        if (!site.had && concurrent && wins(mark, app_.mark_of(op.stamp))) {
+            e.concurrent = true;
+            e.won = winner::confirmed;
+            e.why = reason::deleted;
+            return e;
+        }
+
+        // The marks inside, seen from inside: the first part of a path is a field's name there.
+        std::vector<field_mark> below;
+        below.reserve(site.inside.size());
+        for (field_mark const& f : site.inside) {
+            cbor_reader path{f.path};
+            std::string const name{path.text()};
+            if (path.failed()) { return refuse(errc::corrupt); }
+            bytes_view const rest = bytes_view{f.path}.subspan(path.position());
+            below.push_back({name, f.mark, to_bytes(rest)});
+        }
+        std::sort(below.begin(), below.end(), mark_before);
+        field_fold inner(app_, rules_.inside(op.field), site.mark, depth_ + 1);
+        if (errc const why = inner.run(site.was, below, ops); why != errc{}) { return refuse(why); }
+        e.won = inner.asks ? winner::nobody : !ops.empty() && inner.lost == ops.size() ? winner::confirmed : winner::both;
+        e.why = reason::combined;
+        for (decision& d : inner.decisions) {
+            decision up = d;
+            up.field = op.field;
+            up.inside = d.field + (d.inside.empty() ? "" : "." + d.inside);
+            if (e.won == winner::nobody && d.won != winner::nobody) { continue; }
+            e.concurrent = true;
+            e.decisions.push_back(std::move(up));
+        }
+        if (e.won == winner::nobody || e.won == winner::confirmed) { return e; }
+        e.whole = false;
+        e.value = std::move(inner.fields);
+        for (field_mark& f : inner.marks) {
+            field_mark up{op.field, f.mark, {}};
+            cbor_writer{up.path}.text(f.field);
+            append(up.path, f.path);
+            e.inside.push_back(std::move(up));
+        }
+        std::sort(e.inside.begin(), e.inside.end(), mark_before);
+        return e;
+    }
+
+    application const& app_;
+    rule_view rules_;
+    write_mark floor_;
+    std::size_t depth_;
+    std::vector<group_choice> const* groups_;
+};
+
+/// The groups that a mutation touches and that somebody else has changed to something else, each decided.
+[[nodiscard]] inline std::vector<group_choice> decide_groups(application const& app, row const& r) {
+    std::vector<group_choice> out;
+    auto const member = [](field_group const* g, std::string_view field) {
+        return g == nullptr || std::find(g->fields.begin(), g->fields.end(), field) != g->fields.end();
+    };
+    auto const decide = [&](field_group const* g, rule by) {
+        std::optional<write_mark> mine;
+        bool differs = false;
+        for (field_op const& op : app.m.ops) {
+            if (!member(g, op.field)) { continue; }
+            write_mark const w = app.mark_of(op.stamp);
+            if (!mine || w.stamp > mine->stamp) { mine = w; }
+            auto const was = r.fields.empty() ? result<std::optional<bytes_view>>{std::optional<bytes_view>{}}
+                                              : map_find(r.fields, op.field);
+            bool const had = was && *was;
+            differs = differs || had != (op.kind != op_kind::unset) || (had && !equal(**was, op.value));
+        }
+        if (!mine || !differs) { return; }
+        std::optional<write_mark> rival;
+        auto const meet = [&](write_mark const& w) {
+            if (app.foreign(w) && (!rival || outranks(by, w, *rival, app.context.host))) { rival = w; }
+        };
+        for (field_mark const& e : r.exceptions) {
+            if (member(g, e.field)) { meet(e.mark); }
+        }
+        cbor_map_cursor at{r.fields};
+        while (!r.fields.empty() && at.next()) {
+            if (member(g, at.key())) { meet(r.mark_of(at.key())); }
+        }
+        if (!rival) { return; }
+        choice c = choose(by, *mine, *rival, app.m.hint, app.context.host);
+        if (c.why != reason::by_hint && c.why != reason::asked) { c.why = reason::by_group; }
+        out.push_back({g, c});
+    };
+    if (app.rules.whole) {
+        decide(nullptr, *app.rules.whole);
+    } else {
+        for (field_group const& g : app.rules.groups) { decide(&g, g.decides); }
+    }
+    return out;
+}
+
+/// What guards and references say of `next`, the record as merged.
+class refusals {
+public:
+    refusals(application const& app, std::optional<row> const& before) : app_(app), before_(before) {}
+
+    /// False: `next` may not be; the outcome says what becomes of the mutation. Guards' repairs go into `next`.
+    [[nodiscard]] bool pass(row& next, bool concurrent) {
+        merge_host const* const host = app_.context.host;
+        if (host == nullptr) { return true; }
+        for (reference_rule const& r : app_.rules.references) {
+            if (!refers(r, next)) { return refuse(r.field, reason::reference, concurrent, errc::not_found); }
+        }
+        // A repair may be another guard's business: ask again, but not for ever.
+        for (int rounds = 0; rounds != rounds_max; ++rounds) {
+            bool repaired = false;
+            for (guard const& g : host->guards) {
+                if (g.judge == nullptr || !reads(g, next)) { continue; }
+                guard_answer a = g.judge({app_.m, before_, next, concurrent, app_.context.author}, g.data);
+                if (a.says == guard_answer::kind::accept) { continue; }
+                app_.out.guard = g.name;
+                std::string const field = g.reads.empty() ? std::string{} : g.reads.front();
+                if (a.says == guard_answer::kind::veto) {
+                    return refuse(field, reason::guarded, concurrent, errc::forbidden);
+                }
+                if (a.says == guard_answer::kind::escalate || next.deleted || !repair(next, a.repairs)) {
+                    return refuse(field, reason::guarded, true, errc::forbidden);
+                }
+                repaired = true;
+            }
+            if (!repaired) { return true; }
+        }
+        return refuse({}, reason::guarded, true, errc::forbidden);
+    }
+
+private:
+    static constexpr int rounds_max = 4;
+
+    /// A merge that may not be is a person's matter; what met nobody is rejected.
+    [[nodiscard]] bool refuse(std::string field, reason why, bool ask, errc otherwise) {
+        apply_outcome& out = app_.out;
+        out.changed = false;
+        if (ask) {
+            out.verdict = verdict_kind::conflict;
+            // The field is one that the mutation touches, where it can be: that is what a person decides.
+            bool const touched = std::any_of(app_.m.ops.begin(), app_.m.ops.end(),
+                                             [&](field_op const& op) { return op.field == field; });
+            if (!touched) { field = app_.m.ops.empty() ? std::string{} : app_.m.ops.front().field; }
+            rule const by = field.empty() ? rule::last_writer : app_.rules.decides(field);
+            auto const same = std::find_if(out.decisions.begin(), out.decisions.end(),
+                                           [&](decision const& d) { return d.field == field; });
+            if (same != out.decisions.end()) { out.decisions.erase(same); }
+            out.decisions.push_back({std::move(field), by, winner::nobody, why});
+        } else {
+            std::string guard = std::move(out.guard);
+            out = {};
+            out.guard = std::move(guard);
+            out.verdict = verdict_kind::rejected;
+            out.reason = otherwise;
+        }
+        return false;
+    }
+    [[nodiscard]] std::optional<bytes_view> value_in(std::optional<row> const& r, std::string_view field) const {
+        if (!r || r->deleted || r->fields.empty()) { return std::nullopt; }
+        auto const found = map_find(r->fields, field);
+        return found ? *found : std::nullopt;
+    }
+    [[nodiscard]] bool changed(std::string_view field, row const& next) const {
+        auto const a = value_in(before_, field);
+        std::optional<bytes_view> b;
+        if (!next.deleted && !next.fields.empty()) {
+            if (auto const found = map_find(next.fields, field)) { b = *found; }
+        }
+        return a.has_value() != b.has_value() || (a && !equal(*a, *b));
+    }
+    [[nodiscard]] bool reads(guard const& g, row const& next) const {
+        return g.reads.empty() || next.deleted || std::any_of(g.reads.begin(), g.reads.end(), [&](std::string const& f) {
+                   return changed(f, next);
+               });
+    }
+    [[nodiscard]] bool refers(reference_rule const& r, row const& next) const {
+        merge_host const& host = *app_.context.host;
+        if (host.exists == nullptr || next.deleted || !changed(r.field, next)) { return true; }
+        auto const found = map_find(next.fields, r.field);
+        if (!found || !*found) { return true; }
+        cbor_reader in{**found};
+        switch (in.peek()) {
+            case cbor_type::null: return true;
+            case cbor_type::text: return host.exists(r.collection, as_bytes(in.text()), host.data);
+            case cbor_type::byte_string: return host.exists(r.collection, in.byte_string(), host.data);
+            default: return false;
+        }
+    }
+    [[nodiscard]] bool repair(row& next, std::vector<field_op> const& repairs) {
+        std::vector<field_change> changes;
+        for (field_op const& op : repairs) {
+            bool const sets = op.kind == op_kind::set;
+            if (!sets && op.kind != op_kind::unset) { return false; }
+            if (sets && !validate_canonical(op.value)) { return false; }
+            if (!changes.empty() && compare_keys(changes.back().field, op.field) >= 0) { return false; }
+            changes.push_back({op.field, sets, op.value});
+            field_mark mine{op.field, app_.mark_of(app_.m.stamp)};
+            next.exceptions.erase(std::remove_if(next.exceptions.begin(), next.exceptions.end(),
+                                                 [&](field_mark const& e) { return e.field == op.field; }),
+                                  next.exceptions.end());
+            next.exceptions.insert(
+                std::lower_bound(next.exceptions.begin(), next.exceptions.end(), mine, mark_before), mine);
+            app_.out.decisions.push_back(
+                {op.field, app_.rules.decides(op.field), winner::guard, reason::guarded});
+        }
+        next.fields = rewrite_fields(next.fields, changes);
+        return true;
+    }
+
+    application const& app_;
+    std::optional<row> const& before_;
+};
+
+/// Whether tombstones keep what an edit may bring back.
+[[nodiscard]] inline bool keeps_deleted(collection_rules const& rules) noexcept {
+    return rules.deletes != deletion::wins;
+}
+
+/// A tombstone's fields keep their marks, as its floor is the deletion's.
+inline void keep_fields(row& tomb, row&& was) {
+    tomb.fields = std::move(was.fields);
+    cbor_map_cursor at{tomb.fields};
+    while (!tomb.fields.empty() && at.next()) {
+        field_mark const one{std::string{at.key()}, was.floor};
+        auto const place = std::lower_bound(was.exceptions.begin(), was.exceptions.end(), one, mark_before);
+        bool const marked = place != was.exceptions.end() && place->field == one.field && place->path.empty();
+        if (!marked) { was.exceptions.insert(place, one); }
+    }
+    tomb.exceptions = std::move(was.exceptions);
 }
 
 }  // namespace detail
@@ -121,14 +660,22 @@ struct field_change {
 /// A field is concurrent when somebody else has changed it after the mutation's base; what is not confirmed yet is
 /// nobody else's. What is not concurrent takes effect; what is, its field's rule decides. A mutation is taken whole
 /// or not at all: one field that a person must decide parks it, one operation that can't be (a counter over a text,
-/// an overflow) rejects it; `current` is then untouched. Delete wins over concurrent edits. An update never creates.
-/// Cost: O(fields + operations), allocates the new fields.
+/// an overflow, a text where a flag is due) rejects it; `current` is then untouched. A deletion and a concurrent edit
+/// are decided by the collection's `deletes`. An update never creates. Last, the host's guards are asked.
+///
+/// Rejections: `errc::not_found` (no such record or life; a reference to nothing), `errc::type_mismatch`,
+/// `errc::overflow`, `errc::contended` (by the authority's time, somebody was first: pull, and apply again),
+/// `errc::forbidden` (a guard), and for what its operations hold `errc::malformed`, `errc::invalid`,
+/// `errc::unsupported`, `errc::limit`.
+/// Cost: O(fields + operations), allocates the new fields; on a list O(elements + operations kept); on a text a diff.
 [[nodiscard]] inline apply_outcome apply(std::optional<row>& current, mutation const& m, collection_rules const& rules,
                                          apply_context const& context) {
     apply_outcome out;
+    bool const begins = m.kind == change_kind::create && (!current || m.life > current->life);
+    detail::application const app{m, rules, context, begins, out};
     auto const whole_record = [&](verdict_kind v, winner w) {
         out.verdict = v;
-        out.decisions.push_back({std::string{}, rule::last_writer, w});
+        out.decisions.push_back({std::string{}, rule::last_writer, w, reason::deleted});
         return std::move(out);
     };
     auto const reject = [&](errc why) {
@@ -137,38 +684,48 @@ struct field_change {
         out.reason = why;
         return std::move(out);
     };
-    auto const mark_of = [&](timestamp stamp) {
-        return write_mark{context.at, (std::min)(stamp, context.stamp_max), context.author};
-    };
+    auto const mark_of = [&](timestamp stamp) { return app.mark_of(stamp); };
+    auto const foreign = [&](write_mark const& w, position base) { return app.foreign(w, base); };
 
-    // In a preview the author's number may have changed since a pending mark was made: at its first contact with the
-    // authority, or because the store was a clone.
-    auto const foreign = [&](write_mark const& w, position base) {
-        return w.at > base && w.author != context.author && w.at != pending_position;
-    };
-
-    bool const begins = m.kind == change_kind::create && (!current || m.life > current->life);
+    bool revives = false;
     if (!begins) {
         if (!current || m.life > current->life) { return reject(errc::not_found); }
         if (m.life < current->life) { return whole_record(verdict_kind::overruled, winner::confirmed); }
         if (current->deleted) {
             bool const agree = m.kind == change_kind::erase;
-            return whole_record(agree ? verdict_kind::merged : verdict_kind::overruled,
-                                agree ? winner::both : winner::confirmed);
+            if (agree) { return whole_record(verdict_kind::merged, winner::both); }
+            bool const met = detail::keeps_deleted(rules) && foreign(current->floor, m.base);
+            revives = met && (m.hint == merge_hint::merge ? rules.deletes == deletion::loses
+                                                          : rules.deletes == deletion::loses &&
+                                                                m.hint == merge_hint::local);
+            if (met && rules.deletes == deletion::manual) {
+                return whole_record(verdict_kind::conflict, winner::nobody);
+            }
+            if (!revives) { return whole_record(verdict_kind::overruled, winner::confirmed); }
         }
     }
 
+    bool const met_somebody = !begins && [&] {
+        auto const other = [&](write_mark const& w) { return foreign(w, m.base); };
+        return other(current->floor) || std::any_of(current->exceptions.begin(), current->exceptions.end(),
+                                                    [&](field_mark const& e) { return other(e.mark); });
+    }();
+
     if (m.kind == change_kind::erase) {
-        bool const concurrent = [&] {
-            auto const other = [&](write_mark const& w) { return foreign(w, m.base); };
-            return other(current->floor) || std::any_of(current->exceptions.begin(), current->exceptions.end(),
-                                                        [&](field_mark const& e) { return other(e.mark); });
-        }();
+        bool const concurrent = met_somebody;
+        if (concurrent && rules.deletes == deletion::manual) {
+            return whole_record(verdict_kind::conflict, winner::nobody);
+        }
+        if (concurrent && (rules.deletes == deletion::loses || m.hint == merge_hint::remote)) {
+            return whole_record(verdict_kind::overruled, winner::confirmed);
+        }
         row tomb;
         tomb.version = context.at;
         tomb.life = m.life;
         tomb.deleted = true;
         tomb.floor = mark_of(m.stamp);
+        if (detail::keeps_deleted(rules)) { detail::keep_fields(tomb, row{*current}); }
+        if (!detail::refusals(app, current).pass(tomb, concurrent)) { return out; }
         current = std::move(tomb);
         out.changed = true;
         if (concurrent) { return whole_record(verdict_kind::merged, winner::mutation); }
@@ -181,91 +738,36 @@ struct field_change {
         next.floor = mark_of(m.stamp);
     } else {
         next = *current;
+        next.deleted = false;
+    }
+    std::vector<detail::group_choice> groups;
+    if (!begins && (rules.whole || !rules.groups.empty())) { groups = detail::decide_groups(app, next); }
+    for (detail::group_choice const& g : groups) {
+        rule const by = g.group == nullptr ? *rules.whole : g.group->decides;
+        if (by == rule::authority_time && g.decided.why != reason::by_hint) { return reject(errc::contended); }
     }
 
-    std::vector<detail::field_change> changes;
-    std::vector<bytes> sums;  // values made here; the changes borrow from them
-    sums.reserve(m.ops.size());
-    std::size_t lost = 0;
-    std::vector<field_mark> marks;  // after it; in one pass, for a stranger chooses how many
-    auto mark_at = next.exceptions.begin();
-
-    cbor_map_cursor old{next.fields};
-    bool more = !next.fields.empty() && old.next();
-    for (field_op const& op : m.ops) {
-        while (more && compare_keys(old.key(), op.field) < 0) { more = old.next(); }
-        bool const had = more && old.key() == op.field;
-        bytes_view const was = had ? old.value() : bytes_view{};
-        while (mark_at != next.exceptions.end() && compare_keys(mark_at->field, op.field) < 0) {
-            marks.push_back(std::move(*mark_at++));
-        }
-        bool const marked = mark_at != next.exceptions.end() && mark_at->field == op.field;
-        write_mark const mark = marked ? (mark_at++)->mark : next.floor;
-        write_mark mine = mark_of(op.stamp);
-        // A field that is missing without a mark of its own was never written: who made the record meanwhile said
-        // nothing of it.
-        bool const written = had || marked;
-        bool const concurrent = !begins && written && foreign(mark, m.base);
-        rule const by = rules.of(op.field);
-        bool const extreme = by == rule::minimum || by == rule::maximum;
-        bytes_view wanted = op.value;
-        winner won = winner::mutation;
-
-        if (op.kind == op_kind::add) {
-            auto const n = detail::integer_of(op.value);
-            auto const w = had ? detail::integer_of(was) : std::optional<std::int64_t>{0};
-            if (!n || !w) { return reject(errc::type_mismatch); }
-            auto const sum = checked_add(*w, *n);
-            if (!sum) { return reject(errc::overflow); }
-            bytes encoded;
-            cbor_writer{encoded}.integer(*sum);
-            sums.push_back(std::move(encoded));
-            wanted = sums.back();
-            won = winner::both;
-        } else if (extreme && op.kind == op_kind::set && had) {
-            auto const order = compare_values(op.value, was);
-            bool const keeps = by == rule::minimum ? order > 0 : order < 0;
-            won = order == 0 ? winner::both : keeps ? winner::confirmed : winner::mutation;
-        } else if (concurrent) {
-            bool const same = op.kind == op_kind::set ? had && equal(op.value, was) : !had;
-            if (same) {
-                won = winner::both;
-            } else if (by == rule::manual) {
-                won = winner::nobody;
-            } else if (by == rule::authority) {
-                won = winner::confirmed;
-            } else {
-                won = wins(mine, mark) ? winner::mutation : winner::confirmed;
-            }
-        }
-
-        if (concurrent || won == winner::confirmed) { out.decisions.push_back({op.field, by, won}); }
-        if (won == winner::nobody) { out.verdict = verdict_kind::conflict; }
-        if (won == winner::confirmed) {
-            ++lost;
-            if (marked) { marks.push_back({op.field, mark}); }
-            continue;
-        }
-        // Of two who write the same, the mark that wins stays: else a third one's chances depend on who came first.
-        if (concurrent && won == winner::both && op.kind != op_kind::add && wins(mark, mine)) {
-            mine.author = mark.author;
-        }
-        // A successor is never beaten by what its predecessor beat.
-        if (!begins) { mine.stamp = (std::max)(mine.stamp, mark.stamp); }
-        changes.push_back({op.field, op.kind != op_kind::unset, wanted});
-        if (!(begins && mine == next.floor)) { marks.push_back({op.field, mine}); }
+    detail::field_fold fold(app, rules.view(), next.floor, 0, &groups);
+    if (errc const why = fold.run(next.fields, next.exceptions, m.ops); why != errc{}) { return reject(why); }
+    out.decisions = std::move(fold.decisions);
+    if (revives) {
+        out.decisions.insert(out.decisions.begin(),
+                             {std::string{}, rule::last_writer, winner::mutation, reason::deleted});
     }
-    if (out.verdict == verdict_kind::conflict) { return out; }
-
-    if (!m.ops.empty() && lost == m.ops.size()) {
+    if (fold.asks) {
+        out.verdict = verdict_kind::conflict;
+        return out;
+    }
+    if (!m.ops.empty() && fold.lost == m.ops.size() && !revives) {
         out.verdict = verdict_kind::overruled;
         return out;
     }
     if (!out.decisions.empty()) { out.verdict = verdict_kind::merged; }
-    std::move(mark_at, next.exceptions.end(), std::back_inserter(marks));
-    next.exceptions = std::move(marks);
-    next.fields = detail::rewrite_fields(next.fields, changes);
+    next.exceptions = std::move(fold.marks);
+    if (fold.lost != m.ops.size() || m.ops.empty()) { next.fields = std::move(fold.fields); }
     next.version = context.at;
+    if (!detail::refusals(app, current).pass(next, met_somebody)) { return out; }
+    if (!out.decisions.empty()) { out.verdict = verdict_kind::merged; }
     out.changed = true;
     current = std::move(next);
     return out;

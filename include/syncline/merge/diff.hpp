@@ -3,23 +3,129 @@
 
 /// What changed between two states of a record, as the operations of a mutation.
 
+#include <algorithm>
+#include <compare>
+#include <cstddef>
+#include <iterator>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include <syncline/merge/apply.hpp>
+#include <syncline/core/checked.hpp>
+#include <syncline/core/result.hpp>
+#include <syncline/merge/elements.hpp>
+#include <syncline/merge/fields.hpp>
+#include <syncline/merge/rule.hpp>
+#include <syncline/model/mutation.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
 
-/// The operations that make `after` of `before`, in canonical key order, each stamped `stamp`.
-///
-/// Both are canonical maps with text keys; an empty view is a record without fields. A counter's change
-/// between two integers is an `add` of the difference, so that concurrent changes all count.
-/// Errors: `errc::malformed` when either is no such map, `errc::overflow` when a counter's difference
-/// leaves int64. Cost: O(length of both).
-[[nodiscard]] inline result<std::vector<field_op>> diff(bytes_view before, bytes_view after,
-                                                        collection_rules const& rules, timestamp stamp) {
+namespace detail {
+
+inline constexpr std::size_t diff_depth_max = 8;  ///< nested maps that operations reach into; deeper ones are set whole
+
+[[nodiscard]] result<std::vector<field_op>> diff_fields(bytes_view before, bytes_view after, rule_view rules,
+                                                        collection_rules const* record, timestamp stamp,
+                                                        std::size_t depth);
+
+/// The operation that makes `to` of `from`, two different values of one field.
+[[nodiscard]] inline result<field_op> diff_values(std::string_view field, bytes_view from, bytes_view to, rule by,
+                                                  rule_view inside, timestamp stamp, std::size_t depth) {
+    field_op op{std::string{field}, op_kind::set, {}, stamp};
+    std::optional<bytes> edits;
+    switch (by) {
+        case rule::counter: {
+            auto const a = integer_of(from);
+            auto const b = integer_of(to);
+            if (!a || !b) { break; }
+            auto const delta = checked_subtract(*b, *a);
+            if (!delta) { return failure{errc::overflow, "a counter's change leaves int64"}; }
+            op.kind = op_kind::add;
+            cbor_writer{op.value}.integer(*delta);
+            return op;
+        }
+        case rule::add_wins:
+        case rule::remove_wins: edits = diff_set(from, to); break;
+        case rule::list: edits = diff_list(from, to); break;
+        case rule::nested: {
+            if (type_of(from) != cbor_type::map || type_of(to) != cbor_type::map || depth == diff_depth_max) { break; }
+            auto ops = diff_fields(from, to, inside, nullptr, stamp, depth + 1);
+            if (!ops) { return ops.error(); }
+            // A key inside may be one that no field can have: then the map goes as one value.
+            bool const named = std::all_of(ops->begin(), ops->end(), [](field_op const& inner) {
+                return !inner.field.empty() && inner.field.size() <= field_name_bytes_max;
+            });
+            if (!named) { break; }
+            op.kind = op_kind::nested;
+            cbor_writer w{op.value};
+            w.array(ops->size());
+            for (field_op const& inner : *ops) { encode_operation(w, inner, stamp); }
+            return op;
+        }
+        case rule::sequence:
+        case rule::text_lines:
+        case rule::text_words:
+        case rule::text_characters: {
+            cbor_type const wanted = by == rule::sequence ? cbor_type::array : cbor_type::text;
+            if (type_of(from) != wanted || type_of(to) != wanted) { break; }
+            op.kind = op_kind::revise;
+            op.value.reserve(from.size() + to.size() + 1);
+            cbor_writer w{op.value};
+            w.array(2);
+            w.raw(from);
+            w.raw(to);
+            return op;
+        }
+        default: break;
+    }
+    if (edits) {
+        op.kind = op_kind::elements;
+        op.value = std::move(*edits);
+    } else {
+        op.value = to_bytes(to);
+    }
+    return op;
+}
+
+/// Adds what a group's fields hold that did not change themselves: the group goes as a whole.
+inline void complete_groups(std::vector<field_op>& ops, bytes_view before, bytes_view after,
+                            collection_rules const& rules, timestamp stamp) {
+    if (before.empty() || ops.empty() || (!rules.whole && rules.groups.empty())) { return; }
+    std::vector<field_group const*> touched;
+    for (field_op const& op : ops) {
+        if (auto const* const g = rules.group_of(op.field); g != nullptr) { touched.push_back(g); }
+    }
+    std::vector<field_op> all;
+    auto at = ops.begin();
+    cbor_map_cursor is{after};
+    while (!after.empty() && is.next()) {
+        while (at != ops.end() && compare_keys(at->field, is.key()) < 0) { all.push_back(std::move(*at++)); }
+        if (at != ops.end() && at->field == is.key()) {
+            all.push_back(std::move(*at++));
+            continue;
+        }
+        bool const goes = rules.whole || std::any_of(touched.begin(), touched.end(), [&](field_group const* g) {
+                              return std::find(g->fields.begin(), g->fields.end(), is.key()) != g->fields.end();
+                          });
+        if (goes) { all.push_back({std::string{is.key()}, op_kind::set, to_bytes(is.value()), stamp}); }
+    }
+    std::move(at, ops.end(), std::back_inserter(all));
+    // A field of the group that is missing is missing on purpose.
+    for (field_group const* const g : touched) {
+        for (std::string const& f : g->fields) {
+            auto const place = std::lower_bound(all.begin(), all.end(), f, [](field_op const& op, std::string const& x) {
+                return compare_keys(op.field, x) < 0;
+            });
+            if (place == all.end() || place->field != f) { all.insert(place, {f, op_kind::unset, {}, stamp}); }
+        }
+    }
+    ops = std::move(all);
+}
+
+inline result<std::vector<field_op>> diff_fields(bytes_view before, bytes_view after, rule_view rules,
+                                                 collection_rules const* record, timestamp stamp, std::size_t depth) {
     std::vector<field_op> ops;
     cbor_map_cursor was{before};
     cbor_map_cursor is{after};
@@ -34,18 +140,10 @@ namespace syncline::inline SYNCLINE_ABI {
         } else if (order > 0) {
             ops.push_back({std::string{is.key()}, op_kind::set, to_bytes(is.value()), stamp});
         } else if (!equal(was.value(), is.value())) {
-            field_op op{std::string{is.key()}, op_kind::set, {}, stamp};
-            auto const from = detail::integer_of(was.value());
-            auto const to = detail::integer_of(is.value());
-            if (rules.of(is.key()) == rule::counter && from && to) {
-                auto const delta = checked_subtract(*to, *from);
-                if (!delta) { return failure{errc::overflow, "a counter's change leaves int64"}; }
-                op.kind = op_kind::add;
-                cbor_writer{op.value}.integer(*delta);
-            } else {
-                op.value = to_bytes(is.value());
-            }
-            ops.push_back(std::move(op));
+            rule const by = record != nullptr ? record->decides(is.key()) : rules.of(is.key());
+            auto op = diff_values(is.key(), was.value(), is.value(), by, rules.inside(is.key()), stamp, depth);
+            if (!op) { return op.error(); }
+            ops.push_back(std::move(*op));
         }
         if (order <= 0) { more_was = was.next(); }
         if (order >= 0) { more_is = is.next(); }
@@ -53,6 +151,23 @@ namespace syncline::inline SYNCLINE_ABI {
     if ((!before.empty() && was.failed()) || (!after.empty() && is.failed())) {
         return failure{errc::malformed, "fields that are no canonical map"};
     }
+    return ops;
+}
+
+}  // namespace detail
+
+/// The operations that make `after` of `before`, in canonical key order, each stamped `stamp`.
+///
+/// Both are canonical maps with text keys; an empty view is a record without fields. A change goes as the operation of
+/// the field's rule, so that concurrent ones can all count: of a counter an addition, of a set or list edits of
+/// elements, of a text or sequence a revision, of a nested field the operations inside, else the value. Where a field
+/// of a group has changed, the whole group goes. A set is kept sorted, each element once.
+/// Errors: `errc::malformed` when either is no such map, `errc::overflow` when a counter's difference
+/// leaves int64. Cost: O(length of both); of lists a difference of their identities.
+[[nodiscard]] inline result<std::vector<field_op>> diff(bytes_view before, bytes_view after,
+                                                        collection_rules const& rules, timestamp stamp) {
+    auto ops = detail::diff_fields(before, after, rules.view(), &rules, stamp, 0);
+    if (ops) { detail::complete_groups(*ops, before, after, rules, stamp); }
     return ops;
 }
 

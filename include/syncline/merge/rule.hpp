@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <syncline/core/bytes.hpp>
@@ -16,13 +19,32 @@ namespace syncline::inline SYNCLINE_ABI {
 
 /// What decides a field that was changed concurrently. Values travel: append, never renumber.
 ///
-/// | rule          | a concurrent change                                            | law it obeys               |
-/// | last_writer   | the greater (stamp, author) stays                              | join of a total order      |
-/// | authority     | what the authority has already confirmed stays                 | a choice of order          |
-/// | minimum       | the smaller value stays, by `compare_values`; moves only down  | semilattice                |
-/// | maximum       | the greater value stays, by `compare_values`; moves only up    | semilattice                |
-/// | counter       | every `add` counts once                                        | commutative operations     |
-/// | manual        | the mutation is parked for a person                            | none: nobody's write wins  |
+/// | rule            | a concurrent change                                              | law it obeys              |
+/// | last_writer     | the greater (stamp, author) stays                                | join of a total order     |
+/// | authority       | what the authority has already confirmed stays                   | a choice of order         |
+/// | minimum         | the smaller value stays, by `compare_values`; moves only down    | semilattice               |
+/// | maximum         | the greater value stays, by `compare_values`; moves only up      | semilattice               |
+/// | counter         | every `add` counts once                                          | commutative operations    |
+/// | manual          | the mutation is parked for a person                              | none: nobody's write wins |
+/// | authority_time  | is refused, `errc::contended`: what came to the authority first  | a choice of order         |
+/// |                 | stays, and the device applies its change to that again           |                           |
+/// | first_writer    | the smaller (stamp, author) stays                                | join of a total order     |
+/// | local           | the mutation stays: who comes to the authority last              | a choice of order         |
+/// | enable_wins     | true, before false, before missing                               | join of a total order     |
+/// | disable_wins    | false, before missing, before true                               | join of a total order     |
+/// | add_wins        | a set: elements are added and removed; added beats removed       | commutative operations    |
+/// | remove_wins     | the same; removed beats added                                    | commutative operations    |
+/// | nested          | a map: each field inside by its own rule                         | as of the rules inside    |
+/// | list            | an array whose elements have identities: inserted, moved, edited | commutative operations    |
+/// |                 | and removed in the order of stamps                               |                           |
+/// | sequence        | an array: three-way merge of runs of items; overlaps ask         | none: overlaps ask        |
+/// | text_lines      | a text: three-way merge of its lines; overlaps ask a person      | none: overlaps ask        |
+/// | text_words      | the same, of its words                                           | none: overlaps ask        |
+/// | text_characters | the same, of its characters as people see them (graphemes)       | none: overlaps ask        |
+/// | role            | the writer of the higher role stays, as the host says; else the  | join of a total order     |
+/// |                 | last writer                                                      |                           |
+/// | siblings        | an array: the values that nobody has seen replaced stay beside   | commutative operations    |
+/// |                 | each other                                                       |                           |
 enum class rule : std::uint8_t {
     last_writer = 1,
     authority = 2,
@@ -30,7 +52,24 @@ enum class rule : std::uint8_t {
     maximum = 4,
     counter = 5,
     manual = 6,
+    authority_time = 7,
+    first_writer = 8,
+    local = 9,
+    enable_wins = 10,
+    disable_wins = 11,
+    add_wins = 12,
+    remove_wins = 13,
+    nested = 14,
+    list = 15,
+    sequence = 16,
+    text_lines = 17,
+    text_words = 18,
+    text_characters = 19,
+    role = 20,
+    siblings = 21,
 };
+
+inline constexpr std::uint8_t rules_count = 21;  ///< rules are numbered from 1 to this
 
 [[nodiscard]] constexpr char const* name(rule r) noexcept {
     switch (r) {
@@ -40,39 +79,210 @@ enum class rule : std::uint8_t {
         case rule::maximum: return "maximum";
         case rule::counter: return "counter";
         case rule::manual: return "manual";
+        case rule::authority_time: return "last writer by the authority's time";
+        case rule::first_writer: return "first writer wins";
+        case rule::local: return "local wins";
+        case rule::enable_wins: return "flag, enable wins";
+        case rule::disable_wins: return "flag, disable wins";
+        case rule::add_wins: return "set, add wins";
+        case rule::remove_wins: return "set, remove wins";
+        case rule::nested: return "nested";
+        case rule::list: return "list";
+        case rule::sequence: return "sequence";
+        case rule::text_lines: return "text by lines";
+        case rule::text_words: return "text by words";
+        case rule::text_characters: return "text by characters";
+        case rule::role: return "higher role wins";
+        case rule::siblings: return "siblings";
     }
     return "unknown rule";
 }
 
+/// Whether a rule picks one of two whole values, so that it can decide for a group of fields or a record.
+[[nodiscard]] constexpr bool chooses_a_side(rule r) noexcept {
+    switch (r) {
+        case rule::last_writer:
+        case rule::authority:
+        case rule::manual:
+        case rule::authority_time:
+        case rule::first_writer:
+        case rule::local:
+        case rule::role: return true;
+        default: return false;
+    }
+}
+[[nodiscard]] constexpr bool is_set(rule r) noexcept { return r == rule::add_wins || r == rule::remove_wins; }
+[[nodiscard]] constexpr bool is_flag(rule r) noexcept { return r == rule::enable_wins || r == rule::disable_wins; }
+[[nodiscard]] constexpr bool is_text(rule r) noexcept {
+    return r == rule::text_lines || r == rule::text_words || r == rule::text_characters;
+}
+
+/// A field's rule; of a nested field those of the fields inside too.
 struct field_rule {
     std::string field;
     rule decides = rule::last_writer;
-    friend bool operator==(field_rule const&, field_rule const&) = default;
+    std::vector<field_rule> inner{};          ///< of the fields inside, where `decides` is `nested`
+    rule inner_fallback = rule::last_writer;  ///< of those inside that `inner` doesn't name
+    friend bool operator==(field_rule const& a, field_rule const& b) {
+        return a.field == b.field && a.decides == b.decides && a.inner == b.inner &&
+               a.inner_fallback == b.inner_fallback;
+    }
 };
 
-/// The rules of one collection; fields that none names fall back.
+/// Fields that win together: where one of them was changed by others, the rule takes one side's values of all.
+/// `diff` writes all fields of a group when one has changed, so that the winner's others come along.
+struct field_group {
+    std::string name;
+    rule decides = rule::last_writer;   ///< one that `chooses_a_side`
+    std::vector<std::string> fields{};  ///< each in one group at most
+    friend bool operator==(field_group const&, field_group const&) = default;
+};
+
+/// What is decided between a deletion and a concurrent edit. Values travel: append, never renumber.
+enum class deletion : std::uint8_t {
+    wins = 1,    ///< the record stays deleted
+    loses = 2,   ///< the record stays, or comes back with the edit; tombstones keep their fields for it
+    manual = 3,  ///< whatever comes second is parked for a person; tombstones keep their fields
+};
+
+/// A field whose value, where it is there and not null, is the id of a record that must exist.
+struct reference_rule {
+    std::string field;
+    std::string collection;
+    friend bool operator==(reference_rule const&, reference_rule const&) = default;
+};
+
+/// The rules of some fields, seen: those of a collection, or those inside of a nested field.
+struct rule_view {
+    rule fallback = rule::last_writer;
+    std::vector<field_rule> const* fields = nullptr;  ///< none where null
+
+    [[nodiscard]] field_rule const* find(std::string_view field) const noexcept {
+        if (fields != nullptr) {
+            for (field_rule const& f : *fields) {
+                if (f.field == field) { return &f; }
+            }
+        }
+        return nullptr;
+    }
+    [[nodiscard]] rule of(std::string_view field) const noexcept {
+        field_rule const* const f = find(field);
+        return f == nullptr ? fallback : f->decides;
+    }
+    /// Those inside of a nested field.
+    [[nodiscard]] rule_view inside(std::string_view field) const noexcept {
+        field_rule const* const f = find(field);
+        if (f == nullptr) { return {}; }
+        return {f->inner_fallback, &f->inner};
+    }
+};
+
+/// The rules of one collection; fields that none names, those that a program doesn't know among them, fall back.
 struct collection_rules {
     std::string collection;
     rule fallback = rule::last_writer;
     std::vector<field_rule> fields{};
+    std::vector<field_group> groups{};
+    std::optional<rule> whole{};  ///< decides for the record as one group of all its fields, whatever `fields` say
+    deletion deletes = deletion::wins;
+    std::vector<reference_rule> references{};
 
-    [[nodiscard]] rule of(std::string_view field) const noexcept {
-        for (field_rule const& f : fields) {
-            if (f.field == field) { return f.decides; }
+    [[nodiscard]] rule_view view() const noexcept { return {fallback, &fields}; }
+    /// The field's own rule, or the fallback.
+    [[nodiscard]] rule of(std::string_view field) const noexcept { return view().of(field); }
+    /// The rule that decides a field of the record: the record's own, that of its group, or the field's.
+    [[nodiscard]] rule decides(std::string_view field) const noexcept {
+        if (whole) { return *whole; }
+        field_group const* const g = groups.empty() ? nullptr : group_of(field);
+        return g == nullptr ? of(field) : g->decides;
+    }
+    [[nodiscard]] field_group const* group_of(std::string_view field) const noexcept {
+        for (field_group const& g : groups) {
+            if (std::find(g.fields.begin(), g.fields.end(), field) != g.fields.end()) { return &g; }
         }
-        return fallback;
+        return nullptr;
     }
     friend bool operator==(collection_rules const&, collection_rules const&) = default;
 };
 
-/// The rules that are named beside the members of a described struct: `field("seats", &T::seats, rule::counter)`.
+/// An option of a described field: it wins together with the others of its number.
+struct in_group {
+    std::uint32_t number = 0;
+    rule decides = rule::last_writer;  ///< the group's; the first field's counts
+    friend constexpr bool operator==(in_group const&, in_group const&) = default;
+};
+
+namespace detail {
+
+/// Whether a rule can decide a member of this type.
+template <class M>
+[[nodiscard]] constexpr bool rule_fits(rule r) noexcept {
+    if constexpr (is_optional<M>::value) {
+        return rule_fits<typename M::value_type>(r);
+    } else if constexpr (std::is_same_v<M, value>) {
+        return true;
+    } else {
+        constexpr bool number = std::is_integral_v<M> && !std::is_same_v<M, bool>;
+        constexpr bool array = is_vector<M>::value && !std::is_same_v<M, bytes>;
+        if (r == rule::counter) { return number; }
+        if (is_flag(r)) { return std::is_same_v<M, bool>; }
+        if (is_text(r)) { return std::is_same_v<M, std::string>; }
+        if (is_set(r) || r == rule::list || r == rule::sequence || r == rule::siblings) { return array; }
+        if (r == rule::nested) { return described<M>; }
+        return true;
+    }
+}
+
+template <class T>
+[[nodiscard]] constexpr bool rules_fit() noexcept {
+    return std::apply(
+        [](auto const&... f) {
+            return (rule_fits<typename std::remove_cvref_t<decltype(f)>::member_type>(f.option(rule::last_writer)) &&
+                    ...);
+        },
+        description_of<T>.fields);
+}
+
+template <class T>
+[[nodiscard]] std::vector<field_rule> field_rules_of() {
+    static_assert(rules_fit<T>(), "a rule that can't decide a member of this type");
+    std::vector<field_rule> out;
+    for_each_field<T>([&](auto const& f) {
+        rule const r = f.option(rule::last_writer);
+        if (r == rule::last_writer) { return; }
+        field_rule one{std::string{f.name}, r};
+        using member = typename std::remove_cvref_t<decltype(f)>::member_type;
+        if constexpr (described<member>) {
+            one.inner = field_rules_of<member>();
+        } else if constexpr (is_optional<member>::value) {
+            if constexpr (described<typename member::value_type>) {
+                one.inner = field_rules_of<typename member::value_type>();
+            }
+        }
+        out.push_back(std::move(one));
+    });
+    return out;
+}
+
+}  // namespace detail
+
+/// The rules that are named beside the members of a described struct: `field("seats", &T::seats, rule::counter)`. A
+/// rule that can't decide a member of its type does not compile.
 template <described T>
 [[nodiscard]] collection_rules rules_of() {
     collection_rules out;
     out.collection = std::string{collection<T>()};
+    out.fields = detail::field_rules_of<T>();
     for_each_field<T>([&](auto const& f) {
-        rule const r = f.option(rule::last_writer);
-        if (r != rule::last_writer) { out.fields.push_back({std::string{f.name}, r}); }
+        using description = std::remove_cvref_t<decltype(f)>;
+        if constexpr (description::template has_option<in_group>) {
+            in_group const g = f.option(in_group{});
+            std::string const name = std::to_string(g.number);
+            auto at = std::find_if(out.groups.begin(), out.groups.end(),
+                                   [&](field_group const& other) { return other.name == name; });
+            if (at == out.groups.end()) { at = out.groups.insert(at, {name, g.decides, {}}); }
+            at->fields.push_back(std::string{f.name});
+        }
     });
     return out;
 }
@@ -108,6 +318,10 @@ public:
         }
         return fallback_;
     }
+    /// All that were added, in that order.
+    [[nodiscard]] std::vector<collection_rules> const& collections() const noexcept { return collections_; }
+
+    friend bool operator==(rule_table const&, rule_table const&) = default;
 
 private:
     std::vector<collection_rules> collections_;

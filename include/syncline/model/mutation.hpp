@@ -18,6 +18,26 @@ enum class op_kind : std::uint8_t {
     set = 1,    ///< the field is `value` (null is a value)
     unset = 2,  ///< the field is missing
     add = 3,    ///< `value`, an integer, is added; a missing field counts as 0
+    elements = 4,  ///< elements of a set or list, named by their identities: `value` is an array of `element_edit`s
+    revise = 5,    ///< a text or sequence: `value` is [what the writer saw, what they made of it]
+    nested = 6,    ///< fields inside a map: `value` is an array of operations, as a mutation's, without stamps
+};
+
+/// What is done to one element. On the wire an array of the verb and what follows it. Append, never renumber.
+enum class element_verb : std::uint8_t {
+    add = 1,     ///< [1, item]: into a set
+    remove = 2,  ///< [2, identity]: from a set or list; a set's item is its own identity
+    insert = 3,  ///< [3, after, item]: into a list, behind the element `after`, or in front of all where that is null
+    move = 4,    ///< [4, identity, after]
+    edit = 5,    ///< [5, identity, item]: the element is `item`, of the same identity
+};
+
+/// What the writer would like to win where others have changed the same. Only a wish: fields that a person must decide
+/// and guards overrule it. Values travel: append, never renumber.
+enum class merge_hint : std::uint8_t {
+    merge = 0,   ///< by the rules
+    local = 1,   ///< this mutation
+    remote = 2,  ///< what others have written
 };
 
 /// One operation on one field, with what the writer saw there.
@@ -47,12 +67,27 @@ struct mutation {
     std::uint64_t life = 1;       ///< the life of the record that it speaks of
     position base = 0;            ///< the confirmed version that the writer saw; 0: none
     std::vector<field_op> ops{};  ///< in canonical key order, each field once
+    merge_hint hint = merge_hint::merge;
     friend bool operator==(mutation const&, mutation const&) = default;
 };
 
-/// Appends the canonical form: an array of eight items, each operation an array of two to four.
+/// Appends the canonical form of one operation: an array of two to four.
+inline void encode_operation(cbor_writer& out, field_op const& op, timestamp of_mutation) {
+    bool const own_stamp = op.stamp != of_mutation;
+    out.array(own_stamp ? 4 : op.kind == op_kind::unset ? 2 : 3);
+    out.unsigned_integer(static_cast<std::uint64_t>(op.kind));
+    out.text(op.field);
+    if (op.kind != op_kind::unset) {
+        out.raw(op.value);
+    } else if (own_stamp) {
+        out.null();
+    }
+    if (own_stamp) { out.unsigned_integer(op.stamp.raw); }
+}
+
+/// Appends the canonical form: an array of eight items, each operation an array of two to four; of nine with a hint.
 inline void encode_mutation(cbor_writer& out, mutation const& m) {
-    out.array(8);
+    out.array(m.hint == merge_hint::merge ? 8 : 9);
     out.unsigned_integer(m.sequence);
     out.unsigned_integer(m.stamp.raw);
     out.unsigned_integer(static_cast<std::uint64_t>(m.kind));
@@ -61,24 +96,47 @@ inline void encode_mutation(cbor_writer& out, mutation const& m) {
     out.unsigned_integer(m.life);
     out.unsigned_integer(m.base);
     out.array(m.ops.size());
-    for (field_op const& op : m.ops) {
-        bool const own_stamp = op.stamp != m.stamp;
-        out.array(own_stamp ? 4 : op.kind == op_kind::unset ? 2 : 3);
-        out.unsigned_integer(static_cast<std::uint64_t>(op.kind));
-        out.text(op.field);
-        if (op.kind != op_kind::unset) {
-            out.raw(op.value);
-        } else if (own_stamp) {
-            out.null();
+    for (field_op const& op : m.ops) { encode_operation(out, op, m.stamp); }
+    if (m.hint != merge_hint::merge) { out.unsigned_integer(static_cast<std::uint64_t>(m.hint)); }
+}
+
+/// Reads an array of what `encode_operation` wrote, of a stranger too: in canonical key order, each field once. On
+/// anything else the reader has failed. What an operation's value holds is `apply`'s to judge.
+[[nodiscard]] inline std::vector<field_op> decode_operations(cbor_reader& in, timestamp of_mutation) {
+    std::vector<field_op> ops;
+    std::size_t const n = in.array();
+    for (std::size_t i = 0; i < n && !in.failed(); ++i) {
+        field_op op;
+        std::size_t const parts = in.array();
+        std::uint64_t const kind = in.unsigned_integer();
+        if (kind < 1 || kind > 6) { in.fail({errc::unsupported, "unknown operation"}); }
+        op.kind = static_cast<op_kind>(kind);
+        op.field = std::string{in.text()};
+        std::size_t const plain = op.kind == op_kind::unset ? 2 : 3;
+        if (parts != plain && parts != 4) { in.fail({errc::malformed, "operation of the wrong length"}); }
+        if (op.field.empty() || op.field.size() > field_name_bytes_max) {
+            in.fail({errc::malformed, "field name of the wrong length"});
         }
-        if (own_stamp) { out.unsigned_integer(op.stamp.raw); }
+        if (!ops.empty() && compare_keys(ops.back().field, op.field) >= 0) {
+            in.fail({errc::not_deterministic, "operations out of order"});
+        }
+        if (op.kind != op_kind::unset) {
+            op.value = to_bytes(in.skip());
+        } else if (parts == 4 && !in.null()) {
+            in.fail({errc::malformed, "value for a field that is unset"});
+        }
+        op.stamp = parts == 4 ? timestamp{in.unsigned_integer()} : of_mutation;
+        if (parts == 4 && op.stamp == of_mutation) { in.fail({errc::not_deterministic, "stamp said twice"}); }
+        ops.push_back(std::move(op));
     }
+    return ops;
 }
 
 /// Reads what `encode_mutation` wrote, of a stranger too. On anything else the reader has failed.
 [[nodiscard]] inline mutation decode_mutation(cbor_reader& in) {
     mutation m;
-    if (in.array() != 8) { in.fail({errc::malformed, "mutation of the wrong length"}); }
+    std::size_t const parts = in.array();
+    if (parts != 8 && parts != 9) { in.fail({errc::malformed, "mutation of the wrong length"}); }
     m.sequence = in.unsigned_integer();
     m.stamp = timestamp{in.unsigned_integer()};
     std::uint64_t const change = in.unsigned_integer();
@@ -89,30 +147,12 @@ inline void encode_mutation(cbor_writer& out, mutation const& m) {
     if (!in.failed() && !valid(m.record)) { in.fail({errc::malformed, "record key out of range"}); }
     m.life = in.unsigned_integer();
     m.base = in.unsigned_integer();
-    std::size_t const n = in.array();
-    for (std::size_t i = 0; i < n && !in.failed(); ++i) {
-        field_op op;
-        std::size_t const parts = in.array();
-        std::uint64_t kind = in.unsigned_integer();
-        if (kind < 1 || kind > 3) { in.fail({errc::unsupported, "unknown operation"}); }
-        op.kind = static_cast<op_kind>(kind);
-        op.field = std::string{in.text()};
-        std::size_t const plain = op.kind == op_kind::unset ? 2 : 3;
-        if (parts != plain && parts != 4) { in.fail({errc::malformed, "operation of the wrong length"}); }
-        if (op.field.empty() || op.field.size() > field_name_bytes_max) {
-            in.fail({errc::malformed, "field name of the wrong length"});
-        }
-        if (!m.ops.empty() && compare_keys(m.ops.back().field, op.field) >= 0) {
-            in.fail({errc::not_deterministic, "operations out of order"});
-        }
-        if (op.kind != op_kind::unset) {
-            op.value = to_bytes(in.skip());
-        } else if (parts == 4 && !in.null()) {
-            in.fail({errc::malformed, "value for a field that is unset"});
-        }
-        op.stamp = parts == 4 ? timestamp{in.unsigned_integer()} : m.stamp;
-        if (parts == 4 && op.stamp == m.stamp) { in.fail({errc::not_deterministic, "stamp said twice"}); }
-        m.ops.push_back(std::move(op));
+    m.ops = decode_operations(in, m.stamp);
+    if (parts == 9) {
+        std::uint64_t const hint = in.unsigned_integer();
+        if (hint == 0) { in.fail({errc::not_deterministic, "no hint, said at length"}); }
+        if (hint > 2) { in.fail({errc::unsupported, "unknown hint"}); }
+        m.hint = static_cast<merge_hint>(hint);
     }
     if (!in.failed() && m.kind == change_kind::erase && !m.ops.empty()) {
         in.fail({errc::malformed, "erase with operations"});

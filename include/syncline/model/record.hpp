@@ -89,36 +89,51 @@ struct write_mark {
     return a.stamp != b.stamp ? a.stamp > b.stamp : a.author > b.author;
 }
 
-/// The mark of one field that differs from its row's.
+/// The mark of one field that differs from its row's, or of something inside of the field.
+///
+/// `path` says what: canonical CBOR items, one after the other. Their meaning is the rule's (a nested field's name, a
+/// set's element, a list's operations); empty, it is the field itself.
 struct field_mark {
     std::string field;
     write_mark mark;
+    bytes path{};
     friend bool operator==(field_mark const&, field_mark const&) = default;
 };
+
+/// The order of a row's marks: by field in canonical key order, then by path, then by who and when.
+[[nodiscard]] inline bool mark_before(field_mark const& a, field_mark const& b) noexcept {
+    if (auto const field = compare_keys(a.field, b.field); field != 0) { return field < 0; }
+    if (auto const path = compare(a.path, b.path); path != 0) { return path < 0; }
+    if (a.path.empty()) { return false; }  // a field has one mark
+    if (a.mark.author != b.mark.author) { return a.mark.author < b.mark.author; }
+    return a.mark.stamp < b.mark.stamp;
+}
 
 /// A record's state at a position.
 ///
 /// One version per row with sparse exceptions: `floor` is the mark of every field that `exceptions`
-/// doesn't name. A deleted record is a tombstone: `deleted`, no fields.
+/// doesn't name. A deleted record is a tombstone: `deleted`, and no fields but those that a concurrent edit may bring
+/// back, where the collection's rules let an edit win over a deletion.
 struct row {
     position version = 0;    ///< where it changed last
     std::uint64_t life = 1;  ///< counts creations: 1, and one more for each creation after a delete
     bool deleted = false;
     write_mark floor{};
-    std::vector<field_mark> exceptions{};  ///< in canonical key order
-    bytes fields{};                        ///< canonical CBOR map with text keys; empty for a tombstone
+    std::vector<field_mark> exceptions{};  ///< in the order of `mark_before`
+    bytes fields{};                        ///< canonical CBOR map with text keys; empty for most tombstones
 
     friend bool operator==(row const&, row const&) = default;
 
     [[nodiscard]] write_mark const& mark_of(std::string_view field) const noexcept {
         for (field_mark const& e : exceptions) {
-            if (e.field == field) { return e.mark; }
+            if (e.path.empty() && e.field == field) { return e.mark; }
         }
         return floor;
     }
 };
 
-/// Appends the row as one canonical CBOR array: version, life, floor (three items), exceptions, fields or null.
+/// Appends the row as one canonical CBOR array: version, life, floor (three items), exceptions, fields or null; of a
+/// tombstone with fields an array of these. An exception is its field, or an array of field and path, and its mark.
 /// Marks are differences to the version: in a clean row they cost a byte or two.
 inline void encode_row(cbor_writer& out, row const& r) {
     auto const mark = [&](write_mark const& m) {
@@ -132,12 +147,15 @@ inline void encode_row(cbor_writer& out, row const& r) {
     mark(r.floor);
     out.array(r.exceptions.size() * 4);
     for (field_mark const& e : r.exceptions) {
+        if (!e.path.empty()) { out.array(2); }
         out.text(e.field);
+        if (!e.path.empty()) { out.byte_string(e.path); }
         mark(e.mark);
     }
-    if (r.deleted) {
+    if (r.deleted && r.fields.empty()) {
         out.null();
     } else {
+        if (r.deleted) { out.array(1); }
         out.raw(r.fields);
     }
 }
@@ -164,9 +182,15 @@ inline void encode_row(cbor_writer& out, row const& r) {
     if (marked % 4 != 0) { in.fail({errc::malformed, "exceptions of the wrong length"}); }
     for (std::size_t i = 0; i < marked / 4 && !in.failed(); ++i) {
         field_mark e;
+        bool const inside = in.peek() == cbor_type::array;
+        if (inside && in.array() != 2) { in.fail({errc::malformed, "exception of the wrong length"}); }
         e.field = std::string{in.text()};
+        if (inside) {
+            e.path = to_bytes(in.byte_string());
+            if (e.path.empty()) { in.fail({errc::not_deterministic, "empty path"}); }
+        }
         e.mark = mark();
-        if (!r.exceptions.empty() && compare_keys(r.exceptions.back().field, e.field) >= 0) {
+        if (!r.exceptions.empty() && !mark_before(r.exceptions.back(), e)) {
             in.fail({errc::not_deterministic, "exceptions out of order"});
         }
         r.exceptions.push_back(std::move(e));
@@ -174,6 +198,10 @@ inline void encode_row(cbor_writer& out, row const& r) {
     if (in.null()) {
         r.deleted = true;
     } else {
+        if (in.peek() == cbor_type::array) {
+            r.deleted = true;
+            if (in.array() != 1) { in.fail({errc::malformed, "tombstone of the wrong length"}); }
+        }
         if (in.peek() != cbor_type::map) { in.fail({errc::malformed, "fields that are no map"}); }
         r.fields = to_bytes(in.skip());
     }

@@ -51,6 +51,7 @@ struct authority_options {
     std::uint64_t verdicts_max = 65'536;  ///< kept for one replica; it gets no more until it confirms their receipt
     std::size_t record_max = std::size_t{1} << 20;  ///< bytes of one record's fields, and of their marks
     decode_limits message{};
+    merge_host const* merging = nullptr;  ///< the host's guards, roles and references; outlives the authority
 };
 
 /// Decides mutations and answers what changed.
@@ -241,7 +242,7 @@ private:
     /// without end is one that nobody can read any more.
     [[nodiscard]] static std::size_t marks_size(row const& r) noexcept {
         std::size_t size = 0;
-        for (field_mark const& e : r.exceptions) { size += e.field.size() + 4; }
+        for (field_mark const& e : r.exceptions) { size += e.field.size() + e.path.size() + 4; }
         return size;
     }
 
@@ -395,6 +396,7 @@ private:
         context.author = author.index;
         context.at = meta.head + 1;
         context.stamp_max = stamp_max;
+        context.host = options_.merging;
         apply_outcome outcome = apply(after, m, rules_.of(m.record.collection), context);
         if (outcome.verdict == verdict_kind::rejected) { return reject(outcome.reason); }
         if (outcome.changed) {

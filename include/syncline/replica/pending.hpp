@@ -37,7 +37,9 @@ enum class coalescing : std::uint8_t {
 /// They are kept apart, too, when a confirmed state came between (another base or life), and when operations
 /// don't compose (a sum that leaves int64, a sum over what is no integer, anything but two of a kind on a minimum or
 /// maximum). In a union a later `set` or `unset` replaces, a later `add` adds to what is there, and of two `set`s on
-/// a minimum or maximum the more extreme stays; each operation keeps its own stamp.
+/// a minimum or maximum the more extreme stays; each operation keeps its own stamp. Of operations inside of a field, two
+/// on elements become one, and a revision of a revision one revision; else they are kept apart, as are wishes that
+/// differ.
 struct pending {
     mutation change{};
     bytes encoded{};  ///< the mutation's canonical form; once frozen, the bytes that travel
@@ -87,7 +89,8 @@ struct pending {
     /// Takes a later mutation of the same record into this one; unchanged when they are kept apart.
     /// `rules` are those of the record's collection. Precondition: both are decoded, this one was never frozen.
     [[nodiscard]] coalescing absorb(pending const& later, collection_rules const& rules) {
-        bool const same_state = change.base == later.change.base && change.life == later.change.life;
+        bool const same_state = change.base == later.change.base && change.life == later.change.life &&
+                                change.hint == later.change.hint;
         if (!same_state || change.kind == change_kind::erase || later.change.kind == change_kind::create) {
             return coalescing::kept_apart;
         }
@@ -133,7 +136,9 @@ private:
                 return (by == rule::minimum ? order > 0 : order < 0) ? first : second;
             }
         }
-        if (second.kind != op_kind::add) { return second; }
+        if (inside(second.kind)) { return compose_inside(first, second); }
+        if (second.kind == op_kind::set || second.kind == op_kind::unset) { return second; }
+        if (inside(first.kind)) { return std::nullopt; }
         if (first.kind == op_kind::unset) { return field_op{second.field, op_kind::set, second.value, second.stamp}; }
         auto const x = detail::integer_of(first.value);
         auto const y = detail::integer_of(second.value);
@@ -141,6 +146,30 @@ private:
         if (!sum) { return std::nullopt; }
         field_op out{second.field, first.kind, {}, second.stamp};
         cbor_writer{out.value}.integer(*sum);
+        return out;
+    }
+
+    [[nodiscard]] static bool inside(op_kind k) noexcept {
+        return k == op_kind::elements || k == op_kind::revise || k == op_kind::nested;
+    }
+    [[nodiscard]] static std::optional<field_op> compose_inside(field_op const& first, field_op const& second) {
+        if (first.kind != second.kind) { return std::nullopt; }
+        field_op out{second.field, second.kind, {}, second.stamp};
+        if (second.kind == op_kind::elements) {
+            auto edits = decode_element_edits(first.value);
+            auto const more = decode_element_edits(second.value);
+            if (!edits || !more || edits->size() + more->size() > element_edits_max) { return std::nullopt; }
+            edits->insert(edits->end(), more->begin(), more->end());
+            cbor_writer w{out.value};
+            encode_element_edits(w, *edits);
+            return out;
+        }
+        auto const a = detail::items_of(first.value);
+        auto const b = detail::items_of(second.value);
+        bool const chain = second.kind == op_kind::revise && a && b && a->size() == 2 && b->size() == 2 &&
+                           equal((*a)[1], (*b)[0]);
+        if (!chain) { return std::nullopt; }
+        out.value = detail::array_of({(*a)[0], (*b)[1]});
         return out;
     }
 

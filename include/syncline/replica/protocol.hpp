@@ -157,7 +157,8 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
     for (decision const& d : v.decisions) {
         out.text(d.field);
         out.unsigned_integer(static_cast<std::uint64_t>(d.by));
-        out.unsigned_integer(static_cast<std::uint64_t>(d.won));
+        // The reason stands in the high four bits.
+        out.unsigned_integer(static_cast<std::uint64_t>(d.won) | (static_cast<std::uint64_t>(d.why) << 4));
     }
     out.text(v.text);
 }
@@ -184,7 +185,9 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
         decision d;
         d.field = std::string{in.text()};
         d.by = static_cast<rule>(small_number());
-        d.won = static_cast<winner>(small_number());
+        std::uint8_t const won_and_why = small_number();
+        d.won = static_cast<winner>(won_and_why & 15U);
+        d.why = static_cast<reason>(won_and_why >> 4U);
         v.decisions.push_back(std::move(d));
     }
     v.text = std::string{in.text()};
@@ -357,7 +360,7 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
         if (u.state.version <= p.from || u.state.version > p.to) {
             return failure{errc::malformed, "a row outside of its page"};
         }
-        if (!u.state.deleted) {
+        if (!u.state.fields.empty()) {
             if (auto fields = validate_fields(u.state.fields, limits); !fields) { return fields.error(); }
         }
     }

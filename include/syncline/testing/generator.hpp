@@ -369,18 +369,21 @@ struct generation {
         out.floor = mark(r, version);
         if (out.deleted) { return out; }
         field_map const named = fields(r);
-        for (auto const& f : named.fields) { out.exceptions.push_back({f.first, mark(r, version)}); }
+        for (auto const& f : named.fields) {
+            out.exceptions.push_back({f.first, mark(r, version)});
+            if (one_in(r, 4)) { out.exceptions.push_back({f.first, mark(r, version), to_bytes(item(r, 1).encoded())}); }
+        }
         out.fields = fields(r).encode();
         return out;
     }
     [[nodiscard]] static field_op op(random_generator& r, std::string name) {
         field_op out;
         out.field = std::move(name);
-        out.kind = static_cast<op_kind>(1 + below(r, 3));
+        out.kind = static_cast<op_kind>(1 + below(r, 6));
         out.stamp = make<timestamp>(r);
         if (out.kind == op_kind::add) {
             cbor_writer{out.value}.integer(integer<std::int64_t>(r));
-        } else if (out.kind == op_kind::set) {
+        } else if (out.kind != op_kind::unset) {
             out.value = to_bytes(item(r, 1).encoded());
         }
         return out;
@@ -393,6 +396,7 @@ struct generation {
         m.record = make<record_key>(r);
         m.life = integer<std::uint64_t>(r);
         m.base = integer<std::uint64_t>(r);
+        m.hint = one_in(r, 3) ? static_cast<merge_hint>(1 + below(r, 2)) : merge_hint::merge;
         if (m.kind == change_kind::erase) { return m; }
         field_map const named = fields(r);
         for (auto const& f : named.fields) {
@@ -518,7 +522,8 @@ struct showing {
             return out + ", " + (x.deleted ? "deleted" : text(field_map::parse(x.fields))) + '}';
         } else if constexpr (std::same_as<T, field_op>) {
             if (x.kind == op_kind::unset) { return "unset " + quoted(x.field) + " at " + text(x.stamp); }
-            return (x.kind == op_kind::add ? "add " : "set ") + quoted(x.field) + " " + item(value_view(x.value)) +
+            constexpr std::array<char const*, 7> kinds{"? ", "set ", "unset ", "add ", "elements ", "revise ", "nested "};
+            return kinds[static_cast<std::size_t>(x.kind) % 7] + quoted(x.field) + " " + item(value_view(x.value)) +
                    " at " + text(x.stamp);
         } else if constexpr (std::same_as<T, mutation>) {
             constexpr std::array<char const*, 4> kinds{"?", "create", "update", "erase"};

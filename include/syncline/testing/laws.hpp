@@ -968,7 +968,15 @@ struct contest {
         start.version = 1;
         start.floor.at = 1;
         field_map fields;
-        fields.put(field, before);
+        rule const by = rules.of(field);
+        // What stands there is of the rule's type.
+        if (is_set(by) || by == rule::list || by == rule::siblings) {
+            fields.put(field, value(value_view(bytes{std::byte{0x80}})));
+        } else if (by == rule::nested) {
+            fields.put(field, value(value_view(bytes{std::byte{0xA0}})));
+        } else {
+            fields.put(field, before);
+        }
         start.fields = fields.encode();
         current = std::move(start);
     }
@@ -977,14 +985,43 @@ struct contest {
         m.record = record_key{"things", "x"};
         m.base = base;
         m.stamp = w.stamp;
-        field_op op{std::string{field}, w.writes ? op_kind::set : op_kind::unset, {}, w.stamp};
-        if (w.writes) { op.value = to_bytes(w.writes->encoded()); }
-        if (w.writes && rules.of(field) == rule::counter) { op.kind = op_kind::add; }
-        m.ops.push_back(std::move(op));
+        m.ops.push_back(operation_of(w));
         apply_context context;
         context.author = static_cast<author_index>(index + 1);
         context.at = ++at;
         return apply(current, m, rules, context);
+    }
+    /// What a rival writes, as the operation of the field's rule.
+    [[nodiscard]] field_op operation_of(rival const& w) const {
+        rule const by = rules.of(field);
+        field_op op{std::string{field}, w.writes ? op_kind::set : op_kind::unset, {}, w.stamp};
+        if (!w.writes) { return op; }
+        bytes const item = to_bytes(w.writes->encoded());
+        op.value = item;
+        cbor_writer out{op.value};
+        if (by == rule::counter) { op.kind = op_kind::add; }
+        if (is_set(by) || by == rule::list) {
+            // Of the parity of the number whether it is put in or taken away.
+            std::int64_t const n = w.writes->as_int64().value_or(0);
+            bytes element;
+            cbor_writer{element}.integer(n / 2);
+            element_edit const gone{element_verb::remove, element, {}, {}};
+            element_edit const put = is_set(by) ? element_edit{element_verb::add, element, {}, element}
+                                                : element_edit{element_verb::insert, element, {}, element};
+            op.kind = op_kind::elements;
+            op.value.clear();
+            encode_element_edits(out, {n % 2 == 0 ? put : gone});
+        } else if (by == rule::siblings) {
+            op.value.clear();
+            out.array(1);
+            out.raw(item);
+        } else if (by == rule::nested) {
+            op.kind = op_kind::nested;
+            op.value.clear();
+            out.array(1);
+            encode_operation(out, {w.stamp.raw % 2 == 0 ? "a" : "b", op_kind::set, item, w.stamp}, w.stamp);
+        }
+        return op;
     }
     [[nodiscard]] std::optional<value> now() const {
         field_map const fields = field_map::parse(current->fields);
@@ -994,15 +1031,23 @@ struct contest {
 };
 
 [[nodiscard]] inline auto rivalries(rule by) {
-    auto const fits = [by](rivalry const& x) {
+    bool const numbers = by == rule::counter || is_set(by) || by == rule::list;
+    auto const fits = [by, numbers](rivalry const& x) {
         auto const number = [](std::optional<value> const& v) { return v && v->as_int64(); };
-        if (by != rule::counter) { return true; }
+        auto const flag = [](std::optional<value> const& v) { return !v || v->encoded().front() >= std::byte{0xF4}; };
+        if (is_flag(by)) {
+            return flag(x.before) && std::all_of(x.rivals.begin(), x.rivals.end(), [&](rival const& w) {
+                       return !w.writes || (flag(w.writes) && w.writes->encoded().front() <= std::byte{0xF5});
+                   });
+        }
+        if (!numbers) { return true; }
         return (!x.before || number(x.before)) &&
                std::all_of(x.rivals.begin(), x.rivals.end(), [&](rival const& w) { return number(w.writes); });
     };
-    auto const make = [by](random_generator& r) {
+    auto const make = [by, numbers](random_generator& r) {
         auto const some = [&] {
-            if (by == rule::counter) { return value(static_cast<std::int64_t>(below(r, 7)) - 3); }
+            if (numbers) { return value(static_cast<std::int64_t>(below(r, 7)) - 3); }
+            if (is_flag(by)) { return value(below(r, 2) == 0); }
             return any<value>{}(r);
         };
         rivalry out;
@@ -1011,7 +1056,7 @@ struct contest {
             rival w;
             w.stamp = timestamp::make(wall_time{milliseconds{static_cast<std::int64_t>(below(r, 3))}});
             // An unset minimum is outside of its law: nothing is no number.
-            bool const set = by == rule::counter || by == rule::minimum || by == rule::maximum || !one_in(r, 5);
+            bool const set = numbers || by == rule::nested || by == rule::minimum || by == rule::maximum || !one_in(r, 5);
             if (set) { w.writes = !out.rivals.empty() && one_in(r, 4) ? out.rivals.back().writes : some(); }
             out.rivals.push_back(std::move(w));
         }
@@ -1027,8 +1072,11 @@ void check_rule_of(std::vector<violation>& found, std::string_view field, collec
     auto const make = rivalries(by);
     std::vector<violation> broken;
     auto const law = [&](std::string_view name, auto const& holds) { check_law(broken, name, options, make, holds); };
-    bool const state_law = by == rule::last_writer || by == rule::minimum || by == rule::maximum;
-    if (state_law || by == rule::counter) {
+    bool const state_law = by == rule::last_writer || by == rule::minimum || by == rule::maximum ||
+                           by == rule::first_writer || by == rule::role || is_flag(by);
+    bool const operation_law = by == rule::counter || is_set(by) || by == rule::list || by == rule::siblings ||
+                               by == rule::nested;
+    if (state_law || operation_law) {
         law("order_free", [&](rivalry const& x) {
             std::string what;
             bool any = false;
@@ -1093,8 +1141,18 @@ void check_rule_of(std::vector<violation>& found, std::string_view field, collec
             return now == sum ? std::string{} : shown(x) + ": " + shown(got) + ", not " + shown(sum);
         });
     }
-    if (by == rule::authority || by == rule::manual) {
-        law(by == rule::authority ? "first_stays" : "nobody_wins", [&](rivalry const& x) {
+    if (by == rule::local) {
+        law("last_stays", [&](rivalry const& x) {
+            contest<Apply> c(x.before, field, rules, apply);
+            for (std::size_t i = 0; i < x.rivals.size(); ++i) {
+                (void)c.take(x.rivals[i], i);
+                if (!(c.now() == x.rivals[i].writes)) { return shown(x) + ": becomes " + shown(c.now()); }
+            }
+            return std::string{};
+        });
+    }
+    if (by == rule::authority || by == rule::manual || by == rule::authority_time) {
+        law(by != rule::manual ? "first_stays" : "nobody_wins", [&](rivalry const& x) {
             if (x.rivals.empty()) { return std::string{}; }
             contest<Apply> c(x.before, field, rules, apply);
             (void)c.take(x.rivals[0], 0);
@@ -1122,14 +1180,39 @@ void check_rule_of(std::vector<violation>& found, std::string_view field, collec
     return [&rules](random_generator& r) {
         field_map out;
         auto const maybe = [&](std::string_view field) {
-            if (one_in(r, 4)) { return; }
-            bool const counter = rules.of(field) == rule::counter && !one_in(r, 8);
-            out.put(field, counter ? value(static_cast<std::int64_t>(below(r, 5)) - 2) : any<value>{}(r));
+            rule const by = rules.of(field);
+            // Between one who takes a whole set or list away and one who edits it the last writer decides.
+            bool const stays = is_set(by) || by == rule::list;
+            if (!stays && one_in(r, 4)) { return; }
+            bool const counter = by == rule::counter && !one_in(r, 8);
+            auto const array = [&] {
+                bytes items;
+                cbor_writer w{items};
+                std::uint64_t const first = below(r, 3);
+                std::uint64_t const n = below(r, 3);
+                w.array(static_cast<std::size_t>(n));
+                for (std::uint64_t i = 0; i != n; ++i) { w.unsigned_integer(first + i); }
+                return value(value_view(items));
+            };
+            bool const elements = is_set(by) || by == rule::list || by == rule::sequence || by == rule::siblings;
+            if (is_flag(by)) {
+                out.put(field, value(below(r, 2) == 0));
+            } else if (by == rule::siblings || stays || (elements && !one_in(r, 8))) {
+                out.put(field, array());
+            } else {
+                out.put(field, counter ? value(static_cast<std::int64_t>(below(r, 5)) - 2) : any<value>{}(r));
+            }
         };
         for (field_rule const& f : rules.fields) { maybe(f.field); }
         maybe("(no rule of its own)");
         return out;
     };
+}
+
+/// Whether swapping the sides of a three-way merge swaps nothing.
+[[nodiscard]] constexpr bool symmetric_rule(rule by) noexcept {
+    return by != rule::authority && by != rule::authority_time && by != rule::local && by != rule::manual &&
+           !is_text(by) && by != rule::sequence;
 }
 
 /// The fields whose rule obeys a law.
@@ -1150,12 +1233,16 @@ template <class Obeys>
 /// | last_writer          | `order_free`, `idempotent`                                                    |
 /// | minimum, maximum     | the same, and `only_down`, `only_up`; for what is set, not for what is unset  |
 /// | counter              | `order_free`, `every_add_counts`, while no sum leaves int64                   |
-/// | authority            | `first_stays`: a choice of order                                              |
+/// | first_writer, role, flags | `order_free`, `idempotent`                                               |
+/// | add_wins, remove_wins, list, siblings, nested | `order_free`, of their operations                    |
+/// | authority, authority_time | `first_stays`: a choice of order                                         |
+/// | local                | `last_stays`: a choice of order                                               |
 /// | manual               | `nobody_wins`: what differs is parked and changes nothing                     |
 ///
 /// and of three-way merges of whole records by them: `local_kept`, `remote_kept`, `agreed` (counters aside: two who add
-/// one each make two), `symmetric` (authority and manual aside, which leave the remote value). `apply` stands in for
-/// the library's own in the laws of single rules.
+/// one each make two), `symmetric` (aside those that choose by the order or leave the remote value to a person: authority,
+/// authority_time, local, manual, texts and sequences). `apply` stands in for the library's own in the laws of single
+/// rules.
 template <class Apply = detail::default_apply>
 [[nodiscard]] std::vector<violation> check_rules(collection_rules const& rules, law_options const& options = {},
                                                  Apply const& apply = {}) {
@@ -1183,7 +1270,27 @@ template <class Apply = detail::default_apply>
     };
     take({"local_kept", "remote_kept", "answers"}, [](rule) { return true; });
     take({"agreed"}, [](rule by) { return by != rule::counter; });
-    take({"symmetric"}, [](rule by) { return by != rule::authority && by != rule::manual; });
+    take({"symmetric"}, [](rule by) { return detail::symmetric_rule(by) && !is_set(by) && by != rule::list; });
+    // Sets and lists that are there on all sides: one who takes one away and one who edits it are two last writers.
+    auto const elements = [](rule by) { return is_set(by) || by == rule::list; };
+    auto const there = [&](field_map all) {
+        all = detail::only(all, rules, elements);
+        for (field_rule const& f : rules.fields) {
+            value const* const held = all.find(f.field);
+            bool const array = held != nullptr && std::to_integer<unsigned>(held->encoded().front()) >> 5 == 4;
+            if (elements(f.decides) && !array) { all.put(f.field, value(value_view(bytes{std::byte{0x80}}))); }
+        }
+        return all.encode();
+    };
+    auto const merge_elements = [&](field_map const& b, field_map const& l, field_map const& r, side const& ls,
+                                    side const& rs) -> result<field_map> {
+        auto const out = three_way(there(b), there(l), there(r), rules, ls, rs);
+        if (!out) { return out.error(); }
+        return field_map::parse(out->record);
+    };
+    for (violation& v : check_three_way(merge_elements, make, options)) {
+        if (v.axiom == "symmetric") { found.push_back(std::move(v)); }
+    }
     return found;
 }
 
@@ -1195,7 +1302,22 @@ template <class Apply = detail::default_apply>
                          {"minimum", rule::minimum},
                          {"maximum", rule::maximum},
                          {"counter", rule::counter},
-                         {"manual", rule::manual}}},
+                         {"manual", rule::manual},
+                         {"authority_time", rule::authority_time},
+                         {"first_writer", rule::first_writer},
+                         {"local", rule::local},
+                         {"enable_wins", rule::enable_wins},
+                         {"disable_wins", rule::disable_wins},
+                         {"add_wins", rule::add_wins},
+                         {"remove_wins", rule::remove_wins},
+                         {"nested", rule::nested},
+                         {"list", rule::list},
+                         {"sequence", rule::sequence},
+                         {"text_lines", rule::text_lines},
+                         {"text_words", rule::text_words},
+                         {"text_characters", rule::text_characters},
+                         {"role", rule::role},
+                         {"siblings", rule::siblings}}},
                        options);
 }
 
@@ -1211,7 +1333,7 @@ template <described T>
     bool asks = false;
     for (field_rule const& f : rules_of<T>().fields) {
         counts = counts || f.decides == rule::counter;
-        asks = asks || f.decides == rule::authority || f.decides == rule::manual;
+        asks = asks || !detail::symmetric_rule(f.decides);
     }
     for (violation& v : check_three_way(merge, any<T>{}, options)) {
         // By the field's class, as above; a struct has all its fields at once.

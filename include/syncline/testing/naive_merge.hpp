@@ -26,13 +26,20 @@ struct naive_row {
     position version = 0;
     write_mark floor{};
     std::map<std::string, write_mark> marks{};
+    std::vector<field_mark> inside{};  ///< marks inside of fields; operations there have models of their own
     std::map<std::string, bytes> fields{};
     friend bool operator==(naive_row const&, naive_row const&) = default;
 
     naive_row() = default;
     explicit naive_row(row const& r) : life(r.life), deleted(r.deleted), version(r.version), floor(r.floor) {
-        for (field_mark const& e : r.exceptions) { marks[e.field] = e.mark; }
-        if (r.deleted) { return; }
+        for (field_mark const& e : r.exceptions) {
+            if (e.path.empty()) {
+                marks[e.field] = e.mark;
+            } else {
+                inside.push_back(e);
+            }
+        }
+        if (r.fields.empty()) { return; }
         cbor_reader in{r.fields};
         std::size_t const n = in.map();
         for (std::size_t i = 0; i < n && !in.failed(); ++i) {
@@ -71,8 +78,18 @@ struct naive_outcome {
     return over || under ? std::nullopt : std::optional<std::int64_t>{a + b};
 }
 
+/// Whether a flag's rule keeps what is there.
+[[nodiscard]] inline bool naive_flag_keeps(rule by, bool set, bytes const& value, bool had, bytes const& was) {
+    auto const is_true = [](bool there, bytes const& b) { return there && b.size() == 1 && b[0] == std::byte{0xF5}; };
+    bool const mine = is_true(set, value);
+    bool const theirs = is_true(had, was);
+    if (mine != theirs) { return by == rule::enable_wins ? theirs : mine; }
+    return !set;  // both off: false before missing
+}
+
 /// Applies `m`, whose author has the number `author`, at a position (`pending_position` in a preview), its stamps
-/// counting as at most `stamp_max`. Values under the rules minimum and maximum must be integers.
+/// counting as at most `stamp_max`. Values under the rules minimum and maximum must be integers, those of flags
+/// booleans. There are no groups, no rule for the record, no operations inside of fields, no roles; deletions win.
 inline naive_outcome naive_apply(naive_row& r, mutation const& m, collection_rules const& rules, author_index author,
                                  position at, timestamp stamp_max) {
     naive_outcome out;
@@ -134,6 +151,7 @@ inline naive_outcome naive_apply(naive_row& r, mutation const& m, collection_rul
                 return out;
             }
             value = naive_item(*sum);
+            keeps = concurrent && m.hint == merge_hint::remote;
         } else if ((by == rule::minimum || by == rule::maximum) && op.kind == op_kind::set && had) {
             auto const a = naive_integer(op.value);
             auto const b = naive_integer(next.fields[op.field]);
@@ -142,7 +160,17 @@ inline naive_outcome naive_apply(naive_row& r, mutation const& m, collection_rul
             bool const same = value ? had && next.fields[op.field] == *value : !had;
             if (!same && by == rule::manual) { out.waiting.push_back(op.field); }
             if (!same && by == rule::authority) { keeps = true; }
-            if (!same && by != rule::manual && by != rule::authority) {
+            if (!same && m.hint != merge_hint::merge && by != rule::manual) {
+                keeps = m.hint == merge_hint::remote;
+            } else if (!same && by == rule::authority_time) {
+                out = {};
+                out.verdict = verdict_kind::rejected;
+                return out;
+            } else if (!same && (by == rule::enable_wins || by == rule::disable_wins)) {
+                keeps = naive_flag_keeps(by, value.has_value(), op.value, had, had ? next.fields[op.field] : bytes{});
+            } else if (!same && by == rule::first_writer) {
+                keeps = mine.stamp != was.stamp ? mine.stamp > was.stamp : mine.author > was.author;
+            } else if (!same && by != rule::manual && by != rule::authority && by != rule::local) {
                 bool const later = mine.stamp != was.stamp ? mine.stamp > was.stamp : mine.author > was.author;
                 keeps = !later;
             }
@@ -154,9 +182,14 @@ inline naive_outcome naive_apply(naive_row& r, mutation const& m, collection_rul
         }
         // Of two who write the same, the mark that wins stays.
         bool const alike = op.kind != op_kind::add && (value ? had && next.fields[op.field] == *value : !had);
-        bool const older = mine.stamp != was.stamp ? mine.stamp < was.stamp : mine.author < was.author;
-        if (concurrent && alike && older) { mine.author = was.author; }
-        if (!begins && mine.stamp < was.stamp) { mine.stamp = was.stamp; }
+        bool const first = by == rule::first_writer;
+        bool const older = first ? mine.stamp != was.stamp ? mine.stamp > was.stamp : mine.author > was.author
+                           : mine.stamp != was.stamp ? mine.stamp < was.stamp : mine.author < was.author;
+        if (concurrent && alike && older) { mine = {mine.at, was.stamp, was.author}; }
+        if (!begins && !first && !(concurrent && by == rule::role) && mine.stamp < was.stamp) { mine.stamp = was.stamp; }
+        next.inside.erase(std::remove_if(next.inside.begin(), next.inside.end(),
+                                         [&](field_mark const& e) { return e.field == op.field; }),
+                          next.inside.end());
         if (value) {
             next.fields[op.field] = *value;
         } else {

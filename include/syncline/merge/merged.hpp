@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// A merged record, and the merge by two mutations on the base: what the others' shorter ways must agree with.
+
+#include <algorithm>
+#include <cstddef>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <syncline/merge/apply.hpp>
+#include <syncline/merge/diff.hpp>
+
+namespace syncline::inline SYNCLINE_ABI {
+
+/// Who wrote a side of a merge, and when: what last writer wins goes by.
+struct side {
+    timestamp stamp{};
+    author_index author = 0;
+};
+
+/// A merged record of type `R` (`bytes` for dynamic records), and how it came about.
+template <class R>
+struct merged {
+    R record{};
+    std::vector<decision> decisions{};     ///< one for each field that both sides changed
+    std::vector<std::string> conflicts{};  ///< fields that a person must decide; they hold the remote value
+};
+
+namespace detail {
+
+/// Whether the remote side's operation must be applied to the base, as what it wrote has marks inside of the field.
+[[nodiscard]] inline bool marks_inside(field_op const& op, collection_rules const& rules) {
+    return op.kind == op_kind::elements || op.kind == op_kind::nested ||
+           (op.kind != op_kind::add && rules.decides(op.field) == rule::siblings);
+}
+
+/// The merge by two mutations on the base: what the remote side did, then what the local one did, having seen the base.
+[[nodiscard]] inline result<merged<bytes>> merge_by_apply(bytes_view base, bytes_view local, bytes_view remote,
+                                                          collection_rules const& rules, side local_side,
+                                                          side remote_side, merge_host const* host) {
+    auto theirs = diff(base, remote, rules, remote_side.stamp);
+    if (!theirs) { return theirs.error(); }
+    auto ours = diff(base, local, rules, local_side.stamp);
+    if (!ours) { return ours.error(); }
+
+    // The base stands at position 1, what the remote side did at 2; the local side saw 1.
+    row current;
+    current.version = 2;
+    current.floor.at = 1;
+    apply_context context;
+    context.host = host;
+    // Authors tell the sides apart here: a merge of two edits by one author is still a merge.
+    context.author = local_side.author != remote_side.author ? local_side.author : remote_side.author + 1;
+    mutation first;
+    first.stamp = remote_side.stamp;
+    first.base = 1;
+
+    for (field_op const& op : *theirs) {
+        if (op.kind == op_kind::set && mistyped(op.value, rules.decides(op.field))) {
+            return failure{errc::type_mismatch, "a value that its rule can't take"};
+        }
+    }
+    std::vector<field_change> alone;
+    auto other = theirs->begin();
+    auto const pass_theirs = [&](std::string_view up_to, bool to_end) {
+        for (; other != theirs->end() && (to_end || compare_keys(other->field, up_to) < 0); ++other) {
+            if (!marks_inside(*other, rules)) {
+                current.exceptions.push_back({other->field, {2, remote_side.stamp, remote_side.author}});
+                continue;
+            }
+            auto const was = base.empty() ? result<std::optional<bytes_view>>{std::optional<bytes_view>{}}
+                                          : map_find(base, other->field);
+            if (!was) { continue; }
+            alone.push_back({other->field, was->has_value(), was->value_or(bytes_view{})});
+            first.ops.push_back(*other);
+        }
+    };
+    for (field_op& op : *ours) {
+        pass_theirs(op.field, false);
+        bool const both = other != theirs->end() && other->field == op.field;
+        rule const by = rules.decides(op.field);
+        if (!both && op.kind == op_kind::set && (by == rule::minimum || by == rule::maximum)) {
+            // What one side alone made of a minimum or maximum is its value, also against the way that the rule moves.
+            alone.push_back({op.field, true, op.value});
+        } else if (both && op.kind != other->kind && op.kind != op_kind::set && op.kind != op_kind::unset) {
+            // An addition to what the other side did not add to, or an edit inside of what it replaced, is this side's
+            // value against that one's, whichever side is which.
+            auto const mine = map_find(local, op.field);
+            SYNCLINE_ASSERT(mine && *mine);
+            op.kind = op_kind::set;
+            op.value = to_bytes(**mine);
+        }
+    }
+    pass_theirs({}, true);
+    std::sort(alone.begin(), alone.end(),
+              [](field_change const& a, field_change const& b) { return compare_keys(a.field, b.field) < 0; });
+    current.fields = alone.empty() ? to_bytes(remote) : rewrite_fields(remote, alone);
+
+    merged<bytes> out;
+    std::optional<row> before = std::move(current);
+    if (!first.ops.empty()) {
+        apply_context theirs_context;
+        theirs_context.author = remote_side.author;
+        theirs_context.at = 2;
+        apply_outcome const done = apply(before, first, rules, theirs_context);
+        if (done.verdict == verdict_kind::rejected) { return done.reason; }
+    }
+    mutation m;
+    m.stamp = local_side.stamp;
+    m.base = 1;
+    m.ops = std::move(*ours);
+    for (;;) {
+        std::optional<row> after = before;
+        apply_outcome outcome = apply(after, m, rules, context);
+        if (out.decisions.empty()) { out.decisions = outcome.decisions; }
+        if (outcome.verdict == verdict_kind::rejected && outcome.reason == errc::contended) {
+            // By the authority's time the remote side was first.
+            std::vector<field_op> left;
+            for (field_op& op : m.ops) {
+                if (rules.decides(op.field) != rule::authority_time) {
+                    left.push_back(std::move(op));
+                } else if (before->mark_of(op.field).at == 2) {
+                    out.decisions.push_back(
+                        {op.field, rule::authority_time, winner::confirmed, reason::by_order});
+                } else {
+                    left.push_back(std::move(op));
+                }
+            }
+            if (left.size() == m.ops.size()) { return outcome.reason; }
+            m.ops = std::move(left);
+            auto kept = std::move(out.decisions);
+            after = before;
+            outcome = apply(after, m, rules, context);
+            out.decisions = outcome.decisions;
+            std::move(kept.begin(), kept.end(), std::back_inserter(out.decisions));
+        }
+        if (outcome.verdict == verdict_kind::rejected) { return outcome.reason; }
+        if (outcome.verdict != verdict_kind::conflict) {
+            out.record = std::move(after->fields);
+            return out;
+        }
+        std::size_t const held = m.ops.size();
+        for (decision const& d : outcome.decisions) {
+            if (d.won != winner::nobody) { continue; }
+            bool const told = std::find(out.conflicts.begin(), out.conflicts.end(), d.field) != out.conflicts.end();
+            if (!told) { out.conflicts.push_back(d.field); }
+            m.ops.erase(std::remove_if(m.ops.begin(), m.ops.end(), [&](field_op const& op) { return op.field == d.field; }),
+                        m.ops.end());
+        }
+        if (m.ops.size() == held) { m.ops.clear(); }  // a guard about the record as such: the remote side stays
+    }
+}
+
+}  // namespace detail
+
+}  // namespace syncline::inline SYNCLINE_ABI
