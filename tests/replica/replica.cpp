@@ -363,8 +363,9 @@ std::size_t sent_by_a_copy(device& d) {
 }
 }  // namespace
 
-TEST_CASE("a store put back from a backup, whose receipts went further: what is written in it is neither lost nor "
-          "taken for what its earlier life sent") {
+TEST_CASE(
+    "a store put back from a backup, whose receipts went further: what is written in it is neither lost nor "
+    "taken for what its earlier life sent") {
     pair_of_devices w;
     auto const backup = w.one.store.snapshot();
     REQUIRE(w.update(w.one, key_a, {add("count", 1)}));

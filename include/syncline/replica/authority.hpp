@@ -124,8 +124,7 @@ public:
             if (!*decided) { break; }  // a gap: the replica sees from `decided` where to go on
             // A clone will issue what has no verdict under another name: nothing new may be decided under this one.
             bool const forgotten = (*decided)->kind == verdict_kind::duplicate && (*decided)->reason == errc{};
-            bool const forked =
-                (*decided)->kind == verdict_kind::rejected && (*decided)->reason == errc::identity_fork;
+            bool const forked = (*decided)->kind == verdict_kind::rejected && (*decided)->reason == errc::identity_fork;
             known = known && !forgotten && !forked;
             p.verdicts.push_back(std::move(**decided));
         }

@@ -41,8 +41,8 @@ enum class coalescing : std::uint8_t {
 /// a minimum or maximum the more extreme stays; each operation keeps its own stamp.
 struct pending {
     mutation change{};
-    bytes encoded{};  ///< the mutation's canonical form; once frozen, the bytes that travel
-    bytes base{};     ///< canonical map: the touched fields as the writer saw them; missing ones were missing
+    bytes encoded{};         ///< the mutation's canonical form; once frozen, the bytes that travel
+    bytes base{};            ///< canonical map: the touched fields as the writer saw them; missing ones were missing
     std::uint64_t line = 0;  ///< of its origin; 0: it has none
 
     /// Notes what the writer saw, of the fields that the operations touch.
@@ -93,7 +93,8 @@ struct pending {
     /// `rules` are those of the record's collection. Precondition: both are decoded, this one was never frozen.
     [[nodiscard]] coalescing absorb(pending const& later, collection_rules const& rules) {
         bool const same_state = change.base == later.change.base && change.life == later.change.life;
-        if (!same_state || line != later.line || change.kind == change_kind::erase || later.change.kind == change_kind::create) {
+        if (!same_state || line != later.line || change.kind == change_kind::erase ||
+            later.change.kind == change_kind::create) {
             return coalescing::kept_apart;
         }
         if (later.change.kind == change_kind::erase) {

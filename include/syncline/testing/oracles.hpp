@@ -232,7 +232,7 @@ public:
         s.unsynced.clear();
         // What waits in it may be a letter that a person had revived: not shown before its record is computed anew.
         s.revived = waiting(store) != 0;
-        lived_twice_.insert(s.self);
+        lived_twice_.insert(s.self.device);
         for (device& each : stores_) { each.forked = each.forked || each.self == s.self; }
     }
 
@@ -317,6 +317,7 @@ public:
             for (position const p : r.versions) { versions_.erase(p); }
             for (std::uint32_t const w : r.effective) { --writes_[w].effective; }
             for (std::uint32_t const w : r.looked_at) { --writes_[w].decided; }
+            for (named_origin const& o : r.origins) { decided_origins_.erase(o); }
         });
         if (power_cut) { home_unsynced_.clear(); }
         if (undone == 0) { return; }
@@ -475,6 +476,7 @@ private:
         std::optional<bytes> before;
         std::optional<bytes> after;
     };
+    using named_origin = std::pair<id128, std::pair<std::uint64_t, std::uint64_t>>;
     /// What a commit did to a store and to the books: to take it back when a power cut does.
     struct commit_record {
         std::vector<std::pair<bytes, std::optional<bytes>>> before{};
@@ -484,15 +486,16 @@ private:
         std::vector<position> versions{};
         std::vector<std::uint32_t> effective{};
         std::vector<std::uint32_t> looked_at{};
+        std::vector<named_origin> origins{};
     };
     /// One acknowledged write, under whatever names and in whatever company it travels.
     struct written {
         std::string record{};
         std::int64_t counted = 0;  ///< what it adds to a counted record
         bool taken_back = false;   ///< by a power cut, before it was synced
-        bool ended = false;        ///< by a person, by a verdict without an effect, by annihilation, or with a lost disk
-        int decided = 0;           ///< mutations with it that the authority decided
-        int effective = 0;         ///< … and that took effect
+        bool ended = false;  ///< by a person, by a verdict without an effect, by annihilation, or with a lost disk
+        int decided = 0;     ///< mutations with it that the authority decided
+        int effective = 0;   ///< … and that took effect
     };
     struct shadow {
         raw_image now{};
@@ -822,6 +825,11 @@ private:
             s.custody[c.key] = std::move(held);
         }
         if (renamed) {
+            // What is frozen still may be what showed the fork: then nothing after it can be asked for.
+            bool const asked_all = std::none_of(come.begin(), come.end(), [](piece const& c) {
+                return home_of(*c.key) == home::outbox && c.held.change.sequence != 0;
+            });
+            if (asked_all) { judge_new_name(s, changes, before); }
             s.renamed = true;
             s.taken.clear();
             s.forked = false;
@@ -910,6 +918,29 @@ private:
         }
     }
 
+    /// A store that finds that another bears its name asks first for the verdicts that it can have under that name.
+    void judge_new_name(device const& s, std::vector<change> const& changes, replica_id const& old_name) {
+        bytes const k = entry('s', {});
+        auto const sync = std::find_if(changes.begin(), changes.end(), [&](change const& c) { return c.key == k; });
+        if (sync == changes.end() || !sync->before) { return; }
+        cbor_reader in{*sync->before};
+        (void)in.array();
+        for (int n = 0; n < 4; ++n) { (void)in.skip(); }
+        std::uint64_t const next = in.unsigned_integer();
+        auto const d = decided_.find({old_name, next});
+        if (d == decided_.end() || d->second.kind == verdict_kind::duplicate || !verdict_is_kept(old_name, next)) {
+            return;
+        }
+        for (auto const& [place, held] : s.custody) {
+            for (held_mutation const& h : held) {
+                check(home_of(place) != home::outbox || h.content != d->second.content, invariant::no_silent_loser,
+                      [&] {
+                          return "a new name was taken, and the verdict on the write to " +
+                                 std::string{h.change.record.id_text()} + " was to be had under the old one";
+                      });
+            }
+        }
+    }
     [[nodiscard]] bool verdict_is_kept(replica_id const& author, std::uint64_t sequence) const {
         bytes k = authority_entry('u');
         append(k, to_array(author));
@@ -936,10 +967,10 @@ private:
             bool const same = d != decided_.end() && d->second.content == fresh.content;
             bool const elsewhere = (same && d->second.kind == verdict_kind::duplicate) ||
                                    (forked && d != decided_.end() && !verdict_is_kept(author, was.sequence));
-            bool const right = home_of(to) == home::conflict
-                                   ? d != decided_.end() && d->second.kind == verdict_kind::conflict
-                                   : (same && d->second.kind == verdict_kind::rejected) ||
-                                         (elsewhere && any_decided(writes_in(old)));
+            bool const right =
+                home_of(to) == home::conflict
+                    ? d != decided_.end() && d->second.kind == verdict_kind::conflict
+                    : (same && d->second.kind == verdict_kind::rejected) || (elsewhere && any_decided(writes_in(old)));
             check(right, invariant::nothing_lost,
                   [] { return std::string{"a mutation was set aside for a person without a verdict that says so"}; });
         }
@@ -954,6 +985,9 @@ private:
                   [] { return std::string{"a dead letter without the words of its verdict"}; });
         }
         if (was.sequence == is_now.sequence) { return; }
+        bool const sent_anew = was.sequence != 0 && s.doing.what == deed::kind::turn;
+        check(!sent_anew || old.line != fresh.line, invariant::exactly_once,
+              [] { return std::string{"a dead letter that lives again has the name under which it was decided"}; });
         bool const frozen_first = was.sequence == 0;
         bool const again = forked || s.revived || s.renamed;
         check(is_now.sequence != 0 && (frozen_first || again), invariant::frozen_bytes, [&] {
@@ -979,6 +1013,8 @@ private:
         if (absorbed != nullptr) {
             check(absorbed->sequence == 0 && !not_waiting, invariant::frozen_bytes,
                   [] { return std::string{"a write was joined with a mutation that was frozen"}; });
+            check(absorbed_held->line == s.line, invariant::exactly_once,
+                  [] { return std::string{"a write was joined with one that a copy of the store may hold as well"}; });
             bool const nothing = absorbed->kind == change_kind::create && wrote.kind == change_kind::erase;
             if (fresh == nullptr) {
                 check(nothing, invariant::nothing_lost,
@@ -1227,6 +1263,7 @@ private:
         struct fresh {
             verdict said;
             held_mutation held;
+            std::uint64_t number = 0;  ///< of its origin
         };
         std::map<std::uint64_t, fresh> decisions;
         author_index author = 0;
@@ -1261,6 +1298,7 @@ private:
                 if (h.change.sequence != sequence) { continue; }
                 if (!request_->origins.empty() && request_->origins[i].line != 0) {
                     h.line = request_->origins[i].line;
+                    f.number = request_->origins[i].number;
                     append_u64(named, h.line);
                     append_u64(named, request_->origins[i].number);
                 }
@@ -1311,7 +1349,7 @@ private:
             });
             upto = (std::max)(upto, sequence);
             bool const elsewhere = f.said.kind == verdict_kind::duplicate;
-            judge_writes(f.held, f.said.kind, record);
+            judge_writes(f.held, f.number, f.said.kind, record);
             decided_[{who, sequence}] = {f.held.content, f.said.kind, f.said.version, f.said.stamp, {}};
             record.decided.push_back({who, sequence});
 
@@ -1320,7 +1358,7 @@ private:
                 check(was_frozen(who, f.held), invariant::honest_write,
                       [] { return std::string{"the authority decided what no device had frozen"}; });
                 // Two lives of one store may know nothing of each other's clocks: then each has its own order.
-                std::uint64_t const life = lived_twice_.count(who) != 0 ? f.held.line : 0;
+                std::uint64_t const life = lived_twice_.count(who.device) != 0 ? f.held.line : 0;
                 timestamp& last = last_stamp_[{{who, life}, to_bytes(m.record)}];
                 check(m.stamp >= last || set_aside_.count(f.held.content) != 0, invariant::order_per_record, [&] {
                     return "writes to " + std::string{m.record.id_text()} +
@@ -1399,8 +1437,18 @@ private:
               [] { return std::string{"the authority's head is not the position of its last change"}; });
     }
     /// Each write takes effect once, whatever it travels in, and is said to be decided only when it was.
-    void judge_writes(held_mutation const& held, verdict_kind said, commit_record& record) {
+    void judge_writes(held_mutation const& held, std::uint64_t number, verdict_kind said, commit_record& record) {
         auto const all = writes_in(held);
+        origin const from = request_->origins.empty() ? origin{} : origin{held.line, number};
+        bool const told =
+            from.line != 0 && !decided_origins_.insert({request_->replica.device, {from.line, from.number}}).second;
+        if (!told && from.line != 0) { record.origins.push_back({request_->replica.device, {from.line, from.number}}); }
+        check(told == (said == verdict_kind::duplicate) || strangers_.count(request_->replica) != 0,
+              invariant::exactly_once, [&] {
+                  return "a write to " + std::string{held.change.record.id_text()} +
+                         (told ? " was decided before, under the same origin"
+                               : " is said to be decided, and its origin never was");
+              });
         if (said == verdict_kind::duplicate) {
             check(any_decided(all), invariant::nothing_lost, [&] {
                 return "a write to " + std::string{held.change.record.id_text()} +
@@ -1438,10 +1486,11 @@ private:
     std::map<std::pair<replica_id, std::uint64_t>, decided> decided_;
     std::map<replica_id, std::uint64_t> decided_upto_;
     std::map<std::pair<std::pair<replica_id, std::uint64_t>, bytes>, timestamp> last_stamp_;
-    std::set<replica_id> lived_twice_;  // names of stores that were put back or copied
+    std::set<id128> lived_twice_;             // devices whose stores were put back or copied
     std::set<bytes, bytes_order> set_aside_;  // contents that were dead letters: they may come again, late
     std::map<position, std::pair<record_key, naive_row>> versions_;
     std::vector<written> writes_;  // the ledger
+    std::set<named_origin> decided_origins_;
     std::map<bytes, std::set<std::uint32_t>, bytes_order> writes_of_;
 };
 

@@ -800,8 +800,7 @@ private:
         bool const helped = !(r.wait || (r.more && r.verdicts == 0 && !r.advanced));
         p.streak = helped ? 0 : p.streak + 1;
         auto const reply_in = decode_reply(std::get<received>(in).message);
-        if (reply_in && judge_.answers(p.home->number, *reply_in) &&
-            reply_in->head >= judge_.cursor(p.home->number)) {
+        if (reply_in && judge_.answers(p.home->number, *reply_in) && reply_in->head >= judge_.cursor(p.home->number)) {
             p.told_head = (std::max)(p.told_head, reply_in->head);
         }
     }
@@ -1671,6 +1670,7 @@ private:
                     message = replies_[below(dice, replies_.size())].second;
                     for (std::int64_t n = roll(4); n >= 0; --n) { spoil(message, dice); }
                 }
+                if (roll(3) == 0) { message = page_with_a_gap(m, dice).value_or(message); }
                 flight f;
                 f.machine = m.number;
                 f.process = p.number;
@@ -1771,6 +1771,23 @@ private:
             default: return;
         }
         hit(what);
+    }
+
+    /// A reply to a machine as a peer gives it that has lost count of what the machine holds.
+    [[nodiscard]] std::optional<bytes> page_with_a_gap(machine const& m, random_generator& dice) {
+        for (auto const& [to, message] : replies_) {
+            auto p = decode_reply(message);
+            if (to != m.number || !p || !judge_.answers(m.number, *p) || p->author == unknown_author) { continue; }
+            position const cursor = judge_.cursor(m.number);
+            if (judge_.head() <= cursor + 1) { return {}; }
+            p->verdicts.clear();
+            p->rows.clear();
+            p->head = judge_.head();
+            p->from = cursor + 1 + below(dice, p->head - cursor - 1);
+            p->to = p->head;
+            return encode(*p);
+        }
+        return {};
     }
 
     void jump(machine& m, random_generator& dice) {
