@@ -152,12 +152,37 @@ TEST_CASE("a coalesced mutation does what the two did, applied to anything") {
 
 TEST_CASE("a pending mutation in an outbox gives itself back, or says that it is damaged") {
     pending p = make(change_kind::update, {set("a", 1), add("b", 2)}, 1, fields({{"a", 10}}));
+    p.line = 5;
     bytes const raw = p.encode();
     auto const q = pending::parse(raw);
     REQUIRE(q);
     CHECK(q->base == p.base);
+    CHECK(q->line == 5);
     CHECK(*q->decoded() == p.change);
     for (std::size_t n = 0; n < raw.size(); ++n) {
         CHECK(pending::parse(bytes_view{raw}.first(n)).error() == errc::corrupt);
     }
+}
+
+TEST_CASE("a pending mutation from before there were origins has none") {
+    pending p = make(change_kind::update, {set("a", 1)}, 1, fields({{"a", 10}}));
+    (void)p.encode();
+    bytes old;
+    cbor_writer w{old};
+    w.array(2);
+    w.byte_string(p.encoded);
+    w.byte_string(p.base);
+    auto const q = pending::parse(old);
+    REQUIRE(q);
+    CHECK(q->line == 0);
+    CHECK(*q->decoded() == p.change);
+}
+
+TEST_CASE("what was written before the store was opened anew is not joined with what comes after") {
+    pending p = make(change_kind::update, {set("a", 1)}, 1, fields({{"a", 10}}));
+    pending later = make(change_kind::update, {set("a", 2)}, 1, fields({{"a", 1}}));
+    later.line = p.line + 1;
+    pending const before = p;
+    CHECK(p.absorb(later, collection_rules{}) == coalescing::kept_apart);
+    CHECK(p.change == before.change);
 }

@@ -79,6 +79,52 @@ TEST_CASE("messages are pinned: another version of this library reads them") {
           "03e8071a00100000");
 }
 
+TEST_CASE("origins and lines travel with messages, in runs, and are there for all mutations or for none") {
+    request q = sample_request();
+    q.line = 0x77;
+    q.origins = {{0x66, 3}, {0x77, 1}};
+    bytes const message = encode(q);
+    CHECK(*decode_request(message) == q);
+    CHECK(to_hex(bytes_view{message}.last(13)) == "08828218660382187701091877");
+    q.origins = {{0x77, 1}, {0x77, 2}};
+    CHECK(*decode_request(encode(q)) == q);
+    q.origins.pop_back();
+    CHECK(decode_request(encode(q)).error() == errc::malformed);
+    reply p = sample_reply();
+    p.line = 0x77;
+    CHECK(*decode_reply(encode(p)) == p);
+    bytes again = encode(p);
+    CHECK(to_hex(bytes_view{again}.last(3)) == "0b1877");
+    // Ends of a body that no writer makes, in the place of what ours wrote.
+    auto const with = [&](auto const& write) {
+        bytes out = to_bytes(bytes_view{message}.subspan(frame_bytes, message.size() - frame_bytes - 13));
+        cbor_writer w{out};
+        write(w);
+        auto const read = decode_request(reframed(out));
+        return read ? errc{} : read.error().code;
+    };
+    auto const run = [](cbor_writer& w, std::uint64_t line, std::size_t numbers) {
+        w.array(1 + numbers);
+        w.unsigned_integer(line);
+        for (std::size_t i = 0; i < numbers; ++i) { w.unsigned_integer(i); }
+    };
+    auto const origins = [&](std::vector<std::pair<std::uint64_t, std::size_t>> const& runs, std::uint64_t line) {
+        return with([&](cbor_writer& w) {
+            w.unsigned_integer(8);
+            w.array(runs.size());
+            for (auto const& [name, n] : runs) { run(w, name, n); }
+            w.unsigned_integer(9);
+            w.unsigned_integer(line);
+        });
+    };
+    CHECK(origins({{5, 1}, {6, 1}}, 6) == errc{});
+    CHECK(origins({{5, 1}, {5, 1}}, 6) == errc::not_deterministic);  // one line in two runs
+    CHECK(origins({{5, 2}, {6, 0}}, 6) == errc::malformed);          // a run of nothing
+    CHECK(origins({{5, 3}}, 6) == errc::malformed);                  // more than there are mutations
+    CHECK(origins({}, 6) == errc::malformed);
+    CHECK(origins({{5, 2}}, 0) == errc::malformed);  // a line without a name
+}
+
 TEST_CASE("what is not a message of ours is told from what is damaged") {
     CHECK(decode_reply(as_bytes("<html>Welcome to the hotel</html>")).error() == errc::foreign);
     CHECK(decode_reply({}).error() == errc::foreign);

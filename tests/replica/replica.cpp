@@ -32,9 +32,10 @@ struct pair_of_devices {
         REQUIRE(sync(one, c, clock.now));
         REQUIRE(sync(two, c, clock.now));
     }
-    result<write_receipt> create(device& d, record_key const& k, std::vector<std::pair<std::string, std::int64_t>> f) {
+    result<write_receipt> create(device& d, record_key const& k, std::vector<std::pair<std::string, std::int64_t>> f,
+                                 priority urgency = priority::normal) {
         clock.pass(10);
-        return d.write([&](auto& tx) { return d.self.create(tx, k, fields(f), clock.now); });
+        return d.write([&](auto& tx) { return d.self.create(tx, k, fields(f), clock.now, urgency); });
     }
     result<write_receipt> update(device& d, record_key const& k, std::vector<field_op> ops) {
         clock.pass(10);
@@ -330,6 +331,7 @@ TEST_CASE("a cloned store takes a new identity by itself, and the work of both c
     pair_of_devices w;
     device copy{900};
     copy.store.restore(w.one.store.snapshot());
+    REQUIRE(open(copy, w.clock.now));
     REQUIRE(w.update(w.one, key_a, {add("count", 1)}));
     REQUIRE(sync(w.one, w.c, w.clock.now));
     REQUIRE(w.update(copy, key_a, {add("count", 10)}));
@@ -346,8 +348,24 @@ TEST_CASE("a cloned store takes a new identity by itself, and the work of both c
     CHECK(a->incarnation != b->incarnation);
 }
 
+namespace {
+/// Dead letters of a device, all of which say that a copy has sent them.
+std::size_t sent_by_a_copy(device& d) {
+    std::size_t dead = 0;
+    REQUIRE(d.read([&](auto& tx) {
+        return d.self.queue().scan_dead(tx, [&](outbox_entry const& e) {
+            CHECK(e.reason == errc::identity_fork);
+            ++dead;
+            return true;
+        });
+    }));
+    return dead;
+}
+}  // namespace
+
 TEST_CASE(
-    "a store put back from a backup, whose receipts went further: its mutation is neither lost nor applied twice") {
+    "a store put back from a backup, whose receipts went further: what is written in it is neither lost nor "
+    "taken for what its earlier life sent") {
     pair_of_devices w;
     auto const backup = w.one.store.snapshot();
     REQUIRE(w.update(w.one, key_a, {add("count", 1)}));
@@ -355,24 +373,123 @@ TEST_CASE(
     REQUIRE(w.update(w.one, key_a, {add("count", 1)}));
     REQUIRE(sync(w.one, w.c, w.clock.now));  // carries the receipt of the first
     w.one.store.restore(backup);
+    REQUIRE(open(w.one, w.clock.now));
     REQUIRE(w.update(w.one, key_a, {add("count", 10)}));
     auto const report = absorb(w.one, *w.c.answer(request_of(w.one, w.clock.now), w.clock.now), w.clock.now);
     REQUIRE(report);
     CHECK(report->reincarnated);
     REQUIRE(sync(w.one, w.c, w.clock.now));
-    CHECK(field(confirmed(w.c).at("a"), "count") == 12);
-    std::size_t dead = 0;
-    REQUIRE(w.one.read([&](auto& tx) {
-        return w.one.self.queue().scan_dead(tx, [&](outbox_entry const& e) {
-            CHECK(e.reason == errc::identity_fork);
-            ++dead;
-            return true;
-        });
-    }));
-    CHECK(dead == 1);
+    CHECK(sent_by_a_copy(w.one) == 0);
+    CHECK(field(confirmed(w.c).at("a"), "count") == 22);
     REQUIRE(w.update(w.one, key_a, {add("count", 100)}));
     REQUIRE(sync(w.one, w.c, w.clock.now));
-    CHECK(field(confirmed(w.c).at("a"), "count") == 112);
+    CHECK(field(confirmed(w.c).at("a"), "count") == 122);
+}
+
+TEST_CASE("work that waited in a backup counts once, whatever its earlier life has joined it with and sent") {
+    pair_of_devices w;
+    REQUIRE(w.update(w.one, key_a, {add("count", 1)}));
+    auto const backup = w.one.store.snapshot();
+    bool const receipted = GENERATE(false, true);
+    bool const joined = GENERATE(false, true);
+    if (joined) { REQUIRE(w.update(w.one, key_a, {add("count", 10)})); }
+    REQUIRE(sync(w.one, w.c, w.clock.now));
+    if (receipted) {
+        REQUIRE(w.update(w.one, key_a, {set("name", 4)}));
+        REQUIRE(sync(w.one, w.c, w.clock.now));
+    }
+    w.one.store.restore(backup);
+    REQUIRE(open(w.one, w.clock.now));
+    bool const goes_on = GENERATE(false, true);
+    if (goes_on) { REQUIRE(w.update(w.one, key_a, {add("count", 100)})); }
+    for (int n = 0; n < 3; ++n) { REQUIRE(sync(w.one, w.c, w.clock.now)); }
+    CHECK(field(confirmed(w.c).at("a"), "count") == 11 + (joined ? 10 : 0) + (goes_on ? 100 : 0));
+    CHECK(visible(w.one) == confirmed(w.c));
+    // Where its first verdict is still kept for the same bytes it has that; else a person sees it.
+    CHECK(sent_by_a_copy(w.one) == (joined || receipted ? 1 : 0));
+}
+
+TEST_CASE("two live copies that share work send it once, and each keeps what it wrote since") {
+    pair_of_devices w;
+    REQUIRE(w.update(w.one, key_a, {add("count", 1)}));
+    device copy{900};
+    copy.store.restore(w.one.store.snapshot());
+    REQUIRE(open(copy, w.clock.now));
+    REQUIRE(w.create(copy, {"things", "before"}, {{"name", 1}}, priority::critical));  // another order than the other's
+    REQUIRE(w.update(copy, key_a, {add("count", 10)}));
+    REQUIRE(w.create(w.one, {"things", "other"}, {{"name", 2}}));
+    for (int n = 0; n < 3; ++n) {
+        REQUIRE(sync(copy, w.c, w.clock.now));
+        REQUIRE(sync(w.one, w.c, w.clock.now));
+    }
+    CHECK(field(confirmed(w.c).at("a"), "count") == 10 + 1 + 10);
+    CHECK(confirmed(w.c).count("before") == 1);
+    CHECK(confirmed(w.c).count("other") == 1);
+    CHECK(visible(copy) == confirmed(w.c));
+    CHECK(visible(w.one) == confirmed(w.c));
+    CHECK(sent_by_a_copy(copy) + sent_by_a_copy(w.one) == 1);
+}
+
+TEST_CASE("what two copies write at the same moment, byte for byte the same, counts twice") {
+    pair_of_devices w;
+    device copy{900};
+    copy.store.restore(w.one.store.snapshot());
+    REQUIRE(open(copy, w.clock.now));
+    instant const once = w.clock.now;
+    for (device* d : {&copy, &w.one}) {
+        REQUIRE(d->write([&](auto& tx) { return d->self.update(tx, key_a, {add("count", 1)}, once); }));
+    }
+    for (int n = 0; n < 2; ++n) {
+        REQUIRE(sync(copy, w.c, w.clock.now));
+        REQUIRE(sync(w.one, w.c, w.clock.now));
+    }
+    CHECK(field(confirmed(w.c).at("a"), "count") == 12);
+}
+
+TEST_CASE("a reply to what a store was before it was put back settles nothing") {
+    pair_of_devices w;
+    auto const backup = w.one.store.snapshot();
+    REQUIRE(w.update(w.one, key_a, {add("count", 1)}));
+    bytes const late = *w.c.answer(request_of(w.one, w.clock.now), w.clock.now);
+    w.one.store.restore(backup);
+    REQUIRE(open(w.one, w.clock.now));
+    REQUIRE(w.update(w.one, key_a, {add("count", 100)}));
+    (void)request_of(w.one, w.clock.now);  // frozen under the number that the other one had
+    auto const before = w.one.store.snapshot();
+    REQUIRE(absorb(w.one, late, w.clock.now));
+    CHECK(w.one.store.snapshot() == before);
+    REQUIRE(sync(w.one, w.c, w.clock.now));
+    CHECK(field(confirmed(w.c).at("a"), "count") == 111);
+}
+
+TEST_CASE("a letter that a person sends anew is a new write, in one copy of the store or in two") {
+    pair_of_devices w;
+    authority<> const home{rules()};
+    struct refuse {
+        validation operator()(validation_input const&) const { return {false, errc::rejected, "closed"}; }
+    };
+    authority<refuse> const closed{rules(), {}, {}};
+    REQUIRE(w.update(w.one, key_a, {add("count", 1)}));
+    bytes const said = *serve(w.c.store, closed, "anna", request_of(w.one, w.clock.now), w.clock.now);
+    REQUIRE(absorb(w.one, said, w.clock.now));
+    device copy{900};
+    copy.store.restore(w.one.store.snapshot());
+    REQUIRE(open(copy, w.clock.now));
+    for (device* d : {&w.one, &copy}) {
+        std::uint64_t token = 0;
+        REQUIRE(d->read([&](auto& tx) {
+            return d->self.queue().scan_dead(tx, [&](outbox_entry const& e) {
+                token = e.token;
+                return true;
+            });
+        }));
+        REQUIRE(d->write([&](auto& tx) { return d->self.queue().revive(tx, token, w.clock.now.wall); }));
+    }
+    for (int n = 0; n < 2; ++n) {
+        REQUIRE(sync(w.one, w.c, w.clock.now));
+        REQUIRE(sync(copy, w.c, w.clock.now));
+    }
+    CHECK(field(confirmed(w.c).at("a"), "count") == 11);
 }
 
 TEST_CASE("an authority that is another, or was put back to an older state, is refused and nothing is lost") {
@@ -473,6 +590,7 @@ TEST_CASE("a replica that never confirms receipts makes the authority keep a bou
     CHECK(send().decided == first.decided);  // the same verdicts again, and no more
     q.receipts = first.decided;
     q.mutations.erase(q.mutations.begin(), q.mutations.begin() + 3);
+    q.origins.erase(q.origins.begin(), q.origins.begin() + 3);
     CHECK(send().verdicts.size() == 3);
 }
 

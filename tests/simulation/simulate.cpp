@@ -423,7 +423,11 @@ int main(int argc, char** argv) {
     std::optional<simulation_report> worst;
     run(s, named, [&](simulation_report const& r) {
         all.add(r);
-        if (!r.found.empty() && (!worst || r.seed < worst->seed)) { worst = r; }
+        if (!r.found.empty()) {
+            std::printf("seed %llu: %s: %s\n", static_cast<unsigned long long>(r.seed), r.found[0].axiom.c_str(),
+                        r.found[0].what.c_str());
+            if (!worst || r.seed < worst->seed) { worst = r; }
+        }
         if (clock_type::now() - shown > std::chrono::seconds{10}) {
             shown = clock_type::now();
             std::printf("... %llu seeds, %llu failures\n", static_cast<unsigned long long>(all.seeds),

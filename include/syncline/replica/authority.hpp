@@ -13,6 +13,7 @@
 #include <utility>
 
 #include <syncline/clock/hybrid_clock.hpp>
+#include <syncline/clock/version_vector.hpp>
 #include <syncline/core/hash.hpp>
 #include <syncline/core/random.hpp>
 #include <syncline/replica/protocol.hpp>
@@ -100,6 +101,7 @@ public:
         p.epoch = meta->epoch;
         p.replica = q->replica;
         p.time = now.wall;
+        p.line = q->line;
         auto author = find_author(tx, *q, principal, *meta);
         if (!author) { return author.error(); }
         // A cursor beyond our log, or receipts for verdicts that we never gave.
@@ -115,14 +117,19 @@ public:
 
         timestamp const stamp_max = latest_within(now.wall, options_.stamp_ahead_max);
         bool known = true;  // the sender seems to be who we know by this name
-        for (bytes const& raw : q->mutations) {
-            auto decided = decide(tx, raw, principal, *author, *meta, stamp_max, known);
+        origin_books origins{origin_prefix(q->replica.device, principal)};
+        for (std::size_t i = 0; i < q->mutations.size(); ++i) {
+            origin const from = q->origins.empty() ? origin{} : q->origins[i];
+            auto decided = decide(tx, q->mutations[i], principal, *author, *meta, stamp_max, known, from, origins);
             if (!decided) { return decided.error(); }
             if (!*decided) { break; }  // a gap: the replica sees from `decided` where to go on
             // A clone will issue what has no verdict under another name: nothing new may be decided under this one.
-            known = known && (*decided)->kind != verdict_kind::duplicate && (*decided)->reason != errc::identity_fork;
+            bool const forgotten = (*decided)->kind == verdict_kind::duplicate && (*decided)->reason == errc{};
+            bool const forked = (*decided)->kind == verdict_kind::rejected && (*decided)->reason == errc::identity_fork;
+            known = known && !forgotten && !forked;
             p.verdicts.push_back(std::move(**decided));
         }
+        if (auto ok = origins.close(tx); !ok) { return ok.error(); }
         if (!(before == *author) || meta->authors_changed) {
             if (auto ok = write_author(tx, q->replica, *author); !ok) { return ok.error(); }
         }
@@ -289,6 +296,72 @@ private:
         return tx.put(author_key(replica), raw);
     }
 
+    /// Two copies of a store may write the same at the same moment: what they send is equal, and still not one.
+    [[nodiscard]] static std::array<std::byte, 32> named_digest(bytes const& raw, origin const& from) {
+        bytes named = raw;
+        append_u64(named, from.line);
+        append_u64(named, from.number);
+        return sha256(named);
+    }
+
+    // Origins: 'o', a digest of device and principal, line, number / 1024 -> the numbers that were decided. Under
+    // whatever incarnation copies of a store send what they share, it is decided once. Kept for ever: a run of numbers
+    // costs no more than one.
+
+    [[nodiscard]] static bytes origin_prefix(id128 const& device, std::string_view principal) {
+        bytes who = to_bytes(device.bytes);
+        append(who, as_bytes(principal));
+        auto const digest = sha256(who);
+        bytes k = key('o');
+        append(k, bytes_view{digest}.first(hash_bytes));
+        return k;
+    }
+    /// One row of them at a time.
+    class origin_books {
+    public:
+        explicit origin_books(bytes prefix) : prefix_(std::move(prefix)) {}
+
+        template <class Tx>
+        [[nodiscard]] result<bool> contain(Tx& tx, origin const& o) {
+            if (o.line == 0) { return false; }
+            bytes k = prefix_;
+            append_u64(k, o.line);
+            append_u64(k, o.number >> 10);
+            if (k != key_) {
+                if (auto ok = close(tx); !ok) { return ok.error(); }
+                key_.clear();
+                bytes raw;
+                auto found = tx.get(k, raw);
+                if (!found) { return found.error(); }
+                numbers_ = {};
+                if (*found) {
+                    cbor_reader in{raw};
+                    numbers_ = decode_interval_set(in);
+                    if (!in.finish()) { return failure{errc::corrupt, "authority's origins"}; }
+                }
+                key_ = std::move(k);
+            }
+            return numbers_.contains(o.number & 1023U);
+        }
+        /// Precondition: `contain` was asked for it last.
+        void add(origin const& o) { changed_ = (o.line != 0 && numbers_.add(o.number & 1023U)) || changed_; }
+        template <class Tx>
+        [[nodiscard]] status close(Tx& tx) {
+            if (!changed_) { return {}; }
+            changed_ = false;
+            bytes raw;
+            cbor_writer w{raw};
+            encode_interval_set(w, numbers_);
+            return tx.put(key_, raw);
+        }
+
+    private:
+        bytes prefix_;
+        bytes key_{};
+        interval_set numbers_{};
+        bool changed_ = false;
+    };
+
     template <class Tx>
     [[nodiscard]] status forget_verdicts(Tx& tx, author_state& author, std::uint64_t receipts) const {
         for (; author.receipts < receipts; ++author.receipts) {
@@ -313,7 +386,7 @@ private:
     template <class Tx>
     [[nodiscard]] result<std::optional<verdict>> decide(Tx& tx, bytes const& raw, std::string_view principal,
                                                         author_state& author, meta_state& meta, timestamp stamp_max,
-                                                        bool known) const {
+                                                        bool known, origin const& from, origin_books& origins) const {
         cbor_reader outline{raw, options_.message};
         std::size_t const length = outline.array();
         std::uint64_t const sequence = outline.unsigned_integer();
@@ -322,15 +395,23 @@ private:
         }
         if (sequence > author.decided + 1) { return std::optional<verdict>{}; }
 
-        auto const digest = sha256(raw);
+        auto const digest = from.line == 0 ? sha256(raw) : named_digest(raw, from);
         bytes_view hash = bytes_view{digest}.first(hash_bytes);
-        if (sequence <= author.decided) { return recall(tx, author, sequence, hash); }
+        if (sequence <= author.decided) { return recall(tx, author, sequence, hash, from, origins); }
         if (!known || author.decided - author.receipts >= options_.verdicts_max) { return std::optional<verdict>{}; }
 
         verdict v;
         v.sequence = sequence;
         bytes const k_hash = to_bytes(hash);
-        if (auto ok = judge(tx, raw, principal, author, meta, stamp_max, v); !ok) { return ok.error(); }
+        auto const elsewhere = origins.contain(tx, from);
+        if (!elsewhere) { return elsewhere.error(); }
+        if (*elsewhere) {
+            v.kind = verdict_kind::duplicate;  // another copy of its store sent it, perhaps joined with more
+            v.reason = errc::identity_fork;
+        } else {
+            if (auto ok = judge(tx, raw, principal, author, meta, stamp_max, v); !ok) { return ok.error(); }
+            origins.add(from);
+        }
 
         bytes kept = k_hash;
         cbor_writer w{kept};
@@ -343,23 +424,30 @@ private:
     /// The first verdict again; the same identity with another content is refused.
     template <class Tx>
     [[nodiscard]] result<std::optional<verdict>> recall(Tx& tx, author_state const& author, std::uint64_t sequence,
-                                                        bytes_view hash) const {
+                                                        bytes_view hash, origin const& from,
+                                                        origin_books& origins) const {
         verdict v;
         v.sequence = sequence;
         bytes kept;
         auto found = tx.get(verdict_key(author.index, sequence), kept);
         if (!found) { return found.error(); }
+        bool another = *found && !equal(bytes_view{kept}.first((std::min)(kept.size(), hash_bytes)), hash);
+        if (!*found && from.line != 0) {
+            auto const decided = origins.contain(tx, from);
+            if (!decided) { return decided.error(); }
+            another = !*decided;
+        }
+        if (another) {
+            v.kind = verdict_kind::rejected;
+            v.reason = errc::identity_fork;
+            return std::optional<verdict>{std::move(v)};
+        }
         if (!*found) {
             v.kind = verdict_kind::duplicate;
             v.again = true;
             return std::optional<verdict>{std::move(v)};
         }
         if (kept.size() < hash_bytes) { return failure{errc::corrupt, "kept verdict"}; }
-        if (!equal(bytes_view{kept}.first(hash_bytes), hash)) {
-            v.kind = verdict_kind::rejected;
-            v.reason = errc::identity_fork;
-            return std::optional<verdict>{std::move(v)};
-        }
         cbor_reader in{bytes_view{kept}.subspan(hash_bytes)};
         v = decode_verdict(in);
         if (!in.finish()) { return failure{errc::corrupt, "kept verdict"}; }

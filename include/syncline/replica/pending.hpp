@@ -34,7 +34,8 @@ enum class coalescing : std::uint8_t {
 /// | update  | erase  | erase                                                          |
 /// | create  | erase  | nothing                                                        |
 /// | erase   | create | kept apart: a new life                                         |
-/// They are kept apart, too, when a confirmed state came between (another base or life), and when operations
+/// They are kept apart, too, when a confirmed state came between (another base or life), when the store was opened
+/// between (another line: what a copy of the store may hold as well is not changed any more), and when operations
 /// don't compose (a sum that leaves int64, a sum over what is no integer, anything but two of a kind on a minimum or
 /// maximum). In a union a later `set` or `unset` replaces, a later `add` adds to what is there, and of two `set`s on
 /// a minimum or maximum the more extreme stays; each operation keeps its own stamp. Of operations inside of a field, two
@@ -42,8 +43,9 @@ enum class coalescing : std::uint8_t {
 /// differ.
 struct pending {
     mutation change{};
-    bytes encoded{};  ///< the mutation's canonical form; once frozen, the bytes that travel
-    bytes base{};     ///< canonical map: the touched fields as the writer saw them; missing ones were missing
+    bytes encoded{};         ///< the mutation's canonical form; once frozen, the bytes that travel
+    bytes base{};            ///< canonical map: the touched fields as the writer saw them; missing ones were missing
+    std::uint64_t line = 0;  ///< of its origin; 0: it has none
 
     /// Notes what the writer saw, of the fields that the operations touch.
     void saw(bytes_view fields) {
@@ -62,20 +64,23 @@ struct pending {
         cbor_writer body{encoded};
         encode_mutation(body, change);
         bytes out;
-        out.reserve(encoded.size() + base.size() + 12);
+        out.reserve(encoded.size() + base.size() + 21);
         cbor_writer w{out};
-        w.array(2);
+        w.array(3);
         w.byte_string(encoded);
         w.byte_string(base);
+        w.unsigned_integer(line);
         return out;
     }
     /// Reads what `encode` wrote, the mutation still encoded. `errc::corrupt` for anything else.
     [[nodiscard]] static result<pending> parse(bytes_view payload) {
         cbor_reader in{payload};
         pending p;
-        if (in.array() != 2) { return failure{errc::corrupt, "pending mutation"}; }
+        std::size_t const parts = in.array();
+        if (parts != 2 && parts != 3) { return failure{errc::corrupt, "pending mutation"}; }
         p.encoded = to_bytes(in.byte_string());
         p.base = to_bytes(in.byte_string());
+        if (parts == 3) { p.line = in.unsigned_integer(); }
         if (!in.finish()) { return failure{errc::corrupt, "pending mutation"}; }
         return p;
     }
@@ -90,7 +95,7 @@ struct pending {
     /// `rules` are those of the record's collection. Precondition: both are decoded, this one was never frozen.
     [[nodiscard]] coalescing absorb(pending const& later, collection_rules const& rules) {
         bool const same_state = change.base == later.change.base && change.life == later.change.life &&
-                                change.hint == later.change.hint;
+                                change.hint == later.change.hint && line == later.line;
         if (!same_state || change.kind == change_kind::erase || later.change.kind == change_kind::create) {
             return coalescing::kept_apart;
         }

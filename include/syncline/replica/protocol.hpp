@@ -44,6 +44,13 @@ struct verdict {
     friend bool operator==(verdict const&, verdict const&) = default;
 };
 
+/// The name that a mutation has from its beginning, before it is frozen; what copies of a store share bears it in each.
+struct origin {
+    std::uint64_t line = 0;    ///< random: what was written between two openings of a store; 0: no name
+    std::uint64_t number = 0;  ///< of its outbox entry, unique in its line
+    friend bool operator==(origin const&, origin const&) = default;
+};
+
 struct request {
     replica_id replica{};
     std::optional<id128> epoch{};    ///< of the authority that the cursor belongs to; empty at first contact
@@ -52,6 +59,8 @@ struct request {
     std::vector<bytes> mutations{};  ///< frozen, in sequence
     std::uint64_t rows_max = 1'000;
     std::uint64_t bytes_max = std::uint64_t{1} << 20;  ///< of rows; one row more than fits is sent all the same
+    std::vector<origin> origins{};                     ///< of the mutations, one for each; or empty
+    std::uint64_t line = 0;  ///< what the store is since it was opened last; the reply names it again; 0: not told
     friend bool operator==(request const&, request const&) = default;
 };
 
@@ -71,7 +80,8 @@ struct reply {
     position from = 0;  ///< the page holds every record that changed after this …
     position to = 0;    ///< … up to this position
     std::vector<row_update> rows{};
-    wall_time time{};  ///< the authority's
+    wall_time time{};        ///< the authority's
+    std::uint64_t line = 0;  ///< of the request that it answers
     friend bool operator==(reply const&, reply const&) = default;
 };
 
@@ -143,6 +153,43 @@ template <class F>
     return in.failed() ? 0 : n;
 }
 
+[[nodiscard]] inline std::uint64_t read_line(cbor_reader& in) {
+    std::uint64_t const line = in.unsigned_integer();
+    if (!in.failed() && line == 0) { in.fail({errc::malformed, "a line without a name"}); }
+    return line;
+}
+
+/// Origins are an array of runs; a run is an array of a line and the numbers of successive mutations in it.
+inline void encode_origins(cbor_writer& w, std::vector<origin> const& all) {
+    auto const run_end = [&](std::size_t i) {
+        std::size_t end = i;
+        while (end != all.size() && all[end].line == all[i].line) { ++end; }
+        return end;
+    };
+    std::size_t runs = 0;
+    for (std::size_t i = 0; i != all.size(); i = run_end(i)) { ++runs; }
+    w.array(runs);
+    for (std::size_t i = 0; i != all.size();) {
+        std::size_t const end = run_end(i);
+        w.array(1 + end - i);
+        w.unsigned_integer(all[i].line);
+        for (; i != end; ++i) { w.unsigned_integer(all[i].number); }
+    }
+}
+[[nodiscard]] inline std::vector<origin> decode_origins(cbor_reader& in) {
+    std::vector<origin> all;
+    std::size_t const runs = bounded_array(in);
+    for (std::size_t i = 0; i < runs && !in.failed(); ++i) {
+        std::size_t const n = bounded_array(in);
+        std::uint64_t const line = in.unsigned_integer();
+        if (n < 2) { in.fail({errc::malformed, "origins without a number"}); }
+        if (all.size() + n > exchange_items_max) { in.fail({errc::limit, "too many items in one message"}); }
+        if (!all.empty() && all.back().line == line) { in.fail({errc::not_deterministic, "one line in two runs"}); }
+        for (std::size_t k = 1; k < n && !in.failed(); ++k) { all.push_back({line, in.unsigned_integer()}); }
+    }
+    return all;
+}
+
 }  // namespace detail
 
 inline void encode_verdict(cbor_writer& out, verdict const& v) {
@@ -197,7 +244,7 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
 [[nodiscard]] inline bytes encode(request const& q) {
     bytes out(frame_bytes);
     cbor_writer w{out};
-    w.map(q.epoch ? 7 : 6);
+    w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() ? 0 : 1) + (q.line == 0 ? 0 : 1));
     w.unsigned_integer(1);
     w.byte_string(to_array(q.replica));
     if (q.epoch) {
@@ -215,6 +262,14 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
     w.unsigned_integer(q.rows_max);
     w.unsigned_integer(7);
     w.unsigned_integer(q.bytes_max);
+    if (!q.origins.empty()) {
+        w.unsigned_integer(8);
+        detail::encode_origins(w, q.origins);
+    }
+    if (q.line != 0) {
+        w.unsigned_integer(9);
+        w.unsigned_integer(q.line);
+    }
     detail::seal_frame(out);
     return out;
 }
@@ -229,7 +284,7 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
     unsigned seen = 0;
     cbor_reader in{*body, limits};
     auto const ok = detail::read_body(in, [&](std::uint64_t key) {
-        if (key <= 7) { seen |= 1U << key; }
+        if (key <= 8) { seen |= 1U << key; }
         switch (key) {
             case 1: q.replica = detail::read_replica(in); return true;
             case 2: q.epoch = detail::read_id(in); return true;
@@ -244,12 +299,17 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
             }
             case 6: q.rows_max = in.unsigned_integer(); return true;
             case 7: q.bytes_max = in.unsigned_integer(); return true;
+            case 8: q.origins = detail::decode_origins(in); return true;
+            case 9: q.line = detail::read_line(in); return true;
             default: return false;
         }
     });
     if (!ok) { return ok.error(); }
     constexpr unsigned needed = 0b11111010;
     if ((seen & needed) != needed) { return failure{errc::malformed, "a part of the request is missing"}; }
+    if ((seen & (1U << 8)) != 0 && (q.origins.empty() || q.origins.size() != q.mutations.size())) {
+        return failure{errc::malformed, "not one origin for each mutation"};
+    }
     return q;
 }
 
@@ -266,7 +326,7 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
     bytes out(frame_bytes);
     out.reserve(256 + p.verdicts.size() * 48 + rows.size());
     cbor_writer w{out};
-    w.map(10);
+    w.map(p.line == 0 ? 10 : 11);
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);
@@ -289,6 +349,10 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
     w.integer(p.time.time_since_epoch().count());
     w.unsigned_integer(10);
     w.byte_string(to_array(p.replica));
+    if (p.line != 0) {
+        w.unsigned_integer(11);
+        w.unsigned_integer(p.line);
+    }
     detail::seal_frame(out);
     return out;
 }
@@ -348,6 +412,7 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
             }
             case 9: p.time = wall_time{milliseconds{in.integer()}}; return true;
             case 10: p.replica = detail::read_replica(in); return true;
+            case 11: p.line = detail::read_line(in); return true;
             default: return false;
         }
     });

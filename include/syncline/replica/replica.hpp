@@ -102,7 +102,9 @@ public:
     [[nodiscard]] replica_options const& options() const noexcept { return options_; }
     [[nodiscard]] outbox const& queue() const noexcept { return outbox_; }
 
-    /// Makes the store a replica's, with a new identity, bound to `principal`, unless it is one already.
+    /// Makes the store a replica's, with a new identity, bound to `principal`, unless it is one already. Call it at each
+    /// start of the program: from then on what is written bears a name that no copy of the store gives, so that
+    /// what clones and restored backups share is recognised and counts once.
     /// `errc::forbidden` when it is another principal's; `errc::invalid` when `principal` is not UTF-8;
     /// `errc::unsupported` when a later version of this library wrote it. Nothing changed then.
     template <storage_transaction Tx, random_source G>
@@ -117,13 +119,18 @@ public:
             if (mine->principal != principal) {
                 return failure{errc::forbidden, "the store belongs to another principal"};
             }
-            return {};
+            auto sync = read_sync(tx);
+            if (!sync) { return sync.error(); }
+            sync->line = new_line(random);
+            return write_sync(tx, *sync);
         }
         identity mine;
         mine.self = {make_id(now.wall, random), static_cast<std::uint32_t>(random() >> 33) + 1};
         mine.principal = std::string{principal};
         if (auto ok = write_identity(tx, mine); !ok) { return ok; }
-        return write_sync(tx, {});
+        sync_state sync;
+        sync.line = new_line(random);
+        return write_sync(tx, sync);
     }
 
     template <storage_transaction Tx>
@@ -278,7 +285,7 @@ public:
         auto taken = outbox_.claim(tx, claims, now.wall);
         if (!taken) { return taken.error(); }
         for (outbox_entry const& entry : *taken) {
-            if (auto ok = freeze(tx, *sync, entry.token, entry.fence, entry.payload); !ok) { return ok; }
+            if (auto ok = freeze(tx, *sync, entry.token, entry.fence, entry.payload, false); !ok) { return ok; }
         }
         return taken->empty() ? status{} : write_sync(tx, *sync);
     }
@@ -297,15 +304,16 @@ public:
         q.receipts = sync->settled;
         q.rows_max = options_.rows_max;
         q.bytes_max = options_.bytes_max;
+        q.line = sync->line;
         std::size_t size = 0;
         auto ok = each_frozen(tx, [&](std::uint64_t, outbox_entry const& entry, pending const& p) {
-            (void)entry;
             if (q.mutations.size() >= options_.mutations_max ||
                 (size != 0 && size + p.encoded.size() > options_.mutation_bytes)) {
                 return false;
             }
             size += p.encoded.size();
             q.mutations.push_back(p.encoded);
+            q.origins.push_back({p.line, detail::outbox_sequence(entry.token)});
             return true;
         });
         if (!ok) { return ok.error(); }
@@ -328,6 +336,8 @@ public:
         auto mine = read_identity(tx);
         if (!mine) { return mine.error(); }
         if (!(mine->self == p->replica)) { return nothing_taken(tx, now); }  // to an identity that was left behind
+        // To what this store was before it was opened anew: its sequences may have named other mutations then.
+        if (p->line != 0 && p->line != sync->line) { return nothing_taken(tx, now); }
         if (sync->epoch && *sync->epoch != p->epoch) {
             return failure{errc::authority_changed, "another authority answered"};
         }
@@ -577,6 +587,7 @@ private:
         std::uint64_t next_sequence = 1;
         std::uint64_t settled = 0;  ///< every sequence up to here has its verdict in storage
         std::uint64_t events = 0;   ///< batches written
+        std::uint64_t line = 0;     ///< of the origins of what is written; drawn at each opening
         friend bool operator==(sync_state const&, sync_state const&) = default;
     };
     /// A record as it stands under 'v'.
@@ -610,6 +621,13 @@ private:
     }
 
     // Small rows of state.
+
+    template <random_source G>
+    [[nodiscard]] static std::uint64_t new_line(G& random) noexcept {
+        std::uint64_t line = 0;
+        while (line == 0) { line = random(); }
+        return line;
+    }
 
     template <class Tx>
     [[nodiscard]] result<identity> read_identity(Tx& tx) const {
@@ -648,7 +666,8 @@ private:
         if (!*found) { return failure{errc::not_found, "the store is not a replica's; open it first"}; }
         cbor_reader in{raw};
         sync_state s;
-        if (in.array() != 7) { return failure{errc::corrupt, "replica's sync state"}; }
+        std::size_t const parts = in.array();
+        if (parts != 7 && parts != 8) { return failure{errc::corrupt, "replica's sync state"}; }
         if (!in.null()) { s.epoch = detail::read_id(in); }
         s.cursor = in.unsigned_integer();
         s.head = in.unsigned_integer();
@@ -656,6 +675,7 @@ private:
         s.next_sequence = in.unsigned_integer();
         s.settled = in.unsigned_integer();
         s.events = in.unsigned_integer();
+        if (parts == 8) { s.line = in.unsigned_integer(); }
         if (!in.finish() || s.settled >= s.next_sequence) { return failure{errc::corrupt, "replica's sync state"}; }
         return s;
     }
@@ -663,7 +683,7 @@ private:
     [[nodiscard]] status write_sync(Tx& tx, sync_state const& s) const {
         bytes raw;
         cbor_writer w{raw};
-        w.array(7);
+        w.array(8);
         if (s.epoch) {
             w.byte_string(s.epoch->bytes);
         } else {
@@ -675,6 +695,7 @@ private:
         w.unsigned_integer(s.next_sequence);
         w.unsigned_integer(s.settled);
         w.unsigned_integer(s.events);
+        w.unsigned_integer(s.line);
         return tx.put(key('s'), raw);
     }
     template <class Tx>
@@ -805,6 +826,7 @@ private:
         p.change.base = entry->confirmed;
         p.change.ops = std::move(ops);
         for (field_op& op : p.change.ops) { op.stamp = p.change.stamp; }
+        p.line = sync->line;
         if (alive) { p.saw(entry->state.fields); }
 
         std::optional<row> after;
@@ -873,14 +895,17 @@ private:
 
     // Frozen mutations: 'f' sequence -> token, fence of the outbox entry that holds its bytes.
 
+    /// Gives the next sequence. `renamed`: it was frozen under another identity of this store, and is the same still;
+    /// otherwise one that was frozen before was set aside, and a person sends it anew.
     template <class Tx>
-    [[nodiscard]] status freeze(Tx& tx, sync_state& sync, std::uint64_t token, std::uint64_t fence,
-                                bytes_view payload) const {
+    [[nodiscard]] status freeze(Tx& tx, sync_state& sync, std::uint64_t token, std::uint64_t fence, bytes_view payload,
+                                bool renamed) const {
         auto p = pending::parse(payload);
         if (!p) { return p.error(); }
         auto m = p->decoded();
         if (!m) { return m.error(); }
         p->change = std::move(*m);
+        if (p->change.sequence != 0 && !renamed && p->line != 0) { ++p->line; }
         p->change.sequence = sync.next_sequence;
         if (auto ok = outbox_.set_payload(tx, token, fence, p->encode()); !ok) { return ok; }
         bytes where;
@@ -971,8 +996,8 @@ private:
         if (v.kind == verdict_kind::retry_after || v.kind == verdict_kind::collateral) { return verdict_effect::none; }
         // Another content under our name: it stays frozen and is issued again under a new one.
         if (v.kind == verdict_kind::rejected && v.reason == errc::identity_fork) { return verdict_effect::forked; }
-        // The authority has had our receipt for it, which we never sent: this store is a copy, and whether
-        // the same content was decided nobody knows any more. Neither lost nor sent twice: a person decides.
+        // A copy of this store has sent it, perhaps joined with more or with less, and what was decided nobody knows here.
+        // Neither lost nor sent twice: a person decides.
         bool const bare = v.kind == verdict_kind::duplicate;
         std::uint64_t const token = read_u64(where);
         std::uint64_t const fence = read_u64(bytes_view{where}.subspan(8));
@@ -1022,7 +1047,8 @@ private:
             if (auto ok = tx.put(k, raw); !ok) { return ok.error(); }
         }
         if (auto ok = tx.erase(numbered('f', v.sequence)); !ok) { return ok.error(); }
-        return bare ? verdict_effect::forgotten : verdict_effect::taken;
+        // Where the authority has had our receipt, which we never sent, another bears our name.
+        return bare && v.reason == errc{} ? verdict_effect::forgotten : verdict_effect::taken;
     }
 
     /// True when the row was newer than what is held.
@@ -1172,7 +1198,7 @@ private:
         sync.next_sequence = 1;
         sync.settled = 0;
         for (frozen_entry const& f : frozen) {
-            if (auto again = freeze(tx, sync, f.token, f.fence, f.payload); !again) { return again; }
+            if (auto again = freeze(tx, sync, f.token, f.fence, f.payload, true); !again) { return again; }
         }
         return {};
     }

@@ -81,6 +81,7 @@ struct held_mutation {
     mutation change{};
     bytes content{};
     std::map<std::string, bytes> base{};  ///< what its writer saw, kept beside it
+    std::uint64_t line = 0;               ///< of its origin, kept beside it; 0 where that isn't there
 };
 
 /// A canonical map, as a map.
@@ -122,6 +123,7 @@ struct held_mutation {
             cbor_reader after{value.subspan(i + n)};
             bytes_view const base = after.byte_string();
             if (!after.failed()) { h.base = fields_of(base); }
+            if (!after.failed() && after.peek() == cbor_type::unsigned_integer) { h.line = after.unsigned_integer(); }
             out.push_back(std::move(h));
             i += n - 1;
             break;
@@ -222,24 +224,18 @@ public:
     /// The disk of a device holds another state now: a backup, or another device's.
     void device_replaced(std::size_t store, raw_image const& found) {
         device& s = stores_[store];
+        // What was on it alone goes with it: a person who loses a disk loses that.
+        for (auto const& [k, held] : s.custody) {
+            for (held_mutation const& h : held) { end(writes_in(h)); }
+        }
         adopt(s, found);
         s.unsynced.clear();
         // What waits in it may be a letter that a person had revived: not shown before its record is computed anew.
         s.revived = waiting(store) != 0;
+        lived_twice_.insert(s.self.device);
         for (device& each : stores_) { each.forked = each.forked || each.self == s.self; }
     }
 
-    /// Whether nothing is in the store that was not decided, by the judge's own reading.
-    [[nodiscard]] bool quiet(std::size_t store) const {
-        device const& s = stores_[store];
-        return std::all_of(s.custody.begin(), s.custody.end(), [](auto const& c) { return c.second.empty(); });
-    }
-    /// Whether nothing in the store waits for a person.
-    [[nodiscard]] bool only_waiting(std::size_t store) const {
-        device const& s = stores_[store];
-        return std::all_of(s.custody.begin(), s.custody.end(),
-                           [](auto const& c) { return c.second.empty() || home_of(c.first) == home::outbox; });
-    }
     /// Mutations that wait in the outbox of a store.
     [[nodiscard]] std::size_t waiting(std::size_t store) const {
         std::size_t n = 0;
@@ -248,6 +244,11 @@ public:
     }
     [[nodiscard]] replica_id const& self(std::size_t store) const { return stores_[store].self; }
     [[nodiscard]] position cursor(std::size_t store) const { return stores_[store].cursor; }
+    /// Whether a reply is for what the store is since it was opened last.
+    [[nodiscard]] bool answers(std::size_t store, reply const& p) const {
+        device const& s = stores_[store];
+        return p.replica == s.self && (p.line == 0 || p.line == s.line);
+    }
     [[nodiscard]] raw_image const& image(std::size_t store) const { return stores_[store].image.now; }
     /// The record as a person sees it, from raw storage.
     [[nodiscard]] naive_row visible(std::size_t store, record_key const& k) const {
@@ -314,7 +315,9 @@ public:
         std::size_t const undone = go_back(home_, home_unsynced_, found, power_cut, [&](commit_record const& r) {
             for (auto const& id : r.decided) { decided_.erase(id); }
             for (position const p : r.versions) { versions_.erase(p); }
-            for (bytes const& content : r.effective) { effective_.erase(content); }
+            for (std::uint32_t const w : r.effective) { --writes_[w].effective; }
+            for (std::uint32_t const w : r.looked_at) { --writes_[w].decided; }
+            for (named_origin const& o : r.origins) { decided_origins_.erase(o); }
         });
         if (power_cut) { home_unsynced_.clear(); }
         if (undone == 0) { return; }
@@ -408,7 +411,7 @@ public:
         check(rows == pointers, invariant::bounded,
               [] { return std::string{"the authority's index points to rows that are no more"}; });
 
-        std::map<std::string, std::int64_t> elsewhere;
+        std::set<std::uint32_t> held_somewhere;
         for (std::size_t i = 0; i < stores_.size(); ++i) {
             device const& s = stores_[i];
             if (s.image.now.empty()) { continue; }
@@ -441,19 +444,27 @@ public:
             });
             for (auto const& [k, held] : s.custody) {
                 for (held_mutation const& h : held) {
-                    if (effective_.count(h.content) == 0) { count(h.change, elsewhere, 1); }
+                    for (std::uint32_t const w : writes_in(h)) { held_somewhere.insert(w); }
                 }
             }
         }
+        std::map<std::string, std::int64_t> ledger;
+        for (std::uint32_t n = 0; n < writes_.size(); ++n) {
+            written const& w = writes_[n];
+            if (w.effective != 0) { ledger[w.record] += w.counted; }
+            bool const accounted = w.taken_back || w.ended || w.effective != 0 || held_somewhere.count(n) != 0;
+            check(accounted, invariant::nothing_lost,
+                  [&] { return "a write to " + w.record + " took no effect, and is nowhere"; });
+        }
         for (std::string const& id : options_.counted) {
             auto const there = truth.find(to_bytes(record_key{"things", id}));
-            std::int64_t sum = elsewhere[id];
+            std::int64_t sum = 0;
             if (there != truth.end()) {
                 auto const field = there->second.fields.find(options_.counter_field);
                 if (field != there->second.fields.end()) { sum += naive_integer(field->second).value_or(0); }
             }
-            check(sum == ledger_[id], invariant::exactly_once, [&] {
-                return "record " + id + ": written " + std::to_string(ledger_[id]) + " in all, found " +
+            check(sum == ledger[id], invariant::exactly_once, [&] {
+                return "record " + id + ": what took effect adds up to " + std::to_string(ledger[id]) + ", found " +
                        std::to_string(sum);
             });
         }
@@ -465,14 +476,26 @@ private:
         std::optional<bytes> before;
         std::optional<bytes> after;
     };
+    using named_origin = std::pair<id128, std::pair<std::uint64_t, std::uint64_t>>;
     /// What a commit did to a store and to the books: to take it back when a power cut does.
     struct commit_record {
         std::vector<std::pair<bytes, std::optional<bytes>>> before{};
-        std::map<std::string, std::int64_t> booked{};
+        std::vector<std::uint32_t> written{};
         std::vector<std::pair<std::pair<replica_id, std::uint64_t>, bytes>> frozen{};
         std::vector<std::pair<replica_id, std::uint64_t>> decided{};
         std::vector<position> versions{};
-        std::vector<bytes> effective{};
+        std::vector<std::uint32_t> effective{};
+        std::vector<std::uint32_t> looked_at{};
+        std::vector<named_origin> origins{};
+    };
+    /// One acknowledged write, under whatever names and in whatever company it travels.
+    struct written {
+        std::string record{};
+        std::int64_t counted = 0;  ///< what it adds to a counted record
+        bool taken_back = false;   ///< by a power cut, before it was synced
+        bool ended = false;  ///< by a person, by a verdict without an effect, by annihilation, or with a lost disk
+        int decided = 0;     ///< mutations with it that the authority decided
+        int effective = 0;   ///< … and that took effect
     };
     struct shadow {
         raw_image now{};
@@ -539,6 +562,7 @@ private:
         bool revived = false;  ///< a dead letter lives again: it is shown when something else computes the record anew
         replica_id self{};
         position cursor = 0;
+        std::uint64_t line = 0;
         author_index author = unknown_author;
         timestamp issued{};                                   ///< the last stamp of its own
         std::map<bytes, position, bytes_order> learned_of{};  ///< the versions whose stamps were looked at
@@ -613,21 +637,45 @@ private:
         auto const& ids = options_.counted;
         return std::find(ids.begin(), ids.end(), m.record.id_text()) != ids.end();
     }
-    /// What a mutation adds to the counted records.
-    void count(mutation const& m, std::map<std::string, std::int64_t>& into, std::int64_t sign) const {
-        if (!counted(m)) { return; }
-        for (field_op const& op : m.ops) {
-            if (op.field != options_.counter_field || op.kind == op_kind::unset) { continue; }
-            into[std::string{m.record.id_text()}] += sign * naive_integer(op.value).value_or(0);
-        }
+    // Writes: which of them a mutation stands for, by its content and the line of its origin.
+
+    [[nodiscard]] static bytes name_of(held_mutation const& h) {
+        bytes name = h.content;
+        append_u64(name, h.line);
+        return name;
     }
-    void book(commit_record& record, mutation const& m, std::int64_t sign) {
-        std::map<std::string, std::int64_t> delta;
-        count(m, delta, sign);
-        for (auto const& [id, n] : delta) {
-            ledger_[id] += n;
-            record.booked[id] += n;
+    /// Where the line is not known, those of all lines.
+    [[nodiscard]] std::set<std::uint32_t> writes_in(held_mutation const& h) const {
+        std::set<std::uint32_t> out;
+        for (auto it = writes_of_.lower_bound(h.line == 0 ? h.content : name_of(h)); it != writes_of_.end(); ++it) {
+            bool const same = h.line == 0
+                                  ? it->first.size() == h.content.size() + 8 && starts_with(it->first, h.content)
+                                  : it->first == name_of(h);
+            if (!same) { break; }
+            out.insert(it->second.begin(), it->second.end());
         }
+        return out;
+    }
+    std::uint32_t book(commit_record& record, mutation const& m) {
+        written w;
+        w.record = m.record.id_text();
+        if (counted(m)) {
+            for (field_op const& op : m.ops) {
+                if (op.field == options_.counter_field && op.kind != op_kind::unset) {
+                    w.counted += naive_integer(op.value).value_or(0);
+                }
+            }
+        }
+        auto const number = static_cast<std::uint32_t>(writes_.size());
+        writes_.push_back(std::move(w));
+        record.written.push_back(number);
+        return number;
+    }
+    void end(std::set<std::uint32_t> const& all) {
+        for (std::uint32_t const w : all) { writes_[w].ended = true; }
+    }
+    [[nodiscard]] bool any_decided(std::set<std::uint32_t> const& all) const {
+        return std::any_of(all.begin(), all.end(), [&](std::uint32_t w) { return writes_[w].decided != 0; });
     }
 
     /// Undoes commits until a shadow is what was found; how many. A state that it can't get to is a violation.
@@ -650,7 +698,7 @@ private:
         return legal ? undone : undone + 1;
     }
     void forget(commit_record const& r) {
-        for (auto const& [id, n] : r.booked) { ledger_[id] -= n; }
+        for (std::uint32_t const w : r.written) { writes_[w].taken_back = true; }
         for (auto const& [id, content] : r.frozen) {
             auto& all = frozen_[id];
             auto const it = std::find(all.begin(), all.end(), content);
@@ -708,6 +756,8 @@ private:
         s.cursor = in.unsigned_integer();
         (void)in.skip();
         s.author = static_cast<author_index>(in.unsigned_integer());
+        for (int n = 0; n < 3; ++n) { (void)in.skip(); }
+        s.line = in.unsigned_integer();
     }
 
     /// A row in words, for a report.
@@ -775,10 +825,15 @@ private:
             s.custody[c.key] = std::move(held);
         }
         if (renamed) {
-            s.renamed = waiting(store) != 0;
+            // What is frozen still may be what showed the fork: then nothing after it can be asked for.
+            bool const asked_all = std::none_of(come.begin(), come.end(), [](piece const& c) {
+                return home_of(*c.key) == home::outbox && c.held.change.sequence != 0;
+            });
+            if (asked_all) { judge_new_name(s, changes, before); }
+            s.renamed = true;
             s.taken.clear();
             s.forked = false;
-        } else if (s.renamed && waiting(store) == 0) {
+        } else if (s.renamed && waiting(store) == 0 && s.overlay.empty()) {
             s.renamed = false;
         }
         if (s.doing.what == deed::kind::revive) { s.revived = true; }
@@ -788,6 +843,10 @@ private:
             for (piece& c : come) {
                 if (c.matched || g.matched || c.held.content != g.held.content) { continue; }
                 g.matched = c.matched = true;
+                if (g.held.line != c.held.line && c.held.line != 0) {
+                    auto const same = writes_in(g.held);
+                    writes_of_[name_of(c.held)].insert(same.begin(), same.end());
+                }
                 judge_move(s, g.held, c.held, *g.key, *c.key, before, forked);
                 if (home_of(*c.key) == home::dead) { set_aside_.insert(c.held.content); }
             }
@@ -813,7 +872,7 @@ private:
                 continue;
             }
             if (s.doing.what == deed::kind::person && !waited) {
-                if (effective_.count(g.held.content) == 0) { book(record, m, -1); }
+                end(writes_in(g.held));
                 continue;
             }
             auto const d = decided_.find({before, m.sequence});
@@ -859,6 +918,29 @@ private:
         }
     }
 
+    /// A store that finds that another bears its name asks first for the verdicts that it can have under that name.
+    void judge_new_name(device const& s, std::vector<change> const& changes, replica_id const& old_name) {
+        bytes const k = entry('s', {});
+        auto const sync = std::find_if(changes.begin(), changes.end(), [&](change const& c) { return c.key == k; });
+        if (sync == changes.end() || !sync->before) { return; }
+        cbor_reader in{*sync->before};
+        (void)in.array();
+        for (int n = 0; n < 4; ++n) { (void)in.skip(); }
+        std::uint64_t const next = in.unsigned_integer();
+        auto const d = decided_.find({old_name, next});
+        if (d == decided_.end() || d->second.kind == verdict_kind::duplicate || !verdict_is_kept(old_name, next)) {
+            return;
+        }
+        for (auto const& [place, held] : s.custody) {
+            for (held_mutation const& h : held) {
+                check(home_of(place) != home::outbox || h.content != d->second.content, invariant::no_silent_loser,
+                      [&] {
+                          return "a new name was taken, and the verdict on the write to " +
+                                 std::string{h.change.record.id_text()} + " was to be had under the old one";
+                      });
+            }
+        }
+    }
     [[nodiscard]] bool verdict_is_kept(replica_id const& author, std::uint64_t sequence) const {
         bytes k = authority_entry('u');
         append(k, to_array(author));
@@ -882,16 +964,19 @@ private:
         auto const d = decided_.find({author, was.sequence});
         if (home_of(from) == home::outbox && home_of(to) != home::outbox) {
             // Parked for a person: by a verdict that says so, or because nobody knows any more what was decided.
+            bool const same = d != decided_.end() && d->second.content == fresh.content;
+            bool const elsewhere = (same && d->second.kind == verdict_kind::duplicate) ||
+                                   (forked && d != decided_.end() && !verdict_is_kept(author, was.sequence));
             bool const right =
                 home_of(to) == home::conflict
                     ? d != decided_.end() && d->second.kind == verdict_kind::conflict
-                    : d != decided_.end() &&
-                          ((d->second.kind == verdict_kind::rejected && d->second.content == fresh.content) ||
-                           (forked && !verdict_is_kept(author, was.sequence)));
+                    : (same && d->second.kind == verdict_kind::rejected) || (elsewhere && any_decided(writes_in(old)));
             check(right, invariant::nothing_lost,
                   [] { return std::string{"a mutation was set aside for a person without a verdict that says so"}; });
         }
-        if (home_of(from) == home::outbox && home_of(to) == home::dead && d != decided_.end() && d->second.text) {
+        bool const known = d != decided_.end() && d->second.content == fresh.content &&
+                           (!forked || verdict_is_kept(author, was.sequence));
+        if (home_of(from) == home::outbox && home_of(to) == home::dead && known && d->second.text) {
             bytes const* const letter = s.image.find(to);
             bytes_view const words = as_bytes(*d->second.text);
             bool const said = letter != nullptr &&
@@ -900,6 +985,9 @@ private:
                   [] { return std::string{"a dead letter without the words of its verdict"}; });
         }
         if (was.sequence == is_now.sequence) { return; }
+        bool const sent_anew = was.sequence != 0 && s.doing.what == deed::kind::turn;
+        check(!sent_anew || old.line != fresh.line, invariant::exactly_once,
+              [] { return std::string{"a dead letter that lives again has the name under which it was decided"}; });
         bool const frozen_first = was.sequence == 0;
         bool const again = forked || s.revived || s.renamed;
         check(is_now.sequence != 0 && (frozen_first || again), invariant::frozen_bytes, [&] {
@@ -914,10 +1002,19 @@ private:
         mutation const* const fresh = fresh_held == nullptr ? nullptr : &fresh_held->change;
         mutation const& wrote = s.doing.change;
         collection_rules const& rules = options_.rules.of(wrote.record.collection);
-        book(record, wrote, 1);
+        std::uint32_t const number = book(record, wrote);
+        std::set<std::uint32_t> all{number};
+        if (absorbed_held != nullptr) { all.merge(writes_in(*absorbed_held)); }
+        if (fresh_held != nullptr) {
+            writes_of_[name_of(*fresh_held)].insert(all.begin(), all.end());
+        } else {
+            end(all);
+        }
         if (absorbed != nullptr) {
             check(absorbed->sequence == 0 && !not_waiting, invariant::frozen_bytes,
                   [] { return std::string{"a write was joined with a mutation that was frozen"}; });
+            check(absorbed_held->line == s.line, invariant::exactly_once,
+                  [] { return std::string{"a write was joined with one that a copy of the store may hold as well"}; });
             bool const nothing = absorbed->kind == change_kind::create && wrote.kind == change_kind::erase;
             if (fresh == nullptr) {
                 check(nothing, invariant::nothing_lost,
@@ -1166,6 +1263,7 @@ private:
         struct fresh {
             verdict said;
             held_mutation held;
+            std::uint64_t number = 0;  ///< of its origin
         };
         std::map<std::uint64_t, fresh> decisions;
         author_index author = 0;
@@ -1194,10 +1292,17 @@ private:
             fresh f;
             cbor_reader in{bytes_view{*c.after}.subspan((std::min)(std::size_t{16}, c.after->size()))};
             f.said = decode_verdict(in);
-            for (bytes const& raw : request_ ? request_->mutations : std::vector<bytes>{}) {
-                held_mutation h = numbered(raw);
+            for (std::size_t i = 0; request_ && i < request_->mutations.size(); ++i) {
+                bytes named = request_->mutations[i];
+                held_mutation h = numbered(named);
                 if (h.change.sequence != sequence) { continue; }
-                auto const digest = sha256(raw);
+                if (!request_->origins.empty() && request_->origins[i].line != 0) {
+                    h.line = request_->origins[i].line;
+                    f.number = request_->origins[i].number;
+                    append_u64(named, h.line);
+                    append_u64(named, request_->origins[i].number);
+                }
+                auto const digest = sha256(named);
                 check(equal(bytes_view{digest}.first(16), bytes_view{*c.after}.first(16)), invariant::one_verdict,
                       [] { return std::string{"a verdict is kept with the hash of other bytes"}; });
                 f.held = std::move(h);
@@ -1243,10 +1348,8 @@ private:
                 return "mutation " + std::to_string(sequence) + " was decided after mutation " + std::to_string(upto);
             });
             upto = (std::max)(upto, sequence);
-            if (f.said.kind == verdict_kind::applied || f.said.kind == verdict_kind::merged) {
-                effective_.insert(f.held.content);
-                record.effective.push_back(f.held.content);
-            }
+            bool const elsewhere = f.said.kind == verdict_kind::duplicate;
+            judge_writes(f.held, f.number, f.said.kind, record);
             decided_[{who, sequence}] = {f.held.content, f.said.kind, f.said.version, f.said.stamp, {}};
             record.decided.push_back({who, sequence});
 
@@ -1254,8 +1357,9 @@ private:
             if (!stranger) {
                 check(was_frozen(who, f.held), invariant::honest_write,
                       [] { return std::string{"the authority decided what no device had frozen"}; });
-                auto const order = std::pair{who, to_bytes(m.record)};
-                timestamp& last = last_stamp_[order];
+                // Two lives of one store may know nothing of each other's clocks: then each has its own order.
+                std::uint64_t const life = lived_twice_.count(who.device) != 0 ? f.held.line : 0;
+                timestamp& last = last_stamp_[{{who, life}, to_bytes(m.record)}];
                 check(m.stamp >= last || set_aside_.count(f.held.content) != 0, invariant::order_per_record, [&] {
                     return "writes to " + std::string{m.record.id_text()} +
                            " were decided in another order than written";
@@ -1275,7 +1379,7 @@ private:
             bool const was_deleted = after.life != 0 && after.deleted;
             std::uint64_t const was_life = after.life;
             // A stranger's mutation may be beyond some limit: it may always be rejected.
-            bool const refused = stranger && f.said.kind == verdict_kind::rejected;
+            bool const refused = elsewhere || (stranger && f.said.kind == verdict_kind::rejected);
             bool const readable =
                 !refused && valid(m.record) && m.base <= at && m.life <= was_life + (std::uint64_t{1} << 32);
             naive_outcome out;
@@ -1291,7 +1395,7 @@ private:
             bool const changed = out.changed && out.verdict != verdict_kind::rejected;
             if (changed) { ++at; }
             rows[name] = std::move(after);
-            check(f.said.kind == out.verdict, invariant::lawful_merge, [&] {
+            check(elsewhere || f.said.kind == out.verdict, invariant::lawful_merge, [&] {
                 return "the write to " + std::string{m.record.id_text()} + " was " + name_of(f.said.kind) +
                        ", by the rules it is " + name_of(out.verdict);
             });
@@ -1332,6 +1436,39 @@ private:
         check(parse_head(home_.find(authority_entry('m'))) == at, invariant::cursor_complete,
               [] { return std::string{"the authority's head is not the position of its last change"}; });
     }
+    /// Each write takes effect once, whatever it travels in, and is said to be decided only when it was.
+    void judge_writes(held_mutation const& held, std::uint64_t number, verdict_kind said, commit_record& record) {
+        auto const all = writes_in(held);
+        origin const from = request_->origins.empty() ? origin{} : origin{held.line, number};
+        bool const told =
+            from.line != 0 && !decided_origins_.insert({request_->replica.device, {from.line, from.number}}).second;
+        if (!told && from.line != 0) { record.origins.push_back({request_->replica.device, {from.line, from.number}}); }
+        check(told == (said == verdict_kind::duplicate) || strangers_.count(request_->replica) != 0,
+              invariant::exactly_once, [&] {
+                  return "a write to " + std::string{held.change.record.id_text()} +
+                         (told ? " was decided before, under the same origin"
+                               : " is said to be decided, and its origin never was");
+              });
+        if (said == verdict_kind::duplicate) {
+            check(any_decided(all), invariant::nothing_lost, [&] {
+                return "a write to " + std::string{held.change.record.id_text()} +
+                       " is said to be decided under another name, and never was";
+            });
+            return;
+        }
+        bool const took_effect = said == verdict_kind::applied || said == verdict_kind::merged;
+        for (std::uint32_t const w : all) {
+            written& one = writes_[w];
+            ++one.decided;
+            record.looked_at.push_back(w);
+            if (said == verdict_kind::overruled) { one.ended = true; }
+            if (!took_effect) { continue; }
+            check(one.effective == 0, invariant::exactly_once,
+                  [&] { return "a write to " + one.record + " took effect twice, under two names"; });
+            ++one.effective;
+            record.effective.push_back(w);
+        }
+    }
     [[nodiscard]] static std::string name_of(verdict_kind k) { return name(k); }
 
     judge_options options_;
@@ -1348,11 +1485,13 @@ private:
     std::map<std::pair<replica_id, std::uint64_t>, std::vector<bytes>> frozen_;
     std::map<std::pair<replica_id, std::uint64_t>, decided> decided_;
     std::map<replica_id, std::uint64_t> decided_upto_;
-    std::map<std::pair<replica_id, bytes>, timestamp> last_stamp_;
-    std::set<bytes, bytes_order> effective_;  // contents that took effect
+    std::map<std::pair<std::pair<replica_id, std::uint64_t>, bytes>, timestamp> last_stamp_;
+    std::set<id128> lived_twice_;             // devices whose stores were put back or copied
     std::set<bytes, bytes_order> set_aside_;  // contents that were dead letters: they may come again, late
     std::map<position, std::pair<record_key, naive_row>> versions_;
-    std::map<std::string, std::int64_t> ledger_;
+    std::vector<written> writes_;  // the ledger
+    std::set<named_origin> decided_origins_;
+    std::map<bytes, std::set<std::uint32_t>, bytes_order> writes_of_;
 };
 
 }  // namespace syncline::inline SYNCLINE_ABI::testing

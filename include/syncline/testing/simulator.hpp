@@ -468,9 +468,6 @@ private:
         bool shown_is_stale = true;
         std::uint64_t events_heard = 0;
         std::optional<raw_image> backup{};
-        bool fragile = false;  ///< restored with work that may have been sent: nobody writes until that is known
-        bool backup_is_quiet = false;
-        bool backup_is_pure = false;  ///< nobody has written or decided since it was made
 
         machine(simulation& w, std::size_t n, replica_options o, std::uint64_t seed)
             : world(&w), number(n), self(simulated_rules(), o), random(seed) {}
@@ -743,7 +740,6 @@ private:
         }
         std::size_t const before = judge_.image(m.number).size();
         m.disk->power_cut(dice);
-        m.backup_is_pure = m.backup_is_pure && m.promise == durability::full;
         auto handle = m.disk->open();
         raw_image const left = image_of(*handle);
         if (left.size() != before) { reached(sim_point::commits_lost_to_power); }
@@ -804,8 +800,7 @@ private:
         bool const helped = !(r.wait || (r.more && r.verdicts == 0 && !r.advanced));
         p.streak = helped ? 0 : p.streak + 1;
         auto const reply_in = decode_reply(std::get<received>(in).message);
-        if (reply_in && reply_in->replica == judge_.self(p.home->number) &&
-            reply_in->head >= judge_.cursor(p.home->number)) {
+        if (reply_in && judge_.answers(p.home->number, *reply_in) && reply_in->head >= judge_.cursor(p.home->number)) {
             p.told_head = (std::max)(p.told_head, reply_in->head);
         }
     }
@@ -1412,8 +1407,6 @@ private:
     /// A local write, as a host makes it: in its own transaction, then told as saved.
     void write(process& p, mutation w, priority urgency, bool undone) {
         machine& m = *p.home;
-        m.fragile = m.fragile && judge_.waiting(m.number) != 0;
-        if (m.fragile) { return; }
         instant const now = reading(p);
         naive_row const before = judge_.visible(m.number, w.record);
         bool const there = !before.deleted;
@@ -1499,7 +1492,6 @@ private:
             judge_.check(w.kind == change_kind::create ? !there : there, invariant::local_write,
                          [&] { return name(m) + " wrote to what is not there, or created what is"; });
         }
-        m.backup_is_pure = m.backup_is_pure && !told && committed;
         if (told || !committed) { refresh(p, w.record); }
         if (p.doomed && p.store->faults() != 0) {
             settle(p);
@@ -1510,7 +1502,6 @@ private:
 
     void person_decides(process& p, random_generator& dice) {
         machine& m = *p.home;
-        if (m.fragile) { return; }
         auto const roll = [&](std::uint64_t n) { return below(dice, n); };
         instant const now = reading(p);
         std::vector<open_conflict> open;
@@ -1530,7 +1521,6 @@ private:
         std::size_t const count = open.size() + dead.size();
         if (count == 0) { return; }
         std::size_t const which = static_cast<std::size_t>(roll(count));
-        m.backup_is_pure = false;
         judge_.begin(m.number, {deed::kind::person, {}, 0, now, {}});
         status ok;
         record_key touched;
@@ -1680,6 +1670,7 @@ private:
                     message = replies_[below(dice, replies_.size())].second;
                     for (std::int64_t n = roll(4); n >= 0; --n) { spoil(message, dice); }
                 }
+                if (roll(3) == 0) { message = page_with_a_gap(m, dice).value_or(message); }
                 flight f;
                 f.machine = m.number;
                 f.process = p.number;
@@ -1782,6 +1773,23 @@ private:
         hit(what);
     }
 
+    /// A reply to a machine as a peer gives it that has lost count of what the machine holds.
+    [[nodiscard]] std::optional<bytes> page_with_a_gap(machine const& m, random_generator& dice) {
+        for (auto const& [to, message] : replies_) {
+            auto p = decode_reply(message);
+            if (to != m.number || !p || !judge_.answers(m.number, *p) || p->author == unknown_author) { continue; }
+            position const cursor = judge_.cursor(m.number);
+            if (judge_.head() <= cursor + 1) { return {}; }
+            p->verdicts.clear();
+            p->rows.clear();
+            p->head = judge_.head();
+            p->from = cursor + 1 + below(dice, p->head - cursor - 1);
+            p->to = p->head;
+            return encode(*p);
+        }
+        return {};
+    }
+
     void jump(machine& m, random_generator& dice) {
         auto const sign = below(dice, 2) == 0 ? 1 : -1;
         constexpr std::int64_t year = 365 * day;
@@ -1824,24 +1832,12 @@ private:
                      [] { return std::string{"the authority answered another principal in a replica's name"}; });
     }
 
-    /// Puts a machine's disk to a state that it, or another, had before. Only where no work is lost by it: what a
-    /// person loses with a disk, no library brings back.
+    /// Puts a machine's disk to a state that it, or another, had before, whatever waits in either.
     void back_up_or_put_back(machine& from, machine& to, random_generator& dice) {
-        bool const same = &from == &to;
         if (!from.backup || below(dice, 3) == 0) {
             from.backup = judge_.image(from.number);
-            replica_options const& o = from.self.options();
-            from.backup_is_pure = judge_.only_waiting(from.number) && o.mutations_max > entries_max(report_.seed) &&
-                                  o.mutation_bytes >= std::size_t{1} << 18;
-            from.backup_is_quiet = judge_.quiet(from.number);
             return;
         }
-        // With work waiting in it, a backup goes back only where nobody has written since, and nobody writes before the
-        // work is decided: mutations have no name before they are frozen, so what was joined with them can't be told
-        // from what was sent.
-        bool const nothing_lost = judge_.quiet(to.number) && from.backup_is_quiet;
-        if (!nothing_lost && !(same && from.backup_is_pure)) { return; }
-        if (!from.backup_is_quiet) { reached(sim_point::restored_with_work); }
         hit(&from == &to ? sim_fault::older_backup : sim_fault::clone);
         tell(name(to) + (&from == &to ? " gets an older backup of itself back" : " becomes a copy of " + name(from)));
         for (auto& p : to.processes) {
@@ -1850,9 +1846,9 @@ private:
                 restart_later(*p, 1 + static_cast<std::int64_t>(below(dice, minute)));
             }
         }
-        to.fragile = !from.backup_is_quiet;
         put(*to.disk, *from.backup);
         judge_.device_replaced(to.number, *from.backup);
+        if (judge_.waiting(to.number) != 0) { reached(sim_point::restored_with_work); }
         // What was under way to the one that it was may still come.
         for (auto const& [number, message] : replies_) {
             if (number != from.number || below(dice, 8) != 0) { continue; }
