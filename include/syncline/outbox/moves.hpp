@@ -730,6 +730,8 @@ public:
     }
     [[nodiscard]] status end_leases(wall_time now) {
         if (counters.leased == 0) { return {}; }
+        // What a life that has ended let go may have been claimed: the scan has to see it where it is now.
+        if (auto s = leases_.flush(tx_); !s) { return s; }
         struct due_row {
             bytes elements;
             std::uint64_t fence;

@@ -256,12 +256,13 @@ public:
         r.served_as = served_as;
         bool good = false;
         auto const row = [&](bytes_view k, bytes_view value) {
-            if (k.size() != prefix_.size() + 11 || value.size() != 32) { return false; }
+            if (k.size() != prefix_.size() + 11 || (value.size() != 16 && value.size() != 32)) { return false; }
             r.last = read_u64(k.last(8));
-            r.first = read_u64(value);
-            r.fence = read_u64(value.subspan(8));
-            r.end = outbox_time(read_u64(value.subspan(16)));
-            r.left = read_u64(value.subspan(24));
+            r.fence = read_u64(value);
+            r.end = outbox_time(read_u64(value.subspan(8)));
+            bool const one = value.size() == 16;
+            r.first = one ? r.last : read_u64(value.subspan(16));
+            r.left = one ? 1 : read_u64(value.subspan(24));
             good = r.first <= token && r.fence != 0 && r.left != 0;
             return false;
         };
@@ -285,8 +286,11 @@ public:
         if (run_.left == 0) { return tx.erase(key); }
         bytes value;
         value.reserve(32);
-        for (std::uint64_t const n : {run_.first, run_.fence, outbox_time_bits(run_.end), run_.left}) {
-            append_u64(value, n);
+        append_u64(value, run_.fence);
+        append_u64(value, outbox_time_bits(run_.end));
+        if (run_.first != run_.last) {
+            append_u64(value, run_.first);
+            append_u64(value, run_.left);
         }
         return tx.put(key, value);
     }
