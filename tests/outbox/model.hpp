@@ -276,8 +276,10 @@ struct model {
         if (changed) { e->served_as = to; }
         if (deadline && e->served_as != priority::critical &&
             later(e->entered, milliseconds{e->patience.value_or(patience(e->served_as))}) > *deadline) {
-            e->patience = (std::min)((std::max)(*deadline - e->entered, std::int64_t{0}), options.wait_max.count());
-            changed = true;
+            std::int64_t const left =
+                (std::min)((std::max)(*deadline - e->entered, std::int64_t{0}), options.wait_max.count());
+            changed = changed || e->patience != left;
+            e->patience = left;
         }
         if (!changed) { return; }
         for (std::uint64_t const p : e->after) { raise(p, to, deadline); }
@@ -1147,6 +1149,27 @@ struct comparison {
         }
     }
 
+    /// Which of them is not the same: for whoever reads a failure.
+    static std::string difference(std::optional<outbox_entry> const& a, std::optional<outbox_entry> const& b) {
+        if (!a || !b) { return a ? "is there" : b ? "is not there" : ""; }
+        std::string out;
+        auto const say = [&](char const* what, bool same) { out += same ? "" : std::string(what) + " "; };
+        say("fence", a->fence == b->fence);
+        say("served_as", a->served_as == b->served_as);
+        say("state", a->state == b->state);
+        say("entered", a->entered == b->entered);
+        say("not_before", a->not_before == b->not_before);
+        say("attempts", a->attempts == b->attempts);
+        say("batch_max", a->batch_max == b->batch_max);
+        say("dependants", a->dependants == b->dependants);
+        say("patience", a->patience == b->patience);
+        say("expires", a->expires == b->expires);
+        say("after", a->after == b->after);
+        say("records", a->record == b->record && a->more_records == b->more_records);
+        say("payload", a->payload == b->payload);
+        say("verdict", a->reason == b->reason && a->verdict == b->verdict);
+        return out;
+    }
     template <class Tx>
     void look(Tx& tx) {
         outbox const box(expected.options, prefix, expected.lanes);
@@ -1201,6 +1224,7 @@ struct comparison {
         std::optional<outbox_entry> should;
         if (model::entry const* const e = expected.find(token)) { should = expected.seen(*e); }
         if (model::entry const* const e = model::find_in(expected.dead, token)) { should = expected.seen(*e, true); }
+        CAPTURE(difference(*found, should));
         REQUIRE(*found == should);
 
         std::string const record = pick_record();

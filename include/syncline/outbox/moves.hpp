@@ -554,7 +554,9 @@ public:
         if (!at) { return at.error(); }
         if (!*at) { return {}; }
         std::uint64_t const first = index_[**at].token;
-        if (!visit(first) || !index_[**at].many) { return {}; }
+        // The mark of an entry with several records may be at another of its elements with the same hash.
+        bool const followed = index_[**at].many || probe_.record_count() > 1;
+        if (!visit(first) || !followed) { return {}; }
         return scan_prefix(tx_, followers_key(record), [&](bytes_view k, bytes_view) { return visit(token_of(k)); });
     }
     /// The next of a record after a token; 0 = none.
@@ -1031,10 +1033,11 @@ private:
         bool const more = h.urgency > to;
         if (more) { h.urgency = to; }
         if (!deadline || h.urgency == priority::critical) { return more; }
-        wall_time const own = outbox_later(h.entered, h.patience.value_or(outbox_patience(options_, h.urgency)));
-        if (own <= *deadline) { return more; }
-        h.patience = *deadline <= h.entered ? milliseconds::zero()
-                                            : (std::min)(*deadline - h.entered, options_.wait_max);
+        milliseconds const had = h.patience.value_or(outbox_patience(options_, h.urgency));
+        if (outbox_later(h.entered, had) <= *deadline) { return more; }
+        milliseconds const left = *deadline <= h.entered ? milliseconds::zero() : *deadline - h.entered;
+        if (h.patience == (std::min)(left, options_.wait_max)) { return more; }
+        h.patience = (std::min)(left, options_.wait_max);
         return true;
     }
     [[nodiscard]] status remove_row(stored_entry const& e) {
