@@ -88,6 +88,7 @@ void compare(std::uint64_t first, std::uint64_t seeds, int steps) {
         sl::memory_storage two(store);
         comparison c{{}, generator{seed}, 1'700'000'000'000, seed % 2 == 0 ? "o" : "outbox/"};
         c.expected.options = all[seed % 3];
+        if (seed % 4 == 1) { c.expected.lanes = {{255, 6, 0}, {0, 0, 300}}; }
         for (int i = 0; i < steps; ++i) {
             model const before = c.expected;
             auto tx = write(c.random.below(2) == 0 ? one : two);
@@ -106,12 +107,16 @@ void compare(std::uint64_t first, std::uint64_t seeds, int steps) {
     auto const each = seeds * static_cast<std::uint64_t>(steps);
     for (auto const& [what, n] : std::map<std::string, std::uint64_t>{{"given", 10},
                                                                       {"refused", 50},
-                                                                      {"circle", 1'500},
-                                                                      {"after", 80},
+                                                                      {"circle", 2'500},
+                                                                      {"after", 100},
                                                                       {"group", 200},
                                                                       {"raised", 300},
                                                                       {"expired", 300},
                                                                       {"split", 100},
+                                                                      {"lane full", 800},
+                                                                      {"patience", 90},
+                                                                      {"after later", 300},
+                                                                      {"circle later", 800},
                                                                       {"holding", 1'500}}) {
         CAPTURE(what);
         CHECK(done[what] > each / n);
@@ -338,7 +343,9 @@ TEST_CASE("outbox: what is damaged is named corrupt", "[outbox]") {
     }
     SECTION("an entry in a state that there isn't, or claimed without a fence") {
         std::string const key = "ob" + model::number(first);
-        REQUIRE(tokens_of(box.claim(tx, {}, at(0))).size() == 2);
+        auto const given = box.claim(tx, {}, at(0));
+        REQUIRE(tokens_of(given).size() == 2);
+        REQUIRE(box.set_payload(tx, first, (*given)[0].fence, view("it moves aside")));
         auto body = sl::get(tx, view(key));
         REQUIRE((body && body->has_value() && (**body)[0] == std::byte{0xA2}));
         bytes no_state = **body;
@@ -354,6 +361,18 @@ TEST_CASE("outbox: what is damaged is named corrupt", "[outbox]") {
         REQUIRE(tx.erase(view(ready_key)));
         CHECK(code(box.enqueue(tx, {priority::normal, view("a"), {}}, at(0))) == errc::corrupt);
         CHECK(code(box.scan_record(tx, view("a"), [](outbox_entry const&) { return true; })) == errc::corrupt);
+    }
+    SECTION("a claimed entry without its run") {
+        REQUIRE(tokens_of(box.claim(tx, {}, at(0))).size() == 2);
+        std::string run;
+        REQUIRE(sl::scan_prefix(tx, view("oi"), [&](bytes_view k, bytes_view) {
+            run = std::string(sl::as_text(k));
+            return true;
+        }));
+        REQUIRE(tx.erase(view(run)));
+        CHECK(code(box.find(tx, first)) == errc::corrupt);
+        CHECK(code(box.ack(tx, first, 1)) == errc::corrupt);
+        CHECK(code(box.claim(tx, {}, at(60'000))) == errc::corrupt);
     }
     SECTION("a missing payload") {
         REQUIRE(box.amend(tx, first, view(std::string(1025, 'p'))));
@@ -648,12 +667,50 @@ TEST_CASE("outbox: storage beside record and payload stays under 64 bytes an ent
     CHECK(grow("record") == 38 + 2 * 6);  // blocked: a row among the followers, none in the index
     CHECK(grow("another") == 37 + 7);
     std::size_t const ready = size();
+    auto const claim_and = [&](auto&& then) {
+        auto tx = write(store);
+        auto const given = box.claim(tx, {}, at(0));
+        REQUIRE(given);
+        REQUIRE(given->size() == 4);  // a record's second entry stays as it was
+        for (outbox_entry const& e : *given) { then(tx, e); }
+        REQUIRE(tx.commit());
+    };
+    claim_and([](auto&, outbox_entry const&) {});
+    // They stay where they are: a run, a lease and a mark for all four.
+    CHECK(size() - ready == 44 + 26 + 8);
+    {
+        auto tx = write(store);
+        std::vector<outbox_entry> all;
+        REQUIRE(box.scan(tx, [&](outbox_entry const& e) {
+            if (e.state == entry_state::claimed) { all.push_back(e); }
+            return true;
+        }));
+        for (outbox_entry const& e : all) { REQUIRE(box.release(tx, e.token, e.fence, at(0))); }
+        REQUIRE(tx.commit());
+    }
+    claim_and([](auto&, outbox_entry const&) {});
+    // The second time they move aside, and a row of leases has a key for all four.
+    CHECK(size() - ready == 4 * (63 - 37) + 18 + 8);
+}
+
+TEST_CASE("outbox: an entry claimed alone has a run and a lease of its own", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto const size = [&] {
+        std::size_t n = 0;
+        for (auto const& [k, v] : raw(store)) { n += k.size() + v.size(); }
+        return n;
+    };
+    {
+        auto tx = write(store);
+        put_one(box, tx, "");
+        REQUIRE(tx.commit());
+    }
+    std::size_t const ready = size();
     auto tx = write(store);
-    std::size_t const claimed = box.claim(tx, {}, at(0))->size();
+    auto const given = box.claim(tx, {}, at(0));
     REQUIRE(tx.commit());
-    REQUIRE(claimed == 4);
-    // A record's second entry stays as it was; the row of the leases has a key for all four.
-    CHECK(size() - ready == 4 * (63 - 37) + 18);
+    CHECK(size() - ready == 28 + 26 + 8);
 }
 
 TEST_CASE("outbox: the page's example", "[outbox]") {
@@ -1009,29 +1066,181 @@ TEST_CASE("outbox: numeric priorities map to classes", "[outbox]") {
     for (unsigned n = 0; n < std::size(should); ++n) { CHECK(sl::priority_of(n) == should[n]); }
 }
 
-TEST_CASE("two records that the index can't tell apart are refused in one group, and stand well in two entries") {
-    using namespace syncline;
-    memory_storage store;
-    auto tx = store.begin(access_mode::write);
-    outbox const box;
-    wall_time const now{milliseconds{1'700'000'000'000}};
-    bytes_view const a = as_bytes("record/39798");
-    bytes_view const b = as_bytes("record/21701");
-    REQUIRE(detail::outbox_hash(a) == detail::outbox_hash(b));
-    std::array<bytes_view, 1> const more{b};
-    outbox_item group;
-    group.record = a;
-    group.more_records = more;
-    auto const refused = box.enqueue(*tx, group, now);
-    REQUIRE_FALSE(refused);
-    CHECK(refused.error() == errc::invalid);
-    std::array<bytes_view, 1> const same{a};
-    group.more_records = same;
-    CHECK_FALSE(box.enqueue(*tx, group, now));
-    for (bytes_view const record : {a, b}) {
-        outbox_item one;
-        one.record = record;
-        REQUIRE(box.enqueue(*tx, one, now));
+TEST_CASE("outbox: records of one hash stand well in one group and in several, in every order", "[outbox]") {
+    // Two records with one hash in the index, and two that differ; every set of two to four entries on them.
+    std::string const all[] = {"record/39798", "record/21701", "x"};
+    REQUIRE(sl::detail::outbox_hash(view(all[0])) == sl::detail::outbox_hash(view(all[1])));
+    for (std::size_t code_of_sets = 0; code_of_sets < 7 * 7 * 7; ++code_of_sets) {
+        std::size_t const sets[] = {1 + code_of_sets % 7, 1 + code_of_sets / 7 % 7, 1 + code_of_sets / 49};
+        sl::memory_storage store;
+        outbox const box;
+        auto tx = write(store);
+        std::vector<std::vector<std::string>> records;
+        std::vector<std::uint64_t> given_tokens;
+        for (std::size_t const set : sets) {
+            std::vector<std::string> mine;
+            for (std::size_t i = 0; i < 3; ++i) {
+                if ((set >> i & 1U) != 0) { mine.push_back(all[i]); }
+            }
+            std::vector<bytes_view> more;
+            for (std::size_t i = 1; i < mine.size(); ++i) { more.push_back(view(mine[i])); }
+            sl::outbox_item item;
+            item.record = view(mine[0]);
+            item.more_records = more;
+            auto const token = box.enqueue(tx, item, at(0));
+            REQUIRE(token);
+            given_tokens.push_back(*token);
+            records.push_back(mine);
+        }
+        // Round and round: what is given is first of all its records; each is buried and revived once.
+        std::vector<std::uint64_t> left = given_tokens;
+        std::vector<std::uint64_t> buried;
+        for (int turns = 0; !left.empty(); ++turns) {
+            REQUIRE(turns < 20);
+            auto const given = box.claim(tx, {.entries_max = 1}, at(0));
+            REQUIRE(given);
+            REQUIRE(given->size() == 1);
+            outbox_entry const& e = (*given)[0];
+            std::size_t const at_index = static_cast<std::size_t>(
+                std::find(given_tokens.begin(), given_tokens.end(), e.token) - given_tokens.begin());
+            for (std::string const& r : records[at_index]) {
+                std::uint64_t first = 0;
+                REQUIRE(box.scan_record(tx, view(r), [&](outbox_entry const& o) {
+                    first = o.token;
+                    return false;
+                }));
+                REQUIRE(first == e.token);
+            }
+            if (std::count(buried.begin(), buried.end(), e.token) == 0) {
+                buried.push_back(e.token);
+                REQUIRE(box.bury(tx, e.token, e.fence, errc::rejected, {}));
+                REQUIRE(box.revive(tx, e.token, at(0)));
+                continue;
+            }
+            REQUIRE(box.ack(tx, e.token, e.fence));
+            left.erase(std::find(left.begin(), left.end(), e.token));
+        }
+        std::size_t rows = 0;
+        REQUIRE(sl::scan_prefix(tx, view("o"), [&](bytes_view, bytes_view) {
+            ++rows;
+            return true;
+        }));
+        REQUIRE(rows == 1);
     }
-    CHECK(box.claim(*tx, {}, now)->size() == 2);
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    bytes_view const same[] = {view(all[0])};
+    CHECK(code(box.enqueue(tx, {.record = view(all[0]), .more_records = same}, at(0))) == errc::invalid);
+}
+
+TEST_CASE("outbox: an entry may be put after another later, and a circle is refused then too", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    auto const a = put_one(box, tx, "a", priority::background);
+    auto const b = put_one(box, tx, "b", priority::important);
+    auto const c = put_one(box, tx, "b", priority::normal);
+    REQUIRE(box.put_after(tx, b, a));
+    REQUIRE(box.put_after(tx, b, a));  // it is already
+    CHECK((*box.find(tx, b))->after == tokens{a});
+    CHECK((*box.find(tx, a))->served_as == priority::important);
+    CHECK(code(box.put_after(tx, a, a)) == errc::invalid);
+    CHECK(code(box.put_after(tx, a, b)) == errc::invalid);
+    CHECK(code(box.put_after(tx, a, c)) == errc::invalid);  // through the record of b
+    CHECK(code(box.put_after(tx, c + (5 << 10), a)) == errc::not_found);
+    CHECK(code(box.put_after(tx, a, c + (5 << 10))) == errc::not_found);
+    auto const given = box.claim(tx, {}, at(0));
+    REQUIRE(tokens_of(given) == tokens{a});
+    CHECK(code(box.put_after(tx, a, b)) == errc::claim_lost);
+    REQUIRE(box.ack(tx, a, (*given)[0].fence));
+    REQUIRE(box.put_after(tx, c, a));  // what is done holds nothing
+    CHECK(tokens_of(box.claim(tx, {}, at(0))) == tokens{b});
+}
+
+TEST_CASE("outbox: a dead letter that would wait for itself is not revived before it lets go", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    auto const first = put_one(box, tx, "r");
+    auto const second = put_one(box, tx, "s");
+    bytes_view const more[] = {view("s")};
+    auto const both = *box.enqueue(tx, {.record = view("r"), .more_records = more}, at(0));
+    auto given = box.claim(tx, {}, at(0));
+    for (outbox_entry const& e : *given) { REQUIRE(box.bury(tx, e.token, e.fence, errc::rejected, {})); }
+    given = box.claim(tx, {}, at(0));
+    REQUIRE(tokens_of(given) == tokens{both});
+    REQUIRE(box.bury(tx, both, (*given)[0].fence, errc::rejected, {}));
+    REQUIRE(box.revive(tx, first, at(0)));
+    REQUIRE(box.put_after(tx, first, both));  // it stood behind it on a record, and will again
+    CHECK(code(box.revive(tx, both, at(0))) == errc::invalid);
+    REQUIRE(box.release_dependants(tx, both));
+    REQUIRE(box.revive(tx, both, at(0)));
+    REQUIRE(box.revive(tx, second, at(0)));
+    CHECK(tokens_of(box.claim(tx, {}, at(0))) == tokens{first, second});
+}
+
+TEST_CASE("outbox: an entry may have a patience of its own", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    std::int64_t const minute = 60'000;
+    auto const with = [&](priority p, std::int64_t patience, std::int64_t now) {
+        auto const token = box.enqueue(tx, {.urgency = p, .patience = milliseconds{patience}}, at(now));
+        REQUIRE(token);
+        return *token;
+    };
+    auto const slow = with(priority::important, 90 * minute, 0);
+    auto const background = put_one(box, tx, "", priority::background, 0);   // due at 60
+    auto const quick = with(priority::background, 1 * minute, 30 * minute);  // due at 31
+    auto const normal = put_one(box, tx, "", priority::normal, 10 * minute);  // due at 40
+    auto const critical = with(priority::critical, 500 * minute, 30 * minute);
+    CHECK((*box.find(tx, quick))->patience == milliseconds{minute});
+    SECTION("by deadline") {
+        CHECK(tokens_of(box.claim(tx, {}, at(30 * minute))) == tokens{critical, quick, normal, background, slow});
+    }
+    SECTION("strictly by class") {
+        CHECK(tokens_of(box.claim(tx, {.order = sl::claim_order::strict}, at(30 * minute))) ==
+              tokens{critical, slow, normal, background, quick});
+    }
+    SECTION("none of the less urgent") {
+        CHECK(tokens_of(box.claim(tx, {.lowest = priority::important}, at(30 * minute))) == tokens{critical, slow});
+    }
+    SECTION("what it waits for goes as soon as it has to") {
+        auto const parent = put_one(box, tx, "", priority::background, 30 * minute);
+        auto const child = *box.enqueue(
+            tx, {.urgency = priority::background, .patience = milliseconds{0}, .after = {&parent, 1}}, at(30 * minute));
+        CHECK((*box.find(tx, parent))->patience == milliseconds{0});
+        auto const given = box.claim(tx, {.entries_max = 2}, at(30 * minute));
+        REQUIRE(tokens_of(given) == tokens{critical, parent});
+        REQUIRE(box.ack(tx, parent, (*given)[1].fence));
+        CHECK(tokens_of(box.claim(tx, {.entries_max = 1}, at(30 * minute))) == tokens{child});
+    }
+    SECTION("from a clock that was set back since, it counts as of now") {
+        auto const odd = with(priority::normal, 5 * minute, 400'000 * minute);
+        CHECK(tokens_of(box.claim(tx, {.entries_max = 3}, at(31 * minute))) == tokens{critical, quick, odd});
+    }
+    CHECK(code(box.enqueue(tx, {.patience = milliseconds{-1}}, at(0))) == errc::invalid);
+}
+
+TEST_CASE("outbox: a lane that is full refuses, and no other", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box({.entries_max = 5}, "o", {{.lane = 1, .entries_max = 2}, {.lane = 2, .bytes_max = 10}});
+    auto tx = write(store);
+    auto const put = [&](std::uint8_t lane, std::string const& payload) {
+        return box.enqueue(tx, {.payload = view(payload), .lane = lane}, at(0));
+    };
+    REQUIRE(put(1, "a"));
+    REQUIRE(put(1, "a"));
+    CHECK(code(put(1, "a")) == errc::limit);
+    auto const grows = put(2, "123456789");
+    REQUIRE(grows);
+    CHECK(code(put(2, "12")) == errc::limit);
+    CHECK(code(box.amend(tx, *grows, view("12345678901"))) == errc::limit);
+    REQUIRE(put(0, std::string(100, 'p')));
+    std::vector<sl::outbox_item> const two(2);
+    CHECK(code(box.enqueue_all(tx, two, at(0))) == errc::limit);  // of all lanes
+    auto const given = box.claim(tx, {.lane = std::uint8_t{1}}, at(0));
+    REQUIRE(*box.ack_all(tx, *given) == 2);
+    CHECK(put(1, "a"));
 }

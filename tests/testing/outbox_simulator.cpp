@@ -98,7 +98,7 @@ struct slipping_setup {
 
 TEST_CASE("The outbox's world holds all promises, whatever goes wrong", "[outbox_simulator]") {
     outbox_simulation_report sum;
-    for (std::uint64_t seed = 1; seed <= 30; ++seed) {
+    for (std::uint64_t seed = 1; seed <= 60; ++seed) {
         auto const r = simulate_outbox(seed, brief());
         INFO("seed " << seed << ", " << to_text(r.found));
         REQUIRE(r.found.empty());
@@ -117,7 +117,7 @@ TEST_CASE("The outbox's world holds all promises, whatever goes wrong", "[outbox
             INFO(sim_fault_names[static_cast<std::size_t>(f)]);
             CHECK(sum.faults[static_cast<std::size_t>(f)] != 0);
         }
-        CHECK(sum.points[static_cast<std::size_t>(sim_point::quiet_after_trouble)] == 30);
+        CHECK(sum.points[static_cast<std::size_t>(sim_point::quiet_after_trouble)] == 60);
         CHECK(sum.points[static_cast<std::size_t>(sim_point::commits_lost_to_power)] != 0);
         CHECK(sum.points[static_cast<std::size_t>(sim_point::effect_without_reply)] != 0);
     }

@@ -50,8 +50,8 @@ struct outbox_options {
     milliseconds patience_normal{std::chrono::minutes{30}};    ///< deadline after entry, normal class
     milliseconds patience_background{std::chrono::hours{1}};   ///< deadline after entry, background class
     milliseconds lease{std::chrono::seconds{60}};              ///< how long a claim holds, unless the claim says; > 0
-    /// The longest wait or lease that is believed. What is due later than this from now was written under a clock
-    /// that has since been set back, and is due at once. Longer leases are cut to it; > 0.
+    /// The longest wait, lease or patience of an entry's own that is believed. What is due later than this from now was
+    /// written under a clock that has since been set back, and is due at once. Longer ones are cut to it; > 0.
     milliseconds wait_max{std::chrono::hours{24}};
     std::uint64_t entries_max = 0;       ///< living entries; one more is refused; 0 = no limit
     std::uint64_t bytes_max = 0;         ///< records and payloads of living entries; more is refused; 0 = no limit
@@ -63,6 +63,14 @@ struct outbox_options {
            o.lease.count() > 0 && o.wait_max.count() > 0 && o.promotions_max > 0;
 }
 
+/// What may wait in one lane, beside the limits of the whole outbox.
+struct lane_limit {
+    std::uint8_t lane = 0;
+    std::uint64_t entries_max = 0;  ///< living entries of the lane; one more is refused; 0 = no limit
+    std::uint64_t bytes_max = 0;    ///< their records and payloads; more is refused; 0 = no limit
+    friend constexpr bool operator==(lane_limit const&, lane_limit const&) = default;
+};
+
 /// Longest order key of an entry.
 inline constexpr std::size_t outbox_record_bytes_max = 400;
 /// Records of one entry, and entries that it names as to be done before it.
@@ -70,6 +78,8 @@ inline constexpr std::size_t outbox_records_max = 16;
 inline constexpr std::size_t outbox_after_max = 256;
 /// Entries that may be after one and the same.
 inline constexpr std::uint32_t outbox_dependants_max = 4096;
+/// Entries that the search for a circle looks at.
+inline constexpr std::size_t outbox_search_max = 4096;
 /// Most bytes that a stored value holds beside the payload, the records (each with two bytes of length) and eight
 /// bytes for each entry that it is after.
 inline constexpr std::size_t outbox_overhead_max = 64;
@@ -80,6 +90,10 @@ struct outbox_item {
     bytes_view record{};    ///< entries of one record keep their order; at most 400 bytes; empty = in no order
     bytes_view payload{};   ///< opaque; at most what the storage takes, less `outbox_overhead_max`
     std::uint8_t lane = 0;  ///< where it goes: a claim takes from one lane, or from all; the host's own numbers
+    /// Its own patience instead of its class's: not negative, cut to `wait_max`. It takes its place by deadline among
+    /// the others, in the orders `strict` and `arrival` among those of its class with a patience of their own. What is
+    /// critical has no use for one.
+    std::optional<milliseconds> patience{};
     /// Never claimed within this time, it becomes a dead letter; it has no effect once claimed; empty = never.
     std::optional<milliseconds> time_to_live{};
     /// Tokens of entries that have to be done before: gone, not dead. At most `outbox_after_max`.
@@ -87,8 +101,7 @@ struct outbox_item {
     /// The same for entries of one `enqueue_all`, by their index.
     std::span<std::size_t const> after_items{};
     /// A group that must land together is one entry of several records: it keeps the order of each. None of them
-    /// empty or twice; with `record` at most `outbox_records_max`. Two records whose 32-bit hashes are the same, one
-    /// pair in four thousand million unless somebody looks for one, can't be in one group: `errc::invalid`.
+    /// empty or twice; with `record` at most `outbox_records_max`.
     std::span<bytes_view const> more_records{};
 };
 
@@ -106,6 +119,8 @@ struct outbox_entry {
     std::uint32_t attempts = 0;          ///< claims that ended in a release or with their lease
     std::uint32_t batch_max = 0;         ///< given in no larger batch, as one was refused; 0 = any
     std::uint32_t dependants = 0;        ///< entries that are after it
+    /// Its own patience, or what is left of that of an entry which is after it.
+    std::optional<milliseconds> patience{};
     std::optional<wall_time> expires{};  ///< becomes a dead letter unless claimed until then
     std::vector<std::uint64_t> after{};  ///< entries that have to be done before
     bytes record{};

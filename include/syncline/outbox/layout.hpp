@@ -27,11 +27,13 @@ namespace detail {
 enum class outbox_space : char {
     // What every call writes lies together, for a storage that writes pages.
     dependants = 'a',  ///< token, token of one after it ->
-    aside = 'b',       ///< token -> body of what is waiting, blocked or claimed
+    aside = 'b',       ///< token -> body of what is waiting, blocked or claimed a second time
     counters = 'c',    ///< -> counters
-    leases = 'l',      ///< end of lease, fence -> tokens
+    own = 'd',         ///< token -> deadline of what is ready with a patience of its own
+    runs = 'i',        ///< lane, class, last token -> what a claim took out of a queue and left in its place
+    leases = 'l',      ///< end of lease, fence -> tokens and runs
     payload = 'p',     ///< token -> a payload too long to be rewritten with its body
-    ready = 'q',       ///< lane, class, token -> body
+    ready = 'q',       ///< lane, queue, token -> body; before the token a deadline, where patience is the entry's own
     followers = 'r',   ///< length, record, token -> of the other entries of a record
     index = 's',       ///< last hash -> (hash, token of a record's first entry)...
     waits = 'w',       ///< not before, token ->
@@ -117,17 +119,115 @@ inline void append_u32(bytes& out, std::uint32_t n) {
     return n;
 }
 
+/// The queues of a lane: one of each kind for each class.
+enum class outbox_queue : std::uint8_t {
+    fresh = 0,  ///< by token. A claim takes the first of them and leaves them where they are, before the mark
+    own = 4,    ///< by deadline
+    again = 8,  ///< by token: what became ready behind the mark
+};
+[[nodiscard]] constexpr std::uint8_t outbox_queue_byte(outbox_queue q, priority served_as) noexcept {
+    return static_cast<std::uint8_t>(static_cast<unsigned>(q) + static_cast<unsigned>(served_as));
+}
+inline constexpr unsigned outbox_queue_bytes = 12;
+
+/// A lane that has living entries.
+struct outbox_lane_counters {
+    std::uint8_t lane = 0;
+    std::uint64_t entries = 0;
+    std::uint64_t bytes = 0;
+    /// For each class: what stands in the fresh queue before this token is claimed, all else there is ready.
+    std::array<std::uint64_t, 4> marks{};
+};
+
 /// The one value that counts.
 struct outbox_counters {
     std::uint64_t sequence = 0;  ///< last given
     std::uint64_t fence = 0;     ///< last given
-    std::uint64_t entries = 0;   ///< living
-    std::uint64_t bytes = 0;     ///< records and payloads of the living
     std::uint64_t waits = 0;     ///< rows in `waits`: where there are none, nobody has to look
     std::uint64_t lives = 0;     ///< rows in `lives`
-    std::uint64_t leased = 0;    ///< tokens in `leases`
-    friend constexpr bool operator==(outbox_counters const&, outbox_counters const&) = default;
+    std::uint64_t leased = 0;    ///< tokens and runs in `leases`
+    std::vector<outbox_lane_counters> lanes{};  ///< by number
+
+    [[nodiscard]] outbox_lane_counters* find(std::uint8_t lane) noexcept {
+        for (outbox_lane_counters& l : lanes) {
+            if (l.lane == lane) { return &l; }
+        }
+        return nullptr;
+    }
+    [[nodiscard]] outbox_lane_counters const* find(std::uint8_t lane) const noexcept {
+        return const_cast<outbox_counters*>(this)->find(lane);
+    }
+    [[nodiscard]] outbox_lane_counters& of(std::uint8_t lane) {
+        auto at = lanes.begin();
+        while (at != lanes.end() && at->lane < lane) { ++at; }
+        if (at == lanes.end() || at->lane != lane) {
+            at = lanes.insert(at, outbox_lane_counters{});
+            at->lane = lane;
+        }
+        return *at;
+    }
+    [[nodiscard]] std::uint64_t mark(std::uint8_t lane, priority served_as) const noexcept {
+        outbox_lane_counters const* const l = find(lane);
+        return l == nullptr ? 0 : l->marks[static_cast<std::size_t>(served_as)];
+    }
+    [[nodiscard]] std::uint64_t entries() const noexcept {
+        std::uint64_t n = 0;
+        for (outbox_lane_counters const& l : lanes) { n += l.entries; }
+        return n;
+    }
+    [[nodiscard]] std::uint64_t bytes() const noexcept {
+        std::uint64_t n = 0;
+        for (outbox_lane_counters const& l : lanes) { n += l.bytes; }
+        return n;
+    }
 };
+inline constexpr unsigned outbox_form_counters = 0x52;
+
+inline void encode_counters(bytes& out, outbox_counters const& c) {
+    out.clear();
+    out.push_back(static_cast<std::byte>(outbox_form_counters));
+    for (std::uint64_t const n : {c.sequence, c.fence, c.waits, c.lives, c.leased}) { append_u64(out, n); }
+    for (outbox_lane_counters const& l : c.lanes) {
+        if (l.entries == 0) { continue; }
+        unsigned marked = 0;
+        for (std::size_t i = 0; i < 4; ++i) { marked |= l.marks[i] != 0 ? 1U << i : 0U; }
+        out.push_back(static_cast<std::byte>(l.lane));
+        out.push_back(static_cast<std::byte>(marked));
+        append_u64(out, l.entries);
+        append_u64(out, l.bytes);
+        for (std::uint64_t const mark : l.marks) {
+            if (mark != 0) { append_u64(out, mark); }
+        }
+    }
+}
+[[nodiscard]] inline status decode_counters(outbox_counters& c, bytes_view in) {
+    constexpr failure bad{errc::corrupt, "outbox counters"};
+    if (in.size() < 41 || std::to_integer<unsigned>(in[0]) != outbox_form_counters) { return bad; }
+    in = in.subspan(1);
+    for (std::uint64_t* const n : {&c.sequence, &c.fence, &c.waits, &c.lives, &c.leased}) {
+        *n = read_u64(in);
+        in = in.subspan(8);
+    }
+    while (!in.empty()) {
+        if (in.size() < 18) { return bad; }
+        outbox_lane_counters l;
+        l.lane = std::to_integer<std::uint8_t>(in[0]);
+        auto const marked = std::to_integer<unsigned>(in[1]);
+        l.entries = read_u64(in.subspan(2));
+        l.bytes = read_u64(in.subspan(10));
+        in = in.subspan(18);
+        if (marked > 15 || l.entries == 0 || (!c.lanes.empty() && c.lanes.back().lane >= l.lane)) { return bad; }
+        for (std::size_t i = 0; i < 4; ++i) {
+            if ((marked >> i & 1U) == 0) { continue; }
+            if (in.size() < 8) { return bad; }
+            l.marks[i] = read_u64(in);
+            in = in.subspan(8);
+            if (l.marks[i] == 0) { return bad; }
+        }
+        c.lanes.push_back(l);
+    }
+    return {};
+}
 
 /// What is stored about an entry, but its records and payload.
 struct outbox_header {
@@ -139,12 +239,18 @@ struct outbox_header {
     wall_time time{};         ///< waiting: not before; claimed: end of the lease
     std::uint32_t attempts = 0;
     std::uint16_t batch_max = 0;
+    std::optional<milliseconds> patience{};  ///< its own; from 0
     std::optional<wall_time> expires{};
     std::uint32_t dependants = 0;
     std::uint8_t behind = 0;               ///< records of its in which it is not the first
     std::vector<std::uint64_t> parents{};  ///< what it is after and that is not done
     std::optional<std::uint32_t> apart{};  ///< size of a payload that is kept under a key of its own
     [[nodiscard]] bool held() const noexcept { return behind != 0 || !parents.empty(); }
+    /// Where it stands in a queue by deadline, if it does.
+    [[nodiscard]] std::optional<wall_time> own_deadline() const noexcept {
+        if (!patience || urgency == priority::critical) { return {}; }
+        return outbox_later(entered, *patience);
+    }
 };
 
 /// Payloads longer than this are kept apart, so that a move of their entry doesn't write them again.
@@ -153,12 +259,19 @@ inline constexpr std::size_t outbox_inline_max = 1024;
 /// The rows that an entry has beside those of its records and dependants. A function of its state: a move is the
 /// difference of two.
 struct outbox_rows {
-    enum class place : std::uint8_t { none, ready, aside, dead };
+    enum class place : std::uint8_t {
+        none,
+        ready,
+        taken,  ///< claimed, and where it stood when it was ready: its run says by whom. Only a claim puts it there
+        aside,
+        dead
+    };
     place at = place::none;
-    priority urgency{};                ///< ready: under which class
+    std::uint8_t queue = 0;                ///< ready, taken
+    std::optional<wall_time> deadline{};   ///< ready in a queue by deadline: in its key, and a row in `own`
     std::optional<wall_time> wait{};   ///< a row in `waits`
     std::optional<wall_time> life{};   ///< a row in `lives`
-    std::optional<wall_time> lease{};  ///< a place in a row of `leases`, with `fence`
+    std::optional<wall_time> lease{};  ///< a place of its own in a row of `leases`, with `fence`
     std::uint64_t fence = 0;
 };
 
@@ -172,6 +285,7 @@ struct stored_entry {
     bytes value{};    ///< as read; holds records and payload
     std::size_t records_at = 0;
     std::size_t payload_at = 0;
+    std::size_t inline_bytes = 0;  ///< of the payload in the value; 0 when it is apart
     outbox_rows rows{};  ///< that are in the storage
 
     /// The section of records: empty, or their number and each with its length.
@@ -179,9 +293,11 @@ struct stored_entry {
         return bytes_view{value}.subspan(records_at, payload_at - records_at);
     }
     /// What stands in the value itself: empty when the payload is apart.
-    [[nodiscard]] bytes_view inline_payload() const noexcept { return bytes_view{value}.subspan(payload_at); }
+    [[nodiscard]] bytes_view inline_payload() const noexcept {
+        return bytes_view{value}.subspan(payload_at, (std::min)(inline_bytes, value.size() - payload_at));
+    }
     [[nodiscard]] std::size_t payload_size() const noexcept {
-        return header.apart ? *header.apart : value.size() - payload_at;
+        return header.apart ? *header.apart : inline_bytes;
     }
     [[nodiscard]] std::size_t record_count() const noexcept {
         return payload_at == records_at ? 0 : std::to_integer<std::size_t>(value[records_at]);
@@ -202,7 +318,8 @@ struct stored_entry {
         std::size_t const n = record_count();
         return payload_size() + (n == 0 ? 0 : records().size() - 1 - 2 * n);
     }
-    [[nodiscard]] outbox_rows rows_due() const noexcept {
+    /// `mark`: of its lane and class.
+    [[nodiscard]] outbox_rows rows_due(std::uint64_t mark) const noexcept {
         using phase = outbox_header::phase;
         outbox_rows r;
         if (dead) {
@@ -212,7 +329,13 @@ struct stored_entry {
         bool const held = header.held();
         bool const ready = header.state == phase::pending && !held;
         r.at = ready ? outbox_rows::place::ready : outbox_rows::place::aside;
-        r.urgency = header.urgency;
+        if (ready) {
+            r.deadline = header.own_deadline();
+            r.queue = outbox_queue_byte(r.deadline     ? outbox_queue::own
+                                        : token < mark ? outbox_queue::again
+                                                       : outbox_queue::fresh,
+                                        header.urgency);
+        }
         if (header.state == phase::waiting && !held) { r.wait = header.time; }
         if (header.fence == 0 && header.expires) { r.life = header.expires; }
         if (header.state == phase::claimed && header.time != (wall_time::max)()) {
@@ -223,9 +346,8 @@ struct stored_entry {
     }
 };
 
-inline constexpr unsigned outbox_form_body = 0xA0;    ///< and the phase, and whether there is a `batch_max`
+inline constexpr unsigned outbox_form_body = 0xA0;    ///< and the phase, and what else there is
 inline constexpr unsigned outbox_form_letter = 0xD0;  ///< before a body: reason, size of the verdict, verdict
-inline constexpr unsigned outbox_form_counters = 0x51;
 
 /// A section of records. `more` in the order given.
 inline void encode_records(bytes& out, bytes_view record, std::span<bytes_view const> more) {
@@ -244,7 +366,7 @@ inline void encode_records(bytes& out, bytes_view record, std::span<bytes_view c
 inline void encode_entry(bytes& out, stored_entry const& e, bytes_view records, bytes_view payload) {
     outbox_header const& h = e.header;
     out.clear();
-    out.reserve(64 + e.verdict.size() + 8 * h.parents.size() + records.size() + payload.size());
+    out.reserve(80 + e.verdict.size() + 8 * h.parents.size() + records.size() + payload.size());
     if (e.dead) {
         out.push_back(static_cast<std::byte>(outbox_form_letter));
         out.push_back(static_cast<std::byte>(e.reason));
@@ -259,7 +381,8 @@ inline void encode_entry(bytes& out, stored_entry const& e, bytes_view records, 
     if (!records.empty()) { flags |= 0x40U; }
     if (h.apart) { flags |= 0x80U; }
     unsigned const batch = h.fence != 0 && h.batch_max != 0 ? 0x04U : 0U;
-    out.push_back(static_cast<std::byte>(outbox_form_body | batch | static_cast<unsigned>(h.state)));
+    unsigned const own = h.patience ? 0x08U : 0U;
+    out.push_back(static_cast<std::byte>(outbox_form_body | own | batch | static_cast<unsigned>(h.state)));
     out.push_back(static_cast<std::byte>(flags));
     append_u64(out, outbox_time_bits(h.entered));
     if (h.fence != 0) {
@@ -268,6 +391,7 @@ inline void encode_entry(bytes& out, stored_entry const& e, bytes_view records, 
         append_u32(out, h.attempts);
         if (batch != 0) { append_u16(out, h.batch_max); }
     }
+    if (h.patience) { append_u64(out, static_cast<std::uint64_t>(h.patience->count())); }
     if (h.expires) { append_u64(out, outbox_time_bits(*h.expires)); }
     if (h.dependants != 0) { append_u32(out, h.dependants); }
     if (h.held()) {
@@ -280,10 +404,11 @@ inline void encode_entry(bytes& out, stored_entry const& e, bytes_view records, 
     append(out, payload);
 }
 
-/// Reads `e.value`; `letter` says what it has to be. `errc::corrupt` for anything that `encode_entry` doesn't write.
-[[nodiscard]] inline status decode_entry(stored_entry& e, bool letter) {
+/// Reads a value, which it doesn't keep; `letter` says what it has to be. `errc::corrupt` for anything that
+/// `encode_entry` doesn't write. Which rows the entry has is for the caller to say.
+[[nodiscard]] inline status decode_entry(stored_entry& e, bytes_view const value, bool letter) {
     constexpr failure bad{errc::corrupt, "outbox entry"};
-    bytes_view in{e.value};
+    bytes_view in = value;
     e.dead = letter;
     e.reason = {};
     e.verdict.clear();
@@ -302,7 +427,7 @@ inline void encode_entry(bytes& out, stored_entry const& e, bytes_view records, 
     auto const lead = std::to_integer<unsigned>(in[0]);
     auto const flags = std::to_integer<unsigned>(in[1]);
     bool const batch = (lead & 0x04U) != 0;
-    if ((lead & 0xF8U) != outbox_form_body || (lead & 3U) > 2) { return bad; }
+    if ((lead & 0xF0U) != outbox_form_body || (lead & 3U) > 2) { return bad; }
     h.state = static_cast<outbox_header::phase>(lead & 3U);
     h.urgency = static_cast<priority>(flags & 3U);
     h.entered = outbox_time(read_u64(in.subspan(2)));
@@ -318,6 +443,11 @@ inline void encode_entry(bytes& out, stored_entry const& e, bytes_view records, 
         if (h.fence == 0 || (batch && h.batch_max == 0)) { return bad; }
     } else if (batch || h.state != outbox_header::phase::pending) {
         return bad;
+    }
+    if ((lead & 0x08U) != 0) {
+        if (in.size() < 8 || read_u64(in) >> 63 != 0) { return bad; }
+        h.patience = milliseconds{static_cast<milliseconds::rep>(read_u64(in))};
+        in = in.subspan(8);
     }
     if ((flags & 0x08U) != 0) {
         if (in.size() < 8) { return bad; }
@@ -345,7 +475,7 @@ inline void encode_entry(bytes& out, stored_entry const& e, bytes_view records, 
         h.apart = read_u32(in);
         in = in.subspan(4);
     }
-    e.records_at = e.value.size() - in.size();
+    e.records_at = value.size() - in.size();
     if ((flags & 0x40U) != 0) {
         if (in.empty()) { return bad; }
         auto const n = std::to_integer<std::size_t>(in[0]);
@@ -358,11 +488,11 @@ inline void encode_entry(bytes& out, stored_entry const& e, bytes_view records, 
             in = in.subspan(2 + size);
         }
     }
-    e.payload_at = e.value.size() - in.size();
+    e.payload_at = value.size() - in.size();
+    e.inline_bytes = in.size();
     if (h.apart && !in.empty()) { return bad; }
-    if (h.behind > e.record_count()) { return bad; }
-    e.rows = e.rows_due();
-    return {};
+    std::size_t const records = e.payload_at == e.records_at ? 0 : std::to_integer<std::size_t>(value[e.records_at]);
+    return h.behind > records ? status{bad} : status{};
 }
 
 }  // namespace detail

@@ -59,7 +59,8 @@ class outbox {
 public:
     /// Precondition: valid(options); the prefix has 1 to 64 bytes and is neither another component's, nor the
     /// beginning of one, nor begins with one.
-    explicit outbox(outbox_options options = {}, std::string_view prefix = "o") : options_(options), prefix_(prefix) {
+    explicit outbox(outbox_options options = {}, std::string_view prefix = "o", std::vector<lane_limit> lanes = {})
+        : options_(options), lanes_(std::move(lanes)), prefix_(prefix) {
         SYNCLINE_ASSERT(valid(options));
         SYNCLINE_ASSERT(!prefix.empty() && prefix.size() <= 64);
     }
@@ -79,7 +80,7 @@ public:
     /// Errors: as `enqueue`; `errc::invalid` when they wait for each other in a circle.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::uint64_t> enqueue_all(Tx& tx, std::span<outbox_item const> items, wall_time now) const {
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
         if (auto s = m.open(); !s) { return s.error(); }
         auto const first = m.admit(items, now);
         if (!first) { return first; }
@@ -96,23 +97,42 @@ public:
     /// Errors: `errc::not_found` (no living entry), `errc::claim_lost` (claimed at least once), `errc::limit`.
     template <storage_transaction Tx>
     [[nodiscard]] status amend(Tx& tx, std::uint64_t token, bytes_view payload) const {
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
         detail::stored_entry e;
-        if (auto s = m.find_fresh(token, e); !s) { return s; }
         if (auto s = m.open(); !s) { return s; }
-        if (payload.size() > (std::numeric_limits<std::uint32_t>::max)() ||
-            (payload.size() > e.payload_size() && !m.fits(payload.size() - e.payload_size()))) {
-            return failure{errc::limit, "outbox bytes"};
+        if (auto s = m.find_fresh(token, e); !s) { return s; }
+        if (payload.size() > (std::numeric_limits<std::uint32_t>::max)()) { return failure{errc::limit, "payload"}; }
+        if (payload.size() > e.payload_size()) {
+            if (auto s = m.fits(detail::outbox_lane(token), 0, payload.size() - e.payload_size()); !s) { return s; }
         }
         return replace(m, e, payload);
     }
     /// Removes an entry that was never claimed; what stood behind it, or was after it, moves up. Errors: as `amend`.
     template <storage_transaction Tx>
     [[nodiscard]] status withdraw(Tx& tx, std::uint64_t token) const {
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
         detail::stored_entry e;
+        if (auto s = m.open(); !s) { return s; }
         if (auto s = m.find_fresh(token, e); !s) { return s; }
         return remove(m, e);
+    }
+
+    /// Puts an entry that nobody has claimed after another, which has to be done first: gone, not dead. What is gone
+    /// already holds nothing. Urgency is handed on as at the entrance.
+    /// Errors: `errc::not_found` (no living entry, or after a token that was never given), `errc::claim_lost` (it is being
+    /// sent), `errc::invalid` (a circle, also through records), `errc::limit` (as `enqueue`; or more than
+    /// `outbox_search_max` entries to look at for a circle). Cost: a get for each entry that the other waits for.
+    template <storage_transaction Tx>
+    [[nodiscard]] status put_after(Tx& tx, std::uint64_t token, std::uint64_t other) const {
+        moves<Tx> m{tx, options_, lanes_, prefix_};
+        if (auto s = m.open(); !s) { return s; }
+        detail::stored_entry e;
+        auto const found = m.find_living(token, e);
+        if (!found) { return found.error(); }
+        if (!*found) { return errc::not_found; }
+        if (e.header.state == moves<Tx>::phase::claimed) { return errc::claim_lost; }
+        if (auto s = m.put_after(e, other); !s) { return s; }
+        return m.close();
     }
 
     // Taking out.
@@ -124,24 +144,17 @@ public:
     [[nodiscard]] result<std::vector<outbox_entry>> claim(Tx& tx, claim_options const& what, wall_time now) const {
         std::vector<outbox_entry> out;
         if (what.entries_max == 0) { return out; }
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
         if (auto s = m.open(); !s) { return s.error(); }
         if (auto s = m.end_lives(now); !s) { return s.error(); }
         if (auto s = m.end_leases(now); !s) { return s.error(); }
         if (auto s = m.end_waits(now); !s) { return s.error(); }
         detail::outbox_selection<Tx> selection{tx, m, options_, what, now};
         if (auto s = selection.run(); !s) { return s.error(); }
-        wall_time const lease_end = end_of_lease(what.lease, now);
+        if (auto s = m.claim(selection.taken, end_of_lease(what.lease, now)); !s) { return s.error(); }
         out.resize(selection.taken.size());
         for (std::size_t i = 0; i < out.size(); ++i) {
-            detail::stored_entry& e = selection.taken[i];
-            if (i % claims_a_fence == 0) { ++m.counters.fence; }
-            e.header.state = moves<Tx>::phase::claimed;
-            e.header.fence = m.counters.fence;
-            e.header.time = lease_end;
-            e.header.expires.reset();
-            if (auto s = m.write(e); !s) { return s.error(); }
-            if (auto s = m.show(e, out[i]); !s) { return s.error(); }
+            if (auto s = m.give(selection.taken[i], out[i]); !s) { return s.error(); }
         }
         if (auto s = m.close(); !s) { return s.error(); }
         return out;
@@ -162,11 +175,11 @@ public:
     /// Replaces the payload of a claimed entry: its bytes as they are sent. Errors: `errc::claim_lost`.
     template <storage_transaction Tx>
     [[nodiscard]] status set_payload(Tx& tx, std::uint64_t token, std::uint64_t fence, bytes_view payload) const {
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
         detail::stored_entry e;
+        if (auto s = m.open(); !s) { return s; }
         if (auto s = m.find_claimed(token, fence, e); !s) { return s; }
         if (payload.size() > (std::numeric_limits<std::uint32_t>::max)()) { return failure{errc::limit, "payload"}; }
-        if (auto s = m.open(); !s) { return s; }
         return replace(m, e, payload);
     }
 
@@ -176,15 +189,16 @@ public:
     /// Errors: `errc::claim_lost` when another has claimed it since, its lease was ended, or it is gone.
     template <storage_transaction Tx>
     [[nodiscard]] status ack(Tx& tx, std::uint64_t token, std::uint64_t fence) const {
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
         detail::stored_entry e;
+        if (auto s = m.open(); !s) { return s; }
         if (auto s = m.find_claimed(token, fence, e); !s) { return s; }
         return remove(m, e);
     }
     /// Done, several at once; how many of them: those that `ack` would answer with `claim_lost` are passed over.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::size_t> ack_all(Tx& tx, std::span<outbox_entry const> claimed) const {
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
         if (auto s = m.open(); !s) { return s.error(); }
         std::vector<std::pair<std::uint64_t, std::uint64_t>> claims;
         claims.reserve(claimed.size());
@@ -237,7 +251,7 @@ public:
     /// The verdicts on a batch, one an entry; how many counted: those whose claim is lost are passed over.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::size_t> answer_all(Tx& tx, std::span<outbox_answer const> answers) const {
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
         if (auto s = m.open(); !s) { return s.error(); }
         std::size_t counted = 0;
         for (outbox_answer const& a : answers) {
@@ -259,7 +273,7 @@ public:
     [[nodiscard]] result<std::optional<std::uint64_t>> split(Tx& tx, std::span<outbox_entry const> refused) const {
         if (refused.size() == 1) { return std::optional<std::uint64_t>{refused[0].token}; }
         auto const half = static_cast<std::uint16_t>((std::min)(refused.size() / 2, std::size_t{0xFFFF}));
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
         if (auto s = m.open(); !s) { return s.error(); }
         detail::stored_entry e;
         for (outbox_entry const& given : refused) {
@@ -279,14 +293,14 @@ public:
     /// Errors: `errc::not_found` (no living entry), `errc::claim_lost` (somebody is sending it).
     template <storage_transaction Tx>
     [[nodiscard]] status hurry(Tx& tx, std::uint64_t token) const {
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
         detail::stored_entry e;
+        if (auto s = m.open(); !s) { return s; }
         auto const found = m.find_living(token, e);
         if (!found) { return found.error(); }
         if (!*found) { return errc::not_found; }
         if (e.header.state == moves<Tx>::phase::claimed) { return errc::claim_lost; }
         if (e.header.state == moves<Tx>::phase::pending) { return {}; }
-        if (auto s = m.open(); !s) { return s; }
         e.header.state = moves<Tx>::phase::pending;
         e.header.time = {};
         if (auto s = m.write(e); !s) { return s; }
@@ -295,7 +309,7 @@ public:
     /// Ends waits, as when the connection is back, the earliest first: at most `promotions_max`, how many.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::size_t> hurry_all(Tx& tx, wall_time now) const {
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
         if (auto s = m.open(); !s) { return s.error(); }
         auto const ended = m.end_waits(now, true);
         if (!ended) { return ended; }
@@ -305,16 +319,17 @@ public:
     /// Visits the dead letters in order of entry, until the visitor says false. It may read, not write.
     template <storage_transaction Tx>
     [[nodiscard]] status scan_dead(Tx& tx, function_ref<bool(outbox_entry const&)> visit) const {
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
         return scan_space(tx, m, detail::outbox_space::dead, visit);
     }
     /// A dead letter lives again, as if it entered now, without attempts; on its records in its old place, before
     /// what came later and is still there. With a payload, it is that one from now on. Limits don't hold it back.
-    /// Errors: `errc::not_found`.
+    /// Errors: `errc::not_found`; `errc::invalid` when it would wait for itself, as what comes before it on its records
+    /// was put after it meanwhile: `release_dependants` comes first; `errc::limit` (too much to look at for that).
     template <storage_transaction Tx>
     [[nodiscard]] status revive(Tx& tx, std::uint64_t token, wall_time now,
                                 std::optional<bytes_view> payload = {}) const {
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
         detail::stored_entry e;
         auto const found = m.find_dead(token, e);
         if (!found) { return found.error(); }
@@ -323,6 +338,9 @@ public:
             return failure{errc::limit, "payload"};
         }
         if (auto s = m.open(); !s) { return s; }
+        auto const circle = m.revives_into_circle(e);
+        if (!circle) { return circle.error(); }
+        if (*circle) { return failure{errc::invalid, "dead letter after itself"}; }
         if (auto s = m.revive(e, now, payload); !s) { return s; }
         return m.close();
     }
@@ -330,7 +348,7 @@ public:
     /// `release_dependants` or `bury_dependants` comes first.
     template <storage_transaction Tx>
     [[nodiscard]] status discard(Tx& tx, std::uint64_t token) const {
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
         detail::stored_entry e;
         auto const found = m.find_dead(token, e);
         // A damaged letter goes too: it is the way out.
@@ -351,7 +369,7 @@ public:
     /// Lets go what a dead letter holds: it is after it no more. Errors: `errc::not_found`.
     template <storage_transaction Tx>
     [[nodiscard]] status release_dependants(Tx& tx, std::uint64_t token) const {
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
         detail::stored_entry e;
         auto const found = m.find_dead(token, e);
         if (!found) { return found.error(); }
@@ -366,7 +384,7 @@ public:
     template <storage_transaction Tx>
     [[nodiscard]] result<std::size_t> bury_dependants(Tx& tx, std::uint64_t token, errc reason,
                                                       bytes_view verdict) const {
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
         detail::stored_entry e;
         auto const found = m.find_dead(token, e);
         if (!found) { return found.error(); }
@@ -401,7 +419,8 @@ public:
     template <storage_transaction Tx>
     [[nodiscard]] status scan_record(Tx& tx, bytes_view record, function_ref<bool(outbox_entry const&)> visit) const {
         if (record.empty() || record.size() > outbox_record_bytes_max) { return failure{errc::invalid, "record"}; }
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
+        if (auto s = m.open(); !s) { return s; }
         status failed;
         detail::stored_entry e;
         outbox_entry out;
@@ -415,11 +434,12 @@ public:
         if (auto s = m.each_of(record, each); !s) { return s; }
         return failed;
     }
-    /// Visits every living entry, the ready ones of each lane by class and age, then all others in order of entry: to
-    /// export them, say. It may read, not write.
+    /// Visits every living entry, lane by lane what stands in its queues, then all others in order of entry: to export
+    /// them, say. It may read, not write.
     template <storage_transaction Tx>
     [[nodiscard]] status scan(Tx& tx, function_ref<bool(outbox_entry const&)> visit) const {
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
+        if (auto s = m.open(); !s) { return s; }
         bool more = true;
         auto const on = [&](outbox_entry const& e) { return more = visit(e); };
         if (auto s = scan_space(tx, m, detail::outbox_space::ready, on); !s || !more) { return s; }
@@ -428,7 +448,8 @@ public:
     /// The entry or dead letter of a token, or nothing.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::optional<outbox_entry>> find(Tx& tx, std::uint64_t token) const {
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
+        if (auto s = m.open(); !s) { return s.error(); }
         detail::stored_entry e;
         auto const found = m.find(token, e);
         if (!found) { return found.error(); }
@@ -460,9 +481,9 @@ public:
     /// Living entries and their bytes, as the limits count them. Cost: a get.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::pair<std::uint64_t, std::uint64_t>> load(Tx& tx) const {
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
         if (auto s = m.open(); !s) { return s.error(); }
-        return std::pair{m.counters.entries, m.counters.bytes};
+        return std::pair{m.counters.entries(), m.counters.bytes()};
     }
 
     /// When a claim of classes down to `lowest` could next give something: `now` when it could at once, else the
@@ -479,7 +500,7 @@ public:
     /// The same for a claim with these options, its lane and linger.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::optional<wall_time>> next_due(Tx& tx, wall_time now, claim_options const& what) const {
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
         if (auto s = m.open(); !s) { return s.error(); }
         std::optional<wall_time> due;
         claim_options one = what;
@@ -530,8 +551,6 @@ private:
     template <storage_transaction Tx>
     using moves = detail::outbox_moves<Tx>;
 
-    static constexpr std::size_t claims_a_fence = 64;  ///< so many leases are one row
-
     [[nodiscard]] wall_time end_of_lease(std::optional<milliseconds> asked, wall_time now) const noexcept {
         milliseconds const lease = asked.value_or(options_.lease);
         if (lease == (milliseconds::max)()) { return (wall_time::max)(); }
@@ -540,14 +559,14 @@ private:
     }
     template <storage_transaction Tx>
     [[nodiscard]] static status replace(moves<Tx>& m, detail::stored_entry& e, bytes_view payload) {
-        if (m.counters.bytes < e.payload_size()) { return failure{errc::corrupt, "outbox counters"}; }
-        m.counters.bytes = m.counters.bytes - e.payload_size() + payload.size();
+        detail::outbox_lane_counters& lane = m.counters.of(detail::outbox_lane(e.token));
+        if (lane.bytes < e.payload_size()) { return failure{errc::corrupt, "outbox counters"}; }
+        lane.bytes = lane.bytes - e.payload_size() + payload.size();
         if (auto s = m.write_with(e, e.records(), payload); !s) { return s; }
         return m.close();
     }
     template <storage_transaction Tx>
     [[nodiscard]] static status remove(moves<Tx>& m, detail::stored_entry& e) {
-        if (auto s = m.open(); !s) { return s; }
         if (auto s = m.remove(e); !s) { return s; }
         return m.close();
     }
@@ -567,10 +586,10 @@ private:
     /// Opens, finds the claimed entry, lets `to(moves, entry)` move it, closes.
     template <storage_transaction Tx, class F>
     [[nodiscard]] status change_claimed(Tx& tx, std::uint64_t token, std::uint64_t fence, F&& to) const {
-        moves<Tx> m{tx, options_, prefix_};
+        moves<Tx> m{tx, options_, lanes_, prefix_};
         detail::stored_entry e;
-        if (auto s = m.find_claimed(token, fence, e); !s) { return s; }
         if (auto s = m.open(); !s) { return s; }
+        if (auto s = m.find_claimed(token, fence, e); !s) { return s; }
         if (auto s = to(m, e); !s) { return s; }
         return m.close();
     }
@@ -582,9 +601,7 @@ private:
         outbox_entry out;
         bool const dead = space == detail::outbox_space::dead;
         auto const row = [&](bytes_view k, bytes_view value) {
-            e.token = moves<Tx>::token_of(k);
-            e.value.assign(value.begin(), value.end());
-            failed = detail::decode_entry(e, dead);
+            failed = space == detail::outbox_space::ready ? m.read_queued(k, value, e) : m.read_row(k, value, dead, e);
             if (failed) { failed = m.show(e, out); }
             return failed.has_value() && visit(out);
         };
@@ -593,6 +610,7 @@ private:
     }
 
     outbox_options options_;
+    std::vector<lane_limit> lanes_;
     std::string prefix_;
 };
 

@@ -145,26 +145,38 @@ private:
     bool changed_ = false;
 };
 
-/// The rows of leases, one of them in memory at a time, within one transaction.
+/// The rows of leases, one of them in memory at a time, within one transaction. A row's elements are tokens, or runs.
 class outbox_leases {
 public:
     explicit outbox_leases(std::string_view prefix) noexcept : prefix_(prefix) {}
 
+    static constexpr std::uint64_t run_bit = std::uint64_t{1} << 63;
+    /// The element that stands for a run: its last token, and its class, in bits that no token has.
+    [[nodiscard]] static constexpr std::uint64_t run_element(std::uint64_t last, priority served_as) noexcept {
+        return run_bit | static_cast<std::uint64_t>(served_as) << 61 | last;
+    }
+    [[nodiscard]] static constexpr std::uint64_t token_of(std::uint64_t element) noexcept {
+        return (element & run_bit) != 0 ? element & ~(std::uint64_t{7} << 61) : element;
+    }
+    [[nodiscard]] static constexpr priority class_of(std::uint64_t element) noexcept {
+        return static_cast<priority>(element >> 61 & 3U);
+    }
+
     /// `fresh`: no row of this fence is stored yet.
     template <storage_transaction Tx>
-    [[nodiscard]] status add(Tx& tx, wall_time end, std::uint64_t fence, std::uint64_t token, bool fresh) {
+    [[nodiscard]] status add(Tx& tx, wall_time end, std::uint64_t fence, std::uint64_t element, bool fresh) {
         if (auto s = turn(tx, end, fence, fresh); !s) { return s; }
-        append_u64(tokens_, token);
+        append_u64(elements_, element);
         changed_ = true;
         return {};
     }
     template <storage_transaction Tx>
-    [[nodiscard]] status drop(Tx& tx, wall_time end, std::uint64_t fence, std::uint64_t token) {
+    [[nodiscard]] status drop(Tx& tx, wall_time end, std::uint64_t fence, std::uint64_t element) {
         if (auto s = turn(tx, end, fence, false); !s) { return s; }
-        for (std::size_t at = 0; at + 8 <= tokens_.size(); at += 8) {
-            if (read_u64(bytes_view{tokens_}.subspan(at)) != token) { continue; }
-            auto const from = tokens_.begin() + static_cast<std::ptrdiff_t>(at);
-            tokens_.erase(from, from + 8);
+        for (std::size_t at = 0; at + 8 <= elements_.size(); at += 8) {
+            if (read_u64(bytes_view{elements_}.subspan(at)) != element) { continue; }
+            auto const from = elements_.begin() + static_cast<std::ptrdiff_t>(at);
+            elements_.erase(from, from + 8);
             changed_ = true;
             return {};
         }
@@ -173,7 +185,7 @@ public:
     template <storage_transaction Tx>
     [[nodiscard]] status flush(Tx& tx) {
         if (!std::exchange(changed_, false)) { return {}; }
-        if (!tokens_.empty()) { return tx.put(row_key(), tokens_); }
+        if (!elements_.empty()) { return tx.put(row_key(), elements_); }
         return tx.erase(row_key());
     }
 
@@ -188,22 +200,108 @@ private:
         end_ = end;
         fence_ = fence;
         if (fresh) {
-            tokens_.clear();
+            elements_.clear();
             return {};
         }
-        auto const found = tx.get(row_key(), tokens_);
+        auto const found = tx.get(row_key(), elements_);
         if (!found) {
             fence_ = 0;
             return found.error();
         }
-        if (tokens_.size() % 8 != 0) { return failure{errc::corrupt, "outbox lease"}; }
+        if (elements_.size() % 8 != 0) { return failure{errc::corrupt, "outbox lease"}; }
         return {};
     }
 
     std::string_view prefix_;
     wall_time end_{};
     std::uint64_t fence_ = 0;  ///< 0 = none in memory
-    bytes tokens_;
+    bytes elements_;
+    bool changed_ = false;
+};
+
+/// What a claim took out of a queue without moving it: all that still stands there between the first token and the last.
+struct outbox_run {
+    std::uint8_t lane = 0;
+    priority served_as{};
+    std::uint64_t first = 0;
+    std::uint64_t last = 0;
+    std::uint64_t fence = 0;
+    wall_time end{};         ///< of the lease
+    std::uint64_t left = 0;  ///< so many of them are still there
+};
+
+/// The runs, one of them in memory at a time, within one transaction.
+class outbox_runs {
+public:
+    explicit outbox_runs(std::string_view prefix) noexcept : prefix_(prefix) {}
+
+    template <storage_transaction Tx>
+    [[nodiscard]] status begin(Tx& tx, outbox_run const& r) {
+        if (auto s = flush(tx); !s) { return s; }
+        run_ = r;
+        changed_ = true;
+        return {};
+    }
+    /// The run in which a token stands.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<outbox_run const*> find(Tx& tx, std::uint8_t lane, priority served_as, std::uint64_t token) {
+        if (run_.left != 0 && run_.lane == lane && run_.served_as == served_as && run_.first <= token &&
+            token <= run_.last) {
+            return &run_;
+        }
+        if (auto s = flush(tx); !s) { return s.error(); }
+        run_ = {};
+        outbox_run r;
+        r.lane = lane;
+        r.served_as = served_as;
+        bool good = false;
+        auto const row = [&](bytes_view k, bytes_view value) {
+            if (k.size() != prefix_.size() + 11 || (value.size() != 16 && value.size() != 32)) { return false; }
+            r.last = read_u64(k.last(8));
+            r.fence = read_u64(value);
+            r.end = outbox_time(read_u64(value.subspan(8)));
+            bool const one = value.size() == 16;
+            r.first = one ? r.last : read_u64(value.subspan(16));
+            r.left = one ? 1 : read_u64(value.subspan(24));
+            good = r.first <= token && r.fence != 0 && r.left != 0;
+            return false;
+        };
+        outbox_key end = queue_key(lane, served_as);
+        for (int i = 0; i < 9; ++i) { end.add(std::uint8_t{0xFF}); }
+        if (auto s = tx.scan({queue_key(lane, served_as).add(token), end}, row); !s) { return s.error(); }
+        if (!good) { return failure{errc::corrupt, "outbox entry without its run"}; }
+        run_ = r;
+        return &run_;
+    }
+    /// One of the run that was found last leaves it; whether it was the last.
+    [[nodiscard]] bool leave() noexcept {
+        changed_ = true;
+        return --run_.left == 0;
+    }
+    [[nodiscard]] outbox_run const& current() const noexcept { return run_; }
+    template <storage_transaction Tx>
+    [[nodiscard]] status flush(Tx& tx) {
+        if (!std::exchange(changed_, false)) { return {}; }
+        auto const key = queue_key(run_.lane, run_.served_as).add(run_.last);
+        if (run_.left == 0) { return tx.erase(key); }
+        bytes value;
+        value.reserve(32);
+        append_u64(value, run_.fence);
+        append_u64(value, outbox_time_bits(run_.end));
+        if (run_.first != run_.last) {
+            append_u64(value, run_.first);
+            append_u64(value, run_.left);
+        }
+        return tx.put(key, value);
+    }
+
+private:
+    [[nodiscard]] outbox_key queue_key(std::uint8_t lane, priority served_as) const noexcept {
+        return outbox_key{prefix_, outbox_space::runs}.add(lane).add(static_cast<std::uint8_t>(served_as));
+    }
+
+    std::string_view prefix_;
+    outbox_run run_{};  ///< `left` 0: none in memory
     bool changed_ = false;
 };
 

@@ -23,16 +23,6 @@
 namespace syncline::inline SYNCLINE_ABI {
 namespace detail {
 
-[[nodiscard]] constexpr milliseconds outbox_patience(outbox_options const& o, priority p) noexcept {
-    switch (p) {
-        case priority::critical: return milliseconds::zero();
-        case priority::important: return o.patience_important;
-        case priority::normal: return o.patience_normal;
-        case priority::background: return o.patience_background;
-    }
-    return o.patience_background;
-}
-
 /// Chooses; writes nothing.
 template <storage_transaction Tx>
 class outbox_selection {
@@ -103,13 +93,15 @@ private:
             return token < o.token;
         }
     };
-    /// The queue of a lane and class.
+    /// A queue of a lane.
     struct source {
         std::uint8_t lane = 0;
-        std::uint8_t served_as = 0;
+        std::uint8_t queue = 0;
+        bool late = false;  ///< of a queue by deadline what is further ahead than a clock of now could have written
         std::vector<stored_entry> rows{};
         std::size_t next = 0;
         std::size_t piece = piece_first;
+        std::size_t size = 0;  ///< bytes of the rows
         bool exhausted = true;
     };
     /// What the taking of its predecessor lets go.
@@ -130,6 +122,7 @@ private:
         }
         if (p == priority::critical) { return {0, {}, e.token}; }
         wall_time const entered = (std::min)(e.header.entered, now_);  // later: under a clock since set back
+        if (e.header.patience) { return {1, outbox_later(entered, *e.header.patience), e.token}; }
         return {1, outbox_later(entered, outbox_patience(options_, p)), e.token};
     }
     // Candidates are the sources by index, and behind them the first follower.
@@ -163,81 +156,130 @@ private:
         return best;
     }
 
-    [[nodiscard]] outbox_key source_key(unsigned lane, unsigned served_as) const noexcept {
-        auto k = moves_.key(outbox_space::ready);
-        return k.add(static_cast<std::uint8_t>(lane)).add(static_cast<std::uint8_t>(served_as));
+    /// Where a queue begins, or goes on behind an entry.
+    [[nodiscard]] bytes from_of(source const& q) const {
+        if (!q.rows.empty()) {
+            stored_entry const& last = q.rows.back();
+            return to_bytes(moves_.ready_key(last.token, last.rows.queue, last.rows.deadline).add(std::uint8_t{0}));
+        }
+        auto k = moves_.queue_key(q.lane, q.queue);
+        if (q.late) { return prefix_end(k.add(outbox_time_bits(last_believed()))); }
+        if (q.queue < static_cast<std::uint8_t>(outbox_queue::own)) {
+            k.add(moves_.counters.mark(q.lane, static_cast<priority>(q.queue)));
+        }
+        return to_bytes(k);
     }
-    [[nodiscard]] bool read_row(bytes_view k, bytes_view value, stored_entry& e) const {
-        e.token = outbox_moves<Tx>::token_of(k);
-        e.value.assign(value.begin(), value.end());
-        return decode_entry(e, false).has_value() && e.rows.at == outbox_rows::place::ready;
+    [[nodiscard]] bytes end_of(source const& q) const {
+        auto k = moves_.queue_key(q.lane, q.queue);
+        return prefix_end(by_deadline(q) && !q.late ? k.add(outbox_time_bits(last_believed())) : k);
     }
-    /// Finds the queues that have anything, with their first entries: a scan, and another for each that has many.
+    [[nodiscard]] static bool by_deadline(source const& q) noexcept {
+        return q.queue >= static_cast<std::uint8_t>(outbox_queue::own) &&
+               q.queue < static_cast<std::uint8_t>(outbox_queue::again);
+    }
+    [[nodiscard]] wall_time last_believed() const noexcept { return outbox_later(now_, options_.wait_max); }
+
+    /// Finds the queues that have anything, with their first entries: a scan for each lane, and another behind what is
+    /// claimed or after the first entries of a queue that has many.
     [[nodiscard]] status open() {
-        std::size_t const lead = moves_.key(outbox_space::ready).operator bytes_view().size();
-        std::size_t const piece = (std::min)(piece_first, (std::max)(what_.entries_max, std::size_t{1}));
-        unsigned lane = what_.lane ? *what_.lane : 0;
-        unsigned const last_lane = what_.lane ? *what_.lane : 255;
-        unsigned served_as = 0;
-        for (bool more = true; more && lane <= last_lane;) {
-            more = false;
-            bool damaged = false;
-            std::size_t size = 0;
-            auto const row = [&](bytes_view k, bytes_view value) {
-                damaged = k.size() != lead + 10;
-                if (damaged) { return false; }
-                lane = std::to_integer<unsigned>(k[lead]);
-                served_as = std::to_integer<unsigned>(k[lead + 1]);
-                if (served_as > static_cast<unsigned>(what_.lowest)) {
-                    damaged = served_as > static_cast<unsigned>(priority::background);
-                    ++lane;
-                    served_as = 0;
-                    more = true;
-                    return false;
-                }
-                if (sources_.empty() || sources_.back().lane != lane || sources_.back().served_as != served_as) {
-                    sources_.emplace_back();
-                    sources_.back().lane = static_cast<std::uint8_t>(lane);
-                    sources_.back().served_as = static_cast<std::uint8_t>(served_as);
-                    size = 0;
-                }
-                source& s = sources_.back();
-                s.rows.emplace_back();
-                damaged = !read_row(k, value, s.rows.back());
-                size += s.rows.back().payload_size();
-                if (!damaged && s.rows.size() < piece && size <= what_.bytes_max) { return true; }
-                s.exhausted = false;
-                ++served_as;
-                more = true;
-                return false;
-            };
-            bytes const end = prefix_end(what_.lane ? bytes_view{moves_.key(outbox_space::ready).add(*what_.lane)}
-                                                    : bytes_view{moves_.key(outbox_space::ready)});
-            if (auto s = tx_.scan({source_key(lane, served_as), end}, row); !s) { return s; }
-            if (damaged) { return failure{errc::corrupt, "outbox ready key"}; }
+        for (outbox_lane_counters const& l : moves_.counters.lanes) {
+            if (l.entries == 0 || (what_.lane && *what_.lane != l.lane)) { continue; }
+            if (auto s = open(l.lane); !s) { return s; }
         }
         return {};
     }
+    [[nodiscard]] status open(std::uint8_t lane) {
+        std::size_t const lead = moves_.key(outbox_space::ready).operator bytes_view().size();
+        bytes const end = prefix_end(moves_.key(outbox_space::ready).add(lane));
+        source first;
+        first.lane = lane;
+        bytes from = from_of(first);
+        for (bool more = true; more;) {
+            more = false;
+            status damaged;
+            auto const go_on_at = [&](source const& q) {
+                from = from_of(q);
+                more = true;
+                return false;
+            };
+            auto const row = [&](bytes_view k, bytes_view value) {
+                if (k.size() < lead + 10 || std::to_integer<unsigned>(k[lead + 1]) >= outbox_queue_bytes) {
+                    damaged = failure{errc::corrupt, "outbox ready key"};
+                    return false;
+                }
+                source q;
+                q.lane = lane;
+                q.queue = std::to_integer<std::uint8_t>(k[lead + 1]);
+                bool const next = sources_.empty() || sources_.back().lane != lane || sources_.back().queue != q.queue;
+                if (next) {
+                    if ((q.queue & 3U) > static_cast<unsigned>(what_.lowest)) { return skip(q, go_on_at); }
+                    if (compare(k, from_of(q)) < 0) { return go_on_at(q); }  // claimed, and left in its place
+                    sources_.push_back(std::move(q));
+                }
+                source& own = sources_.back();
+                own.rows.emplace_back();
+                damaged = moves_.read_queued(k, value, own.rows.back());
+                if (!damaged) { return false; }
+                own.size += own.rows.back().payload_size();
+                if (own.rows.size() < piece() && own.size <= what_.bytes_max) { return true; }
+                own.exhausted = false;
+                return skip(own, go_on_at);
+            };
+            if (auto s = tx_.scan({from, end}, row); !s) { return s; }
+            if (!damaged) { return damaged; }
+        }
+        return split_late(lane);
+    }
+    template <class F>
+    [[nodiscard]] static bool skip(source const& q, F&& go_on_at) {
+        if (q.queue + 1U == outbox_queue_bytes) { return false; }
+        source next;
+        next.lane = q.lane;
+        next.queue = static_cast<std::uint8_t>(q.queue + 1);
+        return go_on_at(next);
+    }
+    /// Of the queues by deadline what is too far ahead comes as a queue of its own: it counts as of now.
+    [[nodiscard]] status split_late(std::uint8_t lane) {
+        for (std::size_t i = 0, n = sources_.size(); i < n; ++i) {
+            if (sources_[i].lane != lane || !by_deadline(sources_[i])) { continue; }
+            auto& rows = sources_[i].rows;
+            while (!rows.empty() && *rows.back().rows.deadline > last_believed()) { rows.pop_back(); }
+            if (rows.empty()) { sources_[i].exhausted = true; }
+            source late;
+            late.lane = lane;
+            late.queue = sources_[i].queue;
+            late.late = true;
+            if (auto s = read_piece(late, 1); !s) { return s; }
+            if (!late.rows.empty()) { sources_.push_back(std::move(late)); }
+        }
+        return {};
+    }
+    [[nodiscard]] std::size_t piece() const noexcept {
+        return (std::min)(piece_first, (std::max)(what_.entries_max, std::size_t{1}));
+    }
     [[nodiscard]] status refill(source& s) {
         if (s.exhausted || s.next < s.rows.size()) { return {}; }
-        auto const from = source_key(s.lane, s.served_as).add(s.rows.back().token).add(std::uint8_t{0});
-        bytes const end = prefix_end(source_key(s.lane, s.served_as));
+        s.piece = (std::min)(piece_max, 4 * s.piece);
+        return read_piece(s, (std::min)(s.piece, what_.entries_max - taken.size()));
+    }
+    /// The next of a queue, so many or so many bytes.
+    [[nodiscard]] status read_piece(source& s, std::size_t wanted) {
+        bytes const from = from_of(s);
         s.rows.clear();
         s.next = 0;
-        s.piece = (std::min)(piece_max, 4 * s.piece);
+        s.size = 0;
         s.exhausted = true;
-        std::size_t const wanted = (std::min)(s.piece, what_.entries_max - taken.size());
-        std::size_t size = 0;
-        bool damaged = false;
+        status damaged;
         auto const row = [&](bytes_view k, bytes_view value) {
             s.rows.emplace_back();
-            damaged = !read_row(k, value, s.rows.back());
-            size += s.rows.back().payload_size();
-            s.exhausted = !damaged && s.rows.size() < wanted && size <= what_.bytes_max;
+            damaged = moves_.read_queued(k, value, s.rows.back());
+            if (!damaged) { return false; }
+            s.size += s.rows.back().payload_size();
+            s.exhausted = s.rows.size() < wanted && s.size <= what_.bytes_max;
             return s.exhausted;
         };
-        if (auto r = tx_.scan({from, end}, row); !r) { return r; }
-        return damaged ? status{failure{errc::corrupt, "outbox ready key"}} : status{};
+        if (auto r = tx_.scan({from, end_of(s)}, row); !r) { return r; }
+        return damaged;
     }
 
     /// What stands behind a taken entry on its record, if it may go with it.

@@ -106,9 +106,9 @@ struct naive_entry {
     std::uint32_t mask = 0;  ///< a bit for each record
     std::int64_t entered = 0;
     std::int64_t time = 0;
-    std::uint64_t leased = 0;  ///< in what order leases were given
     std::uint32_t attempts = 0;
     std::uint32_t batch_max = 0;
+    std::optional<std::int64_t> patience{};
     std::optional<std::int64_t> expires{};
     std::vector<std::uint64_t> after{};
     naive_payload payload{};
@@ -136,13 +136,19 @@ struct naive_outbox {
     using phase = naive_entry::phase;
     static constexpr std::int64_t never = (std::numeric_limits<std::int64_t>::max)();
 
+    /// The queues of a lane and class: by entry, or by deadline for those with a patience of their own, with what is too
+    /// far ahead apart; and of what was claimed once, or became free late, another by entry.
+    enum class queue : std::uint8_t { fresh, own, again, late };
+
     outbox_options options{};
+    std::vector<lane_limit> lanes{};
     std::vector<naive_entry> living{};
     std::vector<naive_entry> dead{};
     std::uint64_t serial = 0;  ///< of the commit that made this state
     std::uint64_t last_token = 0;
     std::uint64_t last_fence = 0;
-    std::uint64_t leases_given = 0;
+    /// By lane and class: what is older has been claimed once, or comes late.
+    std::vector<std::pair<std::size_t, std::uint64_t>> marks{};
     std::vector<std::uint64_t> gone{};  ///< rows of the host that went with their entries, since somebody asked
 
     [[nodiscard]] static std::int64_t later(std::int64_t t, milliseconds d) {
@@ -192,6 +198,71 @@ struct naive_outbox {
     [[nodiscard]] bool fits(std::uint64_t more) const {
         return options.bytes_max == 0 || bytes_total() + more <= options.bytes_max;
     }
+    [[nodiscard]] bool lane_fits(std::uint8_t lane, std::uint64_t entries, std::uint64_t more) const {
+        for (naive_entry const& e : living) {
+            if (e.lane != lane) { continue; }
+            entries += entries != 0 ? 1 : 0;
+            more += e.size();
+        }
+        return std::all_of(lanes.begin(), lanes.end(), [&](lane_limit const& l) {
+            return l.lane != lane || ((l.entries_max == 0 || entries <= l.entries_max) &&
+                                      (l.bytes_max == 0 || more <= l.bytes_max));
+        });
+    }
+    [[nodiscard]] static std::size_t queue_number(naive_entry const& e) noexcept {
+        return std::size_t{e.lane} * 4 + static_cast<std::size_t>(e.served_as);
+    }
+    [[nodiscard]] static std::optional<std::int64_t> own_deadline(naive_entry const& e) {
+        if (!e.patience || e.served_as == priority::critical) { return {}; }
+        return later(e.entered, milliseconds{*e.patience});
+    }
+    [[nodiscard]] queue queue_of(naive_entry const& e, std::int64_t now) const {
+        auto const deadline = own_deadline(e);
+        if (deadline) { return *deadline > later(now, options.wait_max) ? queue::late : queue::own; }
+        for (auto const& [number, mark] : marks) {
+            if (number == queue_number(e)) { return e.token < mark ? queue::again : queue::fresh; }
+        }
+        return queue::fresh;
+    }
+    void set_mark(naive_entry const& e) {
+        for (auto& [number, mark] : marks) {
+            if (number != queue_number(e)) { continue; }
+            mark = e.token + 1;
+            return;
+        }
+        marks.emplace_back(queue_number(e), e.token + 1);
+    }
+    /// A lane in which nothing lives begins anew.
+    void tidy() {
+        std::bitset<256> lives;
+        for (naive_entry const& e : living) { lives[e.lane] = true; }
+        marks.erase(std::remove_if(marks.begin(), marks.end(), [&](auto const& m) { return !lives[m.first / 4]; }),
+                    marks.end());
+    }
+    /// Whether an entry waits, through whatever, for another.
+    [[nodiscard]] bool waits_for(std::uint64_t token, std::uint64_t target, std::vector<std::uint64_t>& seen) {
+        if (token == target) { return true; }
+        naive_entry const* const e = find(token);
+        if (e == nullptr || std::count(seen.begin(), seen.end(), token) != 0) { return false; }
+        seen.push_back(token);
+        for (std::uint64_t const p : e->after) {
+            if (waits_for(p, target, seen)) { return true; }
+        }
+        for (naive_entry const& o : living) {
+            if (o.token < token && (o.mask & e->mask) != 0 && waits_for(o.token, target, seen)) { return true; }
+        }
+        return false;
+    }
+    /// Whether anything that lives waits for itself.
+    [[nodiscard]] bool in_a_circle() {
+        for (naive_entry const& e : living) {
+            for (std::uint64_t const p : e.after) {
+                std::vector<std::uint64_t> seen;
+                if (waits_for(p, e.token, seen)) { return true; }
+            }
+        }
+        return false;
+    }
 
     // Moving one entry.
 
@@ -213,6 +284,7 @@ struct naive_outbox {
     void drop(std::uint64_t token) {
         gone.push_back(take(living, token).id);
         let_go(token);
+        tidy();
     }
     void bury(std::uint64_t token, errc reason, char const* verdict) {
         naive_entry e = take(living, token);
@@ -223,6 +295,7 @@ struct naive_outbox {
         e.reason = reason;
         e.verdict = verdict;
         put(dead, std::move(e));
+        tidy();
     }
     void put_back(naive_entry& e, phase to, std::int64_t time) {
         ++e.attempts;
@@ -230,13 +303,22 @@ struct naive_outbox {
         e.time = time;
     }
     /// What has to go before a more urgent entry is served as that one.
-    void raise(std::uint64_t token, priority to) {
+    void raise(std::uint64_t token, priority to, std::optional<std::int64_t> deadline) {
         naive_entry* const e = find(token);
-        if (e == nullptr || e->served_as <= to) { return; }
-        e->served_as = to;
-        for (std::uint64_t const p : std::vector<std::uint64_t>{e->after}) { raise(p, to); }
+        if (e == nullptr) { return; }
+        bool changed = e->served_as > to;
+        if (changed) { e->served_as = to; }
+        bool const waits = deadline && e->served_as != priority::critical;
+        if (waits && later(e->entered, milliseconds{e->patience.value_or(patience(e->served_as))}) > *deadline) {
+            std::int64_t const left =
+                (std::clamp)(*deadline - e->entered, std::int64_t{0}, std::int64_t{options.wait_max.count()});
+            changed = changed || e->patience != left;
+            e->patience = left;
+        }
+        if (!changed) { return; }
+        for (std::uint64_t const p : std::vector<std::uint64_t>{e->after}) { raise(p, to, deadline); }
         for (naive_entry const& o : living) {
-            if (o.token < token && (o.mask & e->mask) != 0) { raise(o.token, to); }
+            if (o.token < token && (o.mask & e->mask) != 0) { raise(o.token, to, deadline); }
         }
     }
 
@@ -250,7 +332,8 @@ struct naive_outbox {
         errc const may = change_fresh(token);
         if (may != errc{}) { return may; }
         naive_entry& e = *find(token);
-        if (p.size > e.payload.size && !fits(p.size - e.payload.size)) { return errc::limit; }
+        std::uint64_t const more = p.size > e.payload.size ? p.size - e.payload.size : 0;
+        if (more != 0 && !(fits(more) && lane_fits(e.lane, 0, more))) { return errc::limit; }
         e.payload = p;
         return {};
     }
@@ -311,7 +394,6 @@ struct naive_outbox {
     [[nodiscard]] errc renew(std::uint64_t token, std::uint64_t fence, std::int64_t end) {
         naive_entry* const e = claim_of(token, fence);
         if (e == nullptr) { return errc::claim_lost; }
-        if (e->time != end) { e->leased = ++leases_given; }
         e->time = end;
         return {};
     }
@@ -331,6 +413,9 @@ struct naive_outbox {
     }
     [[nodiscard]] errc revive(std::uint64_t token, std::int64_t now, std::optional<naive_payload> const& p) {
         if (find_dead(token) == nullptr) { return errc::not_found; }
+        naive_outbox tried = *this;
+        put(tried.living, take(tried.dead, token));
+        if (tried.in_a_circle()) { return errc::invalid; }
         naive_entry e = take(dead, token);
         if (p) { e.payload = *p; }
         e.entered = now;
@@ -339,6 +424,19 @@ struct naive_outbox {
         e.reason = {};
         e.verdict = "";
         put(living, std::move(e));
+        return {};
+    }
+    [[nodiscard]] errc put_after(std::uint64_t token, std::uint64_t other) {
+        naive_entry* const e = find(token);
+        if (e == nullptr) { return errc::not_found; }
+        if (e->state == phase::claimed) { return errc::claim_lost; }
+        if (other >> 10 == 0 || other >> 10 > last_token >> 10) { return errc::not_found; }
+        bool const there = find(other) != nullptr || find_dead(other) != nullptr;
+        if (!there || std::count(e->after.begin(), e->after.end(), other) != 0) { return {}; }
+        std::vector<std::uint64_t> seen;
+        if (waits_for(other, token, seen)) { return errc::invalid; }
+        e->after.push_back(other);
+        raise(other, e->served_as, own_deadline(*e));
         return {};
     }
     [[nodiscard]] errc discard(std::uint64_t token) {
@@ -408,7 +506,7 @@ struct naive_outbox {
     }
     std::size_t end_leases(std::int64_t now) {
         auto const tokens = due(now, false, true, [](naive_entry const& e) {
-            return e.leases() ? timed_by{{e.time, e.fence, e.leased}} : timed_by{};
+            return e.leases() ? timed_by{{e.time, e.fence, e.token}} : timed_by{};
         });
         for (std::uint64_t const t : tokens) { put_back(*find(t), phase::pending, 0); }
         return tokens.size();
@@ -439,7 +537,8 @@ struct naive_outbox {
             case claim_order::deadline: break;
         }
         if (e.served_as == priority::critical) { return {0, 0, e.token}; }
-        return {1, later((std::min)(e.entered, now), milliseconds{patience(e.served_as)}), e.token};
+        milliseconds const own{e.patience.value_or(patience(e.served_as))};
+        return {1, later((std::min)(e.entered, now), own), e.token};
     }
     struct choice {
         std::vector<std::uint64_t> tokens{};  ///< in order
@@ -457,15 +556,19 @@ struct naive_outbox {
         std::size_t most = what.entries_max;
         bool full = most == 0;
         while (!full) {
-            // Of each lane and class the first: a queue is in order of entry.
-            std::bitset<1024> seen;
-            std::optional<place> best;
+            // Of each queue the first.
+            std::vector<std::pair<std::size_t, naive_entry const*>> heads;
             for (std::size_t i = 0; i < living.size(); ++i) {
                 naive_entry const& e = living[i];
-                std::size_t const queue = std::size_t{e.lane} * 4 + static_cast<std::size_t>(e.served_as);
-                if (taken[i] || !e.ready() || !wanted(e) || seen[queue]) { continue; }
-                seen[queue] = true;
-                place const p = place_of(e, what.order, now);
+                if (taken[i] || !e.ready() || !wanted(e)) { continue; }
+                std::size_t const number = queue_number(e) * 4 + static_cast<std::size_t>(queue_of(e, now));
+                auto at = std::find_if(heads.begin(), heads.end(), [&](auto const& h) { return h.first == number; });
+                if (at == heads.end()) { at = heads.insert(at, {number, &e}); }
+                if (own_deadline(e) < own_deadline(*at->second)) { at->second = &e; }
+            }
+            std::optional<place> best;
+            for (auto const& [number, e] : heads) {
+                place const p = place_of(*e, what.order, now);
                 if (!best || p.before(*best)) { best = p; }
             }
             for (place const& p : followers) {
@@ -543,6 +646,8 @@ struct naive_outbox {
         if (seen.attempts != e.attempts) { return "attempts"; }
         if (seen.batch_max != e.batch_max) { return "batch_max"; }
         if (seen.dependants != dependants(e.token)) { return "dependants"; }
+        if (seen.patience.has_value() != e.patience.has_value()) { return "patience"; }
+        if (e.patience && seen.patience->count() != *e.patience) { return "patience"; }
         if (seen.expires.has_value() != e.expires.has_value()) { return "expires"; }
         if (e.expires && time(*seen.expires) != *e.expires) { return "expires"; }
         if (seen.after != e.after) { return "after"; }
@@ -599,8 +704,13 @@ enum class outbox_point : std::uint8_t {
     claim_without_end,
     claim_adopted,
     emptied,
+    patience_of_its_own,
+    refused_by_lane,
+    put_after,
+    circle_later,
+    circle_revived,
 };
-inline constexpr std::array<char const*, 23> outbox_point_names{"answer to a lost claim",
+inline constexpr std::array<char const*, 28> outbox_point_names{"answer to a lost claim",
                                                                 "answer after the end of the lease that counts",
                                                                 "lease ended",
                                                                 "lease further ahead than believed",
@@ -622,7 +732,12 @@ inline constexpr std::array<char const*, 23> outbox_point_names{"answer to a los
                                                                 "failed commit that was one",
                                                                 "claim without end",
                                                                 "claim taken on again after a crash",
-                                                                "empty in the middle of it"};
+                                                                "empty in the middle of it",
+                                                                "a patience of its own",
+                                                                "refused by its lane",
+                                                                "put after another later",
+                                                                "refused as a circle later",
+                                                                "revival refused as a circle"};
 inline constexpr std::size_t outbox_point_count = outbox_point_names.size();
 
 struct outbox_simulation_report : simulation_report {
@@ -673,7 +788,6 @@ private:
     static constexpr std::int64_t never = std::int64_t{1} << 60;
     static constexpr std::size_t living_max = 48;  // below the 64 to which urgency is handed on
     static constexpr std::size_t drafts_max = 4;
-    static constexpr std::uint32_t one_hash = 0x18;  // records whose hash is the same: not two of them on one entry
 
     /// What a worker holds: as it was given, and what became of it at the destination.
     struct batch {
@@ -765,7 +879,12 @@ private:
         if (roll(2) == 0) { o.bytes_max = 64 + roll(roll(2) == 0 ? 600 : 6'000); }
         if (roll(3) == 0) { o.promotions_max = static_cast<std::uint32_t>(1 + roll(6)); }
         model_.options = o;
-        box_ = outbox{o, "o"};
+        if (roll(3) == 0) {
+            model_.lanes.push_back({0, 1 + roll(20), 0});
+            model_.lanes.push_back({255, 0, 40 + roll(600)});
+        }
+        box_ = outbox{o, "o", model_.lanes};
+        own_patience_ = roll(3) == 0;
         promise_ = roll(2) == 0 ? durability::full : durability::ordered;
         disk_ = setup_.make(promise_, options_.lie);
         records_ = 1 + roll(naive_record_count);
@@ -819,14 +938,6 @@ private:
             return;
         }
         model_.mark();
-        std::vector<naive_entry const*> order;
-        order.reserve(model_.living.size());
-        for (naive_entry const& e : model_.living) { order.push_back(&e); }
-        std::sort(order.begin(), order.end(), [](naive_entry const* a, naive_entry const* b) {
-            if (a->ready() != b->ready()) { return a->ready(); }
-            if (!a->ready()) { return a->token < b->token; }
-            return std::tie(a->lane, a->served_as, a->token) < std::tie(b->lane, b->served_as, b->token);
-        });
         std::size_t at = 0;
         std::string wrong;
         auto const see = [&](outbox_entry const& seen, naive_entry const* e, bool dead) {
@@ -836,13 +947,18 @@ private:
             }
             return field == nullptr;
         };
+        std::vector<std::uint64_t> visited;
         auto s = box_.scan(*tx, [&](outbox_entry const& seen) {
-            naive_entry const* const e = at < order.size() ? order[at] : nullptr;
-            ++at;
-            return see(seen, e, false);
+            visited.push_back(seen.token);
+            return see(seen, model_.find(seen.token), false);
         });
-        if (s && wrong.empty() && at != order.size()) {
-            wrong = "entry " + std::to_string(order[at]->token) + " is lost";
+        std::sort(visited.begin(), visited.end());
+        for (std::size_t i = 0; s && wrong.empty() && i < (std::max)(visited.size(), model_.living.size()); ++i) {
+            if (i == model_.living.size()) {
+                wrong = "entry " + std::to_string(visited[i]) + " is in two places";
+            } else if (i == visited.size() || visited[i] != model_.living[i].token) {
+                wrong = "entry " + std::to_string(model_.living[i].token) + " is lost, or another in two places";
+            }
         }
         at = 0;
         if (s && wrong.empty()) {
@@ -1218,7 +1334,6 @@ private:
             bool twice = false;
             for (std::size_t n = 0; n < names; ++n) {
                 auto const r = static_cast<std::uint8_t>(below(dice, records_));
-                if (((e.mask | std::uint32_t{1} << r) & one_hash) == one_hash) { continue; }
                 twice = twice || (e.mask >> r & 1U) != 0;
                 e.mask |= std::uint32_t{1} << r;
                 e.records[e.record_count++] = r;
@@ -1237,6 +1352,11 @@ private:
             if (count > 1 && edges_ != 0 && below(dice, 2) == 0) { d.after_items.push_back(below(dice, count)); }
             item.after = e.after;
             item.after_items = d.after_items;
+            if (own_patience_ && below(dice, 3) == 0) {
+                item.patience = milliseconds{static_cast<std::int64_t>(below(dice, 10 * minute))};
+                e.patience = (std::min)(item.patience->count(), m.options.wait_max.count());
+                reached(outbox_point::patience_of_its_own);
+            }
             if (lives_ && below(dice, 6) == 0) {
                 item.time_to_live = milliseconds{static_cast<std::int64_t>(below(dice, 20 * minute)) - second};
                 e.expires = naive_outbox::later(now, (std::max)(*item.time_to_live, milliseconds{0}));
@@ -1255,6 +1375,18 @@ private:
             should = errc::limit;
             reached(outbox_point::refused_bytes);
             reached(sim_point::outbox_full);
+        }
+        for (std::uint8_t const lane : {std::uint8_t{0}, std::uint8_t{1}, std::uint8_t{255}}) {
+            std::uint64_t entries = 0;
+            std::uint64_t more = 0;
+            for (draft const& d : drafts) {
+                entries += d.entry.lane == lane ? 1 : 0;
+                more += d.entry.lane == lane ? d.entry.size() : 0;
+            }
+            if (should == errc{} && entries != 0 && !m.lane_fits(lane, entries, more)) {
+                should = errc::limit;
+                reached(outbox_point::refused_by_lane);
+            }
         }
         if (should == errc{} && in_a_circle(drafts)) {
             should = errc::invalid;
@@ -1290,12 +1422,16 @@ private:
         }
         for (draft const& d : drafts) { m.living.push_back(d.entry); }
         for (draft const& d : drafts) {
+            std::optional<std::int64_t> deadline;
+            if (d.entry.patience && d.entry.urgency != priority::critical) {
+                deadline = naive_outbox::later(d.entry.entered, milliseconds{*d.entry.patience});
+            }
             for (std::uint64_t const p : d.entry.after) {
                 naive_entry const* const before = m.find(p);
                 if (before != nullptr && before->served_as > d.entry.urgency) {
                     reached(outbox_point::urgency_handed_on);
                 }
-                m.raise(p, d.entry.urgency);
+                m.raise(p, d.entry.urgency, deadline);
             }
         }
         return true;
@@ -1417,6 +1553,12 @@ private:
             }
             std::uint64_t const before = m.last_fence;
             std::uint32_t seen = 0;
+            std::vector<std::uint64_t> stay;
+            for (std::uint64_t const t : should.tokens) {
+                naive_entry const& e = *m.find(t);
+                if (e.ready() && m.queue_of(e, now) == naive_outbox::queue::fresh) { stay.push_back(t); }
+            }
+            for (std::uint64_t const t : stay) { m.set_mark(*m.find(t)); }
             for (std::size_t i = 0; i < given->size(); ++i) {
                 outbox_entry const& got = (*given)[i];
                 if (!check(got.token == should.tokens[i], outbox_promise::claim_order, [&] {
@@ -1434,7 +1576,6 @@ private:
                 e.fence = got.fence;
                 e.state = phase::claimed;
                 e.time = m.end_of_lease(what.lease, now);
-                e.leased = ++m.leases_given;
                 e.expires.reset();
                 e.owner = p.number;
                 if ((seen & e.mask) != 0) { reached(outbox_point::run_of_a_record); }
@@ -1818,10 +1959,23 @@ private:
         std::uint64_t const what = below(dice, 100);
         if (what < 55) { return m.living.size() + drafts_max > living_max || enqueue(tx, m, now, dice); }
         if (what < 68) {
-            std::uint64_t const token = some_token(m, dice);
+            std::uint64_t token = some_token(m, dice);
             naive_payload const payload = some_payload(dice);
             if (what < 60) { return agreed(box_.withdraw(tx, token), m.withdraw(token), "withdraw"); }
-            if (what < 65) { return agreed(box_.amend(tx, token, payload.made()), m.amend(token, payload), "amend"); }
+            if (what < 63) { return agreed(box_.amend(tx, token, payload.made()), m.amend(token, payload), "amend"); }
+            if (what < 66) {
+                std::uint64_t const other = some_token(m, dice, what != 65);
+                if (naive_entry const* const d = m.find_dead(other)) {
+                    // After a dead letter that would stand behind it again: what closes a circle when that is revived.
+                    for (naive_entry const& o : m.living) {
+                        if (o.token < other && (o.mask & d->mask) != 0) { token = o.token; }
+                    }
+                }
+                errc const should = m.put_after(token, other);
+                if (should == errc{}) { reached(outbox_point::put_after); }
+                if (should == errc::invalid) { reached(outbox_point::circle_later); }
+                return agreed(box_.put_after(tx, token, other), should, "put_after");
+            }
             return agreed(box_.hurry(tx, token), m.hurry(token), "hurry");
         }
         if (what < 71) {
@@ -1865,6 +2019,7 @@ private:
             }
             errc const should = m.revive(token, now, other);
             if (!agreed(box_.revive(tx, token, wall(now), edited), should, "revive")) { return false; }
+            if (should == errc::invalid) { reached(outbox_point::circle_revived); }
             if (should != errc{}) { return true; }
             reached(sim_point::dead_letter_revived);
             naive_entry const& e = *m.find(token);
@@ -2081,7 +2236,11 @@ private:
             for (std::uint64_t const token : tokens) {
                 naive_entry const e = *m.find_dead(token);
                 if (!refused_always(e.id) && !spoils_a_batch(e.id)) {
-                    if (!agreed(box_.revive(tx, token, wall(now)), m.revive(token, now, {}), "revive")) {
+                    errc const should = m.revive(token, now, {});
+                    if (!agreed(box_.revive(tx, token, wall(now)), should, "revive")) { return false; }
+                    if (should == errc{}) { continue; }
+                    if (!agreed(box_.release_dependants(tx, token), m.release_dependants(token),
+                                "release_dependants")) {
                         return false;
                     }
                     continue;
@@ -2181,6 +2340,7 @@ private:
     std::uint64_t lanes_ = 1;
     std::uint64_t edges_ = 0;  ///< of four entries so many are after others
     bool lives_ = false;
+    bool own_patience_ = false;
     bool large_ = false;
     bool slow_ = false;
     bool busy_workers_ = true;  ///< after a claim they take the next at once
