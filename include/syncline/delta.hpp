@@ -14,5 +14,3 @@
 #include <syncline/delta/vcdiff_decoder.hpp>  // IWYU pragma: export
 #include <syncline/delta/vcdiff_encoder.hpp>  // IWYU pragma: export
 #include <syncline/delta/vcdiff_format.hpp>   // IWYU pragma: export
-/// The whole component `delta`: differences of sequences.
-

@@ -95,8 +95,9 @@ struct pending {
     /// `rules` are those of the record's collection. Precondition: both are decoded, this one was never frozen.
     [[nodiscard]] coalescing absorb(pending const& later, collection_rules const& rules) {
         bool const same_state = change.base == later.change.base && change.life == later.change.life &&
-                                change.hint == later.change.hint && line == later.line;
-        if (!same_state || change.kind == change_kind::erase || later.change.kind == change_kind::create) {
+                                change.hint == later.change.hint;
+        if (!same_state || line != later.line || change.kind == change_kind::erase ||
+            later.change.kind == change_kind::create) {
             return coalescing::kept_apart;
         }
         if (later.change.kind == change_kind::erase) {
