@@ -256,6 +256,7 @@ void auditing(tx_type& tx, random_archetype& random, bytes_view b, wall_time now
     (void)past.as_of(tx, record_key{}, {});
     (void)past.as_of(tx, "", {}, [](record_key const&, bytes_view) { return true; });
     (void)past.undo(tx, 1, {});
+    (void)past.recover(tx, {}, {}, b, {});
     (void)past.forget(tx, 1, 1);
     (void)past.redact(tx, {});
 }
