@@ -354,6 +354,38 @@ TEST_CASE("history: undo gives back what was, unless somebody has touched it sin
     CHECK(h.undo(tx, 999, {}).error() == errc::not_found);
 }
 
+TEST_CASE("history: from any state a record comes back to each that it was in", "[audit]") {
+    sl::random_generator random{11};
+    sl::memory_storage store;
+    mutation_history const h;
+    std::vector<step> all;
+    std::map<std::string, state> now;
+    auto tx = write(store);
+    for (std::uint64_t i = 0; i < 60; ++i) {
+        all.push_back(random_step(random, now, 100 + i));
+        REQUIRE(tell(tx, h, all.back()));
+    }
+    record_key const k{"c", std::string_view{"a"}};
+    for (std::uint64_t from = 0; from <= all.size(); from += 3) {
+        state const current = naive_as_of(all, k, from);
+        std::optional<bytes> fields_now;
+        if (current) { fields_now = encoded(*current); }
+        for (std::uint64_t to = 0; to <= all.size(); ++to) {
+            state const then = naive_as_of(all, k, to);
+            std::optional<bytes_view> view;
+            if (fields_now) { view = *fields_now; }
+            auto const plan = h.recover(tx, k, {.position = to}, view, {9});
+            REQUIRE(plan);
+            mutation m;
+            m.kind = plan->kind;
+            m.ops = plan->ops;
+            REQUIRE(applied(current, m) == then);
+        }
+    }
+    bytes const no_map = number(1);
+    CHECK(h.recover(tx, k, {}, bytes_view{no_map}, {}).error() == errc::invalid);
+}
+
 TEST_CASE("history: a record that lives on after its redaction has no past until it is known again", "[audit]") {
     sl::memory_storage store;
     mutation_history const h({.snapshot_every = 3});

@@ -264,6 +264,7 @@ void auditing(tx_type& tx, random_archetype& random, bytes_view b, wall_time now
     (void)past.as_of(tx, record_key{}, {});
     (void)past.as_of(tx, "", {}, [](record_key const&, bytes_view) { return true; });
     (void)past.undo(tx, 1, {});
+    (void)past.recover(tx, {}, {}, b, {});
     (void)past.forget(tx, 1, 1);
     (void)past.redact(tx, {});
 void conflicts(tx_type& tx, conflict_queue const& q, conflict const& c, row const& r, collection_rules const& by,

@@ -358,6 +358,30 @@ public:
         return plan(e, touched, stamp);
     }
 
+    /// What brings a record back to what it was: the operations of a new mutation on what it is now (`current`: its
+    /// canonical fields, or nothing where it isn't there). Fields are set, counters too. Nothing to do: an update without
+    /// operations. For a collection or a replica, `as_of` says which records there were.
+    ///
+    /// Errors: as of `as_of`; `errc::invalid` for fields that are no canonical map.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<undo_plan> recover(Tx& tx, record_key const& record, history_bound bound,
+                                            std::optional<bytes_view> current, timestamp stamp) const {
+        if (current && !validate_fields(*current)) { return failure{errc::invalid, "fields of a record"}; }
+        auto const then = as_of(tx, record, bound);
+        if (!then) { return then.error(); }
+        undo_plan out;
+        out.record = record;
+        if (!*then) {
+            if (current) { out.kind = change_kind::erase; }
+            return out;
+        }
+        if (!current) { out.kind = change_kind::create; }
+        for (field_effect const& f : effects_of({}, current, bytes_view{**then})) {
+            out.ops.push_back(set_to(f.field, f.after, stamp));
+        }
+        return out;
+    }
+
     // ---- Retention ----------------------------------------------------------------------------------------------
 
     /// Forgets the oldest events up to a position, at most `most`; how many. What they made of their records is kept as
