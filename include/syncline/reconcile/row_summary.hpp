@@ -130,7 +130,7 @@ public:
     [[nodiscard]] row_changes changes() const noexcept { return row_changes{key_}; }
     [[nodiscard]] row_hasher const& hasher() const noexcept { return hasher_; }
 
-    /// Writes changes down. Cost: two puts, whatever their number; and `fold` once `pending_max` of them wait.
+    /// Writes changes down. The rows themselves have been written: what is folded is read from them. Cost: two puts, whatever their number; and `fold` once `pending_max` of them wait.
     template <storage_transaction Tx, row_source Rows>
     [[nodiscard]] status flush(Tx& tx, Rows& rows, row_changes const& changes) const {
         if (changes.empty()) { return {}; }
