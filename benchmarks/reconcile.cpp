@@ -31,7 +31,7 @@ namespace {
 using namespace syncline;
 
 constexpr std::size_t rows_total = 1'000'000;
-constexpr summary_options kept{.cells = 16'384};
+constexpr summary_options kept{.cells = 16'384, .pending_max = 16'384};
 
 struct row_data {
     std::array<std::byte, 16> key;

@@ -309,6 +309,56 @@ TEST_CASE("transfers: what can't be had is refused with its reason, kept, and tr
     CHECK(refused == 1);
 }
 
+TEST_CASE("transfers: an answer that comes after the patience still counts, and slow links get on", "[blob]") {
+    for (bool const up : {true, false}) {
+        world w({.parallel = 1});
+        bytes const content = noise(3000, 8);
+        auto const b = w.put(up ? w.here : w.there, content, "row");
+        w.begin(b, up);
+        int second = 0;
+        // Every answer takes three times as long as we wait; meanwhile the same goes again.
+        for (int rounds = 0; rounds < 200; ++rounds, second += 200) {
+            auto const m = w.next(at(second));
+            REQUIRE(m);
+            if (!*m) { break; }
+            auto const again = w.next(at(second + 100));
+            REQUIRE(again);
+            REQUIRE(*again == *m);
+            REQUIRE(w.absorb(*w.answer(**m)));
+            CHECK(w.absorb(*w.answer(**again))->kind == transfer_event_kind::none);
+        }
+        CHECK(w.whole(up ? w.there : w.here, b, content));
+    }
+}
+
+TEST_CASE("transfers: a peer that forgets for ever is given up, and one damaged transfer stops no other", "[blob]") {
+    world w;
+    auto const b = w.put(w.here, noise(3000, 8), "row");
+    w.begin(b, true);
+    for (int i = 0; i < 1000; ++i) {
+        auto const m = w.next(at(i));
+        REQUIRE(m);
+        if (!*m) { break; }
+        auto const ask = decode_blob_ask(**m);
+        bytes a = *w.answer(**m);
+        if (ask->kind == blob_ask_kind::finish) { a = encode(blob_answer{ask->kind, ask->number, errc{}, bytes(1)}); }
+        REQUIRE(w.absorb(a));
+    }
+    CHECK(w.events.back().kind == transfer_event_kind::refused);
+    CHECK(w.events.back().what.error == errc::peer_failed);
+
+    auto const lost = w.put(w.here, noise(3000, 1), "row");
+    auto const fine = w.put(w.here, noise(3000, 2), "row");
+    w.begin(lost, true, 0, 1);
+    REQUIRE(w.absorb(*w.answer(**w.next(at(0)))));
+    bytes key = to_bytes("bbm");
+    append(key, lost.id);
+    REQUIRE(w.in(w.here, [&](auto& tx, auto&) { return tx.erase(key); }));
+    w.begin(fine, true, 0, 2);
+    w.run(at(2000));
+    CHECK(w.whole(w.there, fine, noise(3000, 2)));
+}
+
 TEST_CASE("transfers: hostile answers and asks are refused or bounded, and nothing false is kept", "[blob]") {
     random_generator g(1);
     for (int round = 0; round < 60; ++round) {

@@ -374,6 +374,51 @@ void sessions(session<storage_archetype, random_archetype>& s, storage_archetype
         s, store, way, [=] { return now; }, [](event const&) {});
 }
 
+void reconciling(tx_type& tx, row_source_archetype& rows, row_summary const& summary, reconciler const& asks,
+                 bytes_view b);
+void reconciling(tx_type& tx, row_source_archetype& rows, row_summary const& summary, reconciler const& asks,
+                 bytes_view b) {
+    (void)summary.flush(tx, rows, summary.changes());
+    (void)summary.fold(tx, rows);
+    (void)summary.rebuild(tx, rows);
+    (void)summary.verify(tx, rows);
+    (void)summary.sum(tx, rows, {}, {});
+    (void)asks.begin(tx);
+    (void)asks.ask(tx);
+    (void)asks.absorb(tx, rows, b);
+    (void)asks.differences(tx, [](row_difference const&) { return true; });
+    (void)asks.settle(tx, b);
+    (void)asks.progress(tx);
+    (void)answer_reconcile(tx, rows, summary, b);
+}
+
+void blobs(tx_type& tx, chunk_store_archetype& chunks, blob_book const& book, blob_transfers const& t, bytes_view b,
+           wall_time now);
+void blobs(tx_type& tx, chunk_store_archetype& chunks, blob_book const& book, blob_transfers const& t, bytes_view b,
+           wall_time now) {
+    bytes out;
+    (void)book.store(tx, chunks, b, "", b);
+    (void)book.expect(tx, {}, b);
+    (void)book.arrived(tx, chunks, {}, b);
+    (void)book.read(tx, chunks, {}, 0, 1, out);
+    (void)book.collect(tx, 1);
+    (void)book.sweep(tx, chunks, 1);
+    (void)book.scrub(tx, chunks);
+    (void)book.references(tx, {});
+    (void)answer_blob(tx, chunks, book, b, b);
+    (void)t.upload(tx, {});
+    (void)t.download(tx, {});
+    (void)t.next(tx, chunks, {}, now);
+    (void)t.absorb(tx, chunks, b);
+    (void)t.failed(tx, 1);
+    (void)t.restart(tx);
+    (void)t.next_due(tx, {}, now);
+    (void)t.retry(tx, 1);
+    (void)t.cancel(tx, 1);
+    storage_chunks own(tx);
+    (void)own.scan([](sha256_digest const&) { return true; });
+}
+
 }  // namespace instantiation
 
 }  // namespace syncline::inline SYNCLINE_ABI

@@ -48,9 +48,6 @@ public:
     [[nodiscard]] status put(sha256_digest const& id, bytes_view chunk) {
         std::filesystem::path const place = path_of(id);
         std::error_code error;
-        if (std::filesystem::exists(place, error)) {
-            if (std::filesystem::file_size(place, error) == chunk.size() && !error) { return {}; }
-        }
         std::filesystem::create_directories(place.parent_path(), error);
         if (error) { return failed(error); }
         std::filesystem::path beside = place;

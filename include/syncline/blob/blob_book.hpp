@@ -58,13 +58,17 @@ public:
     [[nodiscard]] manifest_limits const& limits() const noexcept { return limits_; }
 
     /// Takes content in: cuts it, puts the chunks that are not here, flushes the store, and makes `owner` an owner.
-    /// Errors: `invalid` (owner), `limit` (larger than the limits), those of storage and store.
+    /// Errors: `invalid` (owner), `limit` (larger than the limits), `unsupported` (the hasher failed: its digest is all
+    /// zero), those of storage and store.
     /// Cost: the hash; a put for each new chunk.
     template <storage_transaction Tx, chunk_store Chunks, hasher H = sha256_hasher>
     [[nodiscard]] result<blob_ref> store(Tx& tx, Chunks& chunks, bytes_view content, std::string_view type,
                                          bytes_view owner, chunk_options const& options = {},
                                          H const& fresh = {}) const {
         blob_manifest const m = make_manifest(content, type, options, fresh);
+        for (chunk_ref const& c : m.chunks) {
+            if (c.id == sha256_digest{}) { return failure{errc::unsupported, "hash that could not be made"}; }
+        }
         auto const b = expect(tx, m, owner);
         if (!b) { return b; }
         for (chunk_ref const& c : m.chunks) {

@@ -183,6 +183,8 @@ template <storage_transaction Tx, chunk_store Chunks>
             if (!here) { return here.error(); }
             if (*here) {
                 if (auto const found = chunks.get(ask->id, out.body); !found) { return found.error(); }
+                // A rotten chunk is as good as none.
+                if (!(sha256(out.body) == ask->id)) { out.body.clear(); }
             }
             break;
         }

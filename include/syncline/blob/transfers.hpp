@@ -56,6 +56,7 @@ struct transfer_options {
     std::size_t parallel = 4;                            ///< messages under way at once; > 0
     std::uint64_t lead_bytes = std::uint64_t{32} << 10;  ///< the beginning of every blob goes before the rest of any
     milliseconds patience{std::chrono::seconds{60}};     ///< a message not answered within it goes again; > 0
+    std::uint8_t restarts_max = 8;                       ///< a transfer that is begun anew more often is refused
     std::size_t active_max = 16;       ///< transfers that are considered at once, in order of rank; > 0
     std::array<blob_rule, 8> rules{};  ///< by class; the host's own numbers
     friend constexpr bool operator==(transfer_options const&, transfer_options const&) = default;
@@ -80,8 +81,9 @@ struct transfer {
     std::uint8_t rank = 0;        ///< lower goes first: a thumbnail before photos before videos
     std::uint8_t blob_class = 0;  ///< whose rule holds, 0 to 7
     blob_ref blob{};
-    std::uint64_t done = 0;  ///< bytes that need not go any more
-    errc error{};            ///< refused: why
+    std::uint64_t done = 0;     ///< bytes that need not go any more
+    errc error{};               ///< refused: why
+    std::uint8_t restarts = 0;  ///< times that chunks came damaged, or the other end forgot some
     friend bool operator==(transfer const&, transfer const&) = default;
 };
 
@@ -103,7 +105,7 @@ struct transfer_event {
 /// The asking end of all transfers to or from one peer.
 ///
 /// Until `next` gives nothing: commit, then send what it gave. Hand each answer to `absorb` and commit. What was lost is
-/// asked again after `patience`, at once after `restart`, which a program calls when it begins. Every message may come
+/// asked again after `patience`, under the same number, so that a late answer is one; at once after `restart`, which a program calls when it begins. Every message may come
 /// twice: pieces are named by their content. No state but in storage.
 /// Order: what is not started, and the first bytes of each blob, before the rest of any; then by rank, then by age.
 /// Holds prefix, options and a reference to the book. Errors: those of storage and store; `corrupt`.
@@ -144,18 +146,17 @@ public:
         for (;;) {
             auto c = choose(tx, network, now);
             if (!c) { return c.error(); }
-            for (std::uint64_t const n : c->expired) {
-                if (auto s = tx.erase(flight_key(n)); !s) { return s.error(); }
-            }
             if (!c->found) { return std::optional<bytes>{}; }
             auto ask = make_ask(tx, chunks, *c);
             if (!ask) { return ask.error(); }
             if (!*ask) { continue; }  // it changed what there is to choose from
-            auto number = count(tx, 'n');
-            if (!number) { return number.error(); }
-            (*ask)->number = *number;
             flight f = c->what;
-            f.number = *number;
+            if (f.number == 0) {
+                auto const number = count(tx, 'n');
+                if (!number) { return number.error(); }
+                f.number = *number;
+            }
+            (*ask)->number = f.number;
             f.since = now;
             if (auto s = put_flight(tx, f); !s) { return s.error(); }
             return std::optional{encode(**ask)};
@@ -180,6 +181,12 @@ public:
         auto const kind = take(tx, chunks, r, **f, *a);
         if (!kind) { return kind.error(); }
         e.kind = *kind;
+        if (e.kind == transfer_event_kind::damaged && r.at.restarts++ >= options_.restarts_max) {
+            // A peer or a way that always spoils something must not cost data for ever.
+            e.kind = transfer_event_kind::refused;
+            r.at.phase = transfer_phase::refused;
+            r.at.error = errc::peer_failed;
+        }
         e.what = r.at;
         if (*kind == transfer_event_kind::complete) {
             if (auto s = drop(tx, r.at); !s) { return s.error(); }
@@ -221,6 +228,7 @@ public:
         if (!r) { return r.error(); }
         r->at.phase = transfer_phase::start;
         r->at.error = errc{};
+        r->at.restarts = 0;
         return put(tx, *r);
     }
     /// Gives a transfer up; what has come of it goes with a later `collect`, unless somebody owns it.
@@ -267,7 +275,6 @@ private:
         record of{};
         flight what{};
         std::optional<blob_manifest> manifest{};
-        std::vector<std::uint64_t> expired{};
         std::optional<wall_time> earliest{};
     };
 
@@ -309,13 +316,13 @@ private:
         return n;
     }
 
-    // ---- Transfers as bytes: [format, upload, phase, class, id, size, type, done, error, wanted]
+    // ---- Transfers as bytes: [format, upload, phase, class, id, size, type, done, error, restarts, wanted]
 
     template <storage_transaction Tx>
     [[nodiscard]] status put(Tx& tx, record const& r) const {
         bytes value;
         cbor_writer w(value);
-        w.array(10);
+        w.array(11);
         w.unsigned_integer(format);
         w.boolean(r.at.upload);
         w.unsigned_integer(static_cast<std::uint64_t>(r.at.phase));
@@ -325,6 +332,7 @@ private:
         w.text(r.at.blob.type);
         w.unsigned_integer(r.at.done);
         w.unsigned_integer(static_cast<std::uint64_t>(r.at.error));
+        w.unsigned_integer(r.at.restarts);
         w.byte_string(r.wanted);
         return tx.put(transfer_key(r.at.rank, r.at.token), value);
     }
@@ -335,7 +343,7 @@ private:
         r.at.rank = std::to_integer<std::uint8_t>(k[prefix_.size() + 1]);
         r.at.token = read_u64(k.last(8));
         cbor_reader in(v);
-        bool const shaped = in.array() == 10 && in.unsigned_integer() == format;
+        bool const shaped = in.array() == 11 && in.unsigned_integer() == format;
         r.at.upload = in.boolean();
         std::uint64_t const phase = in.unsigned_integer();
         std::uint64_t const blob_class = in.unsigned_integer();
@@ -344,12 +352,15 @@ private:
         r.at.blob.type = std::string(in.text());
         r.at.done = in.unsigned_integer();
         std::uint64_t const error = in.unsigned_integer();
+        std::uint64_t const restarts = in.unsigned_integer();
         r.wanted = to_bytes(in.byte_string());
-        bool const fits = phase <= 3 && blob_class < 8 && error <= 0xFF && id.size() == r.at.blob.id.size();
+        bool const fits =
+            phase <= 3 && blob_class < 8 && error <= 0xFF && restarts <= 0xFF && id.size() == r.at.blob.id.size();
         if (!in.finish() || !shaped || !fits) { return damaged; }
         r.at.phase = static_cast<transfer_phase>(phase & 3);
         r.at.blob_class = static_cast<std::uint8_t>(blob_class & 7);
         r.at.error = static_cast<errc>(error & 0xFF);
+        r.at.restarts = static_cast<std::uint8_t>(restarts & 0xFF);
         for (std::size_t i = 0; i < id.size(); ++i) { r.at.blob.id[i] = id[i]; }
         return r;
     }
@@ -492,9 +503,10 @@ private:
             // A clock that was set back ends no wait, so what seems to lie ahead counts as over.
             return f.since > now || now - f.since >= options_.patience;
         };
+        std::vector<flight> waited_for;
         for (flight const& f : *all) {
             if (over(f)) {
-                out.expired.push_back(f.number);
+                waited_for.push_back(f);
             } else if (!out.earliest || f.since + options_.patience < *out.earliest) {
                 out.earliest = f.since + options_.patience;
             }
@@ -520,17 +532,21 @@ private:
         std::vector<std::optional<blob_manifest>> manifests(active.size());
         for (bool const lead : {true, false}) {
             for (std::size_t i = 0; i < active.size(); ++i) {
-                record const& r = active[i];
+                record& r = active[i];
                 if (r.at.phase == transfer_phase::pieces && !manifests[i]) {
                     auto m = book_->manifest(tx, r.at.blob.id);
                     if (!m) { return m.error(); }
-                    if (!*m) { return failure{errc::corrupt, "blob of a transfer"}; }
+                    // One that lost its manifest begins anew, and keeps no other from going.
+                    if (!*m) { r.at.phase = transfer_phase::start; }
                     manifests[i] = std::move(*m);
                 }
                 auto const what = errand_of(r, manifests[i], *all, lead);
                 if (!what) { continue; }
                 out.found = true;
                 out.what = *what;
+                for (flight const& f : waited_for) {
+                    if (same_errand(f, *what)) { out.what.number = f.number; }
+                }
                 out.of = r;
                 out.manifest = std::move(manifests[i]);
                 return out;
@@ -538,28 +554,29 @@ private:
         }
         return out;
     }
+    [[nodiscard]] static bool same_errand(flight const& a, flight const& b) noexcept {
+        return a.token == b.token && a.what == b.what && a.index == b.index;
+    }
     /// What a transfer has to do that is not under way.
     [[nodiscard]] std::optional<flight> errand_of(record const& r, std::optional<blob_manifest> const& m,
                                                   std::vector<flight> const& all, bool lead) const {
         flight f;
         f.token = r.at.token;
         f.rank = r.at.rank;
-        auto const busy = [&](std::uint64_t index) {
-            return std::any_of(all.begin(), all.end(),
-                               [&](flight const& x) { return x.token == r.at.token && x.index == index; });
+        auto const busy = [&] {
+            return std::any_of(all.begin(), all.end(), [&](flight const& x) { return same_errand(x, f); });
         };
         if (r.at.phase != transfer_phase::pieces) {
-            f.what = r.at.phase == transfer_phase::start ? errand::start : errand::finish;
-            bool const first = f.what == errand::start;
-            return first == lead && !busy(0) ? std::optional{f} : std::nullopt;
+            bool const first = r.at.phase == transfer_phase::start;
+            f.what = first ? errand::start : errand::finish;
+            return first == lead && !busy() ? std::optional{f} : std::nullopt;
         }
         f.what = errand::piece;
         std::uint64_t at = 0;
         for (std::size_t i = 0; i < m->chunks.size(); at += m->chunks[i++].size) {
             if (lead && at >= options_.lead_bytes) { break; }
-            if (!wants(r.wanted, i) || busy(i)) { continue; }
             f.index = i;
-            return f;
+            if (wants(r.wanted, i) && !busy()) { return f; }
         }
         return std::nullopt;
     }

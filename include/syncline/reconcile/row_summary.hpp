@@ -27,9 +27,9 @@ namespace syncline::inline SYNCLINE_ABI {
 
 /// How much is kept. Only `cells` is stored; the rest may change from one opening to the next.
 struct summary_options {
-    std::size_t cells = 1024;         ///< of the sketch, 64 bytes each; it finds up to some 70 differences a hundred
-    std::size_t pending_max = 4096;   ///< changes that wait in the log before they are folded in
-    std::size_t leaf_rows_max = 512;  ///< rows that a range without a fingerprint of its parts may have
+    std::size_t cells = 1024;          ///< of the sketch, 64 bytes each; it finds up to some 70 differences a hundred
+    std::size_t pending_max = 16'384;  ///< changes that wait in the log before they are folded in
+    std::size_t leaf_rows_max = 512;   ///< rows that a range without a fingerprint of its parts may have
     friend constexpr bool operator==(summary_options const&, summary_options const&) = default;
 };
 [[nodiscard]] constexpr bool valid(summary_options const& o) noexcept {
@@ -130,7 +130,7 @@ public:
     [[nodiscard]] row_changes changes() const noexcept { return row_changes{key_}; }
     [[nodiscard]] row_hasher const& hasher() const noexcept { return hasher_; }
 
-    /// Writes changes down. Cost: two puts, whatever their number; and `fold` once `pending_max` of them wait.
+    /// Writes changes down. The rows themselves have been written: what is folded is read from them. Cost: two puts, whatever their number; and `fold` once `pending_max` of them wait.
     template <storage_transaction Tx, row_source Rows>
     [[nodiscard]] status flush(Tx& tx, Rows& rows, row_changes const& changes) const {
         if (changes.empty()) { return {}; }
