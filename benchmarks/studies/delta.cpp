@@ -377,7 +377,7 @@ int main(int argc, char** argv) {
                               ours(delta_level::fast, "fast"),
                               ours(delta_level::small, "small"),
                               ours(delta_level::smallest, "smallest"),
-                              ours(delta_level::fast, "fast, Adler-32", true),
+                              ours(delta_level::fast, "fast Adler-32", true),
                               ours_signature(),
                               zstd(1, false),
                               zstd(3, true),
