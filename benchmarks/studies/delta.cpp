@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// Deltas beside their peers, in one process on the same bytes:  delta CORPUS_FOLDER > delta.csv
+// Deltas beside their peers, in one process on the same bytes:  delta CORPUS_FOLDER [WHO] > delta.csv
+// WHO leaves only the rows of those whose name holds it.
 // A row: corpus, who, bytes of the delta (a mean for records), MB/s of the target encoding and decoding (CPU time,
 // medians), peak memory in KiB beyond base, target and delta. xdelta3 and bsdiff are commands: the time of the whole
 // process less that of one that does nothing; their memory is the process's largest resident set, files and all.
@@ -33,6 +34,7 @@ namespace {
 using namespace syncline;
 
 std::string folder;
+std::string only;
 std::string work;
 
 std::size_t beside = 0;  ///< what else goes over the wire: a signature
@@ -96,6 +98,7 @@ void row(std::string const& where, std::string const& who, double size, double e
 }
 
 void measure(corpus const& c, way& w) {
+    if (w.name.find(only) == std::string::npos) { return; }
     std::size_t const count = w.slow && c.pairs.size() > 500 ? 500 : c.pairs.size();
     std::size_t target = 0;
     for (std::size_t i = 0; i < count; ++i) { target += c.pairs[i].second.size(); }
@@ -306,6 +309,7 @@ std::size_t size_of(std::string const& file) {
 /// `@` a base, `+` a target or what is made, `=` a delta. No corpus is in memory here, as a child begins with our size.
 void command(std::string const& where, std::string const& name, std::vector<std::string> encode,
              std::vector<std::string> decode, int rounds) {
+    if (name.find(only) == std::string::npos) { return; }
     std::string const a = folder + '/' + where + ".old", b = folder + '/' + where + ".new", d = work + "/delta",
                       m = work + "/made";
     std::size_t const target = size_of(b);
@@ -337,11 +341,12 @@ void command(std::string const& where, std::string const& name, std::vector<std:
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 2) {
-        std::fprintf(stderr, "usage: delta CORPUS_FOLDER\n");
+    if (argc < 2 || argc > 3) {
+        std::fprintf(stderr, "usage: delta CORPUS_FOLDER [WHO]\n");
         return 2;
     }
     folder = argv[1];
+    if (argc == 3) { only = argv[2]; }
     work = folder + "/work";
     (void)run({"mkdir", "-p", work});
     // Memory is kept between rounds, as a program that sends deltas all day has it.
@@ -377,7 +382,7 @@ int main(int argc, char** argv) {
                               ours(delta_level::fast, "fast"),
                               ours(delta_level::small, "small"),
                               ours(delta_level::smallest, "smallest"),
-                              ours(delta_level::fast, "fast, Adler-32", true),
+                              ours(delta_level::fast, "fast Adler-32", true),
                               ours_signature(),
                               zstd(1, false),
                               zstd(3, true),

@@ -87,6 +87,18 @@ TEST_CASE("the instructions make the target, and are the same with used memory")
     }
 }
 
+TEST_CASE("positions of an earlier use are never seen, however many uses there were") {
+    syncline::detail::position_table table;
+    for (int use = 0; use < 50; ++use) {
+        table.begin((std::size_t{1} << 31) - 40'000'000U * static_cast<unsigned>(use), 8);
+        for (std::size_t slot = 0; slot < 256; ++slot) {
+            REQUIRE(table.get(slot) == syncline::detail::position_table::none);
+        }
+        for (std::size_t slot = 0; slot < 256; slot += 3) { table.put(slot, slot * 100); }
+        for (std::size_t slot = 0; slot < 256; slot += 3) { REQUIRE(table.get(slot) == slot * 100); }
+    }
+}
+
 TEST_CASE("what is equal is one instruction, and an insertion two") {
     random_generator r(13);
     bytes base(100'000);

@@ -53,7 +53,7 @@ TEST_CASE("what is the same costs next to nothing, an edit about a block") {
     bytes base(200'001);
     fill(r, base);
     std::size_t const block = signature_block(base.size());
-    CHECK(block == 512);
+    CHECK(block == 256);
     CHECK(delta_by(signature_of(base), base).size() < 40);
     bytes target = base;
     target.insert(target.begin() + 70'000, 3, std::byte{5});
@@ -62,8 +62,10 @@ TEST_CASE("what is the same costs next to nothing, an edit about a block") {
 
 TEST_CASE("the blocks grow with the square root") {
     CHECK(signature_block(0) == 256);
-    CHECK(signature_block(8192) == 256);
-    CHECK(signature_block(1 << 20) == 1024);
+    CHECK(signature_block(131'072) == 256);
+    CHECK(signature_block(2 * 320 * 320 - 1) == 256);
+    CHECK(signature_block(2 * 320 * 320) == 320);
+    CHECK(signature_block(1 << 21) == 1024);
     CHECK(signature_block(std::uint64_t{1} << 40) == 65536);
 }
 
@@ -105,7 +107,7 @@ TEST_CASE("a signature made to collide costs bounded work") {
     bytes evil{std::byte{0xB5}, std::byte{1}};
     append(evil, salt_of(9));
     append_varint(evil, count * 65536);
-    append_varint(evil, 16);
+    append_varint(evil, 1024);
     bytes const zeros(65536);
     std::uint32_t const rolling = syncline::detail::rolling_of(zeros);
     for (std::size_t i = 0; i < count; ++i) {

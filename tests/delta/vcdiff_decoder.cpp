@@ -284,6 +284,37 @@ TEST_CASE("limits and what isn't understood") {
     CHECK(decode(base, bomb).error() == errc::limit);
 }
 
+TEST_CASE("addresses that are not there yet, and sections that aren't used up") {
+    random_generator r(37);
+    bytes const base = random_base(r, 20);
+    auto const copying = [&](unsigned mode, std::uint64_t number) {
+        hand_made w{base};
+        w.code(5, r);  // four literals: the copy is at 24
+        w.codes.push_back(static_cast<std::byte>(20 + 16 * mode));
+        vcdiff_put_number(w.addresses, number);
+        w.target.resize(8);
+        bytes delta = header(false);
+        put_window(delta, w, {.segment = base.size()});
+        return decode(base, delta);
+    };
+    CHECK(copying(0, 23));
+    CHECK(copying(0, 24).error() == errc::malformed);
+    CHECK(copying(0, std::uint64_t{1} << 62).error() == errc::malformed);
+    CHECK(copying(1, 1));
+    CHECK(copying(1, 24));
+    CHECK(copying(1, 0).error() == errc::malformed);
+    CHECK(copying(1, 25).error() == errc::malformed);
+    CHECK(copying(2, 24).error() == errc::malformed);
+    for (unsigned section = 0; section < 3; ++section) {
+        hand_made w{base};
+        for (unsigned c = 3; c < 40; ++c) { w.code(c, r); }
+        (section == 0 ? w.data : section == 1 ? w.codes : w.addresses).push_back(std::byte{1});
+        bytes delta = header(false);
+        put_window(delta, w, {.segment = base.size()});
+        CHECK(decode(base, delta).error() == errc::malformed);
+    }
+}
+
 TEST_CASE("golden: what xdelta3 3.0.11 wrote, with its header and checksum") {
     // printf 'hello world, hello there' > base; printf 'hello there, hello world!' > target
     // xdelta3 -e -S none -s base target

@@ -98,8 +98,11 @@ public:
     [[nodiscard]] std::size_t slot(std::uint64_t mixed) const noexcept {
         return static_cast<std::size_t>(mixed >> shift_);
     }
-    /// The position in a slot; one that is out of range when there is none.
-    [[nodiscard]] std::uint32_t get(std::size_t slot) const noexcept { return slots_[slot] - begin_; }
+    /// The position in a slot, or `none`.
+    [[nodiscard]] std::uint32_t get(std::size_t slot) const noexcept {
+        std::uint32_t const number = slots_[slot];
+        return number < begin_ ? none : number - begin_;
+    }
     void put(std::size_t slot, std::size_t position) noexcept {
         slots_[slot] = begin_ + static_cast<std::uint32_t>(position);
     }

@@ -4,8 +4,8 @@
 /// Deltas against a base that only the other end has: it sends a signature of it, a rolling and a strong checksum of
 /// each block, and gets VCDIFF back. Source: Tridgell, "Efficient Algorithms for Sorting and Synchronization", 1999.
 
+#include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -25,12 +25,16 @@ namespace syncline::inline SYNCLINE_ABI {
 /// 16 bytes that a stranger can't foresee, new for each signature: blocks made to collide beforehand then don't.
 using signature_salt = std::array<std::byte, 16>;
 
-/// The block for a base of this length: about the square root of half of it, a power of two in [256, 64 KiB]: then the
-/// literals around some ten to twenty edits take as much as the signature.
+/// The block for a base of this length: the square root of its half, down to a multiple of 64; in [256, 64 KiB]. rsync
+/// takes that of the whole; as edits are seldom alone, smaller blocks spare more literals than they cost checksums.
 [[nodiscard]] constexpr std::size_t signature_block(std::uint64_t length) noexcept {
-    std::size_t block = 256;
-    while (block < 65536 && 2 * std::uint64_t{block} * block < length) { block *= 2; }
-    return block;
+    std::uint64_t root = 0;
+    for (std::uint64_t bit = std::uint64_t{1} << 17; bit != 0; bit >>= 1) {
+        if (2 * (root | bit) * (root | bit) <= length) { root |= bit; }
+    }
+    constexpr std::uint64_t least = 256;
+    constexpr std::uint64_t most = 65536;
+    return static_cast<std::size_t>((std::min)(most, (std::max)(least, root / 64 * 64)));
 }
 
 namespace detail {
@@ -69,7 +73,7 @@ inline constexpr std::uint32_t rolling_factor = 0x08104225;
 ///   B5 01          mark and version
 ///   salt           16 bytes
 ///   length         varint
-///   block          varint, the power of two: 8 to 16
+///   block          varint, in 64 bytes: 4 to 1,024
 ///   for each block, the last one maybe shorter: rolling checksum, 4 bytes big-endian; SHA-256(salt, block), its first
 ///   16 bytes
 /// Cost: that of hashing the base.
@@ -79,7 +83,7 @@ inline void signature_encode(bytes_view base, signature_salt const& salt, bytes&
     out.push_back(detail::signature_version);
     append(out, salt);
     append_varint(out, base.size());
-    append_varint(out, static_cast<std::uint64_t>(std::countr_zero(block)));
+    append_varint(out, block / 64);
     auto const salted = detail::signature_hasher(salt);
     for (; !base.empty(); base = base.subspan((std::min)(block, base.size()))) {
         bytes_view const b = base.first((std::min)(block, base.size()));
@@ -107,12 +111,12 @@ public:
         in = in.subspan(18);
         auto const length = take_varint(in);
         if (!length) { return length.error(); }
-        auto const log = take_varint(in);
-        if (!log) { return log.error(); }
+        auto const block = take_varint(in);
+        if (!block) { return block.error(); }
         if (*length > base_max || *length > std::uint64_t{1} << 46) { return failure{errc::limit, "base too long"}; }
-        if (*log < 8 || *log > 16) { return failure{errc::malformed, "block's length"}; }
+        if (*block < 4 || *block > 1024) { return failure{errc::malformed, "block's length"}; }
         s.length_ = *length;
-        s.block_ = std::size_t{1} << *log;
+        s.block_ = static_cast<std::size_t>(*block) * 64;
         std::uint64_t const count = (*length + s.block_ - 1) / s.block_;
         if (count > in.size() || in.size() != count * detail::signature_entry) {
             return failure{errc::malformed, "signature's length"};
