@@ -333,8 +333,9 @@ private:
         patience(t, c);
         if (t.wait > d.wait) { return; }
         d.wait = t.wait;
-        if (d.why == plan_reason::due || d.why == plan_reason::gathering || d.why == plan_reason::better_link) {
-            d.why = plan_reason::told;
+        if (t.wait.count() != 0) { d.why = t.why; }
+        if (t.wait.count() == 0 && d.why != plan_reason::clock_moved && d.why != plan_reason::stale) {
+            d.why = t.why == plan_reason::due ? plan_reason::told : t.why;
         }
     }
     /// Overnight, on a link that costs nothing, and at the latest when it would no longer be done in time.
