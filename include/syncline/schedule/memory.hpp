@@ -378,7 +378,9 @@ private:
                 static_cast<std::uint32_t>(clamped(r.round_trip, milliseconds{0xFFFFFFF}).count()));
         }
         // Without the round trip, as far as it is known; small exchanges say nothing about throughput.
-        milliseconds const moving = r.took > r.round_trip ? r.took - r.round_trip : r.took;
+        milliseconds const took = clamped(r.took, retry_time_max);
+        milliseconds const trip = clamped(r.round_trip, took);
+        milliseconds const moving = trip < took ? took - trip : took;
         auto const rate = [&](std::uint64_t size) {
             auto const ms = static_cast<std::uint64_t>((std::max)(moving, milliseconds{1}).count());
             std::uint64_t const bits = (std::min)(size, std::uint64_t{1} << 50) * 8;
