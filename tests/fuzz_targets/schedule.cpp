@@ -69,8 +69,9 @@ void lives(choices& in) {
         if (in.one_in(3)) { c.application.window = milliseconds{in.signed_number()}; }
         if (in.one_in(3)) { c.application.foreground = in.one_in(2); }
         if (in.one_in(4)) { c.server.not_before = wall_time{milliseconds{in.signed_number()}}; }
-        c.pending.add(static_cast<sync_class>(in.below(4)), in.below(5000),
-                      now - milliseconds{static_cast<std::int64_t>(in.below(10'000'000))});
+        auto const urgency = static_cast<sync_class>(in.below(4));
+        std::uint64_t const size = in.below(5000);
+        c.pending.add(urgency, size, now - milliseconds{static_cast<std::int64_t>(in.below(10'000'000))});
         collection_state k{.urgency = static_cast<sync_class>(in.below(4))};
         if (!in.one_in(3)) {
             k.fresh_at = in.one_in(9) ? wall_time{milliseconds{in.signed_number()}}
@@ -82,6 +83,7 @@ void lives(choices& in) {
         promises(c, m, o, now);
         transfer_report r{.good = !in.one_in(3),
                           .took = milliseconds{in.signed_number()},
+                          .round_trip = milliseconds{in.signed_number()},
                           .bytes_down = in.number(),
                           .metered = true};
         if (r.good) {
