@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cmath>
 #include <concepts>
 #include <cstdint>
@@ -11,6 +12,8 @@
 #include <cstring>
 #include <string_view>
 #include <utility>
+
+#include <syncline/metrics.hpp>
 
 #include "text.hpp"
 
@@ -93,6 +96,7 @@ public:
         chart();
         legend();
         totals();
+        numbers();
         conflicts();
         rejections();
         rules();
@@ -322,6 +326,37 @@ private:
         }
         line("all", all, true);
         put("</table>\n");
+    }
+
+    /// The day through the library's metrics: ratios, and what its default thresholds say.
+    void numbers() {
+        using namespace syncline;
+        metrics m;
+        wall_time const day{std::chrono::hours{24 * 20'000}};
+        auto const at = [&](std::int64_t t) { return day + milliseconds{t * 1000}; };
+        m.pass(at(plan_.opens));
+        for (tally const& t : history_.tallies) {
+            m.counted(metric_counter::exchanges, t.exchanges - t.failed);
+            m.counted(metric_counter::exchanges_failed, t.failed);
+            m.counted(metric_counter::entries_applied, t.pushed - (std::min)(t.pushed, t.conflicts + t.rejected));
+            m.counted(metric_counter::entries_conflicted, t.conflicts);
+            m.counted(metric_counter::entries_rejected, t.rejected);
+            m.counted(metric_counter::rows_pulled, t.pulled);
+            m.counted(metric_counter::bytes_up, t.sent);
+            m.counted(metric_counter::bytes_down, t.received);
+        }
+        metrics_snapshot const s = m.snapshot();
+        auto const percent = [](millionths part) {
+            return part ? fixed(static_cast<double>(*part) / 10'000) + " %" : std::string("none");
+        };
+        put("<p class=\"lead num\">Exchanges that succeeded: " + percent(success_ratio(s.total)) +
+            ". Decided edits that became conflicts: " + percent(conflict_ratio(s.total)) + ".");
+        alerts watch;
+        for (alert const& a : watch.look(s, at(plan_.closes))) {
+            if (a.what == alert_signal::failures_in_a_row) { continue; }  // summed here, not in a row
+            put(" Above its threshold: " + std::string(words(a.what)) + ".");
+        }
+        put("</p>\n");
     }
 
     void side(std::string const& state, std::string const& head, json const& value, std::string const& foot) {

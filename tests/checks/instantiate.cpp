@@ -70,6 +70,18 @@ struct handler_archetype {
 };
 static_assert(peer_handler<handler_archetype>);
 
+/// Models `observer`.
+struct observer_archetype {
+    observer_archetype() = delete;
+    observer_archetype(observer_archetype const&) = delete;
+    observer_archetype& operator=(observer_archetype const&) = delete;
+    void counted(metric_counter, std::uint64_t) noexcept {}
+    void measured(metric_gauge, std::uint64_t) noexcept {}
+    void took(metric_latency, std::chrono::microseconds) noexcept {}
+    void failed(observed_part, failure const&, wall_time) noexcept {}
+};
+static_assert(observer<observer_archetype>);
+
 /// A described record with a member of each kind.
 struct described_inner {
     std::int64_t n = 0;
@@ -417,6 +429,23 @@ void blobs(tx_type& tx, chunk_store_archetype& chunks, blob_book const& book, bl
     (void)t.cancel(tx, 1);
     storage_chunks own(tx);
     (void)own.scan([](sha256_digest const&) { return true; });
+void schedules(schedule_memory& memory, traced_schedule& traced, conditions const& c, schedule_options const& o,
+               random_archetype& random, wall_time now);
+void schedules(schedule_memory& memory, traced_schedule& traced, conditions const& c, schedule_options const& o,
+               random_archetype& random, wall_time now) {
+    (void)make_plan<schedule_steps>(c, memory, o, now);
+    memory.failed({}, o, now, random);
+    traced.failed({}, now, random);
+    (void)traced_schedule::replay({}, o);
+}
+
+void observers(observer_archetype& o, wall_time now);
+void observers(observer_archetype& o, wall_time now) {
+    observer_ref<observer_archetype> const all(o);
+    all.counted(metric_counter::exchanges, 1);
+    all.measured(metric_gauge::staleness, 1);
+    all.took(metric_latency::commit, {});
+    all.failed(observed_part::outbox, {}, now);
 }
 
 }  // namespace instantiation

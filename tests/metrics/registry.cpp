@@ -8,6 +8,7 @@
 #include <deque>
 
 #include <syncline/core/random.hpp>
+#include <syncline/metrics/alert.hpp>
 
 #include "support/catch.hpp"
 
@@ -135,4 +136,15 @@ TEST_CASE("days end at local midnight, and only so many are kept") {
     auto const before = m.days().size();
     m.pass(noon - minutes(60 * 24 * 400));  // the clock was set back
     CHECK(m.days().size() == before);
+}
+
+TEST_CASE("clocks at the ends of their range do no harm") {
+    metrics m;
+    alerts watch;
+    for (wall_time const t : {noon, (wall_time::max)(), (wall_time::min)(), noon, (wall_time::max)()}) {
+        m.pass(t);
+        m.counted(metric_counter::exchanges_failed, 3);
+        static_cast<void>(watch.look(m.snapshot(), t));
+        CHECK(m.snapshot().recent_span >= milliseconds{0});
+    }
 }

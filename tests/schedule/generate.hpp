@@ -80,8 +80,12 @@ inline conditions any_conditions(random_generator& g, wall_time now) {
     c.server.load = maybe(g, [&] { return static_cast<std::uint8_t>(below(g, 101)); });
     c.server.interval = maybe(g, [&] { return any_span(g); });
     for (std::uint64_t i = below(g, 4); i != 0; --i) {
-        c.pending.add(any_of<sync_class>(g), below(g, 5000), any_time(g, now),
-                      maybe(g, [&] { return any_time(g, now); }), 1 + static_cast<std::uint32_t>(below(g, 50)));
+        // One after the other: the order in which arguments are evaluated is the compiler's.
+        auto const urgency = any_of<sync_class>(g);
+        std::uint64_t const size = below(g, 5000);
+        wall_time const entered = any_time(g, now);
+        auto const deadline = maybe(g, [&] { return any_time(g, now); });
+        c.pending.add(urgency, size, entered, deadline, 1 + static_cast<std::uint32_t>(below(g, 50)));
     }
     for (std::uint64_t i = below(g, 8) == 0 ? below(g, collections_max + 1) : below(g, 5); i != 0; --i) {
         collection_state k;

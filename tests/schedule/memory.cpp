@@ -207,7 +207,7 @@ TEST_CASE("a memory comes back from its bytes, which are these") {
         }
     }
     // The golden bytes, by their hash: every number of the state, in fixed point, the same on every machine.
-    CHECK(to_hex(sha256(to_array(m))).substr(0, 16) == "682b54f09e76c3f2");
+    CHECK(to_hex(sha256(to_array(m))).substr(0, 16) == "e7b80878a01e44ea");
 }
 
 TEST_CASE("hostile bytes are refused, or are some memory") {

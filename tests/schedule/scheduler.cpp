@@ -432,6 +432,22 @@ TEST_CASE("another program's transfer is ridden, and only as long as the radio i
     CHECK((p.run && p[plan_choice::when].because == plan_reason::riding && p.lease == milliseconds{9'000}));
 }
 
+TEST_CASE("a push notification wakes for what it is about, and for what waits beside it") {
+    schedule_options const o;
+    schedule_memory const m;
+    conditions c = good_link();
+    c.application.notices_live = true;
+    for (std::uint16_t i = 0; i < 2; ++i) {
+        collection_state k{.id = i, .urgency = i == 0 ? sync_class::critical : sync_class::normal};
+        k.fresh_at = monday - minutes(20);
+        static_cast<void>(c.collections.push_back(k));
+    }
+    CHECK_FALSE(make_plan(c, m, o, monday).run);
+    c.application.woken_for = sync_class::critical;
+    sync_plan const p = make_plan(c, m, o, monday);
+    CHECK((p.run && (p.collections & 1U) != 0));
+}
+
 TEST_CASE("a granted window is used for all that waits, by urgency, within its length") {
     schedule_options const o;
     schedule_memory const m;

@@ -145,7 +145,8 @@ public:
     }
 
     /// What has changed with this snapshot, in the order of the rules.
-    [[nodiscard]] std::vector<alert> look(metrics_snapshot const& s, wall_time now) {
+    [[nodiscard]] std::vector<alert> look(metrics_snapshot const& s, wall_time at) {
+        wall_time const now = detail::sane_time(at);
         std::vector<alert> out;
         for (std::size_t i = 0; i < states_.size(); ++i) {
             state& a = states_[i];

@@ -88,7 +88,8 @@ public:
     }
 
     /// It is `now`: what is of late moves on, and at midnight a day ends. A clock that is set back ends nothing.
-    void pass(wall_time now) {
+    void pass(wall_time at) {
+        wall_time const now = detail::sane_time(at);
         std::int64_t const day = day_of(now);
         if (!since_) {
             since_ = now;

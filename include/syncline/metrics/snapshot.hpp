@@ -223,6 +223,15 @@ inline void encode(metrics_snapshot const& s, cbor_writer& out) {
     return s;
 }
 
+namespace detail {
+/// A moment within some 8 900 years of 1970, so that differences never overflow.
+[[nodiscard]] constexpr wall_time sane_time(wall_time t) noexcept {
+    constexpr std::int64_t most = std::int64_t{1} << 48;
+    std::int64_t const ms = t.time_since_epoch().count();
+    return wall_time{milliseconds{ms < -most ? -most : ms < most ? ms : most}};
+}
+}  // namespace detail
+
 /// Which of the two text formats.
 enum class metrics_text { open_metrics, prometheus };
 

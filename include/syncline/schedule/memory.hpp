@@ -81,7 +81,10 @@ public:
         auto const link = static_cast<std::uint8_t>(!online          ? 0
                                                     : c.network.kind ? 2 + static_cast<int>(*c.network.kind)
                                                                      : 1);
-        if (link != link_ && !pause_is_asked_) { paused_for_ = milliseconds{0}; }  // another link, another chance
+        if (link != link_) {  // another link, another chance
+            if (!pause_is_asked_) { paused_for_ = milliseconds{0}; }
+            round_trip_ = {};
+        }
         link_ = link;
         online_ = online;
         cheap_ = online && cheap_radio(c.network);
@@ -104,7 +107,8 @@ public:
         paused_for_ = milliseconds{0};
         pause_is_asked_ = false;
         auto const& row = o.table[static_cast<std::size_t>(strategy_)];
-        bool const slow = round_trip_.timeout() && r.round_trip.count() > 0 && r.round_trip > *round_trip_.timeout();
+        bool const slow = round_trip_.timeout() && r.round_trip > *round_trip_.timeout() &&
+                          r.round_trip > 2 * *round_trip_.smoothed();
         adapt(row, o, !slow, r.entries);
         if (r.round_trip.count() > 0) { round_trip_.sampled(r.round_trip); }
     }
@@ -374,7 +378,9 @@ private:
                 static_cast<std::uint32_t>(clamped(r.round_trip, milliseconds{0xFFFFFFF}).count()));
         }
         // Without the round trip, as far as it is known; small exchanges say nothing about throughput.
-        milliseconds const moving = r.took > r.round_trip ? r.took - r.round_trip : r.took;
+        milliseconds const took = clamped(r.took, retry_time_max);
+        milliseconds const trip = clamped(r.round_trip, took);
+        milliseconds const moving = trip < took ? took - trip : took;
         auto const rate = [&](std::uint64_t size) {
             auto const ms = static_cast<std::uint64_t>((std::max)(moving, milliseconds{1}).count());
             std::uint64_t const bits = (std::min)(size, std::uint64_t{1} << 50) * 8;
@@ -395,8 +401,13 @@ private:
             parallel.bad(row.parallel, row.parallel);
             return;
         }
-        // A batch that wasn't full says nothing about a larger one.
-        if (entries >= batch.size(row.batch, most(row.batch, o))) { batch.good(row.batch, most(row.batch, o)); }
+        // A batch that wasn't full says nothing about a larger one than the table's.
+        std::uint32_t const size = batch.size(row.batch, most(row.batch, o));
+        if (entries >= size) {
+            batch.good(row.batch, most(row.batch, o));
+        } else if (size < row.batch) {
+            batch.good(row.batch, row.batch);
+        }
         parallel.good(row.parallel, row.parallel);
     }
     static constexpr std::uint64_t throughput_sample_min = 16'384;

@@ -108,7 +108,7 @@ enum class plan_reason : std::uint8_t {
         case plan_reason::link_aggressive: return "the link is good";
         case plan_reason::link_moderate: return "the link is fair, or unknown";
         case plan_reason::link_conservative: return "the link is poor";
-        case plan_reason::adapted: return "so it went well before";
+        case plan_reason::adapted: return "that is how exchanges have fared";
         case plan_reason::unlimited: return "nothing limits it";
         case plan_reason::window_length: return "so much fits into the granted time";
         case plan_reason::budget_left: return "so much is left of today's bytes";

@@ -319,6 +319,7 @@ private:
             patience(d, k.urgency);
             bound(d, c);
         }
+        if (s_.c.application.woken_for == k.urgency) { consider_told(d, s_.now, k.urgency); }
         if (k.told_at && (!k.fresh_at || *k.told_at > *k.fresh_at)) { consider_told(d, *k.told_at, k.urgency); }
         if (k.complete_by && *k.complete_by > s_.now && k.bytes_left != std::uint64_t{0}) { consider_event(d, k); }
         spread(d, k.urgency);
@@ -333,8 +334,9 @@ private:
         patience(t, c);
         if (t.wait > d.wait) { return; }
         d.wait = t.wait;
-        if (d.why == plan_reason::due || d.why == plan_reason::gathering || d.why == plan_reason::better_link) {
-            d.why = plan_reason::told;
+        if (t.wait.count() != 0) { d.why = t.why; }
+        if (t.wait.count() == 0 && d.why != plan_reason::clock_moved && d.why != plan_reason::stale) {
+            d.why = t.why == plan_reason::due ? plan_reason::told : t.why;
         }
     }
     /// Overnight, on a link that costs nothing, and at the latest when it would no longer be done in time.
@@ -704,7 +706,8 @@ private:
     s.link = memory.next_strategy(c.network, o, s.now);
     s.metered = costs_by_byte(c.network, o);
     s.cheap = cheap_radio(c.network);
-    s.riding = c.network.transferring.value_or(false);
+    // A notification has just come over the radio: it is on.
+    s.riding = c.network.transferring.value_or(false) || c.application.woken_for.has_value();
     s.radio_on = s.riding || (c.network.radio_on_for && c.network.radio_on_for->count() > 0);
     s.saving = c.power.low_power_mode.value_or(false) || c.network.data_saver.value_or(false) ||
                memory.battery_low(c.power, o);

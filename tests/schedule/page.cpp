@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: BSL-1.0
+// What docs/schedule.md and docs/platforms.md quote.
+
+#include <syncline/schedule.hpp>
+
+#include "schedule/generate.hpp"
+#include "support/catch.hpp"
+
+using namespace syncline;
+
+TEST_CASE("the page of the schedule: ask, do, tell") {
+    wall_time now = schedule_test::monday;
+    syncline::random_generator dice(1);
+    // region: ask
+    schedule_options const options;  // the tables; replace what you like
+    schedule_memory memory(0x5EED);  // a number of this device's own; kept by to_array and restore
+
+    conditions c;  // all unknown: set what you know
+    c.network.online = true;
+    c.network.kind = link_kind::cellular;
+    c.network.effective = effective_type::type_4g;
+    c.application.foreground = true;
+    c.pending.add(sync_class::normal, 300, now);  // from the outbox, by class
+
+    memory.saw(c, options, now);
+    sync_plan const plan = make_plan(c, memory, options, now);
+    // Not now: at plan.at, or earlier with what plan.until names. to_text(plan, now) says why.
+    // endregion: ask
+    CHECK_FALSE(plan.run);
+    CHECK(plan.in == options.patience[2]);
+    // region: tell
+    transfer_report report{.good = true,
+                           .took = milliseconds{420},
+                           .round_trip = milliseconds{60},
+                           .bytes_up = 2'100,
+                           .bytes_down = 18'000,
+                           .entries = 12,
+                           .metered = true};
+    memory.succeeded(report, options, now);  // or memory.failed(report, options, now, dice)
+    // endregion: tell
+    CHECK(memory.exchanges() == 1);
+    memory.failed({}, options, now, dice);
+    CHECK(memory.paused_until(now));
+}
+
+namespace {
+
+// region: own_step
+/// Sends critical work at most every five seconds, whatever the tables say.
+struct my_steps : schedule_steps {
+    static constexpr milliseconds interval(schedule_situation const& s, want w, sync_class c) noexcept {
+        milliseconds const usual = schedule_steps::interval(s, w, c);
+        return c == sync_class::critical && w == want::push && usual < milliseconds{5'000} ? milliseconds{5'000}
+                                                                                           : usual;
+    }
+};
+// endregion: own_step
+
+// region: work_request
+/// What an Android host asks WorkManager for, from a plan. The names on the right are WorkManager's.
+struct work_request {
+    bool at_once;                ///< setExpedited
+    std::int64_t delay_seconds;  ///< setInitialDelay
+    bool connected;              ///< NetworkType.CONNECTED
+    bool unmetered;              ///< NetworkType.UNMETERED
+    bool charging;               ///< setRequiresCharging
+};
+work_request to_work_request(sync_plan const& p) {
+    bool const waits_for_link = has(p.until, awaited::network) && !p.run;
+    bool const only_unmetered = p[plan_choice::when].because == plan_reason::metered;
+    bool const only_charging = p[plan_choice::when].because == plan_reason::battery_critical;
+    std::int64_t const delay = p.run || waits_for_link || only_unmetered || only_charging ? 0 : p.in.count() / 1000;
+    return {p.run, delay, true, only_unmetered, only_charging};
+}
+// endregion: work_request
+
+}  // namespace
+
+TEST_CASE("the page of platforms: a plan becomes a request for work") {
+    schedule_options const o;
+    schedule_memory const m;
+    wall_time const now = schedule_test::monday;
+    conditions c;
+    c.network.online = false;
+    c.pending.add(sync_class::normal, 10, now);
+    work_request w = to_work_request(make_plan(c, m, o, now));
+    CHECK((!w.at_once && w.connected && w.delay_seconds == 0));
+    c.network.online = true;
+    c.network.metered = false;
+    c.network.kind = link_kind::cellular;
+    w = to_work_request(make_plan(c, m, o, now));
+    CHECK((!w.at_once && w.delay_seconds == 1800));
+    c.pending.add(sync_class::critical, 10, now);
+    CHECK(to_work_request(make_plan(c, m, o, now)).at_once);
+    CHECK_FALSE(make_plan<my_steps>(c, m, o, now).run);
+    c.network.metered = true;
+    c.pending = {};
+    c.pending.add(sync_class::background, 10, now);
+    CHECK(to_work_request(make_plan(c, m, o, now)).unmetered);
+}
