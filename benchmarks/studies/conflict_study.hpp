@@ -25,6 +25,7 @@ struct play_options {
     office_options office{};
     syncline::learning_options learning{};
     syncline::share16 threshold = syncline::share_one * 85 / 100;
+    std::size_t known = people_known;  ///< how many of the known people's decisions are learned from
     bool team = true;  ///< what the known people decided was learned before; else everybody begins with nothing
 };
 
@@ -125,9 +126,7 @@ struct tally {
     syncline::learned_suggester model{o.learning};
     auto const rules = office_rules();
     std::vector<std::unique_ptr<office_life>> lives;
-    for (std::size_t n = 0; n < people_known; ++n) {
-        lives.push_back(std::make_unique<office_life>(seed, n, o.office));
-    }
+    for (std::size_t n = 0; n < o.known; ++n) { lives.push_back(std::make_unique<office_life>(seed, n, o.office)); }
     for (std::size_t i = 0; i < pairs_each; ++i) {
         for (auto& life : lives) {
             edit_pair const p = life->next();

@@ -180,6 +180,7 @@ TEST_CASE("both are never suggested where they can't be made one") {
 TEST_CASE("the study on a small scale: held-out people of a held-out office") {
     using namespace conflict_study;
     play_options o;
+    o.known = 6;
     tally const t = play_office(seeds_held_out[0], o, 4);
     CHECK(t.needs_nobody() >= 0.95);
     CHECK(t.resolved_share() >= 0.80);

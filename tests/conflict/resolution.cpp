@@ -146,6 +146,18 @@ TEST_CASE("a part of a map: the other parts are merged") {
     }
 }
 
+TEST_CASE("a part of a map with other keys than texts is refused, not rewritten without them") {
+    conflict c = sample();
+    value const odd = *value::map({{"street", "A"}, {*value::array({1}), "kept"}});
+    c.base = fields({{"address", odd}});
+    c.local.ops = {{"address", op_kind::set, item(odd), timestamp{100}}};
+    c.remote->fields = fields({{"address", odd}});
+    c.remote->exceptions.clear();
+    c.fields = {{{"address", "street"}, rule::manual, "", 0, 0, {}}};
+    CHECK_FALSE(settle(c, resolution::merge_fields({{{"address", "street"}, field_take::custom, item("B")}}), rules,
+                       timestamp{300}, 1));
+}
+
 TEST_CASE("deleted by one, changed by the other") {
     conflict c = sample();
     c.fields = {contested_field{}};

@@ -207,6 +207,7 @@ template <storage_transaction Tx, suggester S, conflict_audit A = no_audit>
     if (!how || !settle(*c, *how, rules, who.stamp, who.author)) { return std::optional<settled>{}; }
     who.automatic = true;
     auto done = queue.resolve(tx, id, c->revision, *how, rules, who, audit);
+    if (!done && done.error() == errc::limit) { return std::optional<settled>{}; }  // its history is full
     if (!done) { return done.error(); }
     return std::optional<settled>{std::move(*done)};
 }

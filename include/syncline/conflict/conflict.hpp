@@ -229,7 +229,37 @@ struct conflict {
     [[nodiscard]] bool of_whole_record() const noexcept { return fields.size() == 1 && fields.front().path.empty(); }
 };
 
-/// Whether a conflict may be stored: keys and paths in range and in order, fields canonical.
+namespace detail {
+
+/// What `decode_mutation` would take back.
+[[nodiscard]] inline status check_operations(mutation const& m, decode_limits const& limits) {
+    for (std::size_t i = 0; i < m.ops.size(); ++i) {
+        field_op const& op = m.ops[i];
+        bool const named = !op.field.empty() && op.field.size() <= field_name_bytes_max && valid_utf8(op.field);
+        bool const valued =
+            op.kind == op_kind::unset ? op.value.empty() : validate_canonical(op.value, limits).has_value();
+        if (!named || !valued || (i != 0 && compare_keys(m.ops[i - 1].field, op.field) >= 0)) {
+            return failure{errc::invalid, "operations of a mutation"};
+        }
+    }
+    if (m.kind == change_kind::erase && !m.ops.empty()) { return failure{errc::invalid, "erase with operations"}; }
+    return {};
+}
+/// What `decode_row` would take back: no mark after the version, as those of what is still pending have.
+[[nodiscard]] inline status check_row(row const& r, decode_limits const& limits) {
+    bool fits = r.floor.at <= r.version;
+    for (std::size_t i = 0; i < r.exceptions.size() && fits; ++i) {
+        fits = r.exceptions[i].mark.at <= r.version && valid_utf8(r.exceptions[i].field) &&
+               (i == 0 || compare_keys(r.exceptions[i - 1].field, r.exceptions[i].field) < 0);
+    }
+    if (!fits) { return failure{errc::invalid, "marks of a row"}; }
+    if (!r.deleted) { return validate_fields(r.fields, limits); }
+    return r.fields.empty() ? status{} : status{failure{errc::invalid, "fields of a tombstone"}};
+}
+
+}  // namespace detail
+
+/// Whether a conflict may be stored: keys and paths in range and in order, operations and fields canonical.
 [[nodiscard]] inline status check(conflict const& c, decode_limits const& limits = {}) {
     if (!valid(c.record) || !valid(c.local.record) || c.record != c.local.record) {
         return failure{errc::invalid, "record key of a conflict"};
@@ -255,13 +285,11 @@ struct conflict {
     if (c.local_by.writer.size() > writer_bytes_max || c.remote_by.writer.size() > writer_bytes_max) {
         return failure{errc::invalid, "writer of a conflict"};
     }
+    if (auto ok = detail::check_operations(c.local, limits); !ok) { return ok; }
     if (!c.base.empty()) {
         if (auto ok = validate_fields(c.base, limits); !ok) { return ok; }
     }
-    if (c.remote && !c.remote->deleted) {
-        if (auto ok = validate_fields(c.remote->fields, limits); !ok) { return ok; }
-    }
-    return {};
+    return c.remote ? detail::check_row(*c.remote, limits) : status{};
 }
 
 namespace detail {

@@ -121,7 +121,7 @@ private:
         std::int64_t const size_of_z = z < 0 ? -z : z;
         if (size_of_z <= o.sparsity) { return 0; }
         std::int64_t const rest = (z < 0 ? size_of_z - o.sparsity : -(size_of_z - o.sparsity)) * 65'536 / scale(n, o);
-        constexpr std::int64_t most = 16 * 65'536;
+        constexpr std::int64_t most = std::int64_t{16} * 65'536;
         return static_cast<std::int32_t>(rest > most ? most : rest < -most ? -most : rest);
     }
 
@@ -429,7 +429,7 @@ private:
     [[nodiscard]] share16 corrected(share16 p, std::size_t trust) const noexcept {
         bin const& b = bin_of(p, trust);
         // As if it had been seen to be half as sure as it says eight times: what is new is doubted.
-        constexpr std::int64_t before = 8 * 65'536;
+        constexpr std::int64_t before = std::int64_t{8} * 65'536;
         std::int64_t const prior = trust == 0 ? before * 2 : before;
         std::int64_t const doubt = trust == 0 ? 6'554 : 1'311;
         std::int64_t const off =

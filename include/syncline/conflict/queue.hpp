@@ -367,8 +367,8 @@ public:
         return out;
     }
     /// Takes the decision back: the conflict is open again, the mutation that the answer holds restores the fields.
-    /// `current` is the record now. The history keeps both.
-    /// Errors: `errc::not_found`; `errc::invalid` (no decision stands); `errc::contended` (those fields were changed
+    /// `current` is the record now, as a confirmed row. The history keeps both.
+    /// Errors: `errc::not_found`; `errc::invalid` (no decision stands; a row with marks of what is pending); `errc::contended` (those fields were changed
     /// since: decide anew by an ordinary edit); `errc::limit`; those of `inverse` and of the audit.
     template <storage_transaction Tx, conflict_audit A = no_audit>
     [[nodiscard]] result<settled> undo(Tx& tx, std::uint64_t id, row const& current, collection_rules const& rules,
@@ -401,6 +401,7 @@ public:
         c->changed = who.now;
         c->remote = back->after;
         ++c->revision;
+        if (auto ok = check(*c); !ok) { return ok.error(); }
         conflict_entry undone = signed_entry(conflict_event::undone, who);
         if (back->sends()) { undone.change = back->change; }
         if (auto ok = record(tx, *c, std::move(undone), audit); !ok) { return ok.error(); }

@@ -157,6 +157,14 @@ namespace detail {
         if (!inner) { return inner.error(); }
         bool const is_map = *inner && cbor_reader{**inner}.peek() == cbor_type::map;
         if (*inner && !is_map) { return failure{errc::type_mismatch, "a path through what is no map"}; }
+        if (is_map) {
+            // One with other keys than texts, which would be lost on the way.
+            cbor_map_cursor all(**inner);
+            while (all.next()) {}
+            if (all.failed()) {
+                return failure{errc::type_mismatch, "a path through a map with other keys than texts"};
+            }
+        }
         if (!*inner && !value) { return to_bytes(map); }
         on_the_way.push_back(is_map ? **inner : bytes_view{});
     }
