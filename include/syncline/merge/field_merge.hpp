@@ -251,7 +251,12 @@ private:
         bool const local_kept = same(b, base_, l, local_);
         bool const remote_kept = same(b, base_, r, remote_);
         bool const agree = same(l, local_, r, remote_);
-        if (local_kept || (agree && rules_.of(as_text(key_text(key))) != rule::counter)) {
+        // Two who add the same add twice, also inside of a field.
+        auto const counts = [this, key] {
+            rule const by = rules_.of(as_text(key_text(key)));
+            return by == rule::counter || by == rule::nested;
+        };
+        if (local_kept || (agree && !counts())) {
             if (!local_kept && !remote_kept) {
                 std::string const field{as_text(key_text(key))};
                 decisions_.push_back({field, rules_.of(field), winner::both, reason::same});
