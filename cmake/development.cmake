@@ -55,6 +55,7 @@ syncline_library(openssl "^openssl/|^boost/(asio|beast)/ssl" openssl/evp.h LIBS 
 syncline_library(boost "^boost/" boost/beast.hpp)
 syncline_library(nlohmann "^nlohmann/" nlohmann/json.hpp)
 syncline_library(xxhash "^xxhash\\.h$" xxhash.h LIBS xxhash)
+syncline_library(git2 "^git2\\.h$" git2.h LIBS git2)
 syncline_library(posix "^sys/wait\\.h$" sys/wait.h)  # processes that can be killed: not on Windows
 find_package(Threads)
 

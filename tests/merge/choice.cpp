@@ -20,9 +20,11 @@ TEST_CASE("choice: rules that choose a side, in every order of three writers") {
             for (deed const& x : deeds) {
                 for (deed const& y : deeds) {
                     for (deed const& z : deeds) {
-                        for (std::optional<bytes> const& before : {std::optional<bytes>{}, std::optional<bytes>{bytes{std::byte{0xF4}}}}) {
+                        for (std::optional<bytes> const& before :
+                             {std::optional<bytes>{}, std::optional<bytes>{bytes{std::byte{0xF4}}}}) {
                             std::optional<bytes> value;
-                            bool const free = order_free(before, {{2, {5}, {x}}, {3, {stamp}, {y}}, {4, {5}, {z}}}, rules, value);
+                            bool const free =
+                                order_free(before, {{2, {5}, {x}}, {3, {stamp}, {y}}, {4, {5}, {z}}}, rules, value);
                             // The first to write a field that nobody has written meets nobody.
                             if (!free && before) { FAIL(name(by) << " depends on the order"); }
                         }
@@ -57,5 +59,6 @@ TEST_CASE("choice: the local side, and the authority's") {
     CHECK(detail::choose(rule::last_writer, mine, theirs, merge_hint::merge, nullptr).why == reason::by_time);
     CHECK(detail::choose(rule::manual, mine, theirs, merge_hint::local, nullptr).won == winner::nobody);
     CHECK(detail::choose(rule::authority, mine, theirs, merge_hint::local, nullptr).why == reason::by_hint);
-    CHECK(detail::choose(rule::last_writer, {3, timestamp{9}, 2}, theirs, merge_hint::merge, nullptr).why == reason::by_author);
+    CHECK(detail::choose(rule::last_writer, {3, timestamp{9}, 2}, theirs, merge_hint::merge, nullptr).why ==
+          reason::by_author);
 }

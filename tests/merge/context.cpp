@@ -121,7 +121,8 @@ TEST_CASE("context: the writer of the higher role wins, whoever comes first") {
     collection_rules const rules{"things", rule::role, {}};
     std::optional<bytes> value;
     auto const write = [](std::int64_t n) { return deed{op_kind::set, number_item(n)}; };
-    REQUIRE(order_free(number_item(0), {{2, {9}, {write(2)}}, {3, {5}, {write(3)}}, {4, {7}, {write(4)}}}, rules, value, &host));
+    REQUIRE(order_free(number_item(0), {{2, {9}, {write(2)}}, {3, {5}, {write(3)}}, {4, {7}, {write(4)}}}, rules, value,
+                       &host));
     CHECK(number(value) == 3);
     REQUIRE(order_free(number_item(0), {{2, {9}, {write(2)}}, {4, {7}, {write(4)}}}, rules, value, &host));
     CHECK(number(value) == 2);
@@ -136,7 +137,8 @@ TEST_CASE("context: a wish is granted, unless a person must decide") {
         REQUIRE(out.decisions.size() == 1);
         CHECK(out.decisions[0].why == (hint == merge_hint::merge ? reason::by_time : reason::by_hint));
         (void)lay(r, 2, 4, 1, 9, {set("asked", number_item(1))}, plain);
-        CHECK(lay(r, 3, 5, 1, 99, {set("asked", number_item(2))}, plain, nullptr, hint).verdict == verdict_kind::conflict);
+        CHECK(lay(r, 3, 5, 1, 99, {set("asked", number_item(2))}, plain, nullptr, hint).verdict ==
+              verdict_kind::conflict);
     }
 }
 
@@ -193,16 +195,21 @@ TEST_CASE("context: a group or a whole record is decided once") {
     collection_rules grouped = plain;
     grouped.groups = {{"money", rule::last_writer, {"amount", "currency"}}};
     REQUIRE(validate(grouped).has_value());
-    bytes const base = map_item({{"note", number_item(0)}, {"amount", number_item(100)}, {"currency", text_item("CHF")}});
-    bytes const local = map_item({{"note", number_item(1)}, {"amount", number_item(90)}, {"currency", text_item("CHF")}});
-    bytes const remote = map_item({{"note", number_item(0)}, {"amount", number_item(100)}, {"currency", text_item("EUR")}});
+    bytes const base =
+        map_item({{"note", number_item(0)}, {"amount", number_item(100)}, {"currency", text_item("CHF")}});
+    bytes const local =
+        map_item({{"note", number_item(1)}, {"amount", number_item(90)}, {"currency", text_item("CHF")}});
+    bytes const remote =
+        map_item({{"note", number_item(0)}, {"amount", number_item(100)}, {"currency", text_item("EUR")}});
     side const early{timestamp{5}, 1};
     side const late{timestamp{6}, 2};
     auto const a = three_way(base, local, remote, grouped, late, early);
     CHECK(a->record == local);
-    CHECK(std::any_of(a->decisions.begin(), a->decisions.end(), [](decision const& d) { return d.why == reason::by_group; }));
+    CHECK(std::any_of(a->decisions.begin(), a->decisions.end(),
+                      [](decision const& d) { return d.why == reason::by_group; }));
     auto const b = three_way(base, local, remote, grouped, early, late);
-    CHECK(b->record == map_item({{"note", number_item(1)}, {"amount", number_item(100)}, {"currency", text_item("EUR")}}));
+    CHECK(b->record ==
+          map_item({{"note", number_item(1)}, {"amount", number_item(100)}, {"currency", text_item("EUR")}}));
     CHECK(three_way(base, local, base, grouped)->record == local);
     CHECK(three_way(base, base, remote, grouped)->record == remote);
 
@@ -230,19 +237,27 @@ TEST_CASE("context: nested fields are decided one by one, however deep, and thei
     bytes const x = text_item("x");
     std::vector<deed> deeds;
     deeds.push_back({op_kind::nested, nested({{"a", op_kind::set, number_item(1), {}}})});
-    deeds.push_back({op_kind::nested, nested({{"a", op_kind::unset, {}, {}}, {"n", op_kind::add, number_item(2), {}}})});
+    deeds.push_back(
+        {op_kind::nested, nested({{"a", op_kind::unset, {}, {}}, {"n", op_kind::add, number_item(2), {}}})});
     deeds.push_back({op_kind::nested, nested({{"n", op_kind::add, number_item(3), {}}})});
-    deeds.push_back({op_kind::nested, nested({{"s", op_kind::elements, edits_item({{element_verb::add, x, {}, x}}), {}}})});
-    deeds.push_back({op_kind::nested, nested({{"s", op_kind::elements, edits_item({{element_verb::remove, x, {}, {}}}), {}}})});
-    deeds.push_back({op_kind::nested, nested({{"m", op_kind::nested, nested({{"k", op_kind::set, number_item(5), {}}}), {}}})});
-    deeds.push_back({op_kind::nested, nested({{"m", op_kind::nested, nested({{"k", op_kind::set, number_item(6), {}}}), {}}})});
-    bytes const before = map_item({{"a", number_item(0)}, {"m", map_item({{"k", number_item(0)}})}, {"s", array_item({})}});
+    deeds.push_back(
+        {op_kind::nested, nested({{"s", op_kind::elements, edits_item({{element_verb::add, x, {}, x}}), {}}})});
+    deeds.push_back(
+        {op_kind::nested, nested({{"s", op_kind::elements, edits_item({{element_verb::remove, x, {}, {}}}), {}}})});
+    deeds.push_back(
+        {op_kind::nested, nested({{"m", op_kind::nested, nested({{"k", op_kind::set, number_item(5), {}}}), {}}})});
+    deeds.push_back(
+        {op_kind::nested, nested({{"m", op_kind::nested, nested({{"k", op_kind::set, number_item(6), {}}}), {}}})});
+    bytes const before =
+        map_item({{"a", number_item(0)}, {"m", map_item({{"k", number_item(0)}})}, {"s", array_item({})}});
     for (deed const& p : deeds) {
         for (deed const& q : deeds) {
             for (deed const& r : deeds) {
                 for (deed const& s : deeds) {
                     std::optional<bytes> value;
-                    if (!order_free(before, {{2, {5, 8}, {p, q}}, {3, {6}, {r}}, {4, {7}, {s}}}, rules, value)) { FAIL("order matters"); }
+                    if (!order_free(before, {{2, {5, 8}, {p, q}}, {3, {6}, {r}}, {4, {7}, {s}}}, rules, value)) {
+                        FAIL("order matters");
+                    }
                 }
             }
         }

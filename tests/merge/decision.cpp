@@ -24,7 +24,8 @@ TEST_CASE("decision: every winner, reason and rule has a name of its own, and fi
 }
 
 TEST_CASE("decision: in words") {
-    CHECK(to_text({"table", rule::manual, winner::nobody, reason::asked}) == "table: nobody yet (manual; the rule asks a person)");
+    CHECK(to_text({"table", rule::manual, winner::nobody, reason::asked}) ==
+          "table: nobody yet (manual; the rule asks a person)");
     decision d{"where", rule::nested, winner::both, reason::combined, "city.name"};
     CHECK(to_text(d) == "where.city.name: both (nested; both changes count)");
     CHECK(to_text({"", rule::last_writer, winner::mutation, reason::deleted}) ==

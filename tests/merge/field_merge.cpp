@@ -22,14 +22,15 @@ using testing::field_map;
 
 namespace {
 
-char const* const names[] = {"a", "b", "c", "set", "map", "name", "text", "list", "least", "count", "asked", "timed", "longer name of its own"};
+char const* const names[] = {
+    "a", "b", "c", "set", "map", "name", "text", "list", "least", "count", "asked", "timed", "longer name of its own"};
 
 collection_rules rules() {
     collection_rules out{"things", rule::last_writer, {}};
-    out.fields = {{"set", rule::add_wins},     {"map", rule::nested, {{"n", rule::counter}, {"q", rule::manual}}},
-                  {"text", rule::text_words},  {"list", rule::list},
-                  {"least", rule::minimum},    {"count", rule::counter},
-                  {"asked", rule::manual},     {"timed", rule::authority_time},
+    out.fields = {{"set", rule::add_wins},    {"map", rule::nested, {{"n", rule::counter}, {"q", rule::manual}}},
+                  {"text", rule::text_words}, {"list", rule::list},
+                  {"least", rule::minimum},   {"count", rule::counter},
+                  {"asked", rule::manual},    {"timed", rule::authority_time},
                   {"c", rule::first_writer}};
     return out;
 }
@@ -38,7 +39,9 @@ value some(random_generator& dice, std::string_view name, int depth = 0) {
     auto const number = [&] { return value(static_cast<std::int64_t>(dice() % 4)); };
     if (name == "set" || name == "list") {
         std::vector<bytes> items;
-        for (std::uint64_t i = dice() % 3, n = i + dice() % 3; i != n; ++i) { items.push_back(number_item(static_cast<std::int64_t>(i))); }
+        for (std::uint64_t i = dice() % 3, n = i + dice() % 3; i != n; ++i) {
+            items.push_back(number_item(static_cast<std::int64_t>(i)));
+        }
         return value(value_view(array_item(items)));
     }
     if (name == "map" && depth == 0) {
@@ -55,7 +58,9 @@ value some(random_generator& dice, std::string_view name, int depth = 0) {
         for (int i = 0; i != 6; ++i) { s += std::string{"ab"}.substr(dice() % 2, 1) + ' '; }
         return value(value_view(text_item(s)));
     }
-    if (name == "a" && dice() % 3 == 0) { return value(value_view(text_item(std::string(static_cast<std::size_t>(dice() % 400), 'x')))); }
+    if (name == "a" && dice() % 3 == 0) {
+        return value(value_view(text_item(std::string(static_cast<std::size_t>(dice() % 400), 'x'))));
+    }
     return number();
 }
 field_map record(random_generator& dice) {

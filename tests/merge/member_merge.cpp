@@ -23,7 +23,8 @@ struct address {
     std::int64_t visits = 0;
 };
 constexpr auto describe(address const*) {
-    return record_of<address>("addresses", field("city", &address::city), field("visits", &address::visits, rule::counter));
+    return record_of<address>("addresses", field("city", &address::city),
+                              field("visits", &address::visits, rule::counter));
 }
 struct client {
     std::string name;
@@ -38,7 +39,8 @@ struct client {
 };
 constexpr auto describe(client const*) {
     return record_of<client>("clients", field("name", &client::name), field("seats", &client::seats, rule::counter),
-                             field("paid", &client::paid, rule::maximum), field("active", &client::active, rule::enable_wins),
+                             field("paid", &client::paid, rule::maximum),
+                             field("active", &client::active, rule::enable_wins),
                              field("tags", &client::tags, rule::add_wins), field("where", &client::where, rule::nested),
                              field("note", &client::note, rule::manual), field("text", &client::text, rule::text_words),
                              unknown(&client::rest));
@@ -67,7 +69,7 @@ TEST_CASE("member_merge: described structs and their encodings merge alike") {
         client remote = base;
         client const other = make(dice);
         client const third = make(dice);
-        auto const some = [&](auto client::* m) {
+        auto const some = [&](auto client::*m) {
             if (dice() % 3 == 0) { local.*m = other.*m; }
             if (dice() % 3 == 0) { remote.*m = third.*m; }
         };

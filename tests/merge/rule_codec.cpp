@@ -16,7 +16,10 @@ namespace {
 collection_rules some() {
     collection_rules out{"bookings", rule::first_writer, {}};
     out.fields = {{"seats", rule::counter},
-                  {"where", rule::nested, {{"city", rule::authority}, {"deep", rule::nested, {{"n", rule::counter}}}}, rule::local}};
+                  {"where",
+                   rule::nested,
+                   {{"city", rule::authority}, {"deep", rule::nested, {{"n", rule::counter}}}},
+                   rule::local}};
     out.groups = {{"money", rule::role, {"amount", "currency"}}};
     out.deletes = deletion::loses;
     out.references = {{"venue", "venues"}};
@@ -40,7 +43,8 @@ struct described_thing {
     std::int64_t seats = 0;
 };
 constexpr auto describe(described_thing const*) {
-    return record_of<described_thing>("things", field("name", &described_thing::name), field("seats", &described_thing::seats));
+    return record_of<described_thing>("things", field("name", &described_thing::name),
+                                      field("seats", &described_thing::seats));
 }
 
 }  // namespace
@@ -79,14 +83,18 @@ TEST_CASE("rule_codec: what can't be meant is refused") {
     refused([](auto& r) { r.deletes = static_cast<deletion>(0); }, errc::unsupported);
     CHECK(validate(some()));
     CHECK(validate_for<described_thing>({"things", rule::last_writer, {{"seats", rule::counter}}}));
-    CHECK(validate_for<described_thing>({"things", rule::last_writer, {{"chairs", rule::counter}}}).error() == errc::not_found);
-    CHECK(validate_for<described_thing>({"things", rule::last_writer, {{"name", rule::counter}}}).error() == errc::type_mismatch);
+    CHECK(validate_for<described_thing>({"things", rule::last_writer, {{"chairs", rule::counter}}}).error() ==
+          errc::not_found);
+    CHECK(validate_for<described_thing>({"things", rule::last_writer, {{"name", rule::counter}}}).error() ==
+          errc::type_mismatch);
 }
 
 TEST_CASE("rule_codec: a stranger's table is an error or a table") {
     bytes const good = encoded(some());
     random_generator dice{31};
-    for (std::size_t n = 0; n != good.size(); ++n) { CHECK_FALSE(again(bytes(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(n)))); }
+    for (std::size_t n = 0; n != good.size(); ++n) {
+        CHECK_FALSE(again(bytes(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(n))));
+    }
     for (int round = 0; round < 20'000; ++round) {
         bytes b = good;
         b[static_cast<std::size_t>(dice() % b.size())] = static_cast<std::byte>(dice());

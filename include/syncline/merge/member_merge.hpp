@@ -102,10 +102,18 @@ private:
             f.get(out_.record) = member{};
         } else if constexpr (is_optional<member>::value) {
             auto value = decode_field<typename member::value_type>(**found);
-            if (!value) { ok = value.error(); } else { f.get(out_.record) = std::move(*value); }
+            if (!value) {
+                ok = value.error();
+            } else {
+                f.get(out_.record) = std::move(*value);
+            }
         } else {
             auto value = decode_field<member>(**found);
-            if (!value) { ok = value.error(); } else { f.get(out_.record) = std::move(*value); }
+            if (!value) {
+                ok = value.error();
+            } else {
+                f.get(out_.record) = std::move(*value);
+            }
         }
     }
 
