@@ -33,8 +33,8 @@ text_case make(std::size_t lines, std::size_t edits, std::uint64_t seed) {
             case 1: base.emplace_back("\n"); break;
             case 2: base.emplace_back("    return result;\n"); break;
             default:
-                base.push_back("    call_" + std::to_string(below(dice, lines)) + "(argument, " + std::to_string(below(dice, 100)) +
-                               ");  // what it does\n");
+                base.push_back("    call_" + std::to_string(below(dice, lines)) + "(argument, " +
+                               std::to_string(below(dice, 100)) + ");  // what it does\n");
         }
     }
     std::vector<std::string> local = base;
