@@ -17,8 +17,8 @@
 
 namespace documents {
 
-inline constexpr std::uint64_t seed = 20'261'128;       ///< the one that everything was tried on
-inline constexpr std::uint64_t held_out_seed = 7'919;   ///< looked at last
+inline constexpr std::uint64_t seed = 20'261'128;      ///< the one that everything was tried on
+inline constexpr std::uint64_t held_out_seed = 7'919;  ///< looked at last
 inline constexpr std::size_t count = 2'000;
 
 struct document {
@@ -31,9 +31,8 @@ inline void encode(syncline::cbor_writer& w, nlohmann::json const& j) {
         case nlohmann::json::value_t::object: {
             std::vector<std::string> keys;
             for (auto const& item : j.items()) { keys.push_back(item.key()); }
-            std::sort(keys.begin(), keys.end(), [](std::string const& a, std::string const& b) {
-                return syncline::compare_keys(a, b) < 0;
-            });
+            std::sort(keys.begin(), keys.end(),
+                      [](std::string const& a, std::string const& b) { return syncline::compare_keys(a, b) < 0; });
             w.map(keys.size());
             for (std::string const& k : keys) {
                 w.text(k);
@@ -85,9 +84,9 @@ public:
 private:
     std::size_t below(std::size_t n) { return static_cast<std::size_t>(syncline::below(random_, n)); }
     std::string words(std::size_t n) {
-        static char const* const some[] = {"garden", "hall", "table", "wine", "guest", "invoice", "supplier", "music",
-                                           "evening", "Saturday", "deposit", "menu", "terrace", "contract", "of", "and",
-                                           "the", "for", "with", "no"};
+        static char const* const some[] = {"garden", "hall",    "table",    "wine",    "guest", "invoice", "supplier",
+                                           "music",  "evening", "Saturday", "deposit", "menu",  "terrace", "contract",
+                                           "of",     "and",     "the",      "for",     "with",  "no"};
         std::string out;
         for (std::size_t i = 0; i != n; ++i) {
             if (i != 0) { out += ' '; }
@@ -111,8 +110,9 @@ private:
         return words(1 + below(3));
     }
     nlohmann::json record(std::size_t size) {
-        static char const* const names[] = {"title", "status", "starts", "ends", "venue", "owner", "phone", "mail",
-                                            "budget", "paid", "notes", "menu", "seating", "contact", "address", "source"};
+        static char const* const names[] = {"title",   "status",  "starts",  "ends",  "venue", "owner",
+                                            "phone",   "mail",    "budget",  "paid",  "notes", "menu",
+                                            "seating", "contact", "address", "source"};
         nlohmann::json out = nlohmann::json::object();
         std::size_t used = 0;
         for (std::size_t n = 0; used < size; ++n) {

@@ -192,7 +192,8 @@ BENCHMARK(records_ours_checked)->Name("merge/records/ours_validating_all_three")
 void records_nlohmann(benchmark::State& state) {
     over_all(state, [&](std::size_t i) {
         auto const& t = texts()[i];
-        return merge_json(nlohmann::json::parse(t.base), nlohmann::json::parse(t.local), nlohmann::json::parse(t.remote))
+        return merge_json(nlohmann::json::parse(t.base), nlohmann::json::parse(t.local),
+                          nlohmann::json::parse(t.remote))
             .dump();
     });
 }
@@ -222,9 +223,18 @@ constexpr auto describe(booking const*) {
                         field("diet", &b::diet));
 }
 struct three_bookings {
-    booking base{"Alexandra Featherstonehaugh", "alexandra@example.org", "+41 79 000 00 00", "garden and terrace",
-                 "Window seats if there are some; an anniversary.", 120, 500, 1'764'500'400'000, 1'764'522'000'000,
-                 4'999.5, true, "no nuts"};
+    booking base{"Alexandra Featherstonehaugh",
+                 "alexandra@example.org",
+                 "+41 79 000 00 00",
+                 "garden and terrace",
+                 "Window seats if there are some; an anniversary.",
+                 120,
+                 500,
+                 1'764'500'400'000,
+                 1'764'522'000'000,
+                 4'999.5,
+                 true,
+                 "no nuts"};
     booking local = base;
     booking remote = base;
     three_bookings() {
@@ -242,7 +252,7 @@ void structs_by_hand(benchmark::State& state) {
     three_bookings const t;
     for (auto _ : state) {
         booking out = t.remote;
-        auto const one = [&](auto booking::* m) {
+        auto const one = [&](auto booking::*m) {
             if (t.local.*m != t.base.*m) { out.*m = t.local.*m; }
         };
         one(&booking::client);

@@ -60,6 +60,7 @@ syncline_library(zstd "^zstd\\.h$" zstd.h LIBS zstd)
 syncline_library(lz4 "^lz4\\.h$" lz4.h LIBS lz4)
 syncline_library(brotli "^brotli/" brotli/encode.h LIBS brotlienc brotlidec)
 syncline_library(zlib "^zlib\\.h$" zlib.h LIBS z)
+syncline_library(git2 "^git2\\.h$" git2.h LIBS git2)
 syncline_library(posix "^sys/wait\\.h$" sys/wait.h)  # processes that can be killed: not on Windows
 find_package(Threads)
 

@@ -12,7 +12,7 @@ prepare_packages() {
     case "$1" in
         fuzz) packages="$packages ccache clang-16 libclang-rt-16-dev" ;;
         examples) packages="$packages $libraries" ;;
-        benchmarks) packages="$packages $libraries python3 ccache libbenchmark-dev libxxhash-dev" ;;
+        benchmarks) packages="$packages $libraries python3 ccache libbenchmark-dev libxxhash-dev libgit2-dev" ;;
         tests)
             packages="$packages $libraries python3 pkg-config ccache catch2 libbenchmark-dev libxxhash-dev xdelta3
                       clang-14|clang clang-16 libc++-16-dev libc++abi-16-dev libclang-rt-16-dev

@@ -59,9 +59,8 @@ int main(int count, char** arguments) {
         if (!merged->conflicts.empty()) { std::ofstream(at("conflict")) << merged->conflicts.size(); }
     }
     std::size_t kept = 0;
-    double const ours = speed(cases, [&](text_case const& c) {
-        kept += syncline::merge_text(c.base, c.local, c.remote)->text.size();
-    });
+    double const ours =
+        speed(cases, [&](text_case const& c) { kept += syncline::merge_text(c.base, c.local, c.remote)->text.size(); });
     std::printf("ours %.0f MB/s of base", ours);
 #if defined(SYNCLINE_LIBGIT2)
     git_libgit2_init();

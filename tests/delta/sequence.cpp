@@ -28,10 +28,12 @@ bool leads(edit_script const& script, S const& a, S const& b) {
             return false;
         }
         if (k != 0 && e.a_begin == at && e.b_begin == other) { return false; }  // they touch
-        out.insert(out.end(), a.begin() + static_cast<std::ptrdiff_t>(at), a.begin() + static_cast<std::ptrdiff_t>(e.a_begin));
+        out.insert(out.end(), a.begin() + static_cast<std::ptrdiff_t>(at),
+                   a.begin() + static_cast<std::ptrdiff_t>(e.a_begin));
         other += e.a_begin - at;
         if (other != e.b_begin) { return false; }
-        out.insert(out.end(), b.begin() + static_cast<std::ptrdiff_t>(e.b_begin), b.begin() + static_cast<std::ptrdiff_t>(e.b_end));
+        out.insert(out.end(), b.begin() + static_cast<std::ptrdiff_t>(e.b_begin),
+                   b.begin() + static_cast<std::ptrdiff_t>(e.b_end));
         at = e.a_end;
         other = e.b_end;
     }

@@ -73,7 +73,8 @@ TEST_CASE("elements: a set's additions and removals by three replicas, in every 
                 for (deed const& y : deeds) {
                     for (deed const& z : deeds) {
                         std::optional<bytes> value;
-                        bool const free = order_free(before, {{2, {5}, {x}}, {3, {4}, {y}}, {4, {6}, {z}}}, rules, value);
+                        bool const free =
+                            order_free(before, {{2, {5}, {x}}, {3, {4}, {y}}, {4, {6}, {z}}}, rules, value);
                         if (!free) { FAIL("three replicas, " << name(by)); }
                     }
                 }
@@ -140,7 +141,11 @@ TEST_CASE("elements: a list edited by three replicas, in every order, is one lis
                     for (element_edit const& e : *edits) {
                         if (e.verb != verb) { continue; }
                         std::string id{cbor_reader{e.identity}.text()};
-                        if (verb == element_verb::insert) { expected.insert(std::move(id)); } else { expected.erase(id); }
+                        if (verb == element_verb::insert) {
+                            expected.insert(std::move(id));
+                        } else {
+                            expected.erase(id);
+                        }
                     }
                 }
             }
@@ -187,7 +192,9 @@ TEST_CASE("elements: only so many operations on a list are kept; older ones are 
         std::string const id = "e" + std::to_string(n);
         bytes const item = element(id, "");
         bytes const me = text_item(id);
-        auto const out = lay(r, 2, n + 2, n + 1, 10 + n, {{"f", op_kind::elements, edits_item({{element_verb::insert, me, last, item}}), {}}}, rules);
+        auto const out =
+            lay(r, 2, n + 2, n + 1, 10 + n,
+                {{"f", op_kind::elements, edits_item({{element_verb::insert, me, last, item}}), {}}}, rules);
         REQUIRE(out.changed);
         last = me;
     }
@@ -252,8 +259,8 @@ TEST_CASE("elements: a difference of sets or lists, applied, is the other one") 
             auto const edits = list ? diff_list(before, after) : diff_set(before, after);
             REQUIRE(edits);
             auto r = start(before);
-            auto const out = lay(r, 2, 2, 1, 5, {{"f", op_kind::elements, *edits, {}}},
-                                 ruled(list ? rule::list : rule::add_wins));
+            auto const out =
+                lay(r, 2, 2, 1, 5, {{"f", op_kind::elements, *edits, {}}}, ruled(list ? rule::list : rule::add_wins));
             REQUIRE(out.verdict == verdict_kind::applied);
             if (*value_of(r) != after) { FAIL("not the other one"); }
         }

@@ -29,15 +29,17 @@ TEST_CASE("grapheme: what people see as one character is not cut") {
     CHECK(characters("abc") == list{"a", "b", "c"});
     CHECK(characters("a\r\nb") == list{"a", "\r\n", "b"});
     CHECK(characters("\r\r\n") == list{"\r", "\r\n"});
-    CHECK(characters("e\xCC\x81x") == list{"e\xCC\x81", "x"});                                   // combining accent
-    CHECK(characters("\n\xCC\x81") == list{"\n", "\xCC\x81"});                                    // not on a control
-    CHECK(characters("\xF0\x9F\x87\xA8\xF0\x9F\x87\xAD\xF0\x9F\x87\xA9\xF0\x9F\x87\xAA") ==     // two flags
+    CHECK(characters("e\xCC\x81x") == list{"e\xCC\x81", "x"});                               // combining accent
+    CHECK(characters("\n\xCC\x81") == list{"\n", "\xCC\x81"});                               // not on a control
+    CHECK(characters("\xF0\x9F\x87\xA8\xF0\x9F\x87\xAD\xF0\x9F\x87\xA9\xF0\x9F\x87\xAA") ==  // two flags
           list{"\xF0\x9F\x87\xA8\xF0\x9F\x87\xAD", "\xF0\x9F\x87\xA9\xF0\x9F\x87\xAA"});
-    CHECK(characters("\xF0\x9F\x91\x8D\xF0\x9F\x8F\xBD!") == list{"\xF0\x9F\x91\x8D\xF0\x9F\x8F\xBD", "!"});  // skin tone
-    CHECK(characters("\xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8\xEA\xB0\x80\xE1\x86\xA8") ==         // Hangul, in parts
+    CHECK(characters("\xF0\x9F\x91\x8D\xF0\x9F\x8F\xBD!") ==
+          list{"\xF0\x9F\x91\x8D\xF0\x9F\x8F\xBD", "!"});                                // skin tone
+    CHECK(characters("\xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8\xEA\xB0\x80\xE1\x86\xA8") ==  // Hangul, in parts
           list{"\xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8", "\xEA\xB0\x80\xE1\x86\xA8"});
-    CHECK(characters("\xE0\xA4\x95\xE0\xA5\x8D\xE0\xA4\xB7") == list{"\xE0\xA4\x95\xE0\xA5\x8D\xE0\xA4\xB7"});  // Devanagari
-    CHECK(characters("\xE2\x9D\xA4\xEF\xB8\x8F\xE2\x80\x8D\xF0\x9F\x94\xA5") ==                  // heart on fire
+    CHECK(characters("\xE0\xA4\x95\xE0\xA5\x8D\xE0\xA4\xB7") ==
+          list{"\xE0\xA4\x95\xE0\xA5\x8D\xE0\xA4\xB7"});                         // Devanagari
+    CHECK(characters("\xE2\x9D\xA4\xEF\xB8\x8F\xE2\x80\x8D\xF0\x9F\x94\xA5") ==  // heart on fire
           list{"\xE2\x9D\xA4\xEF\xB8\x8F\xE2\x80\x8D\xF0\x9F\x94\xA5"});
     CHECK(characters("").empty());
 }

@@ -99,19 +99,25 @@ TEST_CASE("text: under its rule a text that two edit at once is merged where the
         };
         std::string_view const base = "one\ntwo\nthree\nfour\n";
         std::optional<bytes> value;
-        REQUIRE(order_free(text_item(base), {{2, {5, 6}, {revise(base, "ONE\ntwo\nthree\nfour\n"), revise("ONE\ntwo\nthree\nfour\n", "1\ntwo\nthree\nfour\n")}},
-                                             {3, {7}, {revise(base, "one\ntwo\nthree\nFOUR\n")}}},
-                           rules, value));
+        REQUIRE(order_free(
+            text_item(base),
+            {{2,
+              {5, 6},
+              {revise(base, "ONE\ntwo\nthree\nfour\n"), revise("ONE\ntwo\nthree\nfour\n", "1\ntwo\nthree\nfour\n")}},
+             {3, {7}, {revise(base, "one\ntwo\nthree\nFOUR\n")}}},
+            rules, value));
         CHECK(*value == text_item("1\ntwo\nthree\nFOUR\n"));
         auto r = start(text_item(base));
         (void)lay(r, 2, 2, 1, 5, {{"f", op_kind::revise, revise(base, "ONE\ntwo\nthree\nfour\n").value, {}}}, rules);
         auto const held = r;
-        auto const out = lay(r, 3, 3, 1, 6, {{"f", op_kind::revise, revise(base, "Eins\ntwo\nthree\nfour\n").value, {}}}, rules);
+        auto const out =
+            lay(r, 3, 3, 1, 6, {{"f", op_kind::revise, revise(base, "Eins\ntwo\nthree\nfour\n").value, {}}}, rules);
         CHECK(out.verdict == verdict_kind::conflict);
         REQUIRE(out.decisions.size() == 1);
         CHECK(out.decisions[0].why == reason::overlap);
         CHECK(r == held);
         CHECK(lay(r, 3, 3, 1, 6, {{"f", op_kind::revise, number_item(1), {}}}, rules).reason == errc::malformed);
-        CHECK(lay(r, 3, 3, 1, 6, {{"f", op_kind::revise, array_item({text_item("a"), number_item(1)}), {}}}, rules).reason == errc::type_mismatch);
+        CHECK(lay(r, 3, 3, 1, 6, {{"f", op_kind::revise, array_item({text_item("a"), number_item(1)}), {}}}, rules)
+                  .reason == errc::type_mismatch);
     }
 }

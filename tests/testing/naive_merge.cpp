@@ -82,7 +82,8 @@ TEST_CASE("the naive merge and the real one agree over the rules that the simula
             for (char const* field : {"on", "off", "role", "asked", "first", "local", "timed"}) {
                 if (m.kind == change_kind::erase || below(dice, 2) == 0) { continue; }
                 bool const flag = std::string_view{field} == "on" || std::string_view{field} == "off";
-                field_op op{field, below(dice, 4) == 0 ? op_kind::unset : op_kind::set, {}, timestamp{1 + below(dice, 6)}};
+                field_op op{
+                    field, below(dice, 4) == 0 ? op_kind::unset : op_kind::set, {}, timestamp{1 + below(dice, 6)}};
                 if (op.kind == op_kind::set) {
                     op.value = naive_item(static_cast<std::int64_t>(below(dice, 3)));
                     if (flag) { op.value = {below(dice, 2) == 0 ? std::byte{0xF4} : std::byte{0xF5}}; }

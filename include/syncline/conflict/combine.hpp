@@ -14,6 +14,7 @@
 #include <syncline/core/bytes.hpp>
 #include <syncline/core/cbor.hpp>
 #include <syncline/core/utf8.hpp>
+#include <syncline/merge/elements.hpp>
 #include <syncline/merge/three_way.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
@@ -60,15 +61,6 @@ struct text_change {
     return out;
 }
 
-/// The items of an encoded array in order; nothing when it is none.
-[[nodiscard]] inline std::optional<std::vector<bytes_view>> items_of(bytes_view array) {
-    cbor_reader in{array};
-    if (in.peek() != cbor_type::array) { return std::nullopt; }
-    std::vector<bytes_view> out(in.array());
-    for (bytes_view& item : out) { item = in.skip(); }
-    if (!in.finish()) { return std::nullopt; }
-    return out;
-}
 [[nodiscard]] inline std::vector<bytes_view> sorted(std::vector<bytes_view> items) {
     std::sort(items.begin(), items.end(), [](bytes_view a, bytes_view b) { return compare(a, b) < 0; });
     return items;

@@ -54,7 +54,8 @@ inline constexpr std::size_t wide_bytes = 128;
         std::memcpy(&y, b + i, 8);
         if (x == y) { continue; }
         auto const differ = x ^ y;
-        int const zero = std::endian::native == std::endian::little ? std::countr_zero(differ) : std::countl_zero(differ);
+        int const zero =
+            std::endian::native == std::endian::little ? std::countr_zero(differ) : std::countl_zero(differ);
         return i + static_cast<std::size_t>(zero) / 8;
     }
     while (i != n && a[i] == b[i]) { ++i; }
@@ -483,8 +484,7 @@ private:
         while (at != end && ids.size() != lines) {
             void const* const feed = std::memchr(text.data() + at, '\n', end - at);
             std::size_t const next =
-                feed == nullptr ? end
-                                : static_cast<std::size_t>(static_cast<std::byte const*>(feed) - text.data()) + 1;
+                feed == nullptr ? end : static_cast<std::size_t>(static_cast<std::byte const*>(feed) - text.data()) + 1;
             starts.push_back(at);
             ids.push_back(numbers_.number(text.subspan(at, next - at)));
             at = next;
@@ -571,9 +571,8 @@ private:
     /// Bytes of the line at `at` with its line feed; 0 without one.
     [[nodiscard]] static std::size_t line_length(bytes_view text, std::size_t at, std::size_t end) noexcept {
         void const* const feed = std::memchr(text.data() + at, '\n', end - at);
-        return feed == nullptr
-                   ? 0
-                   : static_cast<std::size_t>(static_cast<std::byte const*>(feed) - text.data()) + 1 - at;
+        return feed == nullptr ? 0
+                               : static_cast<std::size_t>(static_cast<std::byte const*>(feed) - text.data()) + 1 - at;
     }
 
     bytes_view a_;

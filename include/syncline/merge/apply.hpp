@@ -70,11 +70,11 @@ struct field_effect {
     reason why = reason::none;
     bool concurrent = false;
     bool present = true;
-    bytes value{};                    ///< where it is made here
-    bytes_view borrowed{};            ///< where it is the operation's
-    bool whole = true;                ///< the field as such was written: it takes `mine`, and nothing inside has a mark
+    bytes value{};          ///< where it is made here
+    bytes_view borrowed{};  ///< where it is the operation's
+    bool whole = true;      ///< the field as such was written: it takes `mine`, and nothing inside has a mark
     write_mark mine{};
-    std::vector<field_mark> inside{};  ///< else the marks inside
+    std::vector<field_mark> inside{};   ///< else the marks inside
     std::vector<decision> decisions{};  ///< of the fields inside
 };
 
@@ -175,8 +175,8 @@ private:
     [[nodiscard]] choice const* group_of(std::string_view field) const {
         if (groups_ == nullptr) { return nullptr; }
         for (group_choice const& g : *groups_) {
-            bool const member = g.group == nullptr || std::find(g.group->fields.begin(), g.group->fields.end(), field) !=
-                                                          g.group->fields.end();
+            bool const member = g.group == nullptr || std::find(g.group->fields.begin(), g.group->fields.end(),
+                                                                field) != g.group->fields.end();
             if (member) { return &g.decided; }
         }
         return nullptr;
@@ -301,7 +301,8 @@ private:
         }
         inside_effect in;
         if (is_set(by)) {
-            in = set_edits(op.field, site.mark, site.inside, by == rule::add_wins, mine, foreign).run(site.was, op.value);
+            in = set_edits(op.field, site.mark, site.inside, by == rule::add_wins, mine, foreign)
+                     .run(site.was, op.value);
         } else if (by == rule::list) {
             in = edit_list(op.field, site.mark, site.inside, site.was, op.value, mine, foreign);
         } else {
@@ -442,7 +443,9 @@ private:
         std::sort(below.begin(), below.end(), mark_before);
         field_fold inner(app_, rules_.inside(op.field), site.mark, depth_ + 1);
         if (errc const why = inner.run(site.was, below, ops); why != errc{}) { return refuse(why); }
-        e.won = inner.asks ? winner::nobody : !ops.empty() && inner.lost == ops.size() ? winner::confirmed : winner::both;
+        e.won = inner.asks                                 ? winner::nobody
+                : !ops.empty() && inner.lost == ops.size() ? winner::confirmed
+                                                           : winner::both;
         e.why = reason::combined;
         for (decision& d : inner.decisions) {
             decision up = d;
@@ -590,9 +593,8 @@ private:
         return a.has_value() != b.has_value() || (a && !equal(*a, *b));
     }
     [[nodiscard]] bool reads(guard const& g, row const& next) const {
-        return g.reads.empty() || next.deleted || std::any_of(g.reads.begin(), g.reads.end(), [&](std::string const& f) {
-                   return changed(f, next);
-               });
+        return g.reads.empty() || next.deleted ||
+               std::any_of(g.reads.begin(), g.reads.end(), [&](std::string const& f) { return changed(f, next); });
     }
     [[nodiscard]] bool refers(reference_rule const& r, row const& next) const {
         merge_host const& host = *app_.context.host;
@@ -619,10 +621,9 @@ private:
             next.exceptions.erase(std::remove_if(next.exceptions.begin(), next.exceptions.end(),
                                                  [&](field_mark const& e) { return e.field == op.field; }),
                                   next.exceptions.end());
-            next.exceptions.insert(
-                std::lower_bound(next.exceptions.begin(), next.exceptions.end(), mine, mark_before), mine);
-            app_.out.decisions.push_back(
-                {op.field, app_.rules.decides(op.field), winner::guard, reason::guarded});
+            next.exceptions.insert(std::lower_bound(next.exceptions.begin(), next.exceptions.end(), mine, mark_before),
+                                   mine);
+            app_.out.decisions.push_back({op.field, app_.rules.decides(op.field), winner::guard, reason::guarded});
         }
         next.fields = rewrite_fields(next.fields, changes);
         return true;
@@ -695,9 +696,9 @@ inline void keep_fields(row& tomb, row&& was) {
             bool const agree = m.kind == change_kind::erase;
             if (agree) { return whole_record(verdict_kind::merged, winner::both); }
             bool const met = detail::keeps_deleted(rules) && foreign(current->floor, m.base);
-            revives = met && (m.hint == merge_hint::merge ? rules.deletes == deletion::loses
-                                                          : rules.deletes == deletion::loses &&
-                                                                m.hint == merge_hint::local);
+            revives =
+                met && (m.hint == merge_hint::merge ? rules.deletes == deletion::loses
+                                                    : rules.deletes == deletion::loses && m.hint == merge_hint::local);
             if (met && rules.deletes == deletion::manual) {
                 return whole_record(verdict_kind::conflict, winner::nobody);
             }

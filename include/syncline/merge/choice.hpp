@@ -58,9 +58,7 @@ struct choice {
             bool const differ = role_of(mine, host) != role_of(mark, host);
             return decided(outranks(by, mine, mark, host), differ ? reason::by_role : by_clock);
         }
-        default:
-            won = wins(mine, mark) ? winner::mutation : winner::confirmed;
-            return {won, by_clock};
+        default: won = wins(mine, mark) ? winner::mutation : winner::confirmed; return {won, by_clock};
     }
 }
 

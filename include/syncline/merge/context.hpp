@@ -53,10 +53,11 @@ struct guard_answer {
 
 /// A rule over several fields: "a draft can't replace an approved proposal", "end not before start". A value.
 struct guard {
-    std::string name;                    ///< for people and logs
-    std::vector<std::string> reads{};    ///< it is asked when one of these has changed; empty: always
-    guard_answer (*judge)(guard_input const&, void const* data) = nullptr;  ///< pure: the same answer for the same input
-    void const* data = nullptr;          ///< the host's own, handed to `judge`
+    std::string name;                  ///< for people and logs
+    std::vector<std::string> reads{};  ///< it is asked when one of these has changed; empty: always
+    guard_answer (*judge)(guard_input const&,
+                          void const* data) = nullptr;  ///< pure: the same answer for the same input
+    void const* data = nullptr;                         ///< the host's own, handed to `judge`
 };
 
 /// What only the host knows. It outlives the calls that are given it; everything in it is optional.

@@ -32,22 +32,22 @@ enum class winner : std::uint8_t {
 
 /// Why it was decided so. Values travel: append, never renumber; at most 15.
 enum class reason : std::uint8_t {
-    none = 0,       ///< not said
-    same = 1,       ///< both wrote the same
-    by_time = 2,    ///< the later, or the first, by the clock
-    by_author = 3,  ///< at the same time: the author with the greater, or the smaller, number
-    by_order = 4,   ///< the rule takes the side that the order of arrival names
-    by_value = 5,   ///< the rule prefers this value
-    combined = 6,   ///< both changes count
-    by_role = 7,    ///< the writer of the higher role
-    by_group = 8,   ///< decided with the other fields of its group
-    by_hint = 9,    ///< the writer asked for it
-    asked = 10,     ///< the rule asks a person
-    overlap = 11,   ///< both changed the same part of a text or sequence
-    deleted = 12,   ///< one deleted what the other changed
-    guarded = 13,   ///< a guard said so
-    reference = 14, ///< it names a record that is not there
-    mistyped = 15,  ///< what is there is not of the type that the rule is for
+    none = 0,        ///< not said
+    same = 1,        ///< both wrote the same
+    by_time = 2,     ///< the later, or the first, by the clock
+    by_author = 3,   ///< at the same time: the author with the greater, or the smaller, number
+    by_order = 4,    ///< the rule takes the side that the order of arrival names
+    by_value = 5,    ///< the rule prefers this value
+    combined = 6,    ///< both changes count
+    by_role = 7,     ///< the writer of the higher role
+    by_group = 8,    ///< decided with the other fields of its group
+    by_hint = 9,     ///< the writer asked for it
+    asked = 10,      ///< the rule asks a person
+    overlap = 11,    ///< both changed the same part of a text or sequence
+    deleted = 12,    ///< one deleted what the other changed
+    guarded = 13,    ///< a guard said so
+    reference = 14,  ///< it names a record that is not there
+    mistyped = 15,   ///< what is there is not of the type that the rule is for
 };
 
 [[nodiscard]] constexpr char const* name(reason r) noexcept {

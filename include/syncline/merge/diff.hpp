@@ -115,9 +115,9 @@ inline void complete_groups(std::vector<field_op>& ops, bytes_view before, bytes
     // A field of the group that is missing is missing on purpose.
     for (field_group const* const g : touched) {
         for (std::string const& f : g->fields) {
-            auto const place = std::lower_bound(all.begin(), all.end(), f, [](field_op const& op, std::string const& x) {
-                return compare_keys(op.field, x) < 0;
-            });
+            auto const place = std::lower_bound(
+                all.begin(), all.end(), f,
+                [](field_op const& op, std::string const& x) { return compare_keys(op.field, x) < 0; });
             if (place == all.end() || place->field != f) { all.insert(place, {f, op_kind::unset, {}, stamp}); }
         }
     }

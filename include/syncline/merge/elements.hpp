@@ -159,7 +159,7 @@ inline void sort_once(std::vector<bytes_view>& items) {
 
 /// What an operation makes of a field whose inside has marks of its own.
 struct inside_effect {
-    errc refused{};      ///< not `errc{}`: the mutation can't be
+    errc refused{};  ///< not `errc{}`: the mutation can't be
     bool present = true;
     bytes value{};
     std::vector<field_mark> marks{};  ///< inside; replace those that were there

@@ -57,8 +57,7 @@ inline constexpr std::array<std::uint32_t, 256> item_shapes = make_item_shapes()
     std::uint64_t pending = 1;
     while (pending != 0) {
         if (at + 1 >= size) {  // the last byte: an item of one byte, or not within
-            bool const whole = at + 1 == size && pending == 1 &&
-                               item_shapes[std::to_integer<std::size_t>(p[at])] == 1;
+            bool const whole = at + 1 == size && pending == 1 && item_shapes[std::to_integer<std::size_t>(p[at])] == 1;
             return whole ? size : size + 1;
         }
         std::uint32_t const shape = item_shapes[std::to_integer<std::size_t>(p[at])];
@@ -81,7 +80,7 @@ inline constexpr std::array<std::uint32_t, 256> item_shapes = make_item_shapes()
 struct field_walk {
     std::byte const* data = nullptr;
     std::size_t size = 0;
-    std::size_t at = 0;    ///< where the next field begins
+    std::size_t at = 0;      ///< where the next field begins
     std::uint64_t left = 0;  ///< fields from there on
     std::size_t key_end = 0, end = 0;
     bool there = false;  ///< the field at `at` has been looked at
@@ -207,7 +206,8 @@ private:
             for (auto const& [there, w] : {std::pair{b, &base_}, std::pair{l, &local_}, std::pair{r, &remote_}}) {
                 if (there && (least.empty() || compare(w->key(), least) < 0)) { least = w->key(); }
             }
-            one(least, b && equal(base_.key(), least), l && equal(local_.key(), least), r && equal(remote_.key(), least));
+            one(least, b && equal(base_.key(), least), l && equal(local_.key(), least),
+                r && equal(remote_.key(), least));
         }
     }
 
@@ -251,7 +251,12 @@ private:
         bool const local_kept = same(b, base_, l, local_);
         bool const remote_kept = same(b, base_, r, remote_);
         bool const agree = same(l, local_, r, remote_);
-        if (local_kept || (agree && rules_.of(as_text(key_text(key))) != rule::counter)) {
+        // Two who add the same add twice, also inside of a field.
+        auto const counts = [this, key] {
+            rule const by = rules_.of(as_text(key_text(key)));
+            return by == rule::counter || by == rule::nested;
+        };
+        if (local_kept || (agree && !counts())) {
             if (!local_kept && !remote_kept) {
                 std::string const field{as_text(key_text(key))};
                 decisions_.push_back({field, rules_.of(field), winner::both, reason::same});
@@ -277,7 +282,8 @@ private:
         for (field_walk const* w : {&base_, &local_, &remote_}) {
             if (type_of(w->value()) != cbor_type::map) { return false; }
         }
-        field_merge inner(base_.value(), local_.value(), remote_.value(), rules_.inside(field), collection_, depth_ + 1);
+        field_merge inner(base_.value(), local_.value(), remote_.value(), rules_.inside(field), collection_,
+                          depth_ + 1);
         auto both = inner.run(local_side_, remote_side_, host_);
         if (!both) {
             refused_ = both.error();

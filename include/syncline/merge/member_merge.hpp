@@ -43,8 +43,10 @@ private:
         if constexpr (description_of<T>.keeps_unknown) { record_access::unknown_of(out_.record) = std::move(unknown_); }
         if (base_some_.count == 0 && local_some_.count == 0 && remote_some_.count == 0) { return std::move(out_); }
         auto const rules = rules_of<T>();
-        auto some = merge_by_apply(base_some_.encode(), local_some_.encode(), remote_some_.encode(), rules, local_side,
-                                   remote_side, host);
+        bytes const b = base_some_.encode();
+        bytes const l = local_some_.encode();
+        bytes const r = remote_some_.encode();
+        auto some = field_merge(b, l, r, rules.view(), rules).run(local_side, remote_side, host);
         if (!some) { return some.error(); }
         std::move(some->decisions.begin(), some->decisions.end(), std::back_inserter(out_.decisions));
         out_.conflicts = std::move(some->conflicts);
@@ -66,7 +68,7 @@ private:
             return;
         }
         constexpr rule by = f.option(rule::last_writer);
-        if (by != rule::counter && record_access::same(l, r)) {
+        if (by != rule::counter && by != rule::nested && record_access::same(l, r)) {
             out_.decisions.push_back({std::string{f.name}, by, winner::both, reason::same});
             return;
         }
@@ -100,10 +102,18 @@ private:
             f.get(out_.record) = member{};
         } else if constexpr (is_optional<member>::value) {
             auto value = decode_field<typename member::value_type>(**found);
-            if (!value) { ok = value.error(); } else { f.get(out_.record) = std::move(*value); }
+            if (!value) {
+                ok = value.error();
+            } else {
+                f.get(out_.record) = std::move(*value);
+            }
         } else {
             auto value = decode_field<member>(**found);
-            if (!value) { ok = value.error(); } else { f.get(out_.record) = std::move(*value); }
+            if (!value) {
+                ok = value.error();
+            } else {
+                f.get(out_.record) = std::move(*value);
+            }
         }
     }
 

@@ -125,8 +125,7 @@ namespace detail {
                 if (rules.decides(op.field) != rule::authority_time) {
                     left.push_back(std::move(op));
                 } else if (before->mark_of(op.field).at == 2) {
-                    out.decisions.push_back(
-                        {op.field, rule::authority_time, winner::confirmed, reason::by_order});
+                    out.decisions.push_back({op.field, rule::authority_time, winner::confirmed, reason::by_order});
                 } else {
                     left.push_back(std::move(op));
                 }
@@ -149,8 +148,9 @@ namespace detail {
             if (d.won != winner::nobody) { continue; }
             bool const told = std::find(out.conflicts.begin(), out.conflicts.end(), d.field) != out.conflicts.end();
             if (!told) { out.conflicts.push_back(d.field); }
-            m.ops.erase(std::remove_if(m.ops.begin(), m.ops.end(), [&](field_op const& op) { return op.field == d.field; }),
-                        m.ops.end());
+            m.ops.erase(
+                std::remove_if(m.ops.begin(), m.ops.end(), [&](field_op const& op) { return op.field == d.field; }),
+                m.ops.end());
         }
         if (m.ops.size() == held) { m.ops.clear(); }  // a guard about the record as such: the remote side stays
     }

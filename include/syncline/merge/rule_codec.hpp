@@ -252,7 +252,9 @@ inline void encode_rules(cbor_writer& w, collection_rules const& rules) {
         collection_rules c = decode_rules(in);
         std::size_t const before = out.collections().size();
         if (!in.failed()) { out.add(std::move(c)); }
-        if (!in.failed() && out.collections().size() == before) { in.fail({errc::invalid, "a collection named twice"}); }
+        if (!in.failed() && out.collections().size() == before) {
+            in.fail({errc::invalid, "a collection named twice"});
+        }
     }
     if (auto ok = in.finish(); !ok) { return ok.error(); }
     return out;

@@ -91,7 +91,7 @@ namespace detail {
 
 /// A merged text, and what both sides changed to different things.
 struct merged_text {
-    std::string text{};                    ///< where there is a conflict, the remote side's part
+    std::string text{};                     ///< where there is a conflict, the remote side's part
     std::vector<merge_region> conflicts{};  ///< places in bytes of base, local and remote; empty: a clean merge
 };
 
@@ -152,12 +152,13 @@ struct merged_text {
         }
         if (auto ok = in.finish(); !ok) { return ok.error(); }
     }
-    auto const regions = merge_scripts(diff_tokens(b.ids, l.ids), diff_tokens(b.ids, r.ids), [&](merge_region const& m) {
-        return std::equal(l.ids.begin() + static_cast<std::ptrdiff_t>(m.local_begin),
-                          l.ids.begin() + static_cast<std::ptrdiff_t>(m.local_end),
-                          r.ids.begin() + static_cast<std::ptrdiff_t>(m.remote_begin),
-                          r.ids.begin() + static_cast<std::ptrdiff_t>(m.remote_end));
-    });
+    auto const regions =
+        merge_scripts(diff_tokens(b.ids, l.ids), diff_tokens(b.ids, r.ids), [&](merge_region const& m) {
+            return std::equal(l.ids.begin() + static_cast<std::ptrdiff_t>(m.local_begin),
+                              l.ids.begin() + static_cast<std::ptrdiff_t>(m.local_end),
+                              r.ids.begin() + static_cast<std::ptrdiff_t>(m.remote_begin),
+                              r.ids.begin() + static_cast<std::ptrdiff_t>(m.remote_end));
+        });
     std::vector<bytes_view> merged;
     std::size_t at = 0;
     auto const take = [&](std::vector<bytes_view> const& from, std::size_t begin, std::size_t end) {

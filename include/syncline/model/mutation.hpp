@@ -15,9 +15,9 @@ namespace syncline::inline SYNCLINE_ABI {
 
 /// What an operation does to its field. Values travel: append, never renumber.
 enum class op_kind : std::uint8_t {
-    set = 1,    ///< the field is `value` (null is a value)
-    unset = 2,  ///< the field is missing
-    add = 3,    ///< `value`, an integer, is added; a missing field counts as 0
+    set = 1,       ///< the field is `value` (null is a value)
+    unset = 2,     ///< the field is missing
+    add = 3,       ///< `value`, an integer, is added; a missing field counts as 0
     elements = 4,  ///< elements of a set or list, named by their identities: `value` is an array of `element_edit`s
     revise = 5,    ///< a text or sequence: `value` is [what the writer saw, what they made of it]
     nested = 6,    ///< fields inside a map: `value` is an array of operations, as a mutation's, without stamps

@@ -94,8 +94,8 @@ struct pending {
     /// Takes a later mutation of the same record into this one; unchanged when they are kept apart.
     /// `rules` are those of the record's collection. Precondition: both are decoded, this one was never frozen.
     [[nodiscard]] coalescing absorb(pending const& later, collection_rules const& rules) {
-        bool const same_state = change.base == later.change.base && change.life == later.change.life &&
-                                change.hint == later.change.hint;
+        bool const same_state =
+            change.base == later.change.base && change.life == later.change.life && change.hint == later.change.hint;
         if (!same_state || line != later.line || change.kind == change_kind::erase ||
             later.change.kind == change_kind::create) {
             return coalescing::kept_apart;
@@ -172,8 +172,8 @@ private:
         }
         auto const a = detail::items_of(first.value);
         auto const b = detail::items_of(second.value);
-        bool const chain = second.kind == op_kind::revise && a && b && a->size() == 2 && b->size() == 2 &&
-                           equal((*a)[1], (*b)[0]);
+        bool const chain =
+            second.kind == op_kind::revise && a && b && a->size() == 2 && b->size() == 2 && equal((*a)[1], (*b)[0]);
         if (!chain) { return std::nullopt; }
         out.value = detail::array_of({(*a)[0], (*b)[1]});
         return out;

@@ -522,7 +522,8 @@ struct showing {
             return out + ", " + (x.deleted ? "deleted" : text(field_map::parse(x.fields))) + '}';
         } else if constexpr (std::same_as<T, field_op>) {
             if (x.kind == op_kind::unset) { return "unset " + quoted(x.field) + " at " + text(x.stamp); }
-            constexpr std::array<char const*, 7> kinds{"? ", "set ", "unset ", "add ", "elements ", "revise ", "nested "};
+            constexpr std::array<char const*, 7> kinds{"? ",        "set ",    "unset ", "add ",
+                                                       "elements ", "revise ", "nested "};
             return kinds[static_cast<std::size_t>(x.kind) % 7] + quoted(x.field) + " " + item(value_view(x.value)) +
                    " at " + text(x.stamp);
         } else if constexpr (std::same_as<T, mutation>) {

@@ -1056,7 +1056,8 @@ struct contest {
             rival w;
             w.stamp = timestamp::make(wall_time{milliseconds{static_cast<std::int64_t>(below(r, 3))}});
             // An unset minimum is outside of its law: nothing is no number.
-            bool const set = numbers || by == rule::nested || by == rule::minimum || by == rule::maximum || !one_in(r, 5);
+            bool const set =
+                numbers || by == rule::nested || by == rule::minimum || by == rule::maximum || !one_in(r, 5);
             if (set) { w.writes = !out.rivals.empty() && one_in(r, 4) ? out.rivals.back().writes : some(); }
             out.rivals.push_back(std::move(w));
         }
@@ -1074,8 +1075,8 @@ void check_rule_of(std::vector<violation>& found, std::string_view field, collec
     auto const law = [&](std::string_view name, auto const& holds) { check_law(broken, name, options, make, holds); };
     bool const state_law = by == rule::last_writer || by == rule::minimum || by == rule::maximum ||
                            by == rule::first_writer || by == rule::role || is_flag(by);
-    bool const operation_law = by == rule::counter || is_set(by) || by == rule::list || by == rule::siblings ||
-                               by == rule::nested;
+    bool const operation_law =
+        by == rule::counter || is_set(by) || by == rule::list || by == rule::siblings || by == rule::nested;
     if (state_law || operation_law) {
         law("order_free", [&](rivalry const& x) {
             std::string what;

@@ -184,9 +184,12 @@ inline naive_outcome naive_apply(naive_row& r, mutation const& m, collection_rul
         bool const alike = op.kind != op_kind::add && (value ? had && next.fields[op.field] == *value : !had);
         bool const first = by == rule::first_writer;
         bool const older = first ? mine.stamp != was.stamp ? mine.stamp > was.stamp : mine.author > was.author
-                           : mine.stamp != was.stamp ? mine.stamp < was.stamp : mine.author < was.author;
+                           : mine.stamp != was.stamp ? mine.stamp < was.stamp
+                                                     : mine.author < was.author;
         if (concurrent && alike && older) { mine = {mine.at, was.stamp, was.author}; }
-        if (!begins && !first && !(concurrent && by == rule::role) && mine.stamp < was.stamp) { mine.stamp = was.stamp; }
+        if (!begins && !first && !(concurrent && by == rule::role) && mine.stamp < was.stamp) {
+            mine.stamp = was.stamp;
+        }
         next.inside.erase(std::remove_if(next.inside.begin(), next.inside.end(),
                                          [&](field_mark const& e) { return e.field == op.field; }),
                           next.inside.end());

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include "support/catch.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <syncline/merge/apply.hpp>
+#include <syncline/merge/rule_codec.hpp>
+#include <syncline/merge/three_way.hpp>
+
+#include "merge/folding.hpp"
+
+using namespace syncline;
+using namespace folding;
+
+namespace {
+
+std::optional<row> record(bytes fields) {
+    row r;
+    r.version = 1;
+    r.floor.at = 1;
+    r.fields = std::move(fields);
+    return r;
+}
+field_op set(std::string_view f, bytes v) { return {std::string{f}, op_kind::set, std::move(v), {}}; }
+std::optional<std::int64_t> number(std::optional<bytes> const& b) { return b ? detail::integer_of(*b) : std::nullopt; }
+std::optional<std::int64_t> number(bytes_view b) { return detail::integer_of(b); }
+
+/// "An end is not before its beginning."
+guard_answer in_order(guard_input const& in, void const*) {
+    auto const from = in.new_value("from");
+    auto const to = in.new_value("to");
+    bool const ok = !from || !to || number(*from).value_or(0) <= number(*to).value_or(0);
+    return {ok ? guard_answer::kind::accept : guard_answer::kind::veto, {}};
+}
+/// "A draft can't replace what was approved."
+guard_answer approved(guard_input const& in, void const*) {
+    auto const old = in.old_value("state");
+    auto const now = in.new_value("state");
+    bool const back = old && now && equal(*old, text_item("approved")) && equal(*now, text_item("draft"));
+    return {back ? guard_answer::kind::escalate : guard_answer::kind::accept, {}};
+}
+/// "What is paid is never more than the price": repaired.
+guard_answer paid(guard_input const& in, void const*) {
+    auto const price = in.new_value("price");
+    auto const sum = in.new_value("paid");
+    if (!price || !sum || number(*sum).value_or(0) <= number(*price).value_or(0)) { return {}; }
+    return {guard_answer::kind::repair, {set("paid", to_bytes(*price))}};
+}
+
+collection_rules const plain{"things", rule::last_writer, {{"asked", rule::manual}}};
+
+}  // namespace
+
+TEST_CASE("context: a guard refuses a merge: a conflict, never a silent loss; what met nobody is rejected") {
+    merge_host host;
+    host.guards = {{"in order", {"from", "to"}, in_order, nullptr}};
+    auto r = record(map_item({{"to", number_item(20)}, {"from", number_item(10)}}));
+    CHECK(lay(r, 2, 2, 1, 5, {set("to", number_item(12))}, plain, &host).verdict == verdict_kind::applied);
+    auto const held = r;
+    // Alone it would be right; together with the other it is not.
+    auto const met = lay(r, 3, 3, 1, 6, {set("from", number_item(15))}, plain, &host);
+    CHECK(met.verdict == verdict_kind::conflict);
+    CHECK(met.guard == "in order");
+    REQUIRE(met.decisions.size() == 1);
+    CHECK(met.decisions[0].field == "from");
+    CHECK(met.decisions[0].won == winner::nobody);
+    CHECK(met.decisions[0].why == reason::guarded);
+    CHECK(r == held);
+    auto const alone = lay(r, 3, 3, 2, 6, {set("from", number_item(15))}, plain, &host);
+    CHECK(alone.verdict == verdict_kind::rejected);
+    CHECK(alone.reason == errc::forbidden);
+    CHECK(r == held);
+    // Not its business.
+    CHECK(lay(r, 3, 3, 1, 6, {set("note", number_item(1))}, plain, &host).changed);
+}
+
+TEST_CASE("context: a guard escalates or repairs, and its repair is told") {
+    merge_host host;
+    host.guards = {{"approved", {"state"}, approved, nullptr}, {"paid", {"paid", "price"}, paid, nullptr}};
+    auto r = record(map_item({{"paid", number_item(5)}, {"price", number_item(10)}, {"state", text_item("approved")}}));
+    auto const held = r;
+    auto const back = lay(r, 2, 2, 1, 5, {set("state", text_item("draft"))}, plain, &host);
+    CHECK(back.verdict == verdict_kind::conflict);
+    CHECK(back.guard == "approved");
+    CHECK(r == held);
+    auto const cheaper = lay(r, 2, 2, 1, 5, {set("price", number_item(3))}, plain, &host);
+    CHECK(cheaper.verdict == verdict_kind::merged);
+    REQUIRE(cheaper.decisions.size() == 1);
+    CHECK(cheaper.decisions[0].won == winner::guard);
+    CHECK(number(value_of(r, "paid")) == 3);
+    CHECK(r->mark_of("paid").at == 2);
+}
+
+TEST_CASE("context: a reference to nothing is refused") {
+    merge_host host;
+    host.exists = [](std::string_view collection, bytes_view id, void const*) {
+        return collection == "venues" && as_text(id) == "hall";
+    };
+    collection_rules rules = plain;
+    rules.references = {{"venue", "venues"}};
+    auto r = record(map_item({{"venue", text_item("hall")}}));
+    CHECK(lay(r, 2, 2, 1, 5, {set("venue", text_item("garden"))}, rules, &host).reason == errc::not_found);
+    CHECK(lay(r, 2, 2, 1, 5, {set("note", text_item("x"))}, rules, &host).changed);
+    auto const met = lay(r, 3, 3, 1, 6, {set("venue", text_item("garden"))}, rules, &host);
+    CHECK(met.verdict == verdict_kind::conflict);  // somebody else was there: a person sees both
+    REQUIRE(met.decisions.size() == 1);
+    CHECK(met.decisions[0].why == reason::reference);
+    bytes const null_item{std::byte{0xF6}};
+    CHECK(lay(r, 3, 3, 1, 6, {set("venue", null_item)}, rules, &host).changed);
+}
+
+TEST_CASE("context: the writer of the higher role wins, whoever comes first") {
+    merge_host host;
+    host.role_of = [](author_index who, void const*) { return who == 3 ? 2U : 1U; };
+    collection_rules const rules{"things", rule::role, {}};
+    std::optional<bytes> value;
+    auto const write = [](std::int64_t n) { return deed{op_kind::set, number_item(n)}; };
+    REQUIRE(order_free(number_item(0), {{2, {9}, {write(2)}}, {3, {5}, {write(3)}}, {4, {7}, {write(4)}}}, rules, value,
+                       &host));
+    CHECK(number(value) == 3);
+    REQUIRE(order_free(number_item(0), {{2, {9}, {write(2)}}, {4, {7}, {write(4)}}}, rules, value, &host));
+    CHECK(number(value) == 2);
+}
+
+TEST_CASE("context: a wish is granted, unless a person must decide") {
+    for (merge_hint const hint : {merge_hint::merge, merge_hint::local, merge_hint::remote}) {
+        auto r = record(map_item({{"name", number_item(0)}, {"asked", number_item(0)}}));
+        (void)lay(r, 2, 2, 1, 9, {set("name", number_item(1))}, plain);
+        auto const out = lay(r, 3, 3, 1, 5, {set("name", number_item(2))}, plain, nullptr, hint);
+        CHECK(number(value_of(r, "name")) == (hint == merge_hint::local ? 2 : 1));
+        REQUIRE(out.decisions.size() == 1);
+        CHECK(out.decisions[0].why == (hint == merge_hint::merge ? reason::by_time : reason::by_hint));
+        (void)lay(r, 2, 4, 1, 9, {set("asked", number_item(1))}, plain);
+        CHECK(lay(r, 3, 5, 1, 99, {set("asked", number_item(2))}, plain, nullptr, hint).verdict ==
+              verdict_kind::conflict);
+    }
+}
+
+TEST_CASE("context: a deletion and an edit: the one wins, the other, or a person") {
+    auto const edit = [](std::optional<row>& r, position at, position base, collection_rules const& rules) {
+        return lay(r, 2, at, base, 5, {set("name", number_item(7))}, rules);
+    };
+    auto const erase = [](std::optional<row>& r, position at, position base, collection_rules const& rules) {
+        return lay(r, 3, at, base, 6, {}, rules, nullptr, merge_hint::merge, change_kind::erase);
+    };
+    for (deletion const by : {deletion::wins, deletion::loses, deletion::manual}) {
+        collection_rules rules = plain;
+        rules.deletes = by;
+        auto const begin = record(map_item({{"name", number_item(0)}, {"other", number_item(1)}}));
+        auto one = begin;
+        CHECK(edit(one, 2, 1, rules).verdict == verdict_kind::applied);
+        auto const held = one;
+        auto const gone = erase(one, 3, 1, rules);
+        auto two = begin;
+        CHECK(erase(two, 2, 1, rules).verdict == verdict_kind::applied);
+        auto const late = edit(two, 3, 1, rules);
+        if (by == deletion::wins) {
+            CHECK(one->deleted);
+            CHECK(two->deleted);
+            CHECK(two->fields.empty());
+            CHECK(late.verdict == verdict_kind::overruled);
+        } else if (by == deletion::loses) {
+            CHECK(gone.verdict == verdict_kind::overruled);
+            CHECK_FALSE(two->deleted);
+            CHECK(two->fields == one->fields);
+            CHECK(number(value_of(two, "other")) == 1);
+        } else {
+            CHECK(gone.verdict == verdict_kind::conflict);
+            CHECK(one == held);
+            CHECK(late.verdict == verdict_kind::conflict);
+            CHECK(two->deleted);
+        }
+        // Who has seen the deletion does not bring it back; who deletes what they have seen deletes.
+        auto seen = begin;
+        CHECK(erase(seen, 2, 1, rules).changed);
+        CHECK(edit(seen, 3, 2, rules).verdict == verdict_kind::overruled);
+        CHECK(seen->deleted);
+        // A tombstone that keeps its fields goes through storage.
+        bytes raw;
+        cbor_writer w{raw};
+        encode_row(w, *seen);
+        cbor_reader in{raw};
+        CHECK(decode_row(in) == *seen);
+        CHECK(in.finish());
+    }
+}
+
+TEST_CASE("context: a group or a whole record is decided once") {
+    collection_rules grouped = plain;
+    grouped.groups = {{"money", rule::last_writer, {"amount", "currency"}}};
+    REQUIRE(validate(grouped).has_value());
+    bytes const base =
+        map_item({{"note", number_item(0)}, {"amount", number_item(100)}, {"currency", text_item("CHF")}});
+    bytes const local =
+        map_item({{"note", number_item(1)}, {"amount", number_item(90)}, {"currency", text_item("CHF")}});
+    bytes const remote =
+        map_item({{"note", number_item(0)}, {"amount", number_item(100)}, {"currency", text_item("EUR")}});
+    side const early{timestamp{5}, 1};
+    side const late{timestamp{6}, 2};
+    auto const a = three_way(base, local, remote, grouped, late, early);
+    CHECK(a->record == local);
+    CHECK(std::any_of(a->decisions.begin(), a->decisions.end(),
+                      [](decision const& d) { return d.why == reason::by_group; }));
+    auto const b = three_way(base, local, remote, grouped, early, late);
+    CHECK(b->record ==
+          map_item({{"note", number_item(1)}, {"amount", number_item(100)}, {"currency", text_item("EUR")}}));
+    CHECK(three_way(base, local, base, grouped)->record == local);
+    CHECK(three_way(base, base, remote, grouped)->record == remote);
+
+    collection_rules whole = plain;
+    whole.whole = rule::last_writer;
+    CHECK(three_way(base, local, remote, whole, late, early)->record == local);
+    CHECK(three_way(base, local, remote, whole, early, late)->record == remote);
+    whole.whole = rule::manual;
+    auto const asked = three_way(base, local, remote, whole, late, early);
+    CHECK(asked->record == remote);
+    CHECK_FALSE(asked->conflicts.empty());
+}
+
+TEST_CASE("context: nested fields are decided one by one, however deep, and their marks are their own") {
+    collection_rules rules{"things", rule::last_writer, {}};
+    rules.fields = {{"f", rule::nested, {{"n", rule::counter}, {"s", rule::add_wins}, {"m", rule::nested}}}};
+    REQUIRE(validate(rules).has_value());
+    auto const nested = [](std::vector<field_op> ops) {
+        bytes out;
+        cbor_writer w{out};
+        w.array(ops.size());
+        for (field_op const& op : ops) { encode_operation(w, op, op.stamp); }
+        return out;
+    };
+    bytes const x = text_item("x");
+    std::vector<deed> deeds;
+    deeds.push_back({op_kind::nested, nested({{"a", op_kind::set, number_item(1), {}}})});
+    deeds.push_back(
+        {op_kind::nested, nested({{"a", op_kind::unset, {}, {}}, {"n", op_kind::add, number_item(2), {}}})});
+    deeds.push_back({op_kind::nested, nested({{"n", op_kind::add, number_item(3), {}}})});
+    deeds.push_back(
+        {op_kind::nested, nested({{"s", op_kind::elements, edits_item({{element_verb::add, x, {}, x}}), {}}})});
+    deeds.push_back(
+        {op_kind::nested, nested({{"s", op_kind::elements, edits_item({{element_verb::remove, x, {}, {}}}), {}}})});
+    deeds.push_back(
+        {op_kind::nested, nested({{"m", op_kind::nested, nested({{"k", op_kind::set, number_item(5), {}}}), {}}})});
+    deeds.push_back(
+        {op_kind::nested, nested({{"m", op_kind::nested, nested({{"k", op_kind::set, number_item(6), {}}}), {}}})});
+    bytes const before =
+        map_item({{"a", number_item(0)}, {"m", map_item({{"k", number_item(0)}})}, {"s", array_item({})}});
+    for (deed const& p : deeds) {
+        for (deed const& q : deeds) {
+            for (deed const& r : deeds) {
+                for (deed const& s : deeds) {
+                    std::optional<bytes> value;
+                    if (!order_free(before, {{2, {5, 8}, {p, q}}, {3, {6}, {r}}, {4, {7}, {s}}}, rules, value)) {
+                        FAIL("order matters");
+                    }
+                }
+            }
+        }
+    }
+    // So deep and no deeper.
+    bytes deep = nested({{"a", op_kind::set, number_item(1), {}}});
+    for (std::size_t i = 0; i != nested_depth_max + 2; ++i) { deep = nested({{"a", op_kind::nested, deep, {}}}); }
+    auto r = start(map_item({}));
+    CHECK(lay(r, 2, 2, 1, 5, {{"f", op_kind::nested, deep, {}}}, rules).verdict == verdict_kind::rejected);
+    CHECK(lay(r, 2, 2, 1, 5, {{"f", op_kind::nested, number_item(1), {}}}, rules).reason == errc::type_mismatch);
+}
+
+TEST_CASE("context: by the authority's time who comes second is sent back, and applies again") {
+    collection_rules const rules{"things", rule::authority_time, {}};
+    auto r = record(map_item({{"name", number_item(0)}}));
+    CHECK(lay(r, 2, 2, 1, 5, {set("name", number_item(1))}, rules).changed);
+    auto const held = r;
+    CHECK(lay(r, 3, 3, 1, 99, {set("name", number_item(2))}, rules).reason == errc::contended);
+    CHECK(r == held);
+    CHECK(lay(r, 3, 3, 2, 4, {set("name", number_item(2))}, rules).changed);
+    bytes const b = map_item({{"name", number_item(0)}});
+    auto const m = three_way(b, map_item({{"name", number_item(1)}}), map_item({{"name", number_item(2)}}), rules);
+    CHECK(m->record == map_item({{"name", number_item(2)}}));
+    REQUIRE(m->decisions.size() == 1);
+    CHECK(m->decisions[0].won == winner::confirmed);
+}
