@@ -244,6 +244,7 @@ bytes any_reply(choices& in, request const& q) {
 bytes any_request(choices& in, request const& like) {
     request q = like;
     q.mutations.clear();
+    q.origins.clear();
     if (in.below(4) == 0) { q.replica.incarnation = static_cast<std::uint32_t>(in.below(4)); }
     if (in.below(8) == 0) { q.epoch = in.below(2) == 0 ? std::optional<id128>() : id128{}; }
     if (in.below(3) == 0) { q.cursor = around(in, q.cursor); }
@@ -272,6 +273,9 @@ bytes any_request(choices& in, request const& like) {
             raw[static_cast<std::size_t>(in.below(raw.size()))] ^= static_cast<std::byte>(in.byte());
         }
         q.mutations.push_back(raw);
+    }
+    if (in.below(2) == 0) {
+        for (std::size_t i = 0; i < q.mutations.size(); ++i) { q.origins.push_back({in.below(3), in.below(6)}); }
     }
     return encode(q);
 }

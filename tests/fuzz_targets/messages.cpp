@@ -71,7 +71,9 @@ void check(bytes_view message, std::uint8_t how, Decode&& decode) {
 void check_form(bytes_view message, request const& q) {
     cbor_reader in(message.subspan(frame_bytes));
     std::size_t const keys = in.map();
-    if (keys == (q.epoch ? 7U : 6U)) { SYNCLINE_FUZZ_REQUIRE(equal(encode(q), message)); }
+    if (keys == 6U + (q.epoch ? 1 : 0) + (q.origins.empty() ? 0 : 1) + (q.line == 0 ? 0 : 1)) {
+        SYNCLINE_FUZZ_REQUIRE(equal(encode(q), message));
+    }
 }
 
 /// A page that a replica may take lies in the log, and its rows in it.
@@ -125,6 +127,9 @@ void seeds(fuzz::seed_sink sink) {
     encode_mutation(w, {3, timestamp{1000}, change_kind::erase, record_key{"things", "x"}, 1, 12, {}});
     q.mutations = {m, m};
     give(0, "request", encode(q));
+    q.origins = {{7, 1}, {9, 1}};
+    q.line = 9;
+    give(0, "named_request", encode(q));
 
     reply p;
     p.head = 20;
@@ -141,6 +146,8 @@ void seeds(fuzz::seed_sink sink) {
     p.rows.push_back({{"things", "x"}, {20, 1, false, {20, timestamp{5}, 1}, {{"a", {18, timestamp{4}, 2}}}, fields}});
     p.rows.push_back({{"things", "y"}, {17, 1, true, {17, timestamp{5}, 1}, {}, {}}});
     give(1, "reply", encode(p));
+    p.line = 9;
+    give(1, "named_reply", encode(p));
     p.author = unknown_author;
     p.rows.clear();
     give(1, "strange_reply", encode(p));

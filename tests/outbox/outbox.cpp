@@ -1191,8 +1191,8 @@ TEST_CASE("outbox: an entry may have a patience of its own", "[outbox]") {
         return *token;
     };
     auto const slow = with(priority::important, 90 * minute, 0);
-    auto const background = put_one(box, tx, "", priority::background, 0);   // due at 60
-    auto const quick = with(priority::background, 1 * minute, 30 * minute);  // due at 31
+    auto const background = put_one(box, tx, "", priority::background, 0);    // due at 60
+    auto const quick = with(priority::background, 1 * minute, 30 * minute);   // due at 31
     auto const normal = put_one(box, tx, "", priority::normal, 10 * minute);  // due at 40
     auto const critical = with(priority::critical, 500 * minute, 30 * minute);
     CHECK((*box.find(tx, quick))->patience == milliseconds{minute});

@@ -826,8 +826,10 @@ private:
         }
         if (renamed) {
             // What is frozen still may be what showed the fork: then nothing after it can be asked for.
-            bool const asked_all = std::none_of(come.begin(), come.end(), [](piece const& c) {
-                return home_of(*c.key) == home::outbox && c.held.change.sequence != 0;
+            bool const asked_all = std::none_of(s.custody.begin(), s.custody.end(), [](auto const& place) {
+                return home_of(place.first) == home::outbox &&
+                       std::any_of(place.second.begin(), place.second.end(),
+                                   [](held_mutation const& h) { return h.change.sequence != 0; });
             });
             if (asked_all) { judge_new_name(s, changes, before); }
             s.renamed = true;

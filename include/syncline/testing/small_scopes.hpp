@@ -181,6 +181,7 @@ struct raw_sync {
     std::uint64_t next = 0;     ///< sequence
     std::uint64_t settled = 0;  ///< sequence
     std::uint64_t events = 0;
+    std::uint64_t line = 0;  ///< what the store is since it was opened last
 
     [[nodiscard]] static std::optional<raw_sync> read(scope_image const& image) {
         auto const at = image.find(to_bytes(as_bytes("rs")));
@@ -189,7 +190,7 @@ struct raw_sync {
         raw_sync s;
         (void)in.array();
         if (!in.null()) { s.epoch = syncline::detail::read_id(in); }
-        for (std::uint64_t* n : {&s.cursor, &s.head, &s.author, &s.next, &s.settled, &s.events}) {
+        for (std::uint64_t* n : {&s.cursor, &s.head, &s.author, &s.next, &s.settled, &s.events, &s.line}) {
             *n = in.unsigned_integer();
         }
         return in.finish() ? std::optional{s} : std::nullopt;
@@ -197,13 +198,13 @@ struct raw_sync {
     void write(scope_image& image) const {
         bytes raw;
         cbor_writer w{raw};
-        w.array(7);
+        w.array(8);
         if (epoch) {
             w.byte_string(epoch->bytes);
         } else {
             w.null();
         }
-        for (std::uint64_t const n : {cursor, head, author, next, settled, events}) { w.unsigned_integer(n); }
+        for (std::uint64_t const n : {cursor, head, author, next, settled, events, line}) { w.unsigned_integer(n); }
         image[to_bytes(as_bytes("rs"))] = raw;
     }
 };
@@ -357,9 +358,10 @@ struct raw_replica {
     [[nodiscard]] static bool take_pending(bytes_view value, raw_entry& e) {
         for (; !value.empty(); value = value.subspan(1)) {
             cbor_reader in{value};
-            if (value[0] != std::byte{0x82} || in.array() != 2) { continue; }
+            if (value[0] != std::byte{0x83} || in.array() != 3) { continue; }
             bytes_view const encoded = in.byte_string();
             (void)in.byte_string();
+            (void)in.unsigned_integer();
             if (!in.finish()) { continue; }
             cbor_reader inner{encoded};
             e.change = decode_mutation(inner);
@@ -1027,6 +1029,13 @@ private:
             return tx->commit();
         });
         ++report_.reopened;
+        // But for the line that its next writes bear.
+        if (auto sync = scopes::raw_sync::read(reopened)) {
+            check(scope_oracle::reopened, sync->line != view.sync.line,
+                  "a store that was opened anew goes on as the same");
+            sync->line = view.sync.line;
+            sync->write(reopened);
+        }
         check(scope_oracle::reopened, ok && reopened == image, "opening a device's store again changes it");
     }
 
