@@ -39,10 +39,10 @@ struct naive_outbox {
         bool waits = false;         // not before seen.not_before
     };
     outbox_options options{};
-    std::vector<entry> living{};          // in order of token
-    std::vector<entry> dead{};            // so too
-    std::vector<std::uint64_t> tokens{};  // that were ever given
-    std::uint64_t last_fence = 0;         // given
+    std::vector<entry> living{};           // in order of token
+    std::vector<entry> dead{};             // so too
+    std::vector<std::uint64_t> tokens{};   // that were ever given
+    std::uint64_t last_fence = 0;          // given
     std::array<std::uint64_t, 4> marks{};  // by class: what is older was claimed once, and queues apart from then on
 
     entry* find(std::uint64_t token) {
@@ -153,8 +153,8 @@ struct naive_outbox {
                 // A class is a queue in order of token, a revived entry's too; those behind its first wait.
                 std::uint64_t const mark = marks[static_cast<std::size_t>(urgency)];
                 bool const behind = std::any_of(ready.begin(), ready.end(), [&](place const& o) {
-                    return i->run == 0 && o.run == 0 && o.token < i->token &&
-                           find(o.token)->seen.urgency == urgency && (o.token < mark) == (i->token < mark);
+                    return i->run == 0 && o.run == 0 && o.token < i->token && find(o.token)->seen.urgency == urgency &&
+                           (o.token < mark) == (i->token < mark);
                 });
                 bool const first = best == ready.end() || std::tie(i->band, i->deadline, i->token) <
                                                               std::tie(best->band, best->deadline, best->token);

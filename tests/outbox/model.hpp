@@ -382,11 +382,12 @@ struct model {
             case sl::claim_order::deadline: break;
         }
         if (e.served_as == priority::critical) { return {0, 0, e.token}; }
-        return {1, later((std::min)(e.entered, now), milliseconds{e.patience.value_or(patience(e.served_as))}), e.token};
+        return {1, later((std::min)(e.entered, now), milliseconds{e.patience.value_or(patience(e.served_as))}),
+                e.token};
     }
     /// Where it stands in its queue, and in which.
     std::pair<std::pair<int, int>, std::pair<std::int64_t, std::uint64_t>> stands(entry const& e,
-                                                                                 std::int64_t now) const {
+                                                                                  std::int64_t now) const {
         int const q = queue(e);
         std::int64_t const deadline = q == 1 ? *own_deadline(e) : 0;
         bool const late = q == 1 && deadline > later(now, options.wait_max);
@@ -413,10 +414,9 @@ struct model {
             }
             auto candidates = followers;
             for (auto const& h : heads) {
-                candidates.push_back(place_of(
-                    *std::find_if(living.begin(), living.end(),
-                                  [&](entry const& e) { return e.token == h.second.second; }),
-                    what.order, now));
+                candidates.push_back(place_of(*std::find_if(living.begin(), living.end(),
+                                                            [&](entry const& e) { return e.token == h.second.second; }),
+                                              what.order, now));
             }
             auto const best = std::min_element(candidates.begin(), candidates.end());
             if (best == candidates.end()) { break; }
@@ -578,8 +578,8 @@ struct comparison {
     std::string pick_record() {
         // One is a beginning of another, and one has the bytes of a length in it.
         // Two have one hash in the index.
-        static std::string const records[] = {"",  "a", "ab", std::string("a\0\x01", 3), "b", "", std::string(400, 'r'),
-                                              "record/39798", "record/21701"};
+        static std::string const records[] = {
+            "", "a", "ab", std::string("a\0\x01", 3), "b", "", std::string(400, 'r'), "record/39798", "record/21701"};
         return records[random.below(9)];
     }
     std::string pick_payload() {
@@ -686,8 +686,7 @@ struct comparison {
         std::uint64_t const other = pick_token();
         auto const s = box.put_after(tx, token, other);
         model::entry* const e = expected.find(token);
-        bool const there =
-            expected.find(other) != nullptr || model::find_in(expected.dead, other) != nullptr;
+        bool const there = expected.find(other) != nullptr || model::find_in(expected.dead, other) != nullptr;
         std::vector<std::uint64_t> seen;
         if (e == nullptr) {
             REQUIRE(code(s) == errc::not_found);
@@ -1124,8 +1123,7 @@ struct comparison {
             }
             default: {
                 bool const edit = random.once_in(3);
-                auto const s =
-                    edit ? box.revive(tx, token, at(now), view(payload)) : box.revive(tx, token, at(now));
+                auto const s = edit ? box.revive(tx, token, at(now), view(payload)) : box.revive(tx, token, at(now));
                 if (d != nullptr) {
                     model after = expected;
                     model::put(after.living, after.take(after.dead, token));
@@ -1184,7 +1182,8 @@ struct comparison {
                 REQUIRE((v.size() == 16 || v.size() == 32));
                 bool const ends = sl::detail::outbox_time(sl::read_u64(v.subspan(8))) != (wall_time::max)();
                 if (ends) { runs_leased.push_back(sl::read_u64(k.last(8))); }
-                runs[std::string(sl::as_text(k.first(k.size() - 8)))] += v.size() == 16 ? 1 : sl::read_u64(v.subspan(24));
+                runs[std::string(sl::as_text(k.first(k.size() - 8)))] +=
+                    v.size() == 16 ? 1 : sl::read_u64(v.subspan(24));
                 return true;
             }
             if (k.size() > prefix.size() && sl::as_text(k)[prefix.size()] == 'l') {

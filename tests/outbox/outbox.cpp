@@ -1164,7 +1164,7 @@ TEST_CASE("outbox: a dead letter that would wait for itself is not revived befor
     auto tx = write(store);
     auto const first = put_one(box, tx, "r");
     auto const second = put_one(box, tx, "s");
-    bytes_view const more[] = {view("s")};
+    bytes_view const more[] = {sl::as_bytes("s")};
     auto const both = *box.enqueue(tx, {.record = view("r"), .more_records = more}, at(0));
     auto given = box.claim(tx, {}, at(0));
     for (outbox_entry const& e : *given) { REQUIRE(box.bury(tx, e.token, e.fence, errc::rejected, {})); }
@@ -1191,8 +1191,8 @@ TEST_CASE("outbox: an entry may have a patience of its own", "[outbox]") {
         return *token;
     };
     auto const slow = with(priority::important, 90 * minute, 0);
-    auto const background = put_one(box, tx, "", priority::background, 0);   // due at 60
-    auto const quick = with(priority::background, 1 * minute, 30 * minute);  // due at 31
+    auto const background = put_one(box, tx, "", priority::background, 0);    // due at 60
+    auto const quick = with(priority::background, 1 * minute, 30 * minute);   // due at 31
     auto const normal = put_one(box, tx, "", priority::normal, 10 * minute);  // due at 40
     auto const critical = with(priority::critical, 500 * minute, 30 * minute);
     CHECK((*box.find(tx, quick))->patience == milliseconds{minute});

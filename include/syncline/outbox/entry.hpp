@@ -116,9 +116,9 @@ struct outbox_entry {
     wall_time entered{};  ///< when it was enqueued, or revived
     wall_time
         not_before{};  ///< waiting, or blocked after a wait: until when; claimed: end of the lease, `max()` = never
-    std::uint32_t attempts = 0;          ///< claims that ended in a release or with their lease
-    std::uint32_t batch_max = 0;         ///< given in no larger batch, as one was refused; 0 = any
-    std::uint32_t dependants = 0;        ///< entries that are after it
+    std::uint32_t attempts = 0;    ///< claims that ended in a release or with their lease
+    std::uint32_t batch_max = 0;   ///< given in no larger batch, as one was refused; 0 = any
+    std::uint32_t dependants = 0;  ///< entries that are after it
     /// Its own patience, or what is left of that of an entry which is after it.
     std::optional<milliseconds> patience{};
     std::optional<wall_time> expires{};  ///< becomes a dead letter unless claimed until then

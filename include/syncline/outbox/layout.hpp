@@ -141,11 +141,11 @@ struct outbox_lane_counters {
 
 /// The one value that counts.
 struct outbox_counters {
-    std::uint64_t sequence = 0;  ///< last given
-    std::uint64_t fence = 0;     ///< last given
-    std::uint64_t waits = 0;     ///< rows in `waits`: where there are none, nobody has to look
-    std::uint64_t lives = 0;     ///< rows in `lives`
-    std::uint64_t leased = 0;    ///< tokens and runs in `leases`
+    std::uint64_t sequence = 0;                 ///< last given
+    std::uint64_t fence = 0;                    ///< last given
+    std::uint64_t waits = 0;                    ///< rows in `waits`: where there are none, nobody has to look
+    std::uint64_t lives = 0;                    ///< rows in `lives`
+    std::uint64_t leased = 0;                   ///< tokens and runs in `leases`
     std::vector<outbox_lane_counters> lanes{};  ///< by number
 
     [[nodiscard]] outbox_lane_counters* find(std::uint8_t lane) noexcept {
@@ -267,11 +267,11 @@ struct outbox_rows {
         dead
     };
     place at = place::none;
-    std::uint8_t queue = 0;                ///< ready, taken
-    std::optional<wall_time> deadline{};   ///< ready in a queue by deadline: in its key, and a row in `own`
-    std::optional<wall_time> wait{};   ///< a row in `waits`
-    std::optional<wall_time> life{};   ///< a row in `lives`
-    std::optional<wall_time> lease{};  ///< a place of its own in a row of `leases`, with `fence`
+    std::uint8_t queue = 0;               ///< ready, taken
+    std::optional<wall_time> deadline{};  ///< ready in a queue by deadline: in its key, and a row in `own`
+    std::optional<wall_time> wait{};      ///< a row in `waits`
+    std::optional<wall_time> life{};      ///< a row in `lives`
+    std::optional<wall_time> lease{};     ///< a place of its own in a row of `leases`, with `fence`
     std::uint64_t fence = 0;
 };
 
@@ -286,7 +286,7 @@ struct stored_entry {
     std::size_t records_at = 0;
     std::size_t payload_at = 0;
     std::size_t inline_bytes = 0;  ///< of the payload in the value; 0 when it is apart
-    outbox_rows rows{};  ///< that are in the storage
+    outbox_rows rows{};            ///< that are in the storage
 
     /// The section of records: empty, or their number and each with its length.
     [[nodiscard]] bytes_view records() const noexcept {
@@ -296,9 +296,7 @@ struct stored_entry {
     [[nodiscard]] bytes_view inline_payload() const noexcept {
         return bytes_view{value}.subspan(payload_at, (std::min)(inline_bytes, value.size() - payload_at));
     }
-    [[nodiscard]] std::size_t payload_size() const noexcept {
-        return header.apart ? *header.apart : inline_bytes;
-    }
+    [[nodiscard]] std::size_t payload_size() const noexcept { return header.apart ? *header.apart : inline_bytes; }
     [[nodiscard]] std::size_t record_count() const noexcept {
         return payload_at == records_at ? 0 : std::to_integer<std::size_t>(value[records_at]);
     }

@@ -45,13 +45,7 @@ public:
 
     outbox_moves(Tx& tx, outbox_options const& options, std::span<lane_limit const> lanes,
                  std::string_view prefix) noexcept
-        : tx_(tx),
-          options_(options),
-          limits_(lanes),
-          prefix_(prefix),
-          index_(prefix),
-          leases_(prefix),
-          runs_(prefix) {}
+        : tx_(tx), options_(options), limits_(lanes), prefix_(prefix), index_(prefix), leases_(prefix), runs_(prefix) {}
 
     outbox_counters counters{};
 
@@ -109,7 +103,9 @@ public:
             if (entries != 0 && !room(limit.entries_max, l == nullptr ? 0 : l->entries, entries)) {
                 return failure{errc::limit, "lane's entries"};
             }
-            if (!room(limit.bytes_max, l == nullptr ? 0 : l->bytes, size)) { return failure{errc::limit, "lane's bytes"}; }
+            if (!room(limit.bytes_max, l == nullptr ? 0 : l->bytes, size)) {
+                return failure{errc::limit, "lane's bytes"};
+            }
         }
         return {};
     }
@@ -164,7 +160,9 @@ public:
         if (k.size() != lead + 10 && !timed) { return bad; }
         e.token = token_of(k);
         auto const queue = std::to_integer<std::uint8_t>(k[lead + 1]);
-        if (std::to_integer<std::uint8_t>(k[lead]) != outbox_lane(e.token) || queue >= outbox_queue_bytes) { return bad; }
+        if (std::to_integer<std::uint8_t>(k[lead]) != outbox_lane(e.token) || queue >= outbox_queue_bytes) {
+            return bad;
+        }
         if (auto s = decode_entry(e, value, false); !s) { return s; }
         bytes_view const kept = value.first(e.payload_at + (std::min)(most, e.inline_bytes));
         e.value.assign(kept.begin(), kept.end());
@@ -178,8 +176,9 @@ public:
         e.value.assign(value.begin(), value.end());
         if (auto s = decode_entry(e, value, letter); !s) { return s; }
         e.rows = e.rows_due(mark_of(e));
-        return e.rows.at == (letter ? place::dead : place::aside) ? status{}
-                                                                  : failure{errc::corrupt, "outbox entry in a wrong place"};
+        return e.rows.at == (letter ? place::dead : place::aside)
+                   ? status{}
+                   : failure{errc::corrupt, "outbox entry in a wrong place"};
     }
     /// The one that has never been claimed. `errc::not_found`, `errc::claim_lost`.
     [[nodiscard]] status find_fresh(std::uint64_t token, stored_entry& e) {
@@ -867,8 +866,8 @@ private:
     /// Erases the rows that the entry has and `due` hasn't.
     [[nodiscard]] status erase_rows(stored_entry const& e, outbox_rows const& due) {
         outbox_rows const& old = e.rows;
-        bool const moves = old.at != due.at ||
-                           (old.at == place::ready && (old.queue != due.queue || old.deadline != due.deadline));
+        bool const moves =
+            old.at != due.at || (old.at == place::ready && (old.queue != due.queue || old.deadline != due.deadline));
         if (old.at != place::none && moves) {
             if (auto s = tx_.erase(place_key(e.token, old)); !s) { return s; }
         }
@@ -1047,7 +1046,9 @@ private:
     }
     [[nodiscard]] status uncount(stored_entry const& e) {
         outbox_lane_counters* const l = counters.find(outbox_lane(e.token));
-        if (l == nullptr || l->entries == 0 || l->bytes < e.size()) { return failure{errc::corrupt, "outbox counters"}; }
+        if (l == nullptr || l->entries == 0 || l->bytes < e.size()) {
+            return failure{errc::corrupt, "outbox counters"};
+        }
         --l->entries;
         l->bytes -= e.size();
         return {};
@@ -1233,7 +1234,7 @@ private:
     /// Whether any of the entries, or what they wait for, is one of the targets, or waits for one.
     [[nodiscard]] result<bool> waits_for(std::vector<std::uint64_t> work, std::vector<std::uint64_t> targets) {
         std::sort(targets.begin(), targets.end());
-        std::vector<std::uint64_t> seen;                          // sorted
+        std::vector<std::uint64_t> seen;                       // sorted
         std::vector<std::pair<bytes, std::uint64_t>> records;  // all before the token is looked at already
         while (!work.empty()) {
             std::uint64_t const token = work.back();
@@ -1251,8 +1252,8 @@ private:
             if (e.header.behind == 0) { continue; }
             status failed;
             e.each_record([&](bytes_view record) {
-                auto known = std::find_if(records.begin(), records.end(),
-                                          [&](auto const& r) { return equal(r.first, record); });
+                auto known =
+                    std::find_if(records.begin(), records.end(), [&](auto const& r) { return equal(r.first, record); });
                 if (known == records.end()) { known = records.insert(known, {to_bytes(record), 0}); }
                 if (known->second >= token) { return true; }
                 std::uint64_t const from = std::exchange(known->second, token);

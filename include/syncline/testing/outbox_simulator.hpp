@@ -205,8 +205,8 @@ struct naive_outbox {
             more += e.size();
         }
         return std::all_of(lanes.begin(), lanes.end(), [&](lane_limit const& l) {
-            return l.lane != lane || ((l.entries_max == 0 || entries <= l.entries_max) &&
-                                      (l.bytes_max == 0 || more <= l.bytes_max));
+            return l.lane != lane ||
+                   ((l.entries_max == 0 || entries <= l.entries_max) && (l.bytes_max == 0 || more <= l.bytes_max));
         });
     }
     [[nodiscard]] static std::size_t queue_number(naive_entry const& e) noexcept {
