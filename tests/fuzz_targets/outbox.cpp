@@ -4,6 +4,7 @@
 /// somebody has damaged, where every operation has to answer, in a number of steps that the store's size bounds.
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <limits>
@@ -38,10 +39,11 @@ struct naive_outbox {
         bool waits = false;         // not before seen.not_before
     };
     outbox_options options{};
-    std::vector<entry> living{};          // in order of token
-    std::vector<entry> dead{};            // so too
-    std::vector<std::uint64_t> tokens{};  // that were ever given
-    std::uint64_t last_fence = 0;         // given
+    std::vector<entry> living{};           // in order of token
+    std::vector<entry> dead{};             // so too
+    std::vector<std::uint64_t> tokens{};   // that were ever given
+    std::uint64_t last_fence = 0;          // given
+    std::array<std::uint64_t, 4> marks{};  // by class: what is older was claimed once, and queues apart from then on
 
     entry* find(std::uint64_t token) {
         for (entry& e : living) {
@@ -143,13 +145,16 @@ struct naive_outbox {
         std::int64_t const end =
             lease == (milliseconds::max)() ? never : now + (std::min)(lease, options.wait_max).count();
         std::size_t given = 0;
+        std::vector<std::uint64_t> taken;
         while (out.size() < what.entries_max) {
             auto best = ready.end();
             for (auto i = ready.begin(); i != ready.end(); ++i) {
                 priority const urgency = find(i->token)->seen.urgency;
                 // A class is a queue in order of token, a revived entry's too; those behind its first wait.
+                std::uint64_t const mark = marks[static_cast<std::size_t>(urgency)];
                 bool const behind = std::any_of(ready.begin(), ready.end(), [&](place const& o) {
-                    return i->run == 0 && o.run == 0 && o.token < i->token && find(o.token)->seen.urgency == urgency;
+                    return i->run == 0 && o.run == 0 && o.token < i->token && find(o.token)->seen.urgency == urgency &&
+                           (o.token < mark) == (i->token < mark);
                 });
                 bool const first = best == ready.end() || std::tie(i->band, i->deadline, i->token) <
                                                               std::tie(best->band, best->deadline, best->token);
@@ -161,6 +166,8 @@ struct naive_outbox {
             entry& e = *find(p.token);
             if (!out.empty() && given + e.seen.payload.size() > what.bytes_max) { break; }
             given += e.seen.payload.size();
+            std::uint64_t const mark = marks[static_cast<std::size_t>(e.seen.urgency)];
+            if (p.run == 0 && p.token >= mark) { taken.push_back(p.token); }
             e.held = true;
             e.waits = false;
             e.seen.not_before = at(end);
@@ -177,6 +184,7 @@ struct naive_outbox {
                 break;
             }
         }
+        for (std::uint64_t const t : taken) { marks[static_cast<std::size_t>(find(t)->seen.urgency)] = t + 1; }
         return out;
     }
     entry* ours(std::uint64_t token, std::uint64_t fence) {
@@ -185,6 +193,7 @@ struct naive_outbox {
     }
     void drop(std::uint64_t token) {
         std::erase_if(living, [&](entry const& e) { return e.seen.token == token; });
+        if (living.empty()) { marks = {}; }
     }
     static void insert(std::vector<entry>& into, entry const& e) {
         into.push_back(e);

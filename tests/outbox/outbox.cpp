@@ -1164,7 +1164,7 @@ TEST_CASE("outbox: a dead letter that would wait for itself is not revived befor
     auto tx = write(store);
     auto const first = put_one(box, tx, "r");
     auto const second = put_one(box, tx, "s");
-    bytes_view const more[] = {view("s")};
+    bytes_view const more[] = {sl::as_bytes("s")};
     auto const both = *box.enqueue(tx, {.record = view("r"), .more_records = more}, at(0));
     auto given = box.claim(tx, {}, at(0));
     for (outbox_entry const& e : *given) { REQUIRE(box.bury(tx, e.token, e.fence, errc::rejected, {})); }

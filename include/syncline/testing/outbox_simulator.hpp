@@ -708,9 +708,8 @@ enum class outbox_point : std::uint8_t {
     refused_by_lane,
     put_after,
     circle_later,
-    circle_revived,
 };
-inline constexpr std::array<char const*, 28> outbox_point_names{"answer to a lost claim",
+inline constexpr std::array<char const*, 27> outbox_point_names{"answer to a lost claim",
                                                                 "answer after the end of the lease that counts",
                                                                 "lease ended",
                                                                 "lease further ahead than believed",
@@ -736,8 +735,7 @@ inline constexpr std::array<char const*, 28> outbox_point_names{"answer to a los
                                                                 "a patience of its own",
                                                                 "refused by its lane",
                                                                 "put after another later",
-                                                                "refused as a circle later",
-                                                                "revival refused as a circle"};
+                                                                "refused as a circle later"};
 inline constexpr std::size_t outbox_point_count = outbox_point_names.size();
 
 struct outbox_simulation_report : simulation_report {
@@ -2019,7 +2017,6 @@ private:
             }
             errc const should = m.revive(token, now, other);
             if (!agreed(box_.revive(tx, token, wall(now), edited), should, "revive")) { return false; }
-            if (should == errc::invalid) { reached(outbox_point::circle_revived); }
             if (should != errc{}) { return true; }
             reached(sim_point::dead_letter_revived);
             naive_entry const& e = *m.find(token);
