@@ -66,8 +66,9 @@ simulation_report simulate_both(std::uint64_t seed, simulation_options const& o,
         r.found[0].what = "(outbox alone) " + r.found[0].what;
         return r;
     }
-    // And an audit log with a history, alone too. Its plan has no parts to leave out.
-    audit_simulation_report const third = simulate_audit(seed, {.lie = o.lie});
+    // And an audit log with a history, alone too, of the first hundred. Its plan has no parts to leave out.
+    audit_simulation_report const third =
+        seed <= 100 ? simulate_audit(seed, {.lie = o.lie}) : audit_simulation_report{};
     if (!third.found.empty()) {
         r.seed = seed;
         r.found = third.found;
