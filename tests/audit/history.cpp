@@ -79,10 +79,11 @@ state applied(state before, mutation const& m) {
     if (!before) { return before; }
     for (auto const& op : m.ops) {
         sl::cbor_reader r{op.value};
-        switch (op.kind) {
-            case op_kind::set: (*before)[op.field] = r.integer(); break;
-            case op_kind::unset: before->erase(op.field); break;
-            case op_kind::add: (*before)[op.field] += r.integer(); break;
+        if (op.kind == op_kind::unset) {
+            before->erase(op.field);
+        } else {
+            std::int64_t& n = (*before)[op.field];
+            n = op.kind == op_kind::add ? n + r.integer() : r.integer();
         }
     }
     return before;

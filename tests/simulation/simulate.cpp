@@ -85,7 +85,8 @@ simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& 
     r.story.insert(r.story.end(), second.story.begin(), second.story.end());
     for (std::size_t i = 0; i < r.faults.size(); ++i) { r.faults[i] += second.faults[i]; }
     for (std::size_t i = 0; i < r.points.size(); ++i) { r.points[i] += second.points[i]; }
-    if (found_alone(r, "audit log", simulate_audit(seed, {.lie = o.lie}))) { return r; }
+    // The first hundred: its lives are long.
+    if (seed <= 100 && found_alone(r, "audit log", simulate_audit(seed, {.lie = o.lie}))) { return r; }
     conflict_simulation_options brief;
     brief.steps = 100;
     conflict_simulation_report const conflicts = simulate_conflicts(seed, brief);
