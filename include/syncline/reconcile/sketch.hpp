@@ -120,7 +120,7 @@ public:
         auto const h = static_cast<std::size_t>(r >> 22);
         std::uint64_t const part = r & 0x3FFFFF;
         std::uint64_t const root = t[h] - (((t[h] - t[h + 1]) * part) >> 22);
-        std::uint64_t const to = ((2 * index_ + 3) * root - 3 * 65'536 + 131'071) >> 17;
+        std::uint64_t const to = ((2 * index_ + 3) * root - 65'537) >> 17;  // 1.5 off, rounded up
         index_ = to > index_ ? to : index_ + 1;
     }
 
