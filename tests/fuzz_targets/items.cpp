@@ -37,8 +37,10 @@ bool is_boolean(node const& n) { return n.major == 7 && !n.floating && (n.number
 bool before(std::string const& a, std::string const& b) { return a.size() != b.size() ? a.size() < b.size() : a < b; }
 
 bool is_mutation(node const& n) {
-    if (!array_of(n, 8)) { return false; }
+    bool const wishes = array_of(n, 9);
+    if (!array_of(n, 8) && !wishes) { return false; }
     auto const& c = n.children;
+    if (wishes && (!unsigned_up_to(c[8], 2) || c[8].number == 0)) { return false; }
     bool const head = any_unsigned(c[0]) && any_unsigned(c[1]) && unsigned_up_to(c[2], 3) && c[2].number != 0 &&
                       string_of(c[3], 3, 1, 64) && string_of(c[4], 2, 1, 255) && any_unsigned(c[5]) &&
                       any_unsigned(c[6]) && c[7].major == 4;
@@ -46,7 +48,7 @@ bool is_mutation(node const& n) {
     std::string last;
     for (node const& op : c[7].children) {
         std::size_t const parts = op.children.size();
-        if (op.major != 4 || parts < 2 || !unsigned_up_to(op.children[0], 3) || op.children[0].number == 0) {
+        if (op.major != 4 || parts < 2 || !unsigned_up_to(op.children[0], 6) || op.children[0].number == 0) {
             return false;
         }
         bool const unset = op.children[0].number == 2;
@@ -63,6 +65,23 @@ bool is_mutation(node const& n) {
 bool is_mark(node const* three, std::uint64_t version) {
     return unsigned_up_to(three[0], version) && any_unsigned(three[1]) && unsigned_up_to(three[2], 0xFFFFFFFF);
 }
+/// A field's name, or an array of it and a path.
+bool is_place(node const& n) {
+    return n.major == 3 ||
+           (array_of(n, 2) && n.children[0].major == 3 && string_of(n.children[1], 2, 1, ~std::size_t{0}));
+}
+/// Whether the mark at `a` comes before the one at `b`, each a place and three numbers.
+bool mark_before(node const* a, node const* b) {
+    auto const name = [](node const& n) -> std::string const& {
+        return n.major == 3 ? n.string : n.children[0].string;
+    };
+    auto const path = [](node const& n) { return n.major == 3 ? std::string{} : n.children[1].string; };
+    if (name(a[0]) != name(b[0])) { return before(name(a[0]), name(b[0])); }
+    if (path(a[0]) != path(b[0])) { return path(a[0]) < path(b[0]); }
+    if (path(a[0]).empty()) { return false; }
+    if (a[3].number != b[3].number) { return a[3].number < b[3].number; }
+    return a[2].number < b[2].number;
+}
 bool is_row(node const& n) {
     if (!array_of(n, 7)) { return false; }
     auto const& c = n.children;
@@ -70,10 +89,10 @@ bool is_row(node const& n) {
     if (c[5].major != 4 || c[5].children.size() % 4 != 0) { return false; }
     for (std::size_t i = 0; i < c[5].children.size(); i += 4) {
         node const* const four = &c[5].children[i];
-        if (four[0].major != 3 || !is_mark(four + 1, c[0].number)) { return false; }
-        if (i != 0 && !before(four[-4].string, four[0].string)) { return false; }
+        if (!is_place(four[0]) || !is_mark(four + 1, c[0].number)) { return false; }
+        if (i != 0 && !mark_before(four - 4, four)) { return false; }
     }
-    return is_null(c[6]) || c[6].major == 5;
+    return is_null(c[6]) || c[6].major == 5 || (array_of(c[6], 1) && c[6].children[0].major == 5);
 }
 
 bool is_verdict(node const& n) {

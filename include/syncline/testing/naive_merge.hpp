@@ -113,6 +113,11 @@ inline naive_outcome naive_apply(naive_row& r, mutation const& m, collection_rul
     if (m.kind == change_kind::erase) {
         bool edited = others(r.floor);
         for (auto const& [name, w] : r.marks) { edited = edited || others(w); }
+        for (field_mark const& e : r.inside) { edited = edited || others(e.mark); }
+        if (edited && m.hint == merge_hint::remote) {
+            out.verdict = verdict_kind::overruled;
+            return out;
+        }
         r = {};
         r.life = m.life;
         r.version = at;
