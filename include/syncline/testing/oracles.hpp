@@ -144,10 +144,11 @@ struct deed {
         turn,     ///< a session's turn: freezes, forgets what was told
     };
     kind what = kind::nothing;
-    mutation change{};        ///< of a write or a resolution: kind, record and operations; no stamp, base or life
-    std::uint64_t reply = 0;  ///< of a receipt: a hash of the reply
-    instant now{};            ///< by the device's own clock
-    priority urgency{};       ///< of a write
+    mutation change{};          ///< of a write or a resolution: kind, record and operations; no stamp, base or life
+    std::uint64_t reply = 0;    ///< of a receipt: a hash of the reply
+    instant now{};              ///< by the device's own clock
+    priority urgency{};         ///< of a write
+    std::uint64_t decided = 0;  ///< of a receipt: up to where the reply says that the sender's mutations are decided
 };
 
 struct judge_options {
@@ -929,6 +930,7 @@ private:
         (void)in.array();
         for (int n = 0; n < 4; ++n) { (void)in.skip(); }
         std::uint64_t const next = in.unsigned_integer();
+        if (s.doing.decided < next) { return; }  // decided since the reply was made: nobody here knows
         auto const d = decided_.find({old_name, next});
         if (d == decided_.end() || d->second.kind == verdict_kind::duplicate || !verdict_is_kept(old_name, next)) {
             return;

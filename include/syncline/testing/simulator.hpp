@@ -762,7 +762,12 @@ private:
             p.full_until = never;
             p.store->heal();
         }
-        judge_.begin(m.number, {why, {}, reply, now, {}});
+        deed doing{why, {}, reply, now, {}};
+        if (auto const* told = std::get_if<received>(&in)) {
+            auto const said = decode_reply(told->message);
+            if (said) { doing.decided = said->decided; }
+        }
+        judge_.begin(m.number, std::move(doing));
         status const ok = in_transaction(p, [&](auto& tx) { return p.talk->handle(in, tx, now); });
         trace(3, m.number, ok ? 0 : static_cast<std::uint64_t>(ok.error().code));
         if (why == deed::kind::receive && ok) {
