@@ -226,3 +226,55 @@ TEST_CASE("coalescing: only what was never claimed, plain and alone takes part",
         CHECK(text((*box.find(tx, first.token))->payload) == "11");
     }
 }
+
+TEST_CASE("coalescing: where every change is audited, the steps are carried along, or nothing is joined", "[outbox]") {
+    auto const carry = [](bytes_view earlier, bytes_view later, bytes& out) {
+        out = sl::to_bytes(earlier);
+        sl::append(out, later);
+        return change_union::both;  // never `nothing`: a create and its erase are two lines of the log
+    };
+    auto const off = [](bytes_view, bytes_view, bytes&) { return change_union::apart; };
+    for (bool const carries : {true, false}) {
+        for (std::uint64_t seed = 0; seed < 50; ++seed) {
+            sl::memory_storage store;
+            outbox const box;
+            generator random{seed};
+            std::map<std::string, std::string> log;      // each record's steps, as they were made
+            std::map<std::string, std::string> audited;  // and as they arrive
+            std::size_t entries = 0;
+            auto const send = [&](std::size_t most) {
+                auto tx = write(store);
+                auto const given = box.claim(tx, {.entries_max = most}, at(0));
+                REQUIRE(given);
+                for (outbox_entry const& e : *given) {
+                    if (random.once_in(4)) {
+                        REQUIRE(box.release(tx, e.token, e.fence, at(0)));
+                        continue;
+                    }
+                    audited[text(e.record)] += text(e.payload);
+                    ++entries;
+                    REQUIRE(box.ack(tx, e.token, e.fence));
+                }
+                REQUIRE(tx.commit());
+                return !given->empty();
+            };
+            for (int i = 0; i < 60; ++i) {
+                std::string const record(1, static_cast<char>('a' + static_cast<char>(random.below(3))));
+                std::string const step = std::to_string(i) + ';';
+                log[record] += step;
+                auto tx = write(store);
+                sl::outbox_item item;
+                item.record = view(record);
+                item.payload = view(step);
+                auto const put = carries ? sl::enqueue_coalesced(box, tx, item, at(0), carry)
+                                         : sl::enqueue_coalesced(box, tx, item, at(0), off);
+                REQUIRE(put);
+                REQUIRE(tx.commit());
+                if (random.once_in(6)) { send(random.below(4)); }
+            }
+            while (send(10)) {}
+            REQUIRE(audited == log);
+            REQUIRE((carries ? entries < 60 : entries == 60));
+        }
+    }
+}

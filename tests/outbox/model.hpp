@@ -277,7 +277,7 @@ struct model {
         if (deadline && e->served_as != priority::critical &&
             later(e->entered, milliseconds{e->patience.value_or(patience(e->served_as))}) > *deadline) {
             std::int64_t const left =
-                (std::min)((std::max)(*deadline - e->entered, std::int64_t{0}), options.wait_max.count());
+                (std::min)((std::max)(*deadline - e->entered, std::int64_t{0}), std::int64_t{options.wait_max.count()});
             changed = changed || e->patience != left;
             e->patience = left;
         }

@@ -114,9 +114,8 @@ inline void append_u32(bytes& out, std::uint32_t n) {
     return static_cast<std::uint16_t>(std::to_integer<unsigned>(b[0]) << 8 | std::to_integer<unsigned>(b[1]));
 }
 [[nodiscard]] inline std::uint32_t read_u32(bytes_view b) noexcept {
-    std::uint32_t n = 0;
-    for (std::size_t i = 0; i < 4; ++i) { n = (n << 8) | std::to_integer<std::uint32_t>(b[i]); }
-    return n;
+    auto const byte = [&](std::size_t i) { return std::to_integer<std::uint32_t>(b[i]); };
+    return byte(0) << 24 | byte(1) << 16 | byte(2) << 8 | byte(3);
 }
 
 /// The queues of a lane: one of each kind for each class.

@@ -62,8 +62,13 @@ public:
         for (int i = 0; i < 5; ++i) { end.add(std::uint8_t{0xFF}); }  // after every hash
         if (auto s = tx.scan({bucket_key(hash), end}, row); !s) { return s; }
         if (damaged) { return failure{errc::corrupt, "outbox index"}; }
-        for (std::size_t i = 1; i < size(); ++i) { damaged = damaged || hash_at(i) < hash_at(i - 1); }
-        if (damaged || (stored_ && hash_at(size() - 1) > last_)) { return failure{errc::corrupt, "outbox index"}; }
+        std::uint32_t before = 0;
+        for (std::size_t i = 0; i < size(); ++i) {
+            std::uint32_t const here = hash_at(i);
+            damaged = damaged || here < before;
+            before = here;
+        }
+        if (damaged || before > last_) { return failure{errc::corrupt, "outbox index"}; }
         loaded_ = true;
         return {};
     }

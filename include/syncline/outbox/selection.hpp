@@ -37,6 +37,7 @@ public:
     [[nodiscard]] result<std::optional<wall_time>> run() {
         if (what_.entries_max == 0) { return std::optional<wall_time>{}; }
         if (auto s = open(); !s) { return s.error(); }
+        taken.reserve((std::min)(what_.entries_max, piece_max));
         std::size_t size = 0;
         std::size_t most = what_.entries_max;
         bool full = false;
@@ -214,6 +215,7 @@ private:
                 if (next) {
                     if ((q.queue & 3U) > static_cast<unsigned>(what_.lowest)) { return skip(q, go_on_at); }
                     if (compare(k, from_of(q)) < 0) { return go_on_at(q); }  // claimed, and left in its place
+                    q.rows.reserve(piece());
                     sources_.push_back(std::move(q));
                 }
                 source& own = sources_.back();
@@ -269,6 +271,7 @@ private:
         s.next = 0;
         s.size = 0;
         s.exhausted = true;
+        s.rows.reserve(wanted);
         status damaged;
         auto const row = [&](bytes_view k, bytes_view value) {
             s.rows.emplace_back();

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -54,6 +55,30 @@ struct memory_entry {
     [[nodiscard]] std::size_t size() const noexcept { return std::size_t{key_size} + value_size; }
 };
 
+/// The first eight bytes of a key as a number in their order, zeros where it is shorter.
+[[nodiscard]] inline std::uint64_t memory_head(bytes_view key) noexcept {
+    std::uint64_t head = 0;
+    for (std::size_t i = 0; i < 8; ++i) {
+        head = head << 8 | (i < key.size() ? std::to_integer<std::uint64_t>(key[i]) : 0);
+    }
+    return head;
+}
+
+/// An entry in a node, beside the head of its key: most comparisons need not follow the pointer.
+struct memory_slot {
+    std::uint64_t head = 0;
+    memory_entry* entry = nullptr;
+
+    memory_slot() = default;
+    memory_slot(memory_entry* e) noexcept : head(e == nullptr ? 0 : memory_head(e->key())), entry(e) {}
+    operator memory_entry*() const noexcept { return entry; }
+    memory_entry* operator->() const noexcept { return entry; }
+    /// Compared with a key whose head is given.
+    [[nodiscard]] std::strong_ordering compared(std::uint64_t other, bytes_view key) const noexcept {
+        return head != other ? head <=> other : compare(entry->key(), key);
+    }
+};
+
 inline constexpr std::size_t memory_fanout = 64;
 inline constexpr std::size_t memory_height_max = 16;  // a level more costs some 32 times as many inserts: never reached
 
@@ -63,7 +88,7 @@ struct memory_node {
     std::uint32_t refs = 1;
     std::uint16_t height;
     std::uint16_t count = 0;
-    memory_entry* keys[memory_fanout];
+    memory_slot keys[memory_fanout];
 
     explicit memory_node(std::uint16_t h) noexcept : height(h) {}
 };
@@ -247,11 +272,12 @@ private:
     [[nodiscard]] static std::size_t lower_bound(memory_node const* n, bytes_view key) noexcept {
         std::size_t first = 0;
         std::size_t last = n->count;
+        std::uint64_t const head = memory_head(key);
         // In ascending inserts the answer is the end: ask there first.
-        if (last != 0 && compare(n->keys[last - 1]->key(), key) < 0) { return last; }
+        if (last != 0 && n->keys[last - 1].compared(head, key) < 0) { return last; }
         while (first < last) {
             std::size_t const middle = (first + last) / 2;
-            if (compare(n->keys[middle]->key(), key) < 0) {
+            if (n->keys[middle].compared(head, key) < 0) {
                 first = middle + 1;
             } else {
                 last = middle;
@@ -263,9 +289,10 @@ private:
     [[nodiscard]] static std::size_t child_of(memory_node const* n, bytes_view key) noexcept {
         std::size_t first = 1;
         std::size_t last = n->count;
+        std::uint64_t const head = memory_head(key);
         while (first < last) {
             std::size_t const middle = (first + last) / 2;
-            if (compare(n->keys[middle]->key(), key) <= 0) {
+            if (n->keys[middle].compared(head, key) <= 0) {
                 first = middle + 1;
             } else {
                 last = middle;
