@@ -2269,7 +2269,9 @@ private:
                 std::vector<outbox_item> const items{item};
                 drafts[0].entry.urgency = drafts[0].entry.served_as = urgency;
                 drafts[0].entry.entered = reading(p);
-                bool const full = m.options.entries_max != 0 && m.living.size() >= m.options.entries_max;
+                naive_entry const& e = drafts[0].entry;
+                bool const full = (m.options.entries_max != 0 && m.living.size() >= m.options.entries_max) ||
+                                  !m.lane_fits(e.lane, 1, e.size());
                 auto const said = box_.enqueue(tx, item, wall(reading(p)));
                 if (!agreed(said, full ? errc::limit : errc{}, "enqueue")) { return false; }
                 if (said) { token = *said; }
