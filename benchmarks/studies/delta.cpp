@@ -380,7 +380,7 @@ int main(int argc, char** argv) {
     for (corpus const& c : files) {
         std::vector<way> ways{ours(delta_level::fastest, "fastest"),
                               ours(delta_level::fast, "fast"),
-                              ours(delta_level::small, "small"),
+                              ours(delta_level::smaller, "small"),
                               ours(delta_level::smallest, "smallest"),
                               ours(delta_level::fast, "fast Adler-32", true),
                               ours_signature(),

@@ -86,7 +86,7 @@ int main() {
     tell("by a signature of the other end", signature.size() + by_signature.size());
 
     // region: levels
-    for (auto const level : {delta_level::fastest, delta_level::fast, delta_level::small, delta_level::smallest}) {
+    for (auto const level : {delta_level::fastest, delta_level::fast, delta_level::smaller, delta_level::smallest}) {
         bytes delta;
         vcdiff_encode(base, target, delta, scratch, {.level = level});
         tell(("VCDIFF, level " + std::to_string(static_cast<int>(level))).c_str(), delta.size());

@@ -279,177 +279,179 @@ void auditing(tx_type& tx, random_archetype& random, bytes_view b, wall_time now
     (void)past.recover(tx, {}, {}, b, {});
     (void)past.forget(tx, 1, 1);
     (void)past.redact(tx, {});
-    void conflicts(tx_type & tx, conflict_queue const& q, conflict const& c, row const& r, collection_rules const& by,
-                   bytes_view b, wall_time now, suggester_archetype& host, learned_suggester& model);
-    void conflicts(tx_type & tx, conflict_queue const& q, conflict const& c, row const& r, collection_rules const& by,
-                   bytes_view b, wall_time now, suggester_archetype& host, learned_suggester& model) {
-        decision_maker const who;
-        (void)q.raise(tx, c, now);
-        (void)q.remote_changed(tx, c.record, r, c.remote_by, by, now);
-        (void)q.suggest(tx, 1, {}, now);
-        (void)q.find(tx, 1);
-        (void)q.list(tx, {}, [](conflict const&) { return true; });
-        (void)q.counts(tx);
-        (void)q.history(tx, 1);
-        (void)q.preview(tx, 1, {}, by, who);
-        (void)q.resolve(tx, 1, 1, {}, by, who);
-        (void)q.resolve_all(
-            tx, {}, [](conflict const&) { return std::optional<resolution>{}; }, by, who);
-        (void)q.undo(tx, 1, r, by, who);
-        (void)q.redo(tx, 1, 1, by, who);
-        (void)q.forget(tx, now, 1);
-        (void)q.verify(tx);
-        (void)suggest_or_apply(q, tx, 1, host, by, {}, who);
-        (void)with_fallback<suggester_archetype&>{host}.suggest({});
-        (void)by_rule(c, rule::last_writer, by);
-        (void)learn_from(model, c, {}, b);
-        model.stood({});
-        (void)model.save(tx, b);
-        (void)learned_suggester::load(tx, b);
-        conflict_preferences const preferences;
-        (void)preferences.set(tx, b, {}, {}, standing_choice::ask);
-        (void)preferences.clear(tx, b, {}, {});
-        conflict_statistics const statistics;
-        (void)statistics.raised(tx, c);
-        (void)statistics.undone(tx, c);
-        (void)statistics.decided(tx, c, {}, by, false);
-        (void)statistics.advice(tx);
-        presences const here;
-        (void)here.take(tx, {}, now);
-        (void)here.before_write(tx, c.local, r, by, b, now);
-        (void)here.sweep(tx, now, 1);
-    }
+}
 
-    void merging();
-    void merging() {
-        described_record const r;
-        (void)rules_of<described_record>();
-        (void)three_way(r, r, r);
-    }
+void conflicts(tx_type& tx, conflict_queue const& q, conflict const& c, row const& r, collection_rules const& by,
+               bytes_view b, wall_time now, suggester_archetype& host, learned_suggester& model);
+void conflicts(tx_type& tx, conflict_queue const& q, conflict const& c, row const& r, collection_rules const& by,
+               bytes_view b, wall_time now, suggester_archetype& host, learned_suggester& model) {
+    decision_maker const who;
+    (void)q.raise(tx, c, now);
+    (void)q.remote_changed(tx, c.record, r, c.remote_by, by, now);
+    (void)q.suggest(tx, 1, {}, now);
+    (void)q.find(tx, 1);
+    (void)q.list(tx, {}, [](conflict const&) { return true; });
+    (void)q.counts(tx);
+    (void)q.history(tx, 1);
+    (void)q.preview(tx, 1, {}, by, who);
+    (void)q.resolve(tx, 1, 1, {}, by, who);
+    (void)q.resolve_all(
+        tx, {}, [](conflict const&) { return std::optional<resolution>{}; }, by, who);
+    (void)q.undo(tx, 1, r, by, who);
+    (void)q.redo(tx, 1, 1, by, who);
+    (void)q.forget(tx, now, 1);
+    (void)q.verify(tx);
+    (void)suggest_or_apply(q, tx, 1, host, by, {}, who);
+    (void)with_fallback<suggester_archetype&>{host}.suggest({});
+    (void)by_rule(c, rule::last_writer, by);
+    (void)learn_from(model, c, {}, b);
+    model.stood({});
+    (void)model.save(tx, b);
+    (void)learned_suggester::load(tx, b);
+    conflict_preferences const preferences;
+    (void)preferences.set(tx, b, {}, {}, standing_choice::ask);
+    (void)preferences.clear(tx, b, {}, {});
+    conflict_statistics const statistics;
+    (void)statistics.raised(tx, c);
+    (void)statistics.undone(tx, c);
+    (void)statistics.decided(tx, c, {}, by, false);
+    (void)statistics.advice(tx);
+    presences const here;
+    (void)here.take(tx, {}, now);
+    (void)here.before_write(tx, c.local, r, by, b, now);
+    (void)here.sweep(tx, now, 1);
+}
 
-    void replicas(tx_type & tx, replica const& r, random_archetype& random, bytes_view b, record_key const& k,
-                  instant now);
-    void replicas(tx_type & tx, replica const& r, random_archetype& random, bytes_view b, record_key const& k,
-                  instant now) {
-        (void)r.open(tx, "", now, random);
-        (void)r.self(tx);
-        (void)r.read(tx, k);
-        (void)r.read<described_record>(tx, "");
-        (void)r.read_confirmed(tx, k);
-        auto const each = [](record_key const&, record const&) { return true; };
-        (void)r.scan(tx, "", each);
-        (void)r.create(tx, k, b, now);
-        (void)r.create(tx, "", described_record{}, now);
-        (void)r.update(tx, k, {}, now);
-        (void)r.put(tx, k, b, now);
-        (void)r.put(tx, k, b, b, now);
-        (void)r.put(tx, "", described_record{}, described_record{}, now);
-        (void)r.edit<described_record>(
-            tx, "", [](described_record&) {}, now);
-        (void)r.erase(tx, k, now);
-        (void)r.prepare(tx, now);
-        (void)r.request_message(tx);
-        (void)r.absorb(tx, b, now, random);
-        (void)r.work_left(tx, now);
-        (void)r.status_of(tx);
-        auto const hear = [](std::uint64_t, event const&) { return true; };
-        (void)r.events(tx, 0, hear);
-        (void)r.forget_events(tx, 0);
-        auto const meet = [](open_conflict const&) { return true; };
-        (void)r.conflicts(tx, meet);
-        (void)r.resolve(tx, 1, 1, {}, now);
-        (void)r.dismiss(tx, 1);
-    }
+void merging();
+void merging() {
+    described_record const r;
+    (void)rules_of<described_record>();
+    (void)three_way(r, r, r);
+}
 
-    void authorities(tx_type & tx, storage_archetype & store, authority<> const& a, random_archetype& random,
-                     bytes_view b, instant now);
-    void authorities(tx_type & tx, storage_archetype & store, authority<> const& a, random_archetype& random,
-                     bytes_view b, instant now) {
-        (void)a.open(tx, now, random);
-        (void)a.handle(tx, "", b, now);
-        (void)serve(store, a, "", b, now);
-    }
+void replicas(tx_type& tx, replica const& r, random_archetype& random, bytes_view b, record_key const& k, instant now);
+void replicas(tx_type& tx, replica const& r, random_archetype& random, bytes_view b, record_key const& k, instant now) {
+    (void)r.open(tx, "", now, random);
+    (void)r.self(tx);
+    (void)r.read(tx, k);
+    (void)r.read<described_record>(tx, "");
+    (void)r.read_confirmed(tx, k);
+    auto const each = [](record_key const&, record const&) { return true; };
+    (void)r.scan(tx, "", each);
+    (void)r.create(tx, k, b, now);
+    (void)r.create(tx, "", described_record{}, now);
+    (void)r.update(tx, k, {}, now);
+    (void)r.put(tx, k, b, now);
+    (void)r.put(tx, k, b, b, now);
+    (void)r.put(tx, "", described_record{}, described_record{}, now);
+    (void)r.edit<described_record>(
+        tx, "", [](described_record&) {}, now);
+    (void)r.erase(tx, k, now);
+    (void)r.prepare(tx, now);
+    (void)r.request_message(tx);
+    (void)r.absorb(tx, b, now, random);
+    (void)r.work_left(tx, now);
+    (void)r.status_of(tx);
+    auto const hear = [](std::uint64_t, event const&) { return true; };
+    (void)r.events(tx, 0, hear);
+    (void)r.forget_events(tx, 0);
+    auto const meet = [](open_conflict const&) { return true; };
+    (void)r.conflicts(tx, meet);
+    (void)r.resolve(tx, 1, 1, {}, now);
+    (void)r.dismiss(tx, 1);
+}
 
-    void deltas(codec_archetype & codec, dictionary_set const& set, bounded_sink& sink, bytes& out, bytes_view b,
-                delta_scratch& scratch);
-    void deltas(codec_archetype & codec, dictionary_set const& set, bounded_sink& sink, bytes& out, bytes_view b,
-                delta_scratch& scratch) {
-        (void)compress_with(codec, set, 1, b, out);
-        (void)decompress_with(codec, set, b, sink);
-        compact_encode(b, b, out, scratch);
-        vcdiff_encode(b, b, out, scratch);
-    }
+void authorities(tx_type& tx, storage_archetype& store, authority<> const& a, random_archetype& random, bytes_view b,
+                 instant now);
+void authorities(tx_type& tx, storage_archetype& store, authority<> const& a, random_archetype& random, bytes_view b,
+                 instant now) {
+    (void)a.open(tx, now, random);
+    (void)a.handle(tx, "", b, now);
+    (void)serve(store, a, "", b, now);
+}
 
-    void sessions(session<storage_archetype, random_archetype> & s, storage_archetype & store,
-                  transport_archetype & way, instant now);
-    void sessions(session<storage_archetype, random_archetype> & s, storage_archetype & store,
-                  transport_archetype & way, instant now) {
-        (void)drive(
-            s, store, way, [=] { return now; }, [](event const&) {});
-    }
+void deltas(codec_archetype& codec, dictionary_set const& set, bounded_sink& sink, bytes& out, bytes_view b,
+            delta_scratch& scratch);
+void deltas(codec_archetype& codec, dictionary_set const& set, bounded_sink& sink, bytes& out, bytes_view b,
+            delta_scratch& scratch) {
+    (void)compress_with(codec, set, 1, b, out);
+    (void)decompress_with(codec, set, b, sink);
+    compact_encode(b, b, out, scratch);
+    vcdiff_encode(b, b, out, scratch);
+}
 
-    void reconciling(tx_type & tx, row_source_archetype & rows, row_summary const& summary, reconciler const& asks,
-                     bytes_view b);
-    void reconciling(tx_type & tx, row_source_archetype & rows, row_summary const& summary, reconciler const& asks,
-                     bytes_view b) {
-        (void)summary.flush(tx, rows, summary.changes());
-        (void)summary.fold(tx, rows);
-        (void)summary.rebuild(tx, rows);
-        (void)summary.verify(tx, rows);
-        (void)summary.sum(tx, rows, {}, {});
-        (void)asks.begin(tx);
-        (void)asks.ask(tx);
-        (void)asks.absorb(tx, rows, b);
-        (void)asks.differences(tx, [](row_difference const&) { return true; });
-        (void)asks.settle(tx, b);
-        (void)asks.progress(tx);
-        (void)answer_reconcile(tx, rows, summary, b);
-    }
+void sessions(session<storage_archetype, random_archetype>& s, storage_archetype& store, transport_archetype& way,
+              instant now);
+void sessions(session<storage_archetype, random_archetype>& s, storage_archetype& store, transport_archetype& way,
+              instant now) {
+    (void)drive(
+        s, store, way, [=] { return now; }, [](event const&) {});
+}
 
-    void blobs(tx_type & tx, chunk_store_archetype & chunks, blob_book const& book, blob_transfers const& t,
-               bytes_view b, wall_time now);
-    void blobs(tx_type & tx, chunk_store_archetype & chunks, blob_book const& book, blob_transfers const& t,
-               bytes_view b, wall_time now) {
-        bytes out;
-        (void)book.store(tx, chunks, b, "", b);
-        (void)book.expect(tx, {}, b);
-        (void)book.arrived(tx, chunks, {}, b);
-        (void)book.read(tx, chunks, {}, 0, 1, out);
-        (void)book.collect(tx, 1);
-        (void)book.sweep(tx, chunks, 1);
-        (void)book.scrub(tx, chunks);
-        (void)book.references(tx, {});
-        (void)answer_blob(tx, chunks, book, b, b);
-        (void)t.upload(tx, {});
-        (void)t.download(tx, {});
-        (void)t.next(tx, chunks, {}, now);
-        (void)t.absorb(tx, chunks, b);
-        (void)t.failed(tx, 1);
-        (void)t.restart(tx);
-        (void)t.next_due(tx, {}, now);
-        (void)t.retry(tx, 1);
-        (void)t.cancel(tx, 1);
-        storage_chunks own(tx);
-        (void)own.scan([](sha256_digest const&) { return true; });
-        void schedules(schedule_memory & memory, traced_schedule & traced, conditions const& c,
-                       schedule_options const& o, random_archetype& random, wall_time now);
-        void schedules(schedule_memory & memory, traced_schedule & traced, conditions const& c,
-                       schedule_options const& o, random_archetype& random, wall_time now) {
-            (void)make_plan<schedule_steps>(c, memory, o, now);
-            memory.failed({}, o, now, random);
-            traced.failed({}, now, random);
-            (void)traced_schedule::replay({}, o);
-        }
+void reconciling(tx_type& tx, row_source_archetype& rows, row_summary const& summary, reconciler const& asks,
+                 bytes_view b);
+void reconciling(tx_type& tx, row_source_archetype& rows, row_summary const& summary, reconciler const& asks,
+                 bytes_view b) {
+    (void)summary.flush(tx, rows, summary.changes());
+    (void)summary.fold(tx, rows);
+    (void)summary.rebuild(tx, rows);
+    (void)summary.verify(tx, rows);
+    (void)summary.sum(tx, rows, {}, {});
+    (void)asks.begin(tx);
+    (void)asks.ask(tx);
+    (void)asks.absorb(tx, rows, b);
+    (void)asks.differences(tx, [](row_difference const&) { return true; });
+    (void)asks.settle(tx, b);
+    (void)asks.progress(tx);
+    (void)answer_reconcile(tx, rows, summary, b);
+}
 
-        void observers(observer_archetype & o, wall_time now);
-        void observers(observer_archetype & o, wall_time now) {
-            observer_ref<observer_archetype> const all(o);
-            all.counted(metric_counter::exchanges, 1);
-            all.measured(metric_gauge::staleness, 1);
-            all.took(metric_latency::commit, {});
-            all.failed(observed_part::outbox, {}, now);
-        }
+void blobs(tx_type& tx, chunk_store_archetype& chunks, blob_book const& book, blob_transfers const& t, bytes_view b,
+           wall_time now);
+void blobs(tx_type& tx, chunk_store_archetype& chunks, blob_book const& book, blob_transfers const& t, bytes_view b,
+           wall_time now) {
+    bytes out;
+    (void)book.store(tx, chunks, b, "", b);
+    (void)book.expect(tx, {}, b);
+    (void)book.arrived(tx, chunks, {}, b);
+    (void)book.read(tx, chunks, {}, 0, 1, out);
+    (void)book.collect(tx, 1);
+    (void)book.sweep(tx, chunks, 1);
+    (void)book.scrub(tx, chunks);
+    (void)book.references(tx, {});
+    (void)answer_blob(tx, chunks, book, b, b);
+    (void)t.upload(tx, {});
+    (void)t.download(tx, {});
+    (void)t.next(tx, chunks, {}, now);
+    (void)t.absorb(tx, chunks, b);
+    (void)t.failed(tx, 1);
+    (void)t.restart(tx);
+    (void)t.next_due(tx, {}, now);
+    (void)t.retry(tx, 1);
+    (void)t.cancel(tx, 1);
+    storage_chunks own(tx);
+    (void)own.scan([](sha256_digest const&) { return true; });
+}
 
-    }  // namespace instantiation
+void schedules(schedule_memory& memory, traced_schedule& traced, conditions const& c, schedule_options const& o,
+               random_archetype& random, wall_time now);
+void schedules(schedule_memory& memory, traced_schedule& traced, conditions const& c, schedule_options const& o,
+               random_archetype& random, wall_time now) {
+    (void)make_plan<schedule_steps>(c, memory, o, now);
+    memory.failed({}, o, now, random);
+    traced.failed({}, now, random);
+    (void)traced_schedule::replay({}, o);
+}
+
+void observers(observer_archetype& o, wall_time now);
+void observers(observer_archetype& o, wall_time now) {
+    observer_ref<observer_archetype> const all(o);
+    all.counted(metric_counter::exchanges, 1);
+    all.measured(metric_gauge::staleness, 1);
+    all.took(metric_latency::commit, {});
+    all.failed(observed_part::outbox, {}, now);
+}
+
+}  // namespace instantiation
 
 }  // namespace syncline::inline SYNCLINE_ABI

@@ -27,7 +27,7 @@ struct hand_made {
     bytes source;
     bytes target{};
     bytes data{}, codes{}, addresses{};
-    std::array<std::uint64_t, 4> near{};
+    std::array<std::uint64_t, 4> recent{};
     std::array<std::uint64_t, 768> same{};
     unsigned next = 0;
     bool interleaved = false;
@@ -62,14 +62,14 @@ struct hand_made {
         } else if (mode == 1) {
             vcdiff_put_number(addresses_out(), here - address);
         } else if (mode < 6) {
-            if (address < near[mode - 2]) { address = near[mode - 2]; }
-            vcdiff_put_number(addresses_out(), address - near[mode - 2]);
+            if (address < recent[mode - 2]) { address = recent[mode - 2]; }
+            vcdiff_put_number(addresses_out(), address - recent[mode - 2]);
         } else {
             std::size_t const low = below(r, 256);
             address = same[(mode - 6) * 256 + low];
             addresses_out().push_back(static_cast<std::byte>(low));
         }
-        near[next] = address;
+        recent[next] = address;
         next = (next + 1) % 4;
         same[address % 768] = address;
         for (std::size_t i = 0; i < n; ++i) {
@@ -230,7 +230,7 @@ TEST_CASE("cut at any byte it is an error, or the windows that are whole") {
     auto const [base, target] = delta_tests::pair(r, 3000);
     bytes delta;
     delta_scratch scratch;
-    vcdiff_encode(base, target, delta, scratch, {.level = delta_level::small, .checksum = true, .window = 700});
+    vcdiff_encode(base, target, delta, scratch, {.level = delta_level::smaller, .checksum = true, .window = 700});
     for (std::size_t n = 0; n < delta.size(); ++n) {
         auto const made = decode(base, bytes_view(delta).first(n));
         if (made) { CHECK((made->size() < target.size() && starts_with(target, *made))); }

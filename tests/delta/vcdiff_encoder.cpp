@@ -19,7 +19,7 @@ namespace {
 
 using namespace syncline;
 
-constexpr delta_level levels[] = {delta_level::fastest, delta_level::fast, delta_level::small, delta_level::smallest};
+constexpr delta_level levels[] = {delta_level::fastest, delta_level::fast, delta_level::smaller, delta_level::smallest};
 
 bytes encoded(bytes_view base, bytes_view target, vcdiff_options const& options) {
     delta_scratch scratch;

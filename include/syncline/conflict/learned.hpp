@@ -39,16 +39,6 @@ struct learning_options {
 
 namespace detail {
 
-[[nodiscard]] constexpr std::uint64_t integer_root(std::uint64_t n) noexcept {
-    if (n == 0) { return 0; }
-    std::uint64_t x = std::uint64_t{1} << ((static_cast<unsigned>(std::bit_width(n)) + 1) / 2);
-    for (;;) {
-        std::uint64_t const y = (x + n / x) / 2;
-        if (y >= x) { return x; }
-        x = y;
-    }
-}
-
 /// One hashed feature of a question: which weight, and with what value in 256ths.
 struct weighted_signal {
     std::uint32_t slot = 0;
@@ -72,16 +62,16 @@ public:
     ftrl_weights() : all_(size) {}
 
     template <class Signals>
-    [[nodiscard]] std::int64_t margin(Signals const& signals) const noexcept {
+    [[nodiscard]] std::int64_t margin(Signals const& signal_values) const noexcept {
         std::int64_t sum = 0;
-        for (weighted_signal const& s : signals) { sum += std::int64_t{all_[s.slot].w} * s.value; }
+        for (weighted_signal const& s : signal_values) { sum += std::int64_t{all_[s.slot].w} * s.value; }
         return sum / 256;
     }
     /// `p` was predicted, `y` (0 or 1) is what happened.
     template <class Signals>
-    void learn(Signals const& signals, share16 p, bool y, learning_options const& o) noexcept {
+    void learn(Signals const& signal_values, share16 p, bool y, learning_options const& o) noexcept {
         std::int64_t const error = static_cast<std::int64_t>(p) - (y ? std::int64_t{share_one} : 0);
-        for (weighted_signal const& s : signals) {
+        for (weighted_signal const& s : signal_values) {
             if (s.value == 0) { continue; }
             weight& at = all_[s.slot];
             std::int64_t const g = error * s.value / 256;
@@ -291,13 +281,13 @@ private:
 
     // The last third of the signals is the person's own, in tables apart.
     template <std::size_t Count>
-    struct signals {
+    struct signal_values {
         std::array<detail::weighted_signal, 2 * Count> common{};
         std::array<detail::weighted_signal, Count> own{};
     };
     static constexpr std::size_t merge_signal_count = 6;
-    using side_signals = signals<conflict_signal_count + 2>;  ///< and both values by name
-    using merge_signals = signals<merge_signal_count>;
+    using side_signals = signal_values<conflict_signal_count + 2>;  ///< and both values by name
+    using merge_signals = signal_values<merge_signal_count>;
 
     template <std::size_t Bits, std::size_t OwnBits>
     struct weights {
@@ -330,7 +320,7 @@ private:
     };
 
     struct forecast {
-        conflict_signals signals{};
+        conflict_signals signal_values{};
         side_signals apart{};
         merge_signals both{};
         std::int64_t margin = 0;
@@ -373,10 +363,10 @@ private:
     }
     [[nodiscard]] forecast foresee(conflict_question const& q) const noexcept {
         forecast f;
-        f.signals = signals_of(q);
+        f.signal_values = signals_of(q);
         std::array<detail::weighted_signal, conflict_signal_count + 2> one{};
-        for (std::size_t i = 0; i < f.signals.size(); ++i) {
-            one[i] = {static_cast<std::uint32_t>(i), f.signals[i], static_cast<std::uint8_t>(i)};
+        for (std::size_t i = 0; i < f.signal_values.size(); ++i) {
+            one[i] = {static_cast<std::uint32_t>(i), f.signal_values[i], static_cast<std::uint8_t>(i)};
         }
         // Short values by name: one that mostly wins has the greater weight.
         auto const named = [](std::optional<bytes_view> const& item, std::int32_t value) -> detail::weighted_signal {
@@ -387,11 +377,11 @@ private:
         one[conflict_signal_count] = named(q.local.value, 256);
         one[conflict_signal_count + 1] = named(q.remote.value, -256);
         lay_out<side_bits, own_side_bits>(q, one, f.apart);
-        f.margin = heuristics::margin(f.signals) + sides_.margin(f.apart);
+        f.margin = heuristics::margin(f.signal_values) + sides_.margin(f.apart);
         f.p_local = detail::logistic(f.margin);
         if (q.combinable) {
             bool const adds = detail::only_adds(q.base, q.local.value) && detail::only_adds(q.base, q.remote.value);
-            std::int32_t const apart = f.signals[static_cast<std::size_t>(conflict_signal::newer_by)];
+            std::int32_t const apart = f.signal_values[static_cast<std::size_t>(conflict_signal::newer_by)];
             std::array<std::int32_t, merge_signal_count> const both{
                 256,
                 adds ? 256 : -256,
@@ -485,8 +475,8 @@ private:
         }
         for (std::size_t i = 0; i < conflict_signal_count; ++i) {
             conflict_signals one{};
-            one[i] = f.signals[i];
-            add({0, f.signals[i], static_cast<std::uint8_t>(i)}, heuristics::margin(one));
+            one[i] = f.signal_values[i];
+            add({0, f.signal_values[i], static_cast<std::uint8_t>(i)}, heuristics::margin(one));
         }
         weight[0] = 0;
         for (suggestion_reason& r : out.reasons) {

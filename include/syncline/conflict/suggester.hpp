@@ -162,8 +162,8 @@ namespace detail {
     auto const y = detail::number_of(q.remote.value);
     if (x && y) {
         at(s::larger) = *x > *y ? 256 : *x < *y ? -256 : 0;
-        std::int32_t const far = 256 - detail::nearness(q.local.value, q.remote.value);
-        at(s::larger_by) = detail::clamp_256(*x > *y ? 16 * far : -16 * far);
+        std::int32_t const distance = 256 - detail::nearness(q.local.value, q.remote.value);
+        at(s::larger_by) = detail::clamp_256(*x > *y ? 16 * distance : -16 * distance);
     } else {
         at(s::longer) =
             detail::clamp_256((static_cast<std::int64_t>(l.size()) - static_cast<std::int64_t>(r.size())) * 16);

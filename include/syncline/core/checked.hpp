@@ -4,6 +4,7 @@
 /// Arithmetic on lengths and counters that says when it does not fit, and the variable-length integer.
 
 #include <array>
+#include <bit>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -123,6 +124,25 @@ inline void append_varint(bytes& out, std::uint64_t n) {
         }
     }
     return failure(errc::malformed, "variable-length integer exceeds 64 bits");
+}
+
+/// Signed numbers as unsigned ones, the small ones first: 0, -1, 1, -2, ... `unzigzag` is its inverse.
+[[nodiscard]] constexpr std::uint64_t zigzag(std::int64_t n) noexcept {
+    return (static_cast<std::uint64_t>(n) << 1) ^ (n < 0 ? ~std::uint64_t{0} : 0);
+}
+[[nodiscard]] constexpr std::int64_t unzigzag(std::uint64_t n) noexcept {
+    return static_cast<std::int64_t>((n >> 1) ^ (0 - (n & 1)));
+}
+
+/// The largest integer whose square is not above `n`. Cost: a few divisions.
+[[nodiscard]] constexpr std::uint64_t integer_root(std::uint64_t n) noexcept {
+    if (n == 0) { return 0; }
+    std::uint64_t x = std::uint64_t{1} << ((static_cast<unsigned>(std::bit_width(n)) + 1) / 2);
+    for (;;) {
+        std::uint64_t const y = (x + n / x) / 2;
+        if (y >= x) { return x; }
+        x = y;
+    }
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI

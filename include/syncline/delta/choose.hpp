@@ -90,9 +90,9 @@ struct delta_choice {
 /// mean ratio of each way. Two that meet in a slot share it by turns: what was used less goes.
 class delta_memory {
 public:
-    static constexpr std::size_t slots = 64;
+    static constexpr std::size_t slot_count = 64;
     static constexpr std::size_t slot_bytes = 4 + 2 + 2 * delta_kinds;
-    using state = std::array<std::byte, 1 + slots * slot_bytes>;
+    using state = std::array<std::byte, 1 + slot_count * slot_bytes>;
 
     /// Expected bytes for 65,536 of the value, or nothing when it was not tried yet.
     [[nodiscard]] std::optional<std::uint16_t> ratio(std::uint32_t field, delta_kind kind) const noexcept {
@@ -171,7 +171,7 @@ private:
     [[nodiscard]] slot& at(std::uint32_t field) noexcept { return slots_[(field * 0x9E3779B1U) >> 26]; }
     [[nodiscard]] slot const& at(std::uint32_t field) const noexcept { return slots_[(field * 0x9E3779B1U) >> 26]; }
 
-    std::array<slot, slots> slots_{};
+    std::array<slot, slot_count> slots_{};
 };
 
 /// Chooses how to say values, and undoes it.

@@ -43,13 +43,6 @@ struct compact_edit {
     std::int64_t moved = 0;
 };
 
-[[nodiscard]] constexpr std::uint64_t zigzag(std::int64_t n) noexcept {
-    return (static_cast<std::uint64_t>(n) << 1) ^ (n < 0 ? ~std::uint64_t{0} : 0);
-}
-[[nodiscard]] constexpr std::int64_t unzigzag(std::uint64_t n) noexcept {
-    return static_cast<std::int64_t>((n >> 1) ^ (0 - (n & 1)));
-}
-
 /// `moved - inserted` of the codes 2 to 6.
 inline constexpr std::array<std::int64_t, 7> compact_moves{0, 0, -1, 1, -2, 2, 3};
 

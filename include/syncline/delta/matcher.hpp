@@ -86,9 +86,9 @@ public:
 
     /// Makes room for positions below `size`, at most 2^31, with nothing in it.
     void begin(std::size_t size, unsigned bits) {
-        std::size_t const slots = std::size_t{1} << bits;
-        if (slots_.size() != slots || std::uint64_t{end_} + size >= none) {
-            slots_.assign(slots, 0);
+        std::size_t const table = std::size_t{1} << bits;
+        if (slots_.size() != table || std::uint64_t{end_} + size >= none) {
+            slots_.assign(table, 0);
             end_ = 1;
         }
         begin_ = end_;
@@ -109,11 +109,11 @@ public:
     /// Puts in the positions `from`, `from + step`, … below `to` of what begins at `origin`, by the hashes of the bytes there.
     template <class Mix>
     void fill(std::byte const* origin, std::size_t from, std::size_t to, std::size_t step, Mix mix) noexcept {
-        std::uint32_t* const slots = slots_.data();  // copies, which the writes can't change
+        std::uint32_t* const table = slots_.data();  // copies, which the writes can't change
         std::uint32_t const begin = begin_;
         unsigned const shift = shift_;
         for (std::size_t p = from; p < to; p += step) {
-            slots[mix(origin + p) >> shift] = begin + static_cast<std::uint32_t>(p);
+            table[mix(origin + p) >> shift] = begin + static_cast<std::uint32_t>(p);
         }
     }
     [[nodiscard]] std::size_t bytes_held() const noexcept { return slots_.capacity() * sizeof(std::uint32_t); }

@@ -183,7 +183,7 @@ private:
     }
 
     [[nodiscard]] diagonal& at(std::vector<diagonal>& v, diagonal d) const noexcept {
-        return v[static_cast<std::size_t>(d + static_cast<diagonal>(b_.size()) + 1)];
+        return v[static_cast<std::size_t>(static_cast<std::int64_t>(d) + static_cast<std::int64_t>(b_.size()) + 1)];
     }
 
     /// A point on a shortest way, or, when that is too far, on the way that came furthest. Precondition: neither side

@@ -226,7 +226,7 @@ template <bool Interleaved>
                         if (*number > here) { return failure{errc::malformed, "address before the beginning"}; }
                         address = here - *number;
                     } else {
-                        address = cache.near(h->mode - 2U) + *number;  // both below 2^63
+                        address = cache.recent(h->mode - 2U) + *number;  // both below 2^63
                     }
                 } else {
                     if (addresses.empty()) { return failure{errc::malformed, "addresses end too early"}; }

@@ -19,7 +19,7 @@ namespace syncline::inline SYNCLINE_ABI {
 enum class delta_level : std::uint8_t {
     fastest = 1,
     fast = 2,
-    small = 3,
+    smaller = 3,
     smallest = 4,
 };
 
@@ -61,7 +61,7 @@ struct vcdiff_options {
                  .self_step = 8,
                  .skip = 7};
             break;
-        case delta_level::small:
+        case delta_level::smaller:
             m = {.near_gram = 6,
                  .near_bits = 17,
                  .near_chain = 8,
@@ -193,7 +193,7 @@ private:
         };
         if (address >= 0x80) {
             offer(here - address, 1);
-            for (unsigned i = 0; i < detail::vcdiff_near; ++i) { offer(address - cache_.near(i), 2 + i); }
+            for (unsigned i = 0; i < detail::vcdiff_near; ++i) { offer(address - cache_.recent(i), 2 + i); }
             std::size_t const slot = static_cast<std::size_t>(address % (detail::vcdiff_same * 256));
             if (best.number >= 0x80 && cache_.same(slot) == address) {
                 return {slot % 256, 2 + detail::vcdiff_near + static_cast<unsigned>(slot / 256), 1};

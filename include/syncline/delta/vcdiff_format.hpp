@@ -107,7 +107,7 @@ public:
         next_ = (next_ + 1) % vcdiff_near;
         same_[address % (vcdiff_same * 256)] = address;
     }
-    [[nodiscard]] std::uint64_t near(std::size_t i) const noexcept { return near_[i]; }
+    [[nodiscard]] std::uint64_t recent(std::size_t i) const noexcept { return near_[i]; }
     [[nodiscard]] std::uint64_t same(std::size_t i) const noexcept { return same_[i]; }
 
 private:

@@ -28,16 +28,16 @@ enum class alert_signal : std::uint8_t {
     staleness,       ///< milliseconds
     oldest_pending,  ///< milliseconds
 };
-inline constexpr std::size_t signals = 7;
+inline constexpr std::size_t signal_count = 7;
 [[nodiscard]] constexpr char const* words(alert_signal s) noexcept {
-    constexpr std::array<char const*, signals> names{"conflicts",
-                                                     "failures in a row",
-                                                     "rows that are not sound",
-                                                     "failed exchanges",
-                                                     "95th percentile of an exchange",
-                                                     "staleness",
-                                                     "oldest pending entry"};
-    return static_cast<std::size_t>(s) < signals ? names[static_cast<std::size_t>(s)] : "unknown signal";
+    constexpr std::array<char const*, signal_count> names{"conflicts",
+                                                          "failures in a row",
+                                                          "rows that are not sound",
+                                                          "failed exchanges",
+                                                          "95th percentile of an exchange",
+                                                          "staleness",
+                                                          "oldest pending entry"};
+    return static_cast<std::size_t>(s) < signal_count ? names[static_cast<std::size_t>(s)] : "unknown signal";
 }
 /// How much it matters.
 enum class alert_severity : std::uint8_t { notice, warning, critical };
@@ -55,7 +55,7 @@ struct alert_rule {
 };
 [[nodiscard]] constexpr bool valid(alert_rule const& r) noexcept {
     return r.clear_at <= r.raise_above && r.critical_above >= r.raise_above && r.escalate_after.count() > 0 &&
-           static_cast<std::size_t>(r.what) < signals;
+           static_cast<std::size_t>(r.what) < signal_count;
 }
 
 /// The defaults: conflicts above 1 %, three failures in a row, integrity below 99.9 %, success below 99.5 %, the 95th

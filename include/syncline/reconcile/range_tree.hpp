@@ -321,8 +321,8 @@ private:
         for (std::size_t i = 1; i < entries.size(); ++i) {
             entry& e = entries[i];
             bool const empty = e.rows == 0 && e.sum == fingerprint{};
-            bool const small = height == 0 && saturating_add(entries[last].rows, e.rows) <= leaf_max_ / 4;
-            if (empty || small) {
+            bool const few = height == 0 && saturating_add(entries[last].rows, e.rows) <= leaf_max_ / 4;
+            if (empty || few) {
                 if (height != 0) {
                     if (auto s = erase(tx, e.child, height - 1); !s) { return s; }
                 }

@@ -83,14 +83,6 @@ struct sketch_cell {
 
 namespace detail {
 
-[[nodiscard]] constexpr std::uint64_t integer_root(std::uint64_t n) noexcept {
-    std::uint64_t root = 0;
-    for (std::uint64_t bit = std::uint64_t{1} << 31; bit != 0; bit >>= 1) {
-        std::uint64_t const next = root | bit;
-        if (next * next <= n) { root = next; }
-    }
-    return root;
-}
 /// floor(2^16 / sqrt(h / 1024)) for h = 1 to 1024; at 0 twice that of 1, where the curve would leave for infinity.
 using walk_table_type = std::array<std::uint32_t, 1025>;
 [[nodiscard]] constexpr walk_table_type make_walk_table() noexcept {
@@ -182,12 +174,6 @@ inline void store_little64(std::byte* p, std::uint64_t n) noexcept {
     if constexpr (std::endian::native != std::endian::little) { n = reverse_bytes(n); }
     std::memcpy(p, &n, sizeof n);
 }
-[[nodiscard]] constexpr std::uint64_t zigzag(std::int64_t n) noexcept {
-    return (static_cast<std::uint64_t>(n) << 1) ^ (n < 0 ? ~std::uint64_t{0} : 0);
-}
-[[nodiscard]] constexpr std::int64_t unzigzag(std::uint64_t n) noexcept {
-    return static_cast<std::int64_t>((n >> 1) ^ (0 - (n & 1)));
-}
 /// How many of so many rows a cell holds on average.
 [[nodiscard]] constexpr std::uint64_t expected_count(std::uint64_t rows, std::uint64_t index) noexcept {
     std::uint64_t const most = std::uint64_t{1} << 62;
@@ -250,8 +236,7 @@ inline void encode_cells(std::span<sketch_cell const> cells, std::size_t first, 
     for (std::size_t i = 0; i < cells.size(); ++i) {
         area(cells[i]);
         std::uint64_t const average = detail::expected_count(rows, first + i);
-        append_varint(out,
-                      detail::zigzag(static_cast<std::int64_t>(static_cast<std::uint64_t>(cells[i].count) - average)));
+        append_varint(out, zigzag(static_cast<std::int64_t>(static_cast<std::uint64_t>(cells[i].count) - average)));
         append(out, bytes_view{raw}.first(width));
         append(out, bytes_view{raw}.subspan(40, 16));
     }
@@ -281,7 +266,7 @@ inline void encode_cells(std::span<sketch_cell const> cells, std::size_t first, 
         c.sum.tag = detail::load_little64(in.data() + width);
         c.check = detail::load_little64(in.data() + width + 8);
         std::uint64_t const average = detail::expected_count(rows, first + (out.size() - before));
-        c.count = static_cast<std::int64_t>(static_cast<std::uint64_t>(detail::unzigzag(*count)) + average);
+        c.count = static_cast<std::int64_t>(static_cast<std::uint64_t>(unzigzag(*count)) + average);
         in = in.subspan(width + 16);
         out.push_back(c);
     }

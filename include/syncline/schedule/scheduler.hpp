@@ -231,7 +231,8 @@ public:
         if (p.run) {
             choose_work(p);
         } else {
-            p.in = (std::min)(Steps::longest_wait(s_), (std::min)(first_.known ? first_.wait : far, blocked_wait_));
+            p.in =
+                (std::min)(Steps::longest_wait(s_), (std::min)(first_.known ? first_.wait : farthest, blocked_wait_));
             if (p.in.count() < 1) { p.in = milliseconds{1}; }
         }
         explain_when(p);
@@ -245,7 +246,7 @@ public:
     }
 
 private:
-    static constexpr milliseconds far = retry_time_max;
+    static constexpr milliseconds farthest = retry_time_max;
     static constexpr milliseconds run_limit{120'000};
     static constexpr std::uint32_t weak_bit = 1U << static_cast<unsigned>(schedule_gate::weak_link);
     static constexpr std::uint32_t storage_bit = 1U << static_cast<unsigned>(schedule_gate::storage_full);
@@ -310,7 +311,7 @@ private:
         d.interval += s_.window ? milliseconds{0} : Steps::jitter(s_, d.interval, i);
         if (!k.fresh_at) {
             d.why = plan_reason::never_pulled;
-            d.age = far;
+            d.age = farthest;
         } else if (moved(*k.fresh_at)) {
             d.why = plan_reason::clock_moved;
             d.age = d.interval;
@@ -329,7 +330,7 @@ private:
     }
     constexpr void consider_told(demand& d, wall_time told, sync_class c) noexcept {
         demand t = d;
-        t.age = moved(told) ? far : elapsed(told, s_.now);
+        t.age = moved(told) ? farthest : elapsed(told, s_.now);
         t.interval = Steps::interval(s_, want::told, c);
         patience(t, c);
         if (t.wait > d.wait) { return; }
@@ -414,8 +415,8 @@ private:
         for (std::size_t i = 0; i < gates; ++i) {
             if ((held >> i & 1U) == 0) { continue; }
             bool const timed = (closed_.timed >> i & 1U) != 0;
-            if (!timed) { d.opens = far; }
-            if (timed && d.opens != far) { d.opens = (std::max)(d.opens, closed_.opens_in[i]); }
+            if (!timed) { d.opens = farthest; }
+            if (timed && d.opens != farthest) { d.opens = (std::max)(d.opens, closed_.opens_in[i]); }
             if (!timed || i >= static_cast<std::size_t>(schedule_gate::day_budget)) {
                 d.until = d.until | opener(static_cast<schedule_gate>(i));
             }
@@ -501,7 +502,7 @@ private:
             if (!s_.cheap) { p.until = p.until | awaited::better_link; }
         } else if (any_) {
             e.because = blocked_reason();
-            if (blocked_wait_ < far) { e.until_time = s_.now + (std::min)(blocked_wait_, retry_time_max / 2); }
+            if (blocked_wait_ < farthest) { e.until_time = s_.now + (std::min)(blocked_wait_, retry_time_max / 2); }
         } else {
             e.because = plan_reason::nothing_to_do;
         }
@@ -548,7 +549,7 @@ private:
             e.until_time = s_.now + (std::min)(best.wait, retry_time_max / 2);
         } else if (held != nullptr) {
             e.because = held_by(*held);
-            if (held->opens < far) { e.until_time = s_.now + held->opens; }
+            if (held->opens < farthest) { e.until_time = s_.now + held->opens; }
         } else {
             e.because = plan_reason::nothing_to_do;
             e.until = awaited::work;
@@ -691,7 +692,7 @@ private:
     demand first_{}, first_push_{}, first_pull_{}, blocked_{};
     std::size_t first_class_ = sync_classes;
     std::size_t blocked_class_ = sync_classes;
-    milliseconds blocked_wait_ = far;
+    milliseconds blocked_wait_ = farthest;
     awaited until_ = awaited::nothing;
     std::uint64_t considered_ = 0;
     bool any_ = false;
