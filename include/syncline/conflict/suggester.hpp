@@ -114,7 +114,7 @@ namespace detail {
 [[nodiscard]] inline std::int32_t similarity(bytes_view a, bytes_view b) noexcept {
     std::size_t const most = (std::max)(a.size(), b.size());
     if (most == 0) { return 256; }
-    std::size_t const least = (std::min)(std::min(a.size(), b.size()), std::size_t{4096});
+    std::size_t const least = (std::min)((std::min)(a.size(), b.size()), std::size_t{4096});
     std::size_t head = 0;
     while (head < least && a[head] == b[head]) { ++head; }
     std::size_t tail = 0;
