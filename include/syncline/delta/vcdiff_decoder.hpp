@@ -230,8 +230,8 @@ template <bool Interleaved>
                     }
                 } else {
                     if (addresses.empty()) { return failure{errc::malformed, "addresses end too early"}; }
-                    address =
-                        cache.same((h->mode - 2U - vcdiff_near) * 256 + std::to_integer<std::size_t>(addresses[0]));
+                    address = cache.same((h->mode - 2U - vcdiff_near) * std::size_t{256} +
+                                         std::to_integer<std::size_t>(addresses[0]));
                     addresses = addresses.subspan(1);
                 }
                 if (address >= here) { return failure{errc::malformed, "address that is not there yet"}; }

@@ -194,7 +194,7 @@ private:
         if (address >= 0x80) {
             offer(here - address, 1);
             for (unsigned i = 0; i < detail::vcdiff_near; ++i) { offer(address - cache_.recent(i), 2 + i); }
-            std::size_t const slot = static_cast<std::size_t>(address % (detail::vcdiff_same * 256));
+            std::size_t const slot = static_cast<std::size_t>(address % (detail::vcdiff_same * std::size_t{256}));
             if (best.number >= 0x80 && cache_.same(slot) == address) {
                 return {slot % 256, 2 + detail::vcdiff_near + static_cast<unsigned>(slot / 256), 1};
             }

@@ -105,7 +105,7 @@ public:
     void update(std::uint64_t address) noexcept {
         near_[next_] = address;
         next_ = (next_ + 1) % vcdiff_near;
-        same_[address % (vcdiff_same * 256)] = address;
+        same_[address % (vcdiff_same * std::size_t{256})] = address;
     }
     [[nodiscard]] std::uint64_t recent(std::size_t i) const noexcept { return near_[i]; }
     [[nodiscard]] std::uint64_t same(std::size_t i) const noexcept { return same_[i]; }
