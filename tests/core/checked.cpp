@@ -183,23 +183,23 @@ TEST_CASE("A number has one encoding, and what exceeds 64 bits is no number", "[
 TEST_CASE("zigzag puts the small numbers first, and has its inverse") {
     std::uint64_t next = 0;
     for (std::int64_t const n : {0, -1, 1, -2, 2}) {
-        CHECK(zigzag(n) == next++);
-        CHECK(unzigzag(zigzag(n)) == n);
+        CHECK(sl::zigzag(n) == next++);
+        CHECK(sl::unzigzag(sl::zigzag(n)) == n);
     }
     for (std::int64_t const n : {std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()}) {
-        CHECK(unzigzag(zigzag(n)) == n);
+        CHECK(sl::unzigzag(sl::zigzag(n)) == n);
     }
 }
 
 TEST_CASE("the integer root is the largest whose square is not above") {
     for (std::uint64_t n = 0; n < 3'000; ++n) {
-        std::uint64_t const r = integer_root(n);
+        std::uint64_t const r = sl::integer_root(n);
         CHECK((r * r <= n && (r + 1) * (r + 1) > n));
     }
     for (std::uint64_t r : {std::uint64_t{65'535}, std::uint64_t{0xFFFF'FFFE}, std::uint64_t{0xFFFF'FFFF}}) {
-        CHECK(integer_root(r * r) == r);
-        CHECK(integer_root(r * r - 1) == r - 1);
-        CHECK(integer_root(r * r + r) == r);
+        CHECK(sl::integer_root(r * r) == r);
+        CHECK(sl::integer_root(r * r - 1) == r - 1);
+        CHECK(sl::integer_root(r * r + r) == r);
     }
-    CHECK(integer_root(~std::uint64_t{0}) == 0xFFFF'FFFF);
+    CHECK(sl::integer_root(~std::uint64_t{0}) == 0xFFFF'FFFF);
 }
