@@ -112,6 +112,7 @@ static_assert(described<described_record>);
 template class result<int>;
 template class result<bytes>;
 template class keyspace<storage_transaction_archetype>;
+template class checksummed_storage<storage_archetype>;
 template class backoff<full_jitter>;
 template class backoff<equal_jitter>;
 template class backoff<decorrelated_jitter>;
