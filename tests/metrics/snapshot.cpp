@@ -86,11 +86,11 @@ TEST_CASE("a snapshot comes back from its bytes, and a later version's extras ar
     cbor_writer out(raw);
     encode(metrics_snapshot{}, out);
     CHECK(to_hex(raw) ==
-          "8b010000970000000000000000000000000000000000000000000000970000000000000000000000000000000000000000000000"
+          "8b01000098200000000000000000000000000000000000000000000000000000000000000000"
+          "98200000000000000000000000000000000000000000000000000000000000000000"
           "0087f6f6f6f6f6f6f686850000000080850000000080850000000080850000000080850000000080850000000080"
           "8500000000800080");
-    raw[4] = std::byte{0x98};  // as many counters and one more
-    raw.insert(raw.begin() + 5, std::byte{24});
+    raw[5] = std::byte{33};  // as many counters and one more
     raw.insert(raw.begin() + 6, std::byte{0});
     CHECK(decode_metrics_snapshot(raw));
 }

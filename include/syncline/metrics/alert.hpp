@@ -86,8 +86,8 @@ struct signal_value {
             auto const part = conflict_ratio(s.recent);
             if (!part) { return {}; }
             return signal_value{*part,
-                                sum(s.recent, {metric_counter::entries_applied, metric_counter::entries_conflicted,
-                                               metric_counter::entries_rejected})};
+                                sum(s.recent, {metric_counter::entries_applied, metric_counter::entries_overruled,
+                                               metric_counter::entries_conflicted, metric_counter::entries_rejected})};
         }
         case alert_signal::failures_in_a_row: return signal_value{s.failures_in_a_row, s.failures_in_a_row};
         case alert_signal::integrity_loss: {

@@ -15,8 +15,8 @@
 #include <syncline/core/result.hpp>
 #include <syncline/core/time.hpp>
 #include <syncline/metrics/histogram.hpp>
-#include <syncline/metrics/observer.hpp>
 #include <syncline/metrics/snapshot.hpp>
+#include <syncline/model/observer.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
 
