@@ -12,6 +12,7 @@
 #include <syncline/core/config.hpp>
 #include <syncline/core/random.hpp>
 #include <syncline/core/time.hpp>
+#include <syncline/model/observer.hpp>
 #include <syncline/retry/state.hpp>
 #include <syncline/schedule/conditions.hpp>
 #include <syncline/schedule/memory.hpp>
@@ -741,6 +742,30 @@ template <class Steps = schedule_steps>
                                             schedule_options const& options, wall_time now) noexcept {
     schedule_situation const s = situation(c, memory, options, now);
     return detail::planner<Steps>(s).make();
+}
+
+/// Tells an observer of one decision: that there was one, whether time alone asked for it, and what the conditions said
+/// of age, staleness, battery and space. `asked_at`: `sync_plan::at` of the decision before, empty for the first.
+/// Cost: linear in the classes and collections; nothing where nobody listens.
+template <observer O>
+constexpr void tell_decision(O& told, conditions const& c, std::optional<wall_time> asked_at, wall_time now) noexcept {
+    if constexpr (listens<O>) {
+        told.counted(metric_counter::decisions, 1);
+        told.counted(metric_counter::wake_ups, asked_at && now >= *asked_at ? 1 : 0);
+        auto const age = [&](std::optional<wall_time> from) {
+            return from ? static_cast<std::uint64_t>(elapsed(*from, now).count()) : std::uint64_t{0};
+        };
+        std::uint64_t oldest = 0;
+        for (class_pending const& p : c.pending.of) { oldest = (std::max)(oldest, p.entries != 0 ? age(p.oldest) : 0); }
+        told.measured(metric_gauge::oldest_pending, oldest);
+        std::optional<std::uint64_t> stalest;
+        for (collection_state const& k : c.collections) {
+            if (k.fresh_at) { stalest = (std::max)(stalest.value_or(0), age(k.fresh_at)); }
+        }
+        if (stalest) { told.measured(metric_gauge::staleness, *stalest); }
+        if (c.power.level) { told.measured(metric_gauge::battery, *c.power.level); }
+        if (c.storage.free_bytes) { told.measured(metric_gauge::storage_free, *c.storage.free_bytes); }
+    }
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI

@@ -20,6 +20,7 @@
 #include <syncline/core/random.hpp>
 #include <syncline/core/result.hpp>
 #include <syncline/core/time.hpp>
+#include <syncline/model/observer.hpp>
 #include <syncline/schedule/conditions.hpp>
 #include <syncline/schedule/memory.hpp>
 #include <syncline/schedule/options.hpp>
@@ -202,10 +203,13 @@ public:
         SYNCLINE_ASSERT(valid(options) && keep.events_max > 0);
     }
 
-    /// Takes notice of the conditions and decides.
-    [[nodiscard]] sync_plan decide(conditions const& c, wall_time now) {
+    /// Takes notice of the conditions and decides. An observer hears of it by `tell_decision`.
+    template <observer O = no_observer>
+    [[nodiscard]] sync_plan decide(conditions const& c, wall_time now, O&& told = {}) {
+        tell_decision(told, c, asked_at_, now);
         memory_.saw(c, options_, now);
         sync_plan const p = make_plan(c, memory_, options_, now);
+        asked_at_ = p.at;
         event(kind::decided, now, [&](cbor_writer& out) {
             encode(c, out);
             out.unsigned_integer(digest(p));
@@ -358,8 +362,9 @@ private:
 
     schedule_options options_;
     trace_options keep_;
-    schedule_memory base_;    ///< before the first event
-    schedule_memory memory_;  ///< now
+    schedule_memory base_;                 ///< before the first event
+    schedule_memory memory_;               ///< now
+    std::optional<wall_time> asked_at_{};  ///< by the last plan
     std::vector<bytes> events_;
     std::size_t first_ = 0;
     std::size_t size_ = 0;
