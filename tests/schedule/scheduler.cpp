@@ -516,6 +516,32 @@ TEST_CASE("after a long sleep all is due at once, and a clock that jumps holds n
     CHECK(p.in <= o.wait_max);
 }
 
+TEST_CASE("thrift holds nothing of which nobody knows how long it has waited") {
+    schedule_options const o;
+    schedule_memory m(8);
+    conditions c;
+    c.network.online = true;
+    c.network.kind = link_kind::cellular;
+    c.network.data_saver = true;
+    c.power.low_power_mode = true;
+    wall_time const later_clock = monday + minutes(60 * 24 * 365);
+    SECTION("an entry that was written under a clock that was set back since") {
+        c.pending.add(sync_class::background, 10, later_clock);
+    }
+    SECTION("a collection that was pulled under such a clock") {
+        collection_state k{.urgency = sync_class::background};
+        k.fresh_at = later_clock;
+        REQUIRE(c.collections.push_back(k));
+    }
+    SECTION("a collection that was never pulled") {
+        REQUIRE(c.collections.push_back({.urgency = sync_class::background}));
+    }
+    m.saw(c, o, monday);
+    CHECK(make_plan(c, m, o, monday).run);
+    c.network.roaming = true;  // no thrift: a person's money
+    CHECK_FALSE(make_plan(c, m, o, monday).run);
+}
+
 TEST_CASE("with the link just back, devices come one after the other, what is critical at once") {
     schedule_options const o;
     int at_once = 0;

@@ -285,8 +285,10 @@ private:
         if (moved(since)) {
             d.why = plan_reason::clock_moved;
             d.wait = milliseconds{0};
+            d.must = true;  // nobody knows how long it has waited, and nobody will
+        } else {
+            bound(d, i);
         }
-        bound(d, i);
         if (p.deadline) {
             milliseconds const left = elapsed(s_.now, *p.deadline);
             bool const late = s_.unsteady || left <= s_.options.send_reserve;
@@ -313,9 +315,11 @@ private:
         if (!k.fresh_at) {
             d.why = plan_reason::never_pulled;
             d.age = farthest;
+            d.must = true;
         } else if (moved(*k.fresh_at)) {
             d.why = plan_reason::clock_moved;
             d.age = d.interval;
+            d.must = true;
         } else {
             d.age = elapsed(*k.fresh_at, s_.now);
             patience(d, k.urgency);
