@@ -169,8 +169,8 @@ struct schedule_steps {
 private:
     static constexpr void close_budgets(schedule_situation const& s, closed_gates& out) noexcept {
         schedule_options const& o = s.options;
-        std::int64_t const ms = local_time(s.now, o.utc_offset).time_since_epoch().count();
-        milliseconds const midnight{86'400'000 - (ms % 86'400'000 + 86'400'000) % 86'400'000};
+        wall_time const local = local_time(s.now, o.utc_offset);
+        milliseconds const midnight = milliseconds{(calendar_day(local) + 1) * 86'400'000} - local.time_since_epoch();
         if (o.day_bytes && s.memory.spent(o, s.now) >= *o.day_bytes) { out.close(schedule_gate::day_budget, midnight); }
         for (std::size_t i = 0; i < sync_classes; ++i) {
             if (!o.class_bytes[i] || s.memory.spent(i, o, s.now) < *o.class_bytes[i]) { continue; }
