@@ -368,6 +368,6 @@ TEST_CASE("a schedule tells of its decisions, and of those that time alone asked
     CHECK(seen.of(c::wake_ups) == 1);
     CHECK(seen.of(metric_gauge::battery) == 40);
     CHECK(seen.of(metric_gauge::oldest_pending) == static_cast<std::uint64_t>((q.at - at).count()));
-    CHECK(seen.of(metric_gauge::staleness) == static_cast<std::uint64_t>((q.at - at).count()) + 90'000);
+    CHECK(seen.of(metric_gauge::stalest_collection) == static_cast<std::uint64_t>((q.at - at).count()) + 90'000);
     CHECK_FALSE(seen.of(metric_gauge::storage_free));
 }

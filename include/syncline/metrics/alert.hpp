@@ -3,6 +3,7 @@
 
 /// Thresholds that raise alerts, escalate them, and clear them with hysteresis.
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -108,10 +109,12 @@ struct signal_value {
         }
         case alert_signal::staleness:
         case alert_signal::oldest_pending: {
+            // Stale is what either reporter says: the session of the whole, the schedule of the worst collection.
             auto const g =
                 s.of(what == alert_signal::staleness ? metric_gauge::staleness : metric_gauge::oldest_pending);
-            if (!g) { return {}; }
-            return signal_value{*g, 1};
+            auto const worst = what == alert_signal::staleness ? s.of(metric_gauge::stalest_collection) : std::nullopt;
+            if (!g && !worst) { return {}; }
+            return signal_value{(std::max)(g.value_or(0), worst.value_or(0)), 1};
         }
     }
     return {};

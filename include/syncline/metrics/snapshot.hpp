@@ -283,10 +283,11 @@ inline constexpr std::array<metric_name, gauges> gauge_names{{
     {"pending_entries", "", "Entries that wait in the outbox."},
     {"pending_bytes", "bytes", "Bytes that wait in the outbox."},
     {"oldest_pending_seconds", "seconds", "How long the oldest entry has waited."},
-    {"staleness_seconds", "seconds", "How long ago the most overdue collection was whole."},
+    {"staleness_seconds", "seconds", "How long ago the last exchange succeeded."},
     {"open_conflicts", "", "Conflicts that wait for a person."},
     {"battery_percent", "percent", "Charge of the battery."},
     {"storage_free_bytes", "bytes", "Free space."},
+    {"stalest_collection_seconds", "seconds", "How long ago the collection was whole that waits longest."},
 }};
 inline constexpr std::array<metric_name, latencies> latency_names{{
     {"exchange_seconds", "seconds", "How long exchanges took."},

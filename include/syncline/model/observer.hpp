@@ -58,12 +58,13 @@ enum class metric_gauge : std::uint8_t {
     pending_entries,
     pending_bytes,
     oldest_pending,  ///< milliseconds that the oldest has waited
-    staleness,       ///< milliseconds since the most overdue collection was whole
+    staleness,       ///< milliseconds since the replica was last whole: its last exchange that succeeded
     open_conflicts,
-    battery,       ///< per cent
-    storage_free,  ///< bytes
+    battery,             ///< per cent
+    storage_free,        ///< bytes
+    stalest_collection,  ///< milliseconds since the collection was whole that has waited longest
 };
-inline constexpr std::size_t gauges = 7;
+inline constexpr std::size_t gauges = 8;
 /// What takes time.
 enum class metric_latency : std::uint8_t { exchange, push, pull, apply, merge, commit };
 inline constexpr std::size_t latencies = 6;

@@ -74,9 +74,11 @@ struct schedule_steps {
         if (auto const until = s.memory.paused_until(s.now)) {
             out.close(schedule_gate::backing_off, elapsed(s.now, *until));
         }
-        if (server.not_before && *server.not_before > s.now) {
-            out.close(schedule_gate::server_asked, clamped(elapsed(s.now, *server.not_before), o.wait_max));
-        }
+        // A wait beyond wait_max was written under another clock: it would be one for ever.
+        auto const waits = [&](std::optional<wall_time> const& t) {
+            return t && *t > s.now && elapsed(s.now, *t) <= o.wait_max;
+        };
+        if (waits(server.not_before)) { out.close(schedule_gate::server_asked, elapsed(s.now, *server.not_before)); }
         if (server.load && *server.load >= o.server_load_max) { out.close(schedule_gate::server_loaded); }
         if (network.roaming.value_or(false)) { out.close(schedule_gate::roaming); }
         if (s.metered) { out.close(schedule_gate::metered); }
@@ -92,10 +94,10 @@ struct schedule_steps {
             (storage.quota_left && *storage.quota_left < o.free_bytes_min)) {
             out.close(schedule_gate::storage_full);
         }
-        bool const ends = application.quiet_until && *application.quiet_until > s.now;
+        bool const ends = waits(application.quiet_until);
         if (application.quiet.value_or(ends)) {
             if (ends) {
-                out.close(schedule_gate::quiet_hours, clamped(elapsed(s.now, *application.quiet_until), o.wait_max));
+                out.close(schedule_gate::quiet_hours, elapsed(s.now, *application.quiet_until));
             } else {
                 out.close(schedule_gate::quiet_hours);
             }
@@ -766,7 +768,7 @@ constexpr void tell_decision(O& told, conditions const& c, std::optional<wall_ti
         for (collection_state const& k : c.collections) {
             if (k.fresh_at) { stalest = (std::max)(stalest.value_or(0), age(k.fresh_at)); }
         }
-        if (stalest) { told.measured(metric_gauge::staleness, *stalest); }
+        if (stalest) { told.measured(metric_gauge::stalest_collection, *stalest); }
         if (c.power.level) { told.measured(metric_gauge::battery, *c.power.level); }
         if (c.storage.free_bytes) { told.measured(metric_gauge::storage_free, *c.storage.free_bytes); }
     }

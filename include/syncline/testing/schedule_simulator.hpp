@@ -116,7 +116,8 @@ private:
     void ran(sync_plan const& p, conditions const& c, wall_time now, Broken const& broken) const {
         using promise = schedule_promise;
         if (c.network.online == false) { broken(promise::permission, "an exchange without a network"); }
-        if (c.server.not_before && *c.server.not_before > now) {
+        bool const asked = c.server.not_before && *c.server.not_before > now;
+        if (asked && *c.server.not_before - now <= options_.wait_max) {
             broken(promise::patience, "the server asked to wait");
         }
         if (wait_ && now >= wait_->from && now - wait_->from < wait_->least) {
@@ -416,6 +417,8 @@ private:
         around_.application.quiet = one_in(3);
         around_.application.notices_live = one_in(2);
         if (one_in(4)) { device_.add({.id = 99, .urgency = sync_class::background}); }
+        if (one_in(4)) { around_.server.not_before = now_ + 400 * day; }  // said under another clock
+        if (one_in(4)) { around_.application.quiet_until = now_ + 400 * day; }
         judge_.restarted();
         milliseconds const began = since_;
         wall_time const wall_began = now_;
