@@ -107,18 +107,6 @@ constexpr auto describe(described_record const*) {
 }
 static_assert(described<described_record>);
 
-/// Models `observer`.
-struct observer_archetype {
-    observer_archetype() = delete;
-    observer_archetype(observer_archetype const&) = delete;
-    observer_archetype& operator=(observer_archetype const&) = delete;
-    void counted(metric_counter, std::uint64_t) noexcept {}
-    void measured(metric_gauge, std::uint64_t) noexcept {}
-    void took(metric_latency, std::chrono::microseconds) noexcept {}
-    void failed(observed_part, failure const&, wall_time) noexcept {}
-};
-static_assert(observer<observer_archetype>);
-
 // Class templates, whole.
 
 template class result<int>;
