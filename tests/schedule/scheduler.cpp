@@ -62,7 +62,9 @@ std::string gates_hold(conditions const& c, schedule_memory const& m, schedule_o
     if (!p.run) { return {}; }
     if (c.network.online == false) { return "runs offline"; }
     if (m.paused_until(now)) { return "runs in a pause"; }
-    if (c.server.not_before && *c.server.not_before > now) { return "runs although the server asked to wait"; }
+    if (c.server.not_before && *c.server.not_before > now && elapsed(now, *c.server.not_before) <= o.wait_max) {
+        return "runs although the server asked to wait";
+    }
     if (c.application.foreground == false && c.application.window && *c.application.window <= o.window_reserve) {
         return "runs without a window";
     }
