@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <syncline/outbox/entry.hpp>
+#include <syncline/outbox/changing.hpp>
+#include <syncline/outbox/ending.hpp>
+#include <syncline/outbox/entering.hpp>
+#include <syncline/outbox/finding.hpp>
 #include <syncline/outbox/layout.hpp>
 #include <syncline/outbox/moves.hpp>
+#include <syncline/outbox/order.hpp>
 #include <syncline/outbox/outbox.hpp>
 #include <syncline/outbox/selection.hpp>
+#include <syncline/outbox/writing.hpp>
 
 #include <algorithm>
 #include <array>
