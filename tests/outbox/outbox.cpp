@@ -717,6 +717,13 @@ TEST_CASE("outbox: an entry claimed alone has a run and a lease of its own", "[o
     auto const given = box.claim(tx, {}, at(0));
     REQUIRE(tx.commit());
     CHECK(size() - ready == 28 + 26 + 8);
+    {
+        auto again = write(store);
+        REQUIRE(box.release(again, (*given)[0].token, (*given)[0].fence, at(0)));
+        REQUIRE(box.claim(again, {}, at(0))->size() == 1);
+        REQUIRE(again.commit());
+    }
+    CHECK(size() - ready == (48 - 22) + 18 + 8);
 }
 
 TEST_CASE("outbox: the page's example", "[outbox]") {
