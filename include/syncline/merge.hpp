@@ -9,6 +9,7 @@
 #include <syncline/merge/decision.hpp>      // IWYU pragma: export
 #include <syncline/merge/diff.hpp>          // IWYU pragma: export
 #include <syncline/merge/elements.hpp>      // IWYU pragma: export
+#include <syncline/merge/field_index.hpp>   // IWYU pragma: export
 #include <syncline/merge/field_merge.hpp>   // IWYU pragma: export
 #include <syncline/merge/fields.hpp>        // IWYU pragma: export
 #include <syncline/merge/grapheme.hpp>      // IWYU pragma: export
