@@ -3,6 +3,7 @@
 
 /// The whole component `merge`: three-way merge by rules, differences and their application.
 
+#include <syncline/merge/again.hpp>         // IWYU pragma: export
 #include <syncline/merge/apply.hpp>         // IWYU pragma: export
 #include <syncline/merge/choice.hpp>        // IWYU pragma: export
 #include <syncline/merge/context.hpp>       // IWYU pragma: export
