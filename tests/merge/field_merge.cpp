@@ -27,10 +27,14 @@ char const* const names[] = {
 
 collection_rules rules() {
     collection_rules out{"things", rule::last_writer, {}};
-    out.fields = {{"set", rule::add_wins},    {"map", rule::nested, {{"n", rule::counter}, {"q", rule::manual}}},
-                  {"text", rule::text_words}, {"list", rule::list},
-                  {"least", rule::minimum},   {"count", rule::counter},
-                  {"asked", rule::manual},    {"timed", rule::authority_time},
+    out.fields = {{"set", rule::add_wins},
+                  {"map", rule::nested, {{"n", rule::counter}, {"q", rule::manual}, {"t", rule::authority_time}}},
+                  {"text", rule::text_words},
+                  {"list", rule::list},
+                  {"least", rule::minimum},
+                  {"count", rule::counter},
+                  {"asked", rule::manual},
+                  {"timed", rule::authority_time},
                   {"c", rule::first_writer}};
     return out;
 }
@@ -46,7 +50,7 @@ value some(random_generator& dice, std::string_view name, int depth = 0) {
     }
     if (name == "map" && depth == 0 && dice() % 8 != 0) {
         field_map inner;
-        for (char const* n : {"n", "p", "q"}) {
+        for (char const* n : {"n", "p", "q", "t"}) {
             // (A counter that is taken away and added to at once is one side's value field by field, and begins at
             // nothing by mutations.)
             if (*n == 'n' || dice() % 4 != 0) { inner.put(n, number()); }
