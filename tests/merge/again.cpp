@@ -124,7 +124,8 @@ TEST_CASE(
                 ++begun;
                 // Seen some time ago, or just now.
                 position const base = 1 + dice() % at;
-                d.waits = change(base, ++stamp,
+                ++stamp;
+                d.waits = change(base, stamp,
                                  {{"name", op_kind::set, number_item(static_cast<std::int64_t>(stamp)), {}},
                                   {"seats", op_kind::add, number_item(n), {}}});
             }
