@@ -8,6 +8,7 @@
 #include <syncline/delta/compact.hpp>         // IWYU pragma: export
 #include <syncline/delta/compact_model.hpp>   // IWYU pragma: export
 #include <syncline/delta/field.hpp>           // IWYU pragma: export
+#include <syncline/delta/lines.hpp>           // IWYU pragma: export
 #include <syncline/delta/matcher.hpp>         // IWYU pragma: export
 #include <syncline/delta/sequence.hpp>        // IWYU pragma: export
 #include <syncline/delta/signature.hpp>       // IWYU pragma: export

@@ -109,7 +109,33 @@ TEST_CASE("each way wins where it should") {
     bytes made;
     REQUIRE(sequences.apply(bytes_view(huge), out, made));
     CHECK(made == letters);
-    CHECK(w.chooser.apply(bytes_view(huge), out, made).error() == errc::unsupported);
+    delta_chooser<no_codec, no_sequence> without(none);
+    CHECK(without.apply(bytes_view(huge), out, made).error() == errc::unsupported);
+}
+
+TEST_CASE("a long text goes by its lines") {
+    world w{{.cpu_ns = 200'000'000}};
+    std::string words;
+    random_generator r(5);
+    for (unsigned i = 0; i < 12'000; ++i) { words += "line " + std::to_string(below(r, 1'000'000)) + " of the text\n"; }
+    bytes const base = to_bytes(words);
+    for (std::size_t at = words.size() / 8; at + 100 < words.size(); at += words.size() / 8) {
+        words.insert(words.find('\n', at) + 1, "put in: " + std::to_string(r()) + "\n");
+    }
+    bytes const target = to_bytes(words);
+    bytes out;
+    auto const choice = w.chooser.choose(1, bytes_view(base), target, out);
+    CHECK(choice.kind == delta_kind::sequence);
+    CHECK(out.size() < 250);
+    bytes made;
+    REQUIRE(w.chooser.apply(bytes_view(base), out, made, {}, sha256(target)));
+    CHECK(made == target);
+    // What is no text is not even tried so.
+    bytes noise(50'000);
+    fill(r, noise);
+    out.clear();
+    auto const other = w.chooser.choose(2, bytes_view(noise), target, out);
+    CHECK((other.tried >> static_cast<unsigned>(delta_kind::sequence) & 1) == 0);
 }
 
 TEST_CASE("a codec comes after, with the base as prefix for a full value") {

@@ -25,6 +25,7 @@
 #include <syncline/delta/codec.hpp>
 #include <syncline/delta/compact.hpp>
 #include <syncline/delta/field.hpp>
+#include <syncline/delta/lines.hpp>
 #include <syncline/delta/vcdiff_decoder.hpp>
 #include <syncline/delta/vcdiff_encoder.hpp>
 #include <syncline/model/observer.hpp>
@@ -61,7 +62,7 @@ struct no_sequence {
         return failure{errc::unsupported, "sequence"};
     }
 };
-static_assert(sequence_delta<no_sequence>);
+static_assert(sequence_delta<no_sequence> && sequence_delta<line_sequence>);
 
 // The envelope. A byte: 3 bits kind, 1 bit whether the codec was applied, 1 bit whether with the base as its prefix, 3
 // bits of version, 0. Then the body, for the codec after its length as a varint.
@@ -178,7 +179,7 @@ private:
 /// Chooses how to say values, and undoes it.
 ///
 /// Threads: one call at a time. What it learns is in `memory()`, for the host to store.
-template <codec Codec = no_codec, sequence_delta Sequence = no_sequence>
+template <codec Codec = no_codec, sequence_delta Sequence = line_sequence>
 class delta_chooser {
 public:
     /// Precondition: `valid(options)`. The codec outlives it.
@@ -282,7 +283,7 @@ private:
                 constexpr std::array<std::uint64_t, 5> each{0, 1000, 1500, 2500, 8000};
                 return 3000 + each[static_cast<std::size_t>(options_.level)] * kib;
             }
-            case delta_kind::sequence: return 6000 * kib;
+            case delta_kind::sequence: return 2000 + 1500 * kib;
         }
         return 0;
     }

@@ -189,32 +189,10 @@ private:
             .skip = 6};
 }
 
-}  // namespace detail
-
-/// Appends to `out` the compact delta that makes `target` of `base`.
-///
-/// It never fails; a base that has nothing to do with the target costs 5 bytes more than the target. Made for records:
-/// beyond 64 KiB `vcdiff_encode` finds more.
-/// Cost: a comparison of what is equal, about 50 ns an edit, a nanosecond a literal; 8 KiB of index in `scratch`,
-/// which isn't cleared from call to call.
-inline void compact_encode(bytes_view base, bytes_view target, bytes& out, delta_scratch& scratch) {
-    bytes& edits = scratch.first;
-    edits.clear();
-    std::size_t const prefix = common_prefix(base, target);
-    std::size_t const suffix = common_suffix(base.subspan(prefix), target.subspan(prefix));
-    detail::compact_sink sink(base, edits);
-    if (prefix != 0) { sink.copy(0, prefix); }
-    bytes_view const middle = target.subspan(prefix, target.size() - prefix - suffix);
-    if (middle.size() >= 8 && base.size() - prefix - suffix >= 4) {
-        delta_matcher matcher(base, detail::compact_match_options(), scratch);
-        matcher.expect(prefix);
-        matcher.run(middle, sink);
-    } else if (!middle.empty()) {
-        sink.add(0, middle.size());
-    }
-    if (suffix != 0) { sink.copy(base.size() - suffix, suffix); }
+/// Appends the delta of what a sink took, whose edits are in `scratch.first`: their literals are the target's.
+inline void compact_write(bytes_view base, bytes_view target, compact_sink& sink, bytes& out, delta_scratch& scratch) {
     sink.end();
-
+    bytes const& edits = scratch.first;
     bytes& plain = scratch.second;
     plain.clear();
     bytes& packed = scratch.third;  // only ever grows, so that it isn't filled with zeros each time
@@ -244,6 +222,33 @@ inline void compact_encode(bytes_view base, bytes_view target, bytes& out, delta
     if (short_count == 63) { append_varint(out, count - 63); }
     append(out, edits);
     append(out, by_model ? bytes_view(packed).first(packed_size) : bytes_view(plain));
+}
+
+}  // namespace detail
+
+/// Appends to `out` the compact delta that makes `target` of `base`.
+///
+/// It never fails; a base that has nothing to do with the target costs 5 bytes more than the target. Made for records:
+/// beyond 64 KiB `vcdiff_encode` finds more.
+/// Cost: a comparison of what is equal, about 50 ns an edit, a nanosecond a literal; 8 KiB of index in `scratch`,
+/// which isn't cleared from call to call.
+inline void compact_encode(bytes_view base, bytes_view target, bytes& out, delta_scratch& scratch) {
+    bytes& edits = scratch.first;
+    edits.clear();
+    std::size_t const prefix = common_prefix(base, target);
+    std::size_t const suffix = common_suffix(base.subspan(prefix), target.subspan(prefix));
+    detail::compact_sink sink(base, edits);
+    if (prefix != 0) { sink.copy(0, prefix); }
+    bytes_view const middle = target.subspan(prefix, target.size() - prefix - suffix);
+    if (middle.size() >= 8 && base.size() - prefix - suffix >= 4) {
+        delta_matcher matcher(base, detail::compact_match_options(), scratch);
+        matcher.expect(prefix);
+        matcher.run(middle, sink);
+    } else if (!middle.empty()) {
+        sink.add(0, middle.size());
+    }
+    if (suffix != 0) { sink.copy(base.size() - suffix, suffix); }
+    detail::compact_write(base, target, sink, out, scratch);
 }
 
 /// Appends to `out` what a compact delta makes of `base`; at most `result_max` bytes.

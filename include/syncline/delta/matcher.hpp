@@ -99,10 +99,7 @@ public:
         return static_cast<std::size_t>(mixed >> shift_);
     }
     /// The position in a slot, or `none`.
-    [[nodiscard]] std::uint32_t get(std::size_t slot) const noexcept {
-        std::uint32_t const number = slots_[slot];
-        return number < begin_ ? none : number - begin_;
-    }
+    [[nodiscard]] std::uint32_t get(std::size_t slot) const noexcept { return follow(slots_[slot]); }
     void put(std::size_t slot, std::size_t position) noexcept {
         slots_[slot] = begin_ + static_cast<std::uint32_t>(position);
     }
@@ -115,6 +112,23 @@ public:
         for (std::size_t p = from; p < to; p += step) {
             table[mix(origin + p) >> shift] = begin + static_cast<std::uint32_t>(p);
         }
+    }
+    /// The same, with each position's predecessor of the same slot in `chain`, as `follow` reads it.
+    template <class Mix>
+    void fill(std::byte const* origin, std::size_t from, std::size_t to, std::size_t step, Mix mix,
+              std::uint32_t* chain) noexcept {
+        std::uint32_t* const table = slots_.data();
+        std::uint32_t const begin = begin_;
+        unsigned const shift = shift_;
+        for (std::size_t p = from; p < to; p += step) {
+            std::uint32_t& slot = table[mix(origin + p) >> shift];
+            chain[p] = slot;
+            slot = begin + static_cast<std::uint32_t>(p);
+        }
+    }
+    /// What a chain holds, as a position or `none`.
+    [[nodiscard]] std::uint32_t follow(std::uint32_t number) const noexcept {
+        return number < begin_ ? none : number - begin_;
     }
     [[nodiscard]] std::size_t bytes_held() const noexcept { return slots_.capacity() * sizeof(std::uint32_t); }
 
@@ -252,17 +266,15 @@ private:
             origin_ = from;
             if (o_.near_chain != 0 && s_.chain_.size() < room) { s_.chain_.resize(room); }
         }
+        auto const mixed = [drop = 64 - 8U * o_.near_gram](std::byte const* p) {
+            return (detail::load_little64(p) << drop) * prime;
+        };
+        std::byte const* const origin = base_.data() + origin_;
+        std::size_t const end = to < from ? 0 : to - origin_;
         if (o_.near_chain != 0) {
-            for (std::size_t p = from; p < to; p += o_.near_step) {
-                std::size_t const slot = s_.near_.slot(mix(detail::load_little64(base_.data() + p), o_.near_gram));
-                s_.chain_[p - origin_] = s_.near_.get(slot);
-                s_.near_.put(slot, p - origin_);
-            }
+            s_.near_.fill(origin, from - origin_, end, o_.near_step, mixed, s_.chain_.data());
         } else {
-            s_.near_.fill(base_.data() + origin_, from - origin_, to < from ? 0 : to - origin_, o_.near_step,
-                          [drop = 64 - 8U * o_.near_gram](std::byte const* p) {
-                              return (detail::load_little64(p) << drop) * prime;
-                          });
+            s_.near_.fill(origin, from - origin_, end, o_.near_step, mixed);
         }
         near_to_ = (std::max)(to, from);
     }
@@ -353,7 +365,7 @@ private:
             for (unsigned i = 0; p < stretch.size(); ++i) {
                 consider(best, indexed_, origin_ + p, t, false, out);
                 if (i == o_.near_chain || best.length >= 4 * long_match) { break; }
-                std::size_t const next = s_.chain_[p];
+                std::size_t const next = s_.near_.follow(s_.chain_[p]);
                 if (next >= p) { break; }
                 p = next;
             }

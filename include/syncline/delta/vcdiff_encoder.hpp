@@ -62,8 +62,9 @@ struct vcdiff_options {
                  .skip = 7};
             break;
         case delta_level::smaller:
-            m = {.near_gram = 6,
+            m = {.near_gram = 5,
                  .near_bits = 17,
+                 .near_step = 2,
                  .near_chain = 8,
                  .near_first = 8192,
                  .near_most = 1 << 16,
@@ -80,7 +81,7 @@ struct vcdiff_options {
             m = {.near_gram = 6,
                  .near_bits = 18,
                  .near_chain = 96,
-                 .near_first = 49152,
+                 .near_first = 16384,
                  .near_most = 1 << 17,
                  .far_step = 4,
                  .self_gram = 5,
