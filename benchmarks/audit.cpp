@@ -18,7 +18,7 @@
 
 #include <benchmark/benchmark.h>
 
-#include <syncline/adapters/openssl_digest.hpp>
+#include <syncline/adapters/openssl_hash.hpp>
 #include <syncline/adapters/sqlite.hpp>
 #include <syncline/audit/log.hpp>
 #include <syncline/storage/memory.hpp>

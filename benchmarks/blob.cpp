@@ -104,7 +104,7 @@ void hash_openssl(benchmark::State& state) {
     state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(chunk.size()));
 }
 BENCHMARK(hash<sha256_hasher>)->Name("blob/hash_32k/ours");
-BENCHMARK(hash<openssl_sha256_hasher>)->Name("blob/hash_32k/ours_adapter");
+BENCHMARK(hash<openssl_sha256>)->Name("blob/hash_32k/ours_adapter");
 BENCHMARK(hash_openssl)->Name("blob/hash_32k/openssl");
 BENCHMARK(hash_openssl)->Name("blob/hash_32k/adapter/openssl");
 

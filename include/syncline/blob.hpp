@@ -9,3 +9,4 @@
 #include <syncline/blob/manifest.hpp>     // IWYU pragma: export
 #include <syncline/blob/message.hpp>      // IWYU pragma: export
 #include <syncline/blob/transfers.hpp>    // IWYU pragma: export
+#include <syncline/blob/writer.hpp>       // IWYU pragma: export

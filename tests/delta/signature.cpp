@@ -69,6 +69,19 @@ TEST_CASE("the blocks grow with the square root") {
     CHECK(signature_block(std::uint64_t{1} << 40) == 65536);
 }
 
+TEST_CASE("the rolling checksum is the polynomial, whatever the length") {
+    random_generator r(64);
+    bytes b(70);
+    fill(r, b);
+    for (std::size_t n = 0; n <= b.size(); ++n) {
+        std::uint32_t h = 1;
+        for (std::size_t i = 0; i < n; ++i) {
+            h = h * syncline::detail::rolling_factor + std::to_integer<std::uint32_t>(b[i]);
+        }
+        REQUIRE(syncline::detail::rolling_of(bytes_view(b).first(n)) == h);
+    }
+}
+
 TEST_CASE("the rolling checksum rolls to what is reckoned anew") {
     random_generator r(63);
     bytes b(600);

@@ -25,7 +25,7 @@ namespace syncline::inline SYNCLINE_ABI {
 ///
 /// Axioms (the compiler can't check them): equal bytes give equal digests; nobody finds two messages of one digest.
 /// All who verify a tree use the function that made it. `sha256_function` is the one of RFC 9162; a host that has a
-/// faster SHA-256 passes that (adapters/openssl_digest.hpp).
+/// faster SHA-256 passes that (adapters/openssl_hash.hpp).
 template <class H>
 concept digest_function = std::copyable<H> && requires(H const& h, bytes_view b) {
     { h(b) }

@@ -83,6 +83,46 @@ public:
         return b;
     }
 
+    /// A chunk of content that is not at its end yet: put unless it is here, and kept for the draft of `owner` until
+    /// `discard_drafts`. `id` is believed. Flush the store before the commit; `blob_writer` does. Errors: `invalid` (owner).
+    template <storage_transaction Tx, chunk_store Chunks>
+    [[nodiscard]] status draft(Tx& tx, Chunks& chunks, bytes_view owner, sha256_digest const& id,
+                               bytes_view chunk) const {
+        if (owner.empty() || owner.size() > blob_owner_bytes_max) { return failure{errc::invalid, "owner of a blob"}; }
+        auto s = state(tx, id);
+        if (!s) { return s.error(); }
+        chunk_state now = s->value_or(chunk_state{});
+        bytes const k = draft_key(owner, id);
+        bytes value;
+        auto const drafted = tx.get(k, value);
+        if (!drafted) { return drafted.error(); }
+        if (!*drafted) {
+            if (auto done = tx.put(k, {}); !done) { return done; }
+            ++now.blobs;
+        }
+        if (!now.here) { return take(tx, chunks, id, chunk, now); }
+        return *drafted ? status{} : put_state(tx, id, now);
+    }
+    /// Ends the draft of `owner`, without one every draft there is: what a program calls when it begins, as what wrote
+    /// them is gone. Chunks that no blob has are freed, for `sweep`. Cost: as `collect`, for the draft's chunks.
+    template <storage_transaction Tx>
+    [[nodiscard]] status discard_drafts(Tx& tx, bytes_view owner = {}) const {
+        if (owner.size() > blob_owner_bytes_max) { return failure{errc::invalid, "owner of a blob"}; }
+        std::vector<bytes> drafts;
+        auto const note = [&](bytes_view k, bytes_view) {
+            drafts.push_back(to_bytes(k));
+            return true;
+        };
+        bytes const lead = draft_key(owner, {});
+        auto const length = owner.empty() ? prefix_.size() + 1 : lead.size() - sizeof(sha256_digest);
+        if (auto s = scan_prefix(tx, bytes_view{lead}.first(length), note); !s) { return s; }
+        for (bytes const& k : drafts) {
+            if (auto const freed = drop(tx, digest_of(k)); !freed) { return freed.error(); }
+            if (auto s = tx.erase(k); !s) { return s; }
+        }
+        return {};
+    }
+
     /// Knows a blob from now on, whose chunks are here, or will come by `arrived`; `owner` is an owner.
     /// Errors: `invalid` (owner), `limit` (the manifest).
     template <storage_transaction Tx>
@@ -324,7 +364,7 @@ public:
         return out;
     }
 
-    /// How many blobs have a chunk; 0 when none has. For tests and reports.
+    /// How many blobs and drafts have a chunk; 0 when none has. For tests and reports.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::uint64_t> references(Tx& tx, sha256_digest const& chunk) const {
         auto const s = state(tx, chunk);
@@ -353,9 +393,9 @@ private:
         bool here = false;
     };
 
-    // Prefix, then 'm' and a blob: its manifest; 'c' and a chunk: blobs that have it, and whether it is here; 'o', a
-    // blob and an owner, and 'p', an owner with its length and a blob; 'g' and a blob: without owners; 'd' and a chunk:
-    // freed, its bytes perhaps still there.
+    // Prefix, then 'm' and a blob: its manifest; 'c' and a chunk: blobs and drafts that have it, and whether it is here;
+    // 'o', a blob and an owner, and 'p', an owner with its length and a blob; 'g' and a blob: without owners; 'd' and a
+    // chunk: freed, its bytes perhaps still there; 'w', an owner with its length and a chunk: a draft has it.
 
     [[nodiscard]] bytes key(char what) const {
         bytes out = to_bytes(prefix_);
@@ -377,6 +417,13 @@ private:
         out.push_back(static_cast<std::byte>(owner.size()));
         append(out, owner);
         append(out, blob);
+        return out;
+    }
+    [[nodiscard]] bytes draft_key(bytes_view owner, sha256_digest const& chunk) const {
+        bytes out = key('w');
+        out.push_back(static_cast<std::byte>(owner.size()));
+        append(out, owner);
+        append(out, chunk);
         return out;
     }
     /// The last 32 bytes of a key. Precondition: one that was made here.
