@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -36,16 +37,37 @@ struct name_tag {
     syncline::status refresh() { return syncline::errc::unauthorised; }
 };
 
+/// Keeps what went over the wire, one file a message, where VENUE_RECORD names a folder.
+struct recorder {
+    std::string name;
+    unsigned count = 0;
+
+    void keep(char const* what, syncline::bytes_view message) {
+        char const* const folder = std::getenv("VENUE_RECORD");
+        if (folder == nullptr) { return; }
+        char end[32];
+        std::snprintf(end, sizeof end, "-%05u-%s", ++count, what);
+        if (std::FILE* const file = std::fopen((std::string{folder} + '/' + name + end).c_str(), "wb")) {
+            (void)std::fwrite(message.data(), 1, message.size(), file);
+            (void)std::fclose(file);
+        }
+    }
+};
+
 /// The way to the authority, through a network that may go in the middle of an exchange.
 struct radio {
     syncline::http_transport& way;
+    recorder seen;
     bool cut = false;  ///< the request arrives, the reply doesn't
 
     void exchange(syncline::bytes_view request, syncline::completion done) {
-        if (!cut) { return way.exchange(request, done); }
-        cut = false;
-        auto lost = [&](syncline::transport_reply const&) { done({syncline::errc::connection_lost, {}}); };
-        way.exchange(request, syncline::completion::to(lost));
+        seen.keep("request", request);
+        auto heard = [&](syncline::transport_reply const& reply) {
+            if (reply.message) { seen.keep("reply", *reply.message); }
+            if (!std::exchange(cut, false)) { return done(reply); }
+            done({syncline::errc::connection_lost, {}});
+        };
+        way.exchange(request, syncline::completion::to(heard));
     }
     [[nodiscard]] syncline::transport_limits limits() const { return way.limits(); }
 };
@@ -61,7 +83,7 @@ public:
           session_(store, replica_, syncline::random_generator{options.seed + 1'000}),
           tag_{options.name},
           http_({.host = "127.0.0.1", .port = options.port}, tag_),
-          radio_{http_} {
+          radio_{http_, {options.name}} {
         set_time(options.now, 0);
     }
 
