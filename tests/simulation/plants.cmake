@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: BSL-1.0
-# Known-bad variants of the headers (plants/*.plant), which the simulator has to find. Never in the shipped path.
+# Known-bad variants of the headers, which the simulator (plants/*.plant) or a property of a part (parts/*.plant) has to
+# find. Never in the shipped path.
 
-# Makes the interface library `target`: who links it sees the planted headers and <syncline_plants.hpp>, with our own
+# Makes the interface library `target` of the plants in a folder beside this file: who links it sees the planted headers and <syncline_plants.hpp>, with our own
 # warnings, instead of the shipped headers. Makes nothing where there is no python3: ask `if(TARGET ...)`.
 # Link it before anything that brings the shipped headers along; the wrong order does not compile.
-function(syncline_planted_headers target)
+function(syncline_planted_headers target plants_folder)
     if(NOT SYNCLINE_PYTHON)
         return()
     endif()
     set(here "${PROJECT_SOURCE_DIR}/tests/simulation")
     set(folder "${CMAKE_CURRENT_BINARY_DIR}/${target}")
-    file(GLOB plants CONFIGURE_DEPENDS "${here}/plants/*.plant")
+    file(GLOB plants CONFIGURE_DEPENDS "${here}/${plants_folder}/*.plant")
     add_custom_command(
         OUTPUT "${folder}/stamp"
         COMMAND "${SYNCLINE_PYTHON}" "${here}/plant.py" --output "${folder}/include"
-                --include "${PROJECT_SOURCE_DIR}/include" --plants "${here}/plants"
+                --include "${PROJECT_SOURCE_DIR}/include" --plants "${here}/${plants_folder}"
         COMMAND "${CMAKE_COMMAND}" -E touch "${folder}/stamp"
         DEPENDS ${syncline_headers} ${plants} "${here}/plant.py"
         COMMENT "Planting mistakes in a copy of the headers"
@@ -35,6 +36,8 @@ function(syncline_plants_tests)
         return()
     endif()
     syncline_check(simulation.plants.fit "${SYNCLINE_PYTHON}" "${script}" --check)
+    syncline_check(simulation.parts.fit "${SYNCLINE_PYTHON}" "${script}" --check
+        --plants "${PROJECT_SOURCE_DIR}/tests/simulation/parts")
     syncline_check(simulation.plants.refuse "${SYNCLINE_PYTHON}" "${script}" refuse)
     set(source "${CMAKE_CURRENT_BINARY_DIR}/generated/planted_self_check.cpp")
     file(CONFIGURE OUTPUT "${source}" @ONLY CONTENT [[
@@ -58,4 +61,5 @@ int main() {
     set_tests_properties(simulation.plants PROPERTIES FIXTURES_REQUIRED syncline_planted_self_check)
 endfunction()
 
-syncline_planted_headers(syncline_planted)
+syncline_planted_headers(syncline_planted plants)
+syncline_planted_headers(syncline_planted_parts parts)
