@@ -23,33 +23,13 @@
 #include <syncline/audit/log.hpp>
 #include <syncline/storage/memory.hpp>
 
+#include "database_file.hpp"
+
 namespace {
 
 using namespace syncline;
 
 constexpr std::size_t entries = 2'048;
-
-/// A database file of its own, gone with the object.
-class database_file {
-public:
-    database_file() {
-        static int count = 0;
-        auto const now = std::chrono::steady_clock::now().time_since_epoch().count();
-        path_ = (std::filesystem::temp_directory_path() /
-                 ("syncline-audit-" + std::to_string(now) + "-" + std::to_string(++count) + ".db"))
-                    .string();
-    }
-    database_file(database_file const&) = delete;
-    database_file& operator=(database_file const&) = delete;
-    ~database_file() {
-        std::error_code ignored;
-        for (char const* const end : {"", "-wal", "-shm"}) { std::filesystem::remove(path_ + end, ignored); }
-    }
-    [[nodiscard]] char const* path() const { return path_.c_str(); }
-
-private:
-    std::string path_;
-};
 
 /// A fresh store of each kind.
 struct in_memory {

@@ -28,6 +28,8 @@
 #include <syncline/outbox/outbox.hpp>
 #include <syncline/storage/memory.hpp>
 
+#include "database_file.hpp"
+
 namespace {
 
 using namespace syncline;
@@ -45,28 +47,6 @@ std::string record_of(std::int64_t n) {
 }
 
 enum class phase { enqueue, drain, both };
-
-/// A database file of its own, gone with the object.
-class database_file {
-public:
-    database_file() {
-        static int count = 0;
-        path_ = (std::filesystem::temp_directory_path() /
-                 ("syncline-outbox-" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()) +
-                  "-" + std::to_string(++count) + ".db"))
-                    .string();
-    }
-    database_file(database_file const&) = delete;
-    database_file& operator=(database_file const&) = delete;
-    ~database_file() {
-        std::error_code ignored;
-        for (char const* const end : {"", "-wal", "-shm"}) { std::filesystem::remove(path_ + end, ignored); }
-    }
-    [[nodiscard]] char const* path() const { return path_.c_str(); }
-
-private:
-    std::string path_;
-};
 
 /// Ours: each batch is one transaction.
 template <class Storage>

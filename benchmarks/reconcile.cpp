@@ -26,6 +26,8 @@
 #include <syncline/storage/keyspace.hpp>
 #include <syncline/storage/memory.hpp>
 
+#include "database_file.hpp"
+
 namespace {
 
 using namespace syncline;
@@ -50,31 +52,11 @@ std::vector<row_data> const& rows() {
     return all;
 }
 
-class database_file {
-public:
-    explicit database_file(char const* name)
-        : path_((std::filesystem::temp_directory_path() /
-                 ("syncline-reconcile-" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()) +
-                  name))
-                    .string()) {}
-    database_file(database_file const&) = delete;
-    database_file& operator=(database_file const&) = delete;
-    ~database_file() {
-        std::error_code ignored;
-        for (char const* const end : {"", "-wal", "-shm"}) { std::filesystem::remove(path_ + end, ignored); }
-    }
-    [[nodiscard]] char const* path() const { return path_.c_str(); }
-
-private:
-    std::string path_;
-};
-
 struct in_memory {
     memory_storage store{};
 };
 struct in_sqlite {
-    explicit in_sqlite(char const* name = "") : file(name) {}
-    database_file file;
+    database_file file{};
     sqlite_storage store = *sqlite_storage::open(file.path(), {.synchronous = sqlite_synchronous::normal});
 };
 

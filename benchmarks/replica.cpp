@@ -21,6 +21,8 @@
 #include <syncline/replica/replica.hpp>
 #include <syncline/storage/memory.hpp>
 
+#include "database_file.hpp"
+
 namespace {
 
 using namespace syncline;
@@ -187,21 +189,9 @@ void memory_map(benchmark::State& state) {
 BENCHMARK(memory_ours)->Name("replica/first_sync/memory/100000/ours")->Unit(benchmark::kMillisecond);
 BENCHMARK(memory_map)->Name("replica/first_sync/memory/100000/map")->Unit(benchmark::kMillisecond);
 
-/// A database file that goes with the object.
-struct file {
-    std::string path;
-    explicit file(char const* name) : path((std::filesystem::temp_directory_path() / name).string()) { remove(); }
-    file(file const&) = delete;
-    ~file() { remove(); }
-    void remove() const {
-        std::error_code ignored;
-        for (char const* end : {"", "-wal", "-shm"}) { std::filesystem::remove(path + end, ignored); }
-    }
-};
-
 void sqlite_ours(benchmark::State& state) {
-    static file const cloud_file{"syncline-first-sync-cloud.db"};
-    static auto cloud = sqlite_storage::open(cloud_file.path.c_str());
+    static database_file const cloud_file{};
+    static auto cloud = sqlite_storage::open(cloud_file.path());
     static authority<> a;
     static bool const filled = cloud && fill(*cloud, a);
     if (!filled) {
@@ -213,8 +203,8 @@ void sqlite_ours(benchmark::State& state) {
     for (auto _ : state) {
         state.PauseTiming();
         {
-            file const device_file{"syncline-first-sync-device.db"};
-            auto device = sqlite_storage::open(device_file.path.c_str());
+            database_file const device_file{};
+            auto device = sqlite_storage::open(device_file.path());
             if (!device) { state.SkipWithError("the device's database could not be opened"); }
             state.ResumeTiming();
             o = first_sync(*cloud, a, *device, r, state);
@@ -231,9 +221,9 @@ void sqlite_insert(benchmark::State& state) {
     for (auto _ : state) {
         state.PauseTiming();
         {
-            file const device_file{"syncline-first-sync-plain.db"};
+            database_file const device_file{};
             sqlite3* db = nullptr;
-            sqlite3_open(device_file.path.c_str(), &db);
+            sqlite3_open(device_file.path(), &db);
             sqlite3_exec(
                 db,
                 "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t(k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID",

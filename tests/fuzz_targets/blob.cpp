@@ -10,25 +10,15 @@
 #include <syncline/storage/memory.hpp>
 
 #include "fuzz_targets/choices.hpp"
+#include "fuzz_targets/message.hpp"
 #include "fuzz_targets/require.hpp"
 #include "fuzz_targets/target.hpp"
 
 namespace {
 
 using namespace syncline;
+using fuzz::check_message;
 using fuzz::choices;
-
-template <class Decode>
-void check_message(bytes_view m, Decode&& decode) {
-    std::uint64_t const before = fuzz::allocated;
-    auto const got = decode(m);
-    SYNCLINE_FUZZ_REQUIRE(fuzz::allocated - before <= 512 * m.size() + 4096);
-    if (!got) {
-        SYNCLINE_FUZZ_REQUIRE(got.error() != errc::corrupt && got.error() != errc::invalid);
-        return;
-    }
-    SYNCLINE_FUZZ_REQUIRE(equal(encode(*got), m));
-}
 
 void check_chunks(choices& in) {
     chunk_options o{.min = 64 + static_cast<std::size_t>(in.below(64)), .average = 256, .max = 256, .normalisation = 4};

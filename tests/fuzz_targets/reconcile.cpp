@@ -11,6 +11,7 @@
 
 #include "fuzz_targets/choices.hpp"
 #include "fuzz_targets/damage.hpp"
+#include "fuzz_targets/message.hpp"
 #include "fuzz_targets/require.hpp"
 #include "fuzz_targets/target.hpp"
 #include "reconcile/world.hpp"
@@ -18,21 +19,8 @@
 namespace {
 
 using namespace reconcile_tests;
+using fuzz::check_message;
 using fuzz::choices;
-
-template <class Decode>
-void check_message(bytes_view m, Decode&& decode) {
-    std::uint64_t const before = fuzz::allocated;
-    auto const got = decode(m);
-    SYNCLINE_FUZZ_REQUIRE(fuzz::allocated - before <= 512 * m.size() + 4096);
-    if (!got) {
-        SYNCLINE_FUZZ_REQUIRE(got.error() != errc::corrupt && got.error() != errc::invalid);
-        return;
-    }
-    bytes again;
-    encode(*got, again);
-    SYNCLINE_FUZZ_REQUIRE(equal(again, m));
-}
 
 void check_cells(choices& in) {
     std::size_t const first = static_cast<std::size_t>(in.below(300));
