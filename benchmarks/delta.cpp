@@ -23,7 +23,8 @@ using namespace syncline;
 using corpus = std::vector<std::pair<bytes, bytes>>;
 
 std::string line(random_generator& r) {
-    return "    \"note " + std::to_string(below(r, 1'000'000)) + "\": \"seat " + std::to_string(below(r, 600)) + "\",\n";
+    return "    \"note " + std::to_string(below(r, 1'000'000)) + "\": \"seat " + std::to_string(below(r, 600)) +
+           "\",\n";
 }
 /// A text and its next version: a few lines edited, put in or left out.
 std::pair<bytes, bytes> versions(random_generator& r, std::size_t lines, std::size_t edits) {

@@ -27,6 +27,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include <syncline/adapters/openssl_hash.hpp>
 #include <syncline/delta.hpp>
 
 namespace {
@@ -168,6 +169,12 @@ way ours_compact() {
             [](bytes_view a, bytes_view d, bytes& out, std::size_t) { return compact_decode(a, d, out).has_value(); },
             [=] { return scratch->bytes_held(); }};
 }
+way ours_lines() {
+    auto* const scratch = new delta_scratch;
+    return {"ours lines", [=](bytes_view a, bytes_view b, bytes& out) { line_delta_encode(a, b, out, *scratch); },
+            [](bytes_view a, bytes_view d, bytes& out, std::size_t) { return compact_decode(a, d, out).has_value(); },
+            [=] { return scratch->bytes_held(); }};
+}
 way ours_field() {
     auto* const scratch = new delta_scratch;
     return {"ours field",
@@ -179,15 +186,16 @@ way ours_field() {
             },
             [=] { return scratch->bytes_held(); }};
 }
-way ours_signature() {
+template <class Hash>
+way ours_signature(char const* name) {
     auto* const scratch = new delta_scratch;
-    return {"ours signature",
+    return {name,
             [=](bytes_view a, bytes_view b, bytes& out) {
                 bytes s;
-                signature_encode(a, {}, s);
+                signature_encode(a, {}, s, Hash{});
                 beside += s.size();
                 auto const index = signature_index::read(s);
-                if (index) { index->encode(b, out, *scratch); }
+                if (index) { index->encode(b, out, *scratch, {}, Hash{}); }
             },
             [](bytes_view a, bytes_view d, bytes& out, std::size_t) { return vcdiff_decode(a, d, out).has_value(); },
             [=] { return scratch->bytes_held(); }};
@@ -383,10 +391,12 @@ int main(int argc, char** argv) {
                               ours(delta_level::smaller, "small"),
                               ours(delta_level::smallest, "smallest"),
                               ours(delta_level::fast, "fast Adler-32", true),
-                              ours_signature(),
+                              ours_signature<sha256_hasher>("ours signature"),
+                              ours_signature<openssl_sha256>("ours signature OpenSSL"),
                               zstd(1, false),
                               zstd(3, true),
                               librsync()};
+        if (c.name == "package_files") { ways.insert(ways.begin(), ours_lines()); }
         if (c.name != "unrelated") { ways.push_back(zstd(19, true)); }
         for (way& w : ways) { measure(c, w); }
     }

@@ -256,8 +256,8 @@ int main(int argc, char** argv) {
         std::string const name{syncline_plants::all[i].name};
         if (argc == 2 && name != argv[1]) { continue; }
         syncline_plants::set(i, true);
-        auto const found = std::find_if(std::begin(properties), std::end(properties),
-                                        [](property const& p) { return !p.holds(); });
+        auto const found =
+            std::find_if(std::begin(properties), std::end(properties), [](property const& p) { return !p.holds(); });
         syncline_plants::set(i, false);
         bool const is = found != std::end(properties);
         std::printf("%-28s %s\n", name.c_str(), is ? std::string(found->name).c_str() : "NOT FOUND");
