@@ -399,7 +399,9 @@ void deltas(codec_archetype& codec, dictionary_set const& set, bounded_sink& sin
     (void)compress_with(codec, set, 1, b, out);
     (void)decompress_with(codec, set, b, sink);
     compact_encode(b, b, out, scratch);
+    line_delta_encode(b, b, out, scratch);
     vcdiff_encode(b, b, out, scratch);
+    signature_encode(b, {}, out);
 }
 
 void sessions(session<storage_archetype, random_archetype>& s, storage_archetype& store, transport_archetype& way,
@@ -441,6 +443,10 @@ void blobs(tx_type& tx, chunk_store_archetype& chunks, blob_book const& book, bl
     (void)book.sweep(tx, chunks, 1);
     (void)book.scrub(tx, chunks);
     (void)book.references(tx, {});
+    (void)book.discard_drafts(tx);
+    blob_writer writer(book, b, "");
+    (void)writer.write(tx, chunks, b);
+    (void)writer.finish(tx, chunks);
     (void)answer_blob(tx, chunks, book, b, b);
     (void)t.upload(tx, {});
     (void)t.download(tx, {});
