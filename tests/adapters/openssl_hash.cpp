@@ -94,11 +94,11 @@ TEST_CASE("openssl hash: the same digests as the built-in one, however the input
     bytes target = content;
     target[5000] ^= std::byte{1};
     delta_scratch scratch;
-    mine.clear();
-    theirs.clear();
-    index->encode(target, mine, scratch);
-    index->encode(target, theirs, scratch, {}, openssl_sha256{});
-    CHECK(mine == theirs);
+    bytes by_own, by_openssl;
+    index->encode(target, by_own, scratch);
+    index->encode(target, by_openssl, scratch, {}, openssl_sha256{});
+    CHECK(by_own == by_openssl);
+    CHECK(by_own.size() < content.size() / 20);
 }
 
 TEST_CASE("OpenSSL's SHA-256: what was called takes no stream, and says so by a digest of zeros", "[adapters]") {
