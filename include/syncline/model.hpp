@@ -6,3 +6,4 @@
 #include <syncline/model/mutation.hpp>  // IWYU pragma: export
 #include <syncline/model/observer.hpp>  // IWYU pragma: export
 #include <syncline/model/record.hpp>    // IWYU pragma: export
+#include <syncline/model/schema.hpp>    // IWYU pragma: export

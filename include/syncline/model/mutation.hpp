@@ -68,6 +68,7 @@ struct mutation {
     position base = 0;            ///< the confirmed version that the writer saw; 0: none
     std::vector<field_op> ops{};  ///< in canonical key order, each field once
     merge_hint hint = merge_hint::merge;
+    schema_version schema = 1;  ///< of the operations
     friend bool operator==(mutation const&, mutation const&) = default;
 };
 
@@ -85,9 +86,12 @@ inline void encode_operation(cbor_writer& out, field_op const& op, timestamp of_
     if (own_stamp) { out.unsigned_integer(op.stamp.raw); }
 }
 
-/// Appends the canonical form: an array of eight items, each operation an array of two to four; of nine with a hint.
+/// Appends the canonical form: an array of eight items, each operation an array of two to four; of nine with a hint, of ten
+/// with a later schema version than the first.
 inline void encode_mutation(cbor_writer& out, mutation const& m) {
-    out.array(m.hint == merge_hint::merge ? 8 : 9);
+    bool const later = m.schema != 1;
+    bool const hinted = later || m.hint != merge_hint::merge;
+    out.array(std::size_t{8} + (hinted ? 1 : 0) + (later ? 1 : 0));
     out.unsigned_integer(m.sequence);
     out.unsigned_integer(m.stamp.raw);
     out.unsigned_integer(static_cast<std::uint64_t>(m.kind));
@@ -97,7 +101,8 @@ inline void encode_mutation(cbor_writer& out, mutation const& m) {
     out.unsigned_integer(m.base);
     out.array(m.ops.size());
     for (field_op const& op : m.ops) { encode_operation(out, op, m.stamp); }
-    if (m.hint != merge_hint::merge) { out.unsigned_integer(static_cast<std::uint64_t>(m.hint)); }
+    if (hinted) { out.unsigned_integer(static_cast<std::uint64_t>(m.hint)); }
+    if (later) { out.unsigned_integer(m.schema); }
 }
 
 /// Reads an array of what `encode_operation` wrote, of a stranger too: in canonical key order, each field once. On
@@ -136,7 +141,7 @@ inline void encode_mutation(cbor_writer& out, mutation const& m) {
 [[nodiscard]] inline mutation decode_mutation(cbor_reader& in) {
     mutation m;
     std::size_t const parts = in.array();
-    if (parts != 8 && parts != 9) { in.fail({errc::malformed, "mutation of the wrong length"}); }
+    if (parts < 8 || parts > 10) { in.fail({errc::malformed, "mutation of the wrong length"}); }
     m.sequence = in.unsigned_integer();
     m.stamp = timestamp{in.unsigned_integer()};
     std::uint64_t const change = in.unsigned_integer();
@@ -148,12 +153,13 @@ inline void encode_mutation(cbor_writer& out, mutation const& m) {
     m.life = in.unsigned_integer();
     m.base = in.unsigned_integer();
     m.ops = decode_operations(in, m.stamp);
-    if (parts == 9) {
+    if (parts >= 9) {
         std::uint64_t const hint = in.unsigned_integer();
-        if (hint == 0) { in.fail({errc::not_deterministic, "no hint, said at length"}); }
+        if (hint == 0 && parts == 9) { in.fail({errc::not_deterministic, "no hint, said at length"}); }
         if (hint > 2) { in.fail({errc::unsupported, "unknown hint"}); }
         m.hint = static_cast<merge_hint>(hint);
     }
+    if (parts == 10) { m.schema = decode_later_schema(in); }
     if (!in.failed() && m.kind == change_kind::erase && !m.ops.empty()) {
         in.fail({errc::malformed, "erase with operations"});
     }

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -109,6 +110,9 @@ struct field_mark {
     return a.mark.stamp < b.mark.stamp;
 }
 
+/// Which version of its collection's schema something is written in; the first is 1. See model/schema.hpp.
+using schema_version = std::uint32_t;
+
 /// A record's state at a position.
 ///
 /// One version per row with sparse exceptions: `floor` is the mark of every field that `exceptions`
@@ -121,6 +125,7 @@ struct row {
     write_mark floor{};
     std::vector<field_mark> exceptions{};  ///< in the order of `mark_before`
     bytes fields{};                        ///< canonical CBOR map with text keys; empty for most tombstones
+    schema_version schema = 1;             ///< of `fields`
 
     friend bool operator==(row const&, row const&) = default;
 
@@ -133,15 +138,15 @@ struct row {
 };
 
 /// Appends the row as one canonical CBOR array: version, life, floor (three items), exceptions, fields or null; of a
-/// tombstone with fields an array of these. An exception is its field, or an array of field and path, and its mark.
-/// Marks are differences to the version: in a clean row they cost a byte or two.
+/// tombstone with fields an array of these; and the schema's version, unless it is the first. An exception is its
+/// field, or an array of field and path, and its mark. Marks are differences to the version: in a clean row they cost a byte or two.
 inline void encode_row(cbor_writer& out, row const& r) {
     auto const mark = [&](write_mark const& m) {
         out.unsigned_integer(r.version - m.at);
         out.unsigned_integer(m.stamp.raw);
         out.unsigned_integer(m.author);
     };
-    out.array(7);
+    out.array(r.schema == 1 ? 7 : 8);
     out.unsigned_integer(r.version);
     out.unsigned_integer(r.life);
     mark(r.floor);
@@ -158,6 +163,17 @@ inline void encode_row(cbor_writer& out, row const& r) {
         if (r.deleted) { out.array(1); }
         out.raw(r.fields);
     }
+    if (r.schema != 1) { out.unsigned_integer(r.schema); }
+}
+
+/// Reads a schema's version that is written only where it isn't the first.
+[[nodiscard]] inline schema_version decode_later_schema(cbor_reader& in) {
+    std::uint64_t const v = in.unsigned_integer();
+    if (v == 1) { in.fail({errc::not_deterministic, "the first schema version, said at length"}); }
+    if (v == 0 || v > (std::numeric_limits<schema_version>::max)()) {
+        in.fail({errc::malformed, "schema version out of range"});
+    }
+    return static_cast<schema_version>(v);
 }
 
 /// Reads what `encode_row` wrote; on malformed input the reader has failed and the row means nothing.
@@ -174,7 +190,8 @@ inline void encode_row(cbor_writer& out, row const& r) {
         m.author = static_cast<author_index>(author);
         return m;
     };
-    if (in.array() != 7) { in.fail({errc::malformed, "row of the wrong length"}); }
+    std::size_t const parts = in.array();
+    if (parts != 7 && parts != 8) { in.fail({errc::malformed, "row of the wrong length"}); }
     r.version = in.unsigned_integer();
     r.life = in.unsigned_integer();
     r.floor = mark();
@@ -205,6 +222,7 @@ inline void encode_row(cbor_writer& out, row const& r) {
         if (in.peek() != cbor_type::map) { in.fail({errc::malformed, "fields that are no map"}); }
         r.fields = to_bytes(in.skip());
     }
+    if (parts == 8) { r.schema = decode_later_schema(in); }
     return r;
 }
 
