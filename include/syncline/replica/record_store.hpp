@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// Where a replica's records live: the concept that a host may model, and the default, which keeps them in storage.
+
+#include <concepts>
+#include <cstddef>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include <syncline/core/bytes.hpp>
+#include <syncline/core/cbor.hpp>
+#include <syncline/core/function_ref.hpp>
+#include <syncline/core/result.hpp>
+#include <syncline/model/record.hpp>
+#include <syncline/storage/keyspace.hpp>
+#include <syncline/storage/storage.hpp>
+
+namespace syncline::inline SYNCLINE_ABI {
+
+/// A record as a store holds it.
+struct held_record {
+    bool pending = false;    ///< mutations wait: what is confirmed is kept beside what is visible
+    position confirmed = 0;  ///< version of the confirmed row; 0: the authority has none
+    row visible{};           ///< a tombstone too
+    friend bool operator==(held_record const&, held_record const&) = default;
+};
+
+/// Takes a record's key and what is held of it; false ends the scan. Both are borrowed for the call.
+using held_visitor = function_ref<bool(record_key const&, held_record&)>;
+
+/// Where the records of a replica live.
+///
+/// Notation: `s` a constant R, `tx` a transaction of the storage T, `k` a valid record key, `h` a held_record, `c` a
+/// pointer to a row or null.
+/// | expression                  | result                             | meaning                                     |
+/// | s.find(tx, k)               | result<std::optional<held_record>> | what is held; nothing if nothing is         |
+/// | s.find_confirmed(tx, k)     | result<std::optional<row>>         | while mutations wait, the confirmed row that is kept |
+/// | s.put(tx, k, h, c)          | status                             | holds `h`; with `c` also that row as the confirmed one |
+/// | s.erase(tx, k)              | status                             | forgets both; succeeds where nothing is held |
+/// | s.scan(tx, collection, visit) | status                           | every held record of a collection           |
+/// Precondition of put: `c` is null unless `h.pending`.
+/// Axioms (testing/record_store_conformance.hpp tries them by these names):
+///   exactness: what was put comes back equal, each field of the row byte for byte: fields that no column has,
+///     tombstones with fields and without, marks with paths;
+///   read_your_writes: in the same transaction, and after its commit;
+///   confirmed_apart: a put without `c` leaves the confirmed row as it was, also where there is none;
+///   clean_is_single: after a put of a record on which nothing waits no confirmed row is kept;
+///   separation: a call on one key changes no other, of whatever collection;
+///   order: a scan visits the collection's records once each, in the byte order of their ids;
+///   atomicity: what was put in a transaction that is not committed never was.
+/// A record that is damaged, or was changed by another than the store, is `corrupt`: that one only.
+template <class R, class T>
+concept record_store = requires(R const& s, typename T::transaction& tx, record_key const& k, held_record const& h,
+                                row const* c, std::string_view collection, held_visitor visit) {
+    { s.find(tx, k) } -> std::same_as<result<std::optional<held_record>>>;
+    { s.find_confirmed(tx, k) } -> std::same_as<result<std::optional<row>>>;
+    { s.put(tx, k, h, c) } -> std::same_as<status>;
+    { s.erase(tx, k) } -> std::same_as<status>;
+    { s.scan(tx, collection, visit) } -> std::same_as<status>;
+};
+
+/// The default: records in storage, under keys that begin with "rv", and what is confirmed of those on which mutations
+/// wait under "rb". Any storage. A call is one or two operations of it.
+class stored_records {
+public:
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::optional<held_record>> find(Tx& tx, record_key const& k) const {
+        bytes raw;
+        auto found = tx.get(entry('v', k), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return std::optional<held_record>{}; }
+        auto held = parse(raw);
+        if (!held) { return held.error(); }
+        return std::optional<held_record>{std::move(*held)};
+    }
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::optional<row>> find_confirmed(Tx& tx, record_key const& k) const {
+        bytes raw;
+        auto found = tx.get(entry('b', k), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return std::optional<row>{}; }
+        cbor_reader in{raw};
+        row r = decode_row(in);
+        if (!in.finish()) { return failure{errc::corrupt, "confirmed record"}; }
+        return std::optional<row>{std::move(r)};
+    }
+    template <storage_transaction Tx>
+    [[nodiscard]] status put(Tx& tx, record_key const& k, held_record const& h, row const* confirmed) const {
+        SYNCLINE_ASSERT(h.pending || confirmed == nullptr);
+        bytes raw;
+        if (confirmed != nullptr) {
+            cbor_writer w{raw};
+            encode_row(w, *confirmed);
+            if (auto ok = tx.put(entry('b', k), raw); !ok) { return ok; }
+        } else if (!h.pending) {
+            if (auto ok = tx.erase(entry('b', k)); !ok) { return ok; }
+        }
+        raw.clear();
+        cbor_writer w{raw};
+        w.array(3);
+        w.boolean(h.pending);
+        w.unsigned_integer(h.confirmed);
+        encode_row(w, h.visible);
+        return tx.put(entry('v', k), raw);
+    }
+    template <storage_transaction Tx>
+    [[nodiscard]] status erase(Tx& tx, record_key const& k) const {
+        if (auto ok = tx.erase(entry('b', k)); !ok) { return ok; }
+        return tx.erase(entry('v', k));
+    }
+    template <storage_transaction Tx>
+    [[nodiscard]] status scan(Tx& tx, std::string_view collection, held_visitor visit) const {
+        bytes prefix{std::byte{'r'}, std::byte{'v'}};
+        append_key(prefix, collection, {});
+        status outcome;
+        auto ok = scan_prefix(tx, prefix, [&](bytes_view at, bytes_view raw) {
+            auto const k = record_key_from(at.subspan(2));
+            auto held = parse(raw);
+            if (!k || !held) {
+                outcome = failure{errc::corrupt, "visible record"};
+                return false;
+            }
+            return visit(*k, *held);
+        });
+        return ok ? outcome : ok;
+    }
+
+private:
+    [[nodiscard]] static bytes entry(char kind, record_key const& k) {
+        bytes out;
+        out.reserve(3 + k.collection.size() + k.id.size());
+        out = {std::byte{'r'}, static_cast<std::byte>(kind)};
+        append_key(out, k.collection, k.id);
+        return out;
+    }
+    [[nodiscard]] static result<held_record> parse(bytes_view raw) {
+        held_record h;
+        cbor_reader in{raw};
+        if (in.array() != 3) { return failure{errc::corrupt, "visible record"}; }
+        h.pending = in.boolean();
+        h.confirmed = in.unsigned_integer();
+        h.visible = decode_row(in);
+        if (!in.finish()) { return failure{errc::corrupt, "visible record"}; }
+        return h;
+    }
+};
+
+}  // namespace syncline::inline SYNCLINE_ABI
