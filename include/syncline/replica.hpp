@@ -3,9 +3,10 @@
 
 /// The whole component `replica`: the replica, the authority, their protocol and the session that drives them.
 
-#include <syncline/replica/authority.hpp>  // IWYU pragma: export
-#include <syncline/replica/event.hpp>      // IWYU pragma: export
-#include <syncline/replica/pending.hpp>    // IWYU pragma: export
-#include <syncline/replica/protocol.hpp>   // IWYU pragma: export
-#include <syncline/replica/replica.hpp>    // IWYU pragma: export
-#include <syncline/replica/session.hpp>    // IWYU pragma: export
+#include <syncline/replica/authority.hpp>     // IWYU pragma: export
+#include <syncline/replica/event.hpp>         // IWYU pragma: export
+#include <syncline/replica/pending.hpp>       // IWYU pragma: export
+#include <syncline/replica/protocol.hpp>      // IWYU pragma: export
+#include <syncline/replica/record_store.hpp>  // IWYU pragma: export
+#include <syncline/replica/replica.hpp>       // IWYU pragma: export
+#include <syncline/replica/session.hpp>       // IWYU pragma: export

@@ -351,8 +351,9 @@ void merging() {
     (void)three_way(r, r, r);
 }
 
-void replicas(tx_type& tx, replica const& r, random_archetype& random, bytes_view b, record_key const& k, instant now);
-void replicas(tx_type& tx, replica const& r, random_archetype& random, bytes_view b, record_key const& k, instant now) {
+template <class Records>
+void replicas(tx_type& tx, basic_replica<Records> const& r, random_archetype& random, bytes_view b, record_key const& k,
+              instant now) {
     (void)r.open(tx, "", now, random);
     (void)r.self(tx);
     (void)r.read(tx, k);
@@ -382,6 +383,9 @@ void replicas(tx_type& tx, replica const& r, random_archetype& random, bytes_vie
     (void)r.resolve(tx, 1, 1, {}, now);
     (void)r.dismiss(tx, 1);
 }
+template void replicas(tx_type&, replica const&, random_archetype&, bytes_view, record_key const&, instant);
+template void replicas(tx_type&, basic_replica<record_store_archetype> const&, random_archetype&, bytes_view,
+                       record_key const&, instant);
 
 void authorities(tx_type& tx, storage_archetype& store, authority<> const& a, random_archetype& random, bytes_view b,
                  instant now);

@@ -33,16 +33,16 @@ struct bad_records {
     }
     template <class Tx>
     result<std::optional<row>> find_confirmed(Tx& tx, record_key const& k) const {
-        if (made == mistake::base_stays) {
-            auto h = good.find(tx, k);
-            if (h && *h && !(*h)->pending) { return std::optional<row>{(*h)->visible}; }
-        }
         return good.find_confirmed(tx, k);
     }
     template <class Tx>
     status put(Tx& tx, record_key const& k, held_record const& h, row const* c) const {
         if (made == mistake::base_follows && h.pending && c == nullptr) { c = &h.visible; }
         return good.put(tx, k, h, c);
+    }
+    template <class Tx>
+    status drop_confirmed(Tx& tx, record_key const& k) const {
+        return made == mistake::base_stays ? status{} : good.drop_confirmed(tx, k);
     }
     template <class Tx>
     status erase(Tx& tx, record_key const& k) const {

@@ -200,6 +200,14 @@ public:
         if (auto ok = gone ? write_gone(id, h, base) : write(id, h, base); !ok) { return ok; }
         return settle(id);
     }
+    [[nodiscard]] status drop_confirmed(bytes_view id) const {
+        if (auto ok = writable(id); !ok) { return ok; }
+        for (detail::sqlite_statement const* s : {&drop_, &drop_gone_}) {
+            if (s->get() == nullptr) { break; }
+            if (auto ok = run_id(*s, id); !ok) { return ok; }
+        }
+        return settle(id);
+    }
     [[nodiscard]] status erase(bytes_view id) const {
         if (auto ok = writable(id); !ok) { return ok; }
         if (auto ok = run_id(erase_, id); !ok) { return ok; }
@@ -520,6 +528,8 @@ private:
             {&find_, live + " WHERE " + id + " = ?1"},
             {&put_, into + fields + marks + (soft ? ", ?6" : "") + values + update + sets},
             {&erase_, "DELETE FROM " + table_ + " WHERE " + id + " = ?1"},
+            {&drop_, "UPDATE " + table_ + " SET syncline_base = NULL WHERE " + id + " = ?1"},
+            {&drop_gone_, soft ? "" : "UPDATE " + gone_ + " SET syncline_base = NULL WHERE id = ?1"},
             {&bury_, into + marks + (soft ? ", ?6" : "") + update},
             {&find_gone_, soft ? "" : gone + " WHERE id = ?1"},
             {&put_gone_, soft ? "" : "INSERT OR REPLACE INTO " + gone_ + " VALUES(?1, ?2, ?3, ?4, ?5)"},
@@ -843,6 +853,8 @@ private:
     detail::sqlite_statement find_;
     detail::sqlite_statement put_;
     detail::sqlite_statement erase_;
+    detail::sqlite_statement drop_;
+    detail::sqlite_statement drop_gone_;
     detail::sqlite_statement bury_;
     detail::sqlite_statement find_gone_;
     detail::sqlite_statement put_gone_;
@@ -873,6 +885,11 @@ public:
     [[nodiscard]] status put(Tx& tx, record_key const& k, held_record const& h, row const* confirmed) const {
         sqlite_table const* const t = table(k.collection);
         return t != nullptr ? t->put(k.id, h, confirmed) : others_.put(tx, k, h, confirmed);
+    }
+    template <storage_transaction Tx>
+    [[nodiscard]] status drop_confirmed(Tx& tx, record_key const& k) const {
+        sqlite_table const* const t = table(k.collection);
+        return t != nullptr ? t->drop_confirmed(k.id) : others_.drop_confirmed(tx, k);
     }
     template <storage_transaction Tx>
     [[nodiscard]] status erase(Tx& tx, record_key const& k) const {

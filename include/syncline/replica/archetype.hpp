@@ -23,12 +23,14 @@ struct record_store_archetype {
     template <class Tx>
     status put(Tx& tx, record_key const& k, held_record const& h, row const* confirmed) const;
     template <class Tx>
+    status drop_confirmed(Tx& tx, record_key const& k) const;
+    template <class Tx>
     status erase(Tx& tx, record_key const& k) const;
     template <class Tx>
     status scan(Tx& tx, std::string_view collection, held_visitor visit) const;
 };
 
-/// Models it but for one of its requirements: 1 find, 2 find_confirmed, 3 put, 4 erase, 5 scan; 0 takes away none.
+/// Models it but for one of its requirements: 1 find, 2 find_confirmed, 3 put, 4 drop_confirmed, 5 erase, 6 scan; 0 takes away none.
 template <int Missing>
 struct record_store_without {
     template <class Tx>
@@ -38,9 +40,11 @@ struct record_store_without {
     template <class Tx>
     status put(Tx& tx, record_key const& k, held_record const& h, row const* confirmed) const requires(Missing != 3);
     template <class Tx>
-    status erase(Tx& tx, record_key const& k) const requires(Missing != 4);
+    status drop_confirmed(Tx& tx, record_key const& k) const requires(Missing != 4);
     template <class Tx>
-    status scan(Tx& tx, std::string_view collection, held_visitor visit) const requires(Missing != 5);
+    status erase(Tx& tx, record_key const& k) const requires(Missing != 5);
+    template <class Tx>
+    status scan(Tx& tx, std::string_view collection, held_visitor visit) const requires(Missing != 6);
 };
 
 }  // namespace syncline::inline SYNCLINE_ABI

@@ -38,15 +38,17 @@ using held_visitor = function_ref<bool(record_key const&, held_record&)>;
 /// | s.find(tx, k)               | result<std::optional<held_record>> | what is held; nothing if nothing is         |
 /// | s.find_confirmed(tx, k)     | result<std::optional<row>>         | while mutations wait, the confirmed row that is kept |
 /// | s.put(tx, k, h, c)          | status                             | holds `h`; with `c` also that row as the confirmed one |
+/// | s.drop_confirmed(tx, k)     | status                             | no longer keeps a confirmed row; succeeds where none is kept |
 /// | s.erase(tx, k)              | status                             | forgets both; succeeds where nothing is held |
 /// | s.scan(tx, collection, visit) | status                           | every held record of a collection           |
-/// Precondition of put: `c` is null unless `h.pending`.
+/// Preconditions of put: `c` is null unless `h.pending`, and where it isn't, no confirmed row is kept: who ends the
+/// wait drops it first.
 /// Axioms (testing/record_store_conformance.hpp tries them by these names):
 ///   exactness: what was put comes back equal, each field of the row byte for byte: fields that no column has,
 ///     tombstones with fields and without, marks with paths;
 ///   read_your_writes: in the same transaction, and after its commit;
 ///   confirmed_apart: a put without `c` leaves the confirmed row as it was, also where there is none;
-///   clean_is_single: after a put of a record on which nothing waits no confirmed row is kept;
+///   clean_is_single: what is dropped is no longer kept, and the record stays as it is;
 ///   separation: a call on one key changes no other, of whatever collection;
 ///   order: a scan visits the collection's records once each, in the byte order of their ids;
 ///   atomicity: what was put in a transaction that is not committed never was.
@@ -57,6 +59,7 @@ concept record_store = requires(R const& s, typename T::transaction& tx, record_
     { s.find(tx, k) } -> std::same_as<result<std::optional<held_record>>>;
     { s.find_confirmed(tx, k) } -> std::same_as<result<std::optional<row>>>;
     { s.put(tx, k, h, c) } -> std::same_as<status>;
+    { s.drop_confirmed(tx, k) } -> std::same_as<status>;
     { s.erase(tx, k) } -> std::same_as<status>;
     { s.scan(tx, collection, visit) } -> std::same_as<status>;
 };
@@ -94,8 +97,6 @@ public:
             cbor_writer w{raw};
             encode_row(w, *confirmed);
             if (auto ok = tx.put(entry('b', k), raw); !ok) { return ok; }
-        } else if (!h.pending) {
-            if (auto ok = tx.erase(entry('b', k)); !ok) { return ok; }
         }
         raw.clear();
         cbor_writer w{raw};
@@ -104,6 +105,10 @@ public:
         w.unsigned_integer(h.confirmed);
         encode_row(w, h.visible);
         return tx.put(entry('v', k), raw);
+    }
+    template <storage_transaction Tx>
+    [[nodiscard]] status drop_confirmed(Tx& tx, record_key const& k) const {
+        return tx.erase(entry('b', k));
     }
     template <storage_transaction Tx>
     [[nodiscard]] status erase(Tx& tx, record_key const& k) const {

@@ -25,6 +25,7 @@
 #include <syncline/replica/event.hpp>
 #include <syncline/replica/pending.hpp>
 #include <syncline/replica/protocol.hpp>
+#include <syncline/replica/record_store.hpp>
 #include <syncline/storage/storage.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
@@ -93,11 +94,13 @@ struct exchange_report {
 /// Keys begin with 'r'. Many processes may use one store: together they are one replica.
 ///
 /// A write never fails on clock grounds. What is read is the confirmed record with the pending mutations
-/// applied; it is stored so, and reading costs one look-up.
-class replica {
+/// applied; it is stored so, and reading costs one look-up. Where, the `Records` say: a record_store over the storage
+/// of the transactions. What else the replica keeps is in the storage itself.
+template <class Records = stored_records>
+class basic_replica {
 public:
-    explicit replica(rule_table rules = {}, replica_options options = {})
-        : rules_(std::move(rules)), options_(options), outbox_(options.outbox, "ro") {}
+    explicit basic_replica(rule_table rules = {}, replica_options options = {}, Records records = {})
+        : rules_(std::move(rules)), options_(options), outbox_(options.outbox, "ro"), records_(std::move(records)) {}
 
     [[nodiscard]] rule_table const& rules() const noexcept { return rules_; }
     [[nodiscard]] replica_options const& options() const noexcept { return options_; }
@@ -170,27 +173,17 @@ public:
             if (!entry->present) { return std::optional<row>{}; }
             return std::optional<row>{std::move(entry->state)};
         }
-        return read_base(tx, k);
+        return records_.find_confirmed(tx, k);
     }
 
     /// Every visible record of a collection in the order of ids.
     template <storage_transaction Tx>
     [[nodiscard]] status scan(Tx& tx, std::string_view collection,
                               function_ref<bool(record_key const&, record const&)> visit) const {
-        bytes prefix = key('v');
-        append_key(prefix, collection, {});
-        status outcome;
-        auto ok = scan_prefix(tx, prefix, [&](bytes_view k, bytes_view v) {
-            auto const name = record_key_from(k.subspan(2));
-            auto entry = parse_visible(v);
-            if (!name || !entry) {
-                outcome = failure{errc::corrupt, "visible record"};
-                return false;
-            }
-            if (entry->state.deleted) { return true; }
-            return visit(*name, record{std::move(entry->state.fields), entry->confirmed, entry->dirty});
+        return records_.scan(tx, collection, [&](record_key const& k, held_record& h) {
+            if (h.visible.deleted) { return true; }
+            return visit(k, record{std::move(h.visible.fields), h.confirmed, h.pending});
         });
-        return ok ? outcome : ok;
     }
 
     // Writing. Each call appends a mutation to the outbox, and the record as read changes at once.
@@ -380,9 +373,8 @@ public:
             p->rows.clear();
             p->to = p->from;
         }
-        bytes buffer;
         for (row_update& u : p->rows) {
-            auto taken = take_row(tx, u, dirty, events, buffer);
+            auto taken = take_row(tx, u, dirty, events);
             if (!taken) { return taken.error(); }
             report.rows += *taken ? 1 : 0;
         }
@@ -593,7 +585,7 @@ private:
         std::uint64_t line = 0;     ///< of the origins of what is written; drawn at each opening
         friend bool operator==(sync_state const&, sync_state const&) = default;
     };
-    /// A record as it stands under 'v'.
+    /// A record as it stands in the record store.
     struct visible {
         bool present = false;
         bool dirty = false;
@@ -605,12 +597,6 @@ private:
     [[nodiscard]] static bytes numbered(char kind, std::uint64_t n) {
         bytes k = key(kind);
         append_u64(k, n);
-        return k;
-    }
-    [[nodiscard]] static bytes record_entry(char kind, bytes_view record) {
-        bytes k = key(kind);
-        k.reserve(2 + record.size() + 8);
-        append(k, record);
         return k;
     }
 
@@ -734,61 +720,13 @@ private:
 
     // Visible and confirmed records.
 
-    /// The value under 'v': a flag (1: mutations are pending), the confirmed version, the row as visible.
-    [[nodiscard]] static result<visible> parse_visible(bytes_view raw) {
-        visible out;
-        cbor_reader in{raw};
-        if (in.array() != 3) { return failure{errc::corrupt, "visible record"}; }
-        out.present = true;
-        out.dirty = in.boolean();
-        out.confirmed = in.unsigned_integer();
-        out.state = decode_row(in);
-        if (!in.finish()) { return failure{errc::corrupt, "visible record"}; }
-        return out;
-    }
-    static void encode_visible(bytes& raw, bool dirty, position confirmed, row const& state) {
-        raw.clear();
-        cbor_writer w{raw};
-        w.array(3);
-        w.boolean(dirty);
-        w.unsigned_integer(confirmed);
-        encode_row(w, state);
-    }
     template <class Tx>
     [[nodiscard]] result<visible> read_visible(Tx& tx, record_key const& k) const {
         if (!valid(k)) { return failure{errc::invalid, "record key"}; }
-        return read_visible(tx, to_bytes(k));
-    }
-    template <class Tx>
-    [[nodiscard]] result<visible> read_visible(Tx& tx, bytes_view k) const {
-        bytes raw;
-        auto found = tx.get(record_entry('v', k), raw);
-        if (!found) { return found.error(); }
-        if (!*found) { return visible{}; }
-        return parse_visible(raw);
-    }
-    /// The confirmed row of a dirty record, kept under 'b'; absent when the authority has none.
-    template <class Tx>
-    [[nodiscard]] result<std::optional<row>> read_base(Tx& tx, bytes_view k) const {
-        bytes raw;
-        auto found = tx.get(record_entry('b', k), raw);
-        if (!found) { return found.error(); }
-        if (!*found) { return std::optional<row>{}; }
-        cbor_reader in{raw};
-        row r = decode_row(in);
-        if (!in.finish()) { return failure{errc::corrupt, "confirmed record"}; }
-        return std::optional<row>{std::move(r)};
-    }
-    template <class Tx>
-    [[nodiscard]] result<std::optional<row>> read_base(Tx& tx, record_key const& k) const {
-        return read_base(tx, bytes_view{to_bytes(k)});
-    }
-    template <class Tx>
-    [[nodiscard]] status write_base(Tx& tx, bytes_view k, row const& confirmed) const {
-        bytes raw;
-        cbor_writer w{raw};
-        encode_row(w, confirmed);
-        return tx.put(record_entry('b', k), raw);
+        auto held = records_.find(tx, k);
+        if (!held) { return held.error(); }
+        if (!*held) { return visible{}; }
+        return visible{true, (*held)->pending, (*held)->confirmed, std::move((*held)->visible)};
     }
 
     // Writing.
@@ -807,7 +745,7 @@ private:
             }
         }
         bytes const name = to_bytes(k);
-        auto entry = read_visible(tx, name);
+        auto entry = read_visible(tx, k);
         if (!entry) { return entry.error(); }
         bool const alive = entry->present && !entry->state.deleted;
         if (kind == change_kind::create && alive) { return errc::already_exists; }
@@ -843,18 +781,15 @@ private:
         auto receipt = enqueue(tx, name, p, now, urgency);
         if (!receipt) { return receipt.error(); }
         if (auto ok = write_clock(tx, *clock); !ok) { return ok.error(); }
-        if (!entry->dirty && entry->present) {
-            if (auto ok = write_base(tx, name, entry->state); !ok) { return ok.error(); }
-        }
         if (receipt->token == 0) {
             // A creation and its deletion annihilated each other: back to what was before both.
             event_batch silent;
             if (auto ok = rebase(tx, name, *sync, silent); !ok) { return ok.error(); }
             return *receipt;
         }
-        bytes raw;
-        encode_visible(raw, true, entry->confirmed, after ? *after : row{});
-        if (auto ok = tx.put(record_entry('v', name), raw); !ok) { return ok.error(); }
+        held_record const held{true, entry->confirmed, after ? std::move(*after) : row{}};
+        row const* const confirmed = !entry->dirty && entry->present ? &entry->state : nullptr;
+        if (auto ok = records_.put(tx, k, held, confirmed); !ok) { return ok.error(); }
         return *receipt;
     }
 
@@ -1056,29 +991,24 @@ private:
 
     /// True when the row was newer than what is held.
     template <class Tx>
-    [[nodiscard]] result<bool> take_row(Tx& tx, row_update& u, std::vector<bytes>& dirty, event_batch& events,
-                                        bytes& buffer) const {
-        bytes name = to_bytes(u.key);
-        bytes k = record_entry('v', name);
-        auto found = tx.get(k, buffer);
-        if (!found) { return found.error(); }
+    [[nodiscard]] result<bool> take_row(Tx& tx, row_update& u, std::vector<bytes>& dirty, event_batch& events) const {
+        auto held = records_.find(tx, u.key);
+        if (!held) { return held.error(); }
         bool changes = !u.state.deleted;
-        if (*found) {
-            auto held = parse_visible(buffer);
-            if (!held) { return held.error(); }
-            if (held->confirmed >= u.state.version) { return false; }
-            if (held->dirty) {
-                if (auto ok = write_base(tx, name, u.state); !ok) { return ok.error(); }
-                encode_visible(buffer, true, u.state.version, held->state);
-                if (auto ok = tx.put(k, buffer); !ok) { return ok.error(); }
-                dirty.push_back(std::move(name));
+        if (*held) {
+            held_record& h = **held;
+            if (h.confirmed >= u.state.version) { return false; }
+            if (h.pending) {
+                h.confirmed = u.state.version;
+                if (auto ok = records_.put(tx, u.key, h, &u.state); !ok) { return ok.error(); }
+                dirty.push_back(to_bytes(u.key));
                 return true;
             }
-            changes = held->state.deleted != u.state.deleted || !equal(held->state.fields, u.state.fields);
+            changes = h.visible.deleted != u.state.deleted || !equal(h.visible.fields, u.state.fields);
         }
-        encode_visible(buffer, false, u.state.version, u.state);
-        if (auto ok = tx.put(k, buffer); !ok) { return ok.error(); }
-        if (changes) { events.add_change(u.key, u.state.deleted); }
+        held_record const clean{false, u.state.version, std::move(u.state)};
+        if (auto ok = records_.put(tx, u.key, clean, nullptr); !ok) { return ok.error(); }
+        if (changes) { events.add_change(u.key, clean.visible.deleted); }
         return true;
     }
 
@@ -1087,11 +1017,11 @@ private:
     [[nodiscard]] status rebase(Tx& tx, bytes_view name, sync_state const& sync, event_batch& events) const {
         auto const k = record_key_from(name);
         if (!k) { return k.error(); }
-        auto held = read_visible(tx, name);
+        auto held = read_visible(tx, *k);
         if (!held) { return held.error(); }
         std::optional<row> confirmed;
         if (held->dirty) {
-            auto base = read_base(tx, name);
+            auto base = records_.find_confirmed(tx, *k);
             if (!base) { return base.error(); }
             confirmed = std::move(*base);
         } else if (held->present) {
@@ -1157,19 +1087,16 @@ private:
         if (was_there != is_there || (is_there && !equal(now->fields, held->state.fields))) {
             events.add_change(*k, !is_there);
         }
-        bytes const entry = record_entry('v', name);
         if (!dirty) {
-            if (auto erased = tx.erase(record_entry('b', name)); !erased) { return erased; }
-            if (!now) { return tx.erase(entry); }
-        } else if (!held->dirty && confirmed) {
-            if (auto kept = write_base(tx, name, *confirmed); !kept) { return kept; }
+            if (!now) { return records_.erase(tx, *k); }
+            if (auto dropped = records_.drop_confirmed(tx, *k); !dropped) { return dropped; }
         }
         row nothing;
         nothing.deleted = true;
         nothing.life = 0;
-        bytes raw;
-        encode_visible(raw, dirty, known, now ? *now : nothing);
-        return tx.put(entry, raw);
+        bool const keeps = dirty && !held->dirty && confirmed;
+        held_record const shown{dirty, known, now ? std::move(*now) : std::move(nothing)};
+        return records_.put(tx, *k, shown, keeps ? &*confirmed : nullptr);
     }
 
     /// A new identity: the authority knows mutations under the old one that this store doesn't. What is
@@ -1235,6 +1162,10 @@ private:
     rule_table rules_;
     replica_options options_;
     outbox outbox_;
+    SYNCLINE_NO_UNIQUE_ADDRESS Records records_;
 };
+
+/// A replica that keeps its records in its storage.
+using replica = basic_replica<>;
 
 }  // namespace syncline::inline SYNCLINE_ABI

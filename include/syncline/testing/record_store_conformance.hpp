@@ -51,6 +51,7 @@ private:
     struct both {
         held_record held;
         std::optional<row> confirmed;
+        bool put = false;
     };
     using model = std::map<std::pair<std::string, bytes>, both>;
 
@@ -171,14 +172,25 @@ private:
             now.erase(name);
         } else {
             both& b = now[name];
-            b.held.pending = random_() % 2 == 0;
+            if (random_() % 2 == 0) {
+                expect_ok(store_.drop_confirmed(tx, k), "clean_is_single", "drop_confirmed");
+                b.confirmed.reset();
+                if (!b.put) {
+                    now.erase(name);
+                    compare(tx, now, "separation");
+                    return;
+                }
+                compare(tx, now, "clean_is_single");
+                if (!found_.empty()) { return; }
+            }
+            b.held.pending = b.confirmed || random_() % 2 == 0;
+            b.put = true;
             b.held.visible = some_row();
             b.held.confirmed = b.held.pending ? random_() % 1000 : b.held.visible.version;
             std::optional<row> confirmed;
             if (b.held.pending && random_() % 2 == 0) { confirmed = some_row(); }
             expect_ok(store_.put(tx, k, b.held, confirmed ? &*confirmed : nullptr), "read_your_writes", "put");
             if (confirmed) { b.confirmed = std::move(confirmed); }
-            if (!b.held.pending) { b.confirmed.reset(); }
         }
         compare(tx, now, "separation");
     }
@@ -192,8 +204,8 @@ private:
             if (!expect(**held == b.held, "exactness", "a record came back otherwise")) { return; }
             auto confirmed = store_.find_confirmed(tx, k);
             if (!expect_ok(confirmed, "exactness", "find_confirmed")) { return; }
-            if (!b.held.pending) {
-                if (!expect(!*confirmed, "clean_is_single", "a clean record keeps a confirmed row")) { return; }
+            if (!b.confirmed) {
+                if (!expect(!*confirmed, "clean_is_single", "a confirmed row that should not be kept")) { return; }
             } else if (!expect(*confirmed == b.confirmed, "confirmed_apart", "another confirmed row")) {
                 return;
             }
