@@ -484,6 +484,7 @@ public:
 
     /// A row with its marks as one of version `to`. Errors as above; the row is then as it was.
     [[nodiscard]] status cast(row& r, schema_version to) const {
+        if (r.schema == to && knows(to)) { return {}; }
         auto fields = cast(r.fields, r.schema, to);
         if (!fields) { return fields.error(); }
         (void)each_step(r.schema, to, [&](detail::step_way const& way) {
@@ -633,6 +634,10 @@ private:
     collection_schema first_;
 };
 
+namespace detail {
+inline schema_table const first_versions{};  // of a program that has no other
+}
+
 /// Ready conversions, for `schema_step`.
 namespace casts {
 
@@ -647,13 +652,13 @@ template <std::int64_t Factor>
     cbor_writer{out[0].emplace()}.integer(n * Factor);
     return true;
 }
-/// An integer that is a multiple of `Factor`, divided by it.
+/// An integer divided by `Factor`, toward zero; what is left over is kept beside it.
 template <std::int64_t Factor>
 [[nodiscard]] bool over(std::span<cast_value const> in, std::span<cast_value> out) {
     static_assert(Factor > 0);
     cbor_reader r{*in[0]};
     std::int64_t const n = r.integer();
-    if (!r.finish() || n % Factor != 0) { return false; }
+    if (!r.finish()) { return false; }
     cbor_writer{out[0].emplace()}.integer(n / Factor);
     return true;
 }

@@ -16,6 +16,7 @@
 #include <syncline/clock/version_vector.hpp>
 #include <syncline/core/hash.hpp>
 #include <syncline/core/random.hpp>
+#include <syncline/model/schema.hpp>
 #include <syncline/replica/protocol.hpp>
 #include <syncline/storage/storage.hpp>
 
@@ -53,6 +54,10 @@ struct authority_options {
     std::size_t record_max = std::size_t{1} << 20;  ///< bytes of one record's fields, and of their marks
     decode_limits message{};
     merge_host const* merging = nullptr;  ///< the host's guards, roles and references; outlives the authority
+    /// Every version of every collection that a device may still have. Rows are written in the newest, mutations are
+    /// carried up to it, and rows down to what a device says that it knows. Null: all have the first version. Outlives
+    /// the authority.
+    schema_table const* schemas = nullptr;
 };
 
 /// Decides mutations and answers what changed.
@@ -466,7 +471,7 @@ private:
             return status{};
         };
         cbor_reader in{raw, options_.message};
-        mutation const m = decode_mutation(in);
+        mutation m = decode_mutation(in);
         if (auto ok = in.finish(); !ok) { return reject(ok.error().code); }
         v.stamp = (std::min)(m.stamp, stamp_max);
         if (m.base > meta.head) { return reject(errc::malformed); }
@@ -479,6 +484,8 @@ private:
         // after which a record could never be created again.
         std::uint64_t const lived = *before ? (*before)->life : 0;
         if (m.life > lived && m.life - lived > lives_skipped_max) { return reject(errc::malformed); }
+        collection_schema const& schema = schemas().of(m.record.collection);
+        if (auto ok = carry_up(schema, *before, m); !ok) { return reject(ok.error().code, ok.error().detail); }
         std::optional<row> after = *before;
         apply_context context;
         context.author = author.index;
@@ -488,6 +495,7 @@ private:
         apply_outcome outcome = apply(after, m, rules_.of(m.record.collection), context);
         if (outcome.verdict == verdict_kind::rejected) { return reject(outcome.reason); }
         if (outcome.changed) {
+            after->schema = schema.version();
             if (after->fields.size() > options_.record_max || marks_size(*after) > options_.record_max) {
                 return reject(errc::too_large);
             }
@@ -506,6 +514,42 @@ private:
         v.kind = outcome.verdict;
         v.version = after ? after->version : 0;
         v.decisions = std::move(outcome.decisions);
+        return {};
+    }
+
+    [[nodiscard]] schema_table const& schemas() const noexcept {
+        return options_.schemas == nullptr ? detail::first_versions : *options_.schemas;
+    }
+    /// The record and a mutation of it as of the newest version. A mutation of one that is newer still, and one of a
+    /// record that is closed to its version, are refused.
+    [[nodiscard]] static status carry_up(collection_schema const& schema, std::optional<row>& before, mutation& m) {
+        if (before) {
+            if (auto ok = schema.cast(*before, schema.version()); !ok) { return ok; }
+        }
+        if (m.schema == schema.version()) { return {}; }
+        std::optional<bytes> below;
+        if (before && m.schema < schema.version()) {
+            auto fields = schema.cast(before->fields, schema.version(), m.schema);
+            if (!fields) { return fields.error(); }
+            below = std::move(*fields);
+        }
+        return schema.cast(m, schema.version(), below ? std::optional<bytes_view>{*below} : std::nullopt);
+    }
+    /// An encoded row in the version that the device knows; as it is where it is closed to that: the device then shows
+    /// that it is.
+    [[nodiscard]] status carry_down(request const& q, std::string_view collection, bytes& encoded) const {
+        if (options_.schemas == nullptr) { return {}; }
+        auto const known = std::find_if(q.schemas.begin(), q.schemas.end(),
+                                        [&](schema_of const& s) { return s.collection == collection; });
+        collection_schema const& schema = schemas().of(collection);
+        schema_version const wanted = (std::min)(known == q.schemas.end() ? 1 : known->version, schema.version());
+        cbor_reader in{encoded};
+        row r = decode_row(in);
+        if (!in.finish()) { return failure{errc::corrupt, "authority's row"}; }
+        if (r.schema == wanted || !schema.cast(r, wanted)) { return {}; }
+        encoded.clear();
+        cbor_writer w{encoded};
+        encode_row(w, r);
         return {};
     }
 
@@ -544,6 +588,7 @@ private:
                 outcome = found ? status{failure{errc::corrupt, "position index"}} : status{found.error()};
                 return false;
             }
+            if (outcome = carry_down(q, parsed->collection, one); !outcome) { return false; }
             encode_row_update(w, parsed->collection, parsed->id, one);
             ++count;
             return true;

@@ -34,7 +34,7 @@ enum class coalescing : std::uint8_t {
 /// | update  | erase  | erase                                                          |
 /// | create  | erase  | nothing                                                        |
 /// | erase   | create | kept apart: a new life                                         |
-/// They are kept apart, too, when a confirmed state came between (another base or life), when the store was opened
+/// They are kept apart, too, when a confirmed state came between (another base or life) or another schema, when the store was opened
 /// between (another line: what a copy of the store may hold as well is not changed any more), and when operations
 /// don't compose (a sum that leaves int64, a sum over what is no integer, anything but two of a kind on a minimum or
 /// maximum). In a union a later `set` or `unset` replaces, a later `add` adds to what is there, and of two `set`s on
@@ -94,8 +94,8 @@ struct pending {
     /// Takes a later mutation of the same record into this one; unchanged when they are kept apart.
     /// `rules` are those of the record's collection. Precondition: both are decoded, this one was never frozen.
     [[nodiscard]] coalescing absorb(pending const& later, collection_rules const& rules) {
-        bool const same_state =
-            change.base == later.change.base && change.life == later.change.life && change.hint == later.change.hint;
+        bool const same_state = change.base == later.change.base && change.life == later.change.life &&
+                                change.hint == later.change.hint && change.schema == later.change.schema;
         if (!same_state || line != later.line || change.kind == change_kind::erase ||
             later.change.kind == change_kind::create) {
             return coalescing::kept_apart;

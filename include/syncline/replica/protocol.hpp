@@ -51,6 +51,12 @@ struct origin {
     friend bool operator==(origin const&, origin const&) = default;
 };
 
+struct schema_of {
+    std::string collection;
+    schema_version version = 1;
+    friend bool operator==(schema_of const&, schema_of const&) = default;
+};
+
 struct request {
     replica_id replica{};
     std::optional<id128> epoch{};    ///< of the authority that the cursor belongs to; empty at first contact
@@ -61,6 +67,7 @@ struct request {
     std::uint64_t bytes_max = std::uint64_t{1} << 20;  ///< of rows; one row more than fits is sent all the same
     std::vector<origin> origins{};                     ///< of the mutations, one for each; or empty
     std::uint64_t line = 0;  ///< what the store is since it was opened last; the reply names it again; 0: not told
+    std::vector<schema_of> schemas{};  ///< what the device's program knows, where it is more than the first version
     friend bool operator==(request const&, request const&) = default;
 };
 
@@ -159,6 +166,24 @@ template <class F>
     return line;
 }
 
+/// An array of collections, each with its version behind it, which is not the first.
+[[nodiscard]] inline std::vector<schema_of> decode_schemas(cbor_reader& in) {
+    std::vector<schema_of> all;
+    std::size_t const n = bounded_array(in);
+    if (n % 2 != 0) { in.fail({errc::malformed, "schemas of the wrong length"}); }
+    for (std::size_t i = 0; i < n / 2 && !in.failed(); ++i) {
+        std::string_view const name = in.text();
+        if (name.empty() || name.size() > collection_bytes_max) {
+            in.fail({errc::malformed, "collection's name of the wrong length"});
+        }
+        if (!all.empty() && all.back().collection >= name) {
+            in.fail({errc::not_deterministic, "collections out of order"});
+        }
+        all.push_back({std::string{name}, decode_later_schema(in)});
+    }
+    return all;
+}
+
 /// Origins are an array of runs; a run is an array of a line and the numbers of successive mutations in it.
 inline void encode_origins(cbor_writer& w, std::vector<origin> const& all) {
     auto const run_end = [&](std::size_t i) {
@@ -241,10 +266,14 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
     return v;
 }
 
+/// The request's key for what the device's program knows of schemas.
+inline constexpr std::uint64_t schemas_key = 16;
+
 [[nodiscard]] inline bytes encode(request const& q) {
     bytes out(frame_bytes);
     cbor_writer w{out};
-    w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() ? 0 : 1) + (q.line == 0 ? 0 : 1));
+    w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() ? 0 : 1) + (q.line == 0 ? 0 : 1) +
+          (q.schemas.empty() ? 0 : 1));
     w.unsigned_integer(1);
     w.byte_string(to_array(q.replica));
     if (q.epoch) {
@@ -269,6 +298,14 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
     if (q.line != 0) {
         w.unsigned_integer(9);
         w.unsigned_integer(q.line);
+    }
+    if (!q.schemas.empty()) {
+        w.unsigned_integer(schemas_key);
+        w.array(q.schemas.size() * 2);
+        for (schema_of const& s : q.schemas) {
+            w.text(s.collection);
+            w.unsigned_integer(s.version);
+        }
     }
     detail::seal_frame(out);
     return out;
@@ -301,6 +338,7 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
             case 7: q.bytes_max = in.unsigned_integer(); return true;
             case 8: q.origins = detail::decode_origins(in); return true;
             case 9: q.line = detail::read_line(in); return true;
+            case schemas_key: q.schemas = detail::decode_schemas(in); return true;
             default: return false;
         }
     });

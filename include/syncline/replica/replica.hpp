@@ -24,6 +24,7 @@
 #include <syncline/outbox/outbox.hpp>
 #include <syncline/replica/event.hpp>
 #include <syncline/replica/pending.hpp>
+#include <syncline/model/schema.hpp>
 #include <syncline/replica/protocol.hpp>
 #include <syncline/replica/record_store.hpp>
 #include <syncline/storage/storage.hpp>
@@ -43,6 +44,9 @@ struct replica_options {
     std::uint64_t bytes_max = std::uint64_t{1} << 20;  ///< asked for in one request
     std::size_t record_max = std::size_t{1} << 20;     ///< bytes of one record's fields; a larger write is refused
     decode_limits message{};
+    /// The versions of every collection up to those that the program is written for: what it writes is of the newest,
+    /// and what is older is carried up. Null: all have the first version. Outlives the replica.
+    schema_table const* schemas = nullptr;
 };
 
 /// A record as it is read.
@@ -50,6 +54,7 @@ struct record {
     bytes fields{};          ///< canonical CBOR map with text keys
     position confirmed = 0;  ///< the confirmed version underneath; 0: the authority has none yet
     bool pending = false;    ///< whether mutations that are not confirmed are in it
+    bool closed = false;     ///< of a later schema version than the program knows; `fields` are as of that
     friend bool operator==(record const&, record const&) = default;
 };
 
@@ -182,7 +187,9 @@ public:
                               function_ref<bool(record_key const&, record const&)> visit) const {
         return records_.scan(tx, collection, [&](record_key const& k, held_record& h) {
             if (h.visible.deleted) { return true; }
-            return visit(k, record{std::move(h.visible.fields), h.confirmed, h.pending});
+            collection_schema const& schema = schema_of_record(k);
+            bool const closed = !schema.cast(h.visible, schema.version());
+            return visit(k, record{std::move(h.visible.fields), h.confirmed, h.pending, closed});
         });
     }
 
@@ -300,6 +307,11 @@ public:
         q.rows_max = options_.rows_max;
         q.bytes_max = options_.bytes_max;
         q.line = sync->line;
+        if (options_.schemas != nullptr) {
+            options_.schemas->each([&](std::string_view name, schema_version v) {
+                if (v != 1) { q.schemas.push_back({std::string(name), v}); }
+            });
+        }
         std::size_t size = 0;
         auto ok = each_frozen(tx, [&](std::uint64_t, outbox_entry const& entry, pending const& p) {
             if (q.mutations.size() >= options_.mutations_max ||
@@ -720,12 +732,29 @@ private:
 
     // Visible and confirmed records.
 
+    /// A pending mutation that an older version of the program wrote, as of this one.
+    [[nodiscard]] static status carry_up(collection_schema const& schema, std::optional<row> const& now, mutation& m) {
+        if (m.schema == schema.version()) { return {}; }
+        std::optional<bytes> below;
+        if (now && m.schema < schema.version()) {
+            auto fields = schema.cast(now->fields, schema.version(), m.schema);
+            if (!fields) { return fields.error(); }
+            below = std::move(*fields);
+        }
+        return schema.cast(m, schema.version(), below ? std::optional<bytes_view>{*below} : std::nullopt);
+    }
+    [[nodiscard]] collection_schema const& schema_of_record(record_key const& k) const noexcept {
+        return (options_.schemas == nullptr ? detail::first_versions : *options_.schemas).of(k.collection);
+    }
+    /// As a person sees it, in the version of the program. `errc::unsupported` for a record that is closed to it.
     template <class Tx>
     [[nodiscard]] result<visible> read_visible(Tx& tx, record_key const& k) const {
         if (!valid(k)) { return failure{errc::invalid, "record key"}; }
         auto held = records_.find(tx, k);
         if (!held) { return held.error(); }
         if (!*held) { return visible{}; }
+        collection_schema const& schema = schema_of_record(k);
+        if (auto ok = schema.cast((*held)->visible, schema.version()); !ok) { return ok.error(); }
         return visible{true, (*held)->pending, (*held)->confirmed, std::move((*held)->visible)};
     }
 
@@ -765,6 +794,7 @@ private:
         }
         p.change.life = kind == change_kind::create ? (entry->present ? entry->state.life + 1 : 1) : entry->state.life;
         p.change.base = entry->confirmed;
+        p.change.schema = schema_of_record(k).version();
         p.change.ops = std::move(ops);
         for (field_op& op : p.change.ops) { op.stamp = p.change.stamp; }
         p.line = sync->line;
@@ -787,7 +817,8 @@ private:
             if (auto ok = rebase(tx, name, *sync, silent); !ok) { return ok.error(); }
             return *receipt;
         }
-        held_record const held{true, entry->confirmed, after ? std::move(*after) : row{}};
+        held_record held{true, entry->confirmed, after ? std::move(*after) : row{}};
+        held.visible.schema = p.change.schema;
         row const* const confirmed = !entry->dirty && entry->present ? &entry->state : nullptr;
         if (auto ok = records_.put(tx, k, held, confirmed); !ok) { return ok.error(); }
         return *receipt;
@@ -1017,8 +1048,12 @@ private:
     [[nodiscard]] status rebase(Tx& tx, bytes_view name, sync_state const& sync, event_batch& events) const {
         auto const k = record_key_from(name);
         if (!k) { return k.error(); }
-        auto held = read_visible(tx, *k);
-        if (!held) { return held.error(); }
+        auto found = records_.find(tx, *k);
+        if (!found) { return found.error(); }
+        collection_schema const& schema = schema_of_record(*k);
+        std::optional<visible> held{visible{}};
+        if (*found) { held = visible{true, (*found)->pending, (*found)->confirmed, std::move((*found)->visible)}; }
+        (void)schema.cast(held->state, schema.version());  // one that is closed stays as it is
         std::optional<row> confirmed;
         if (held->dirty) {
             auto base = records_.find_confirmed(tx, *k);
@@ -1030,21 +1065,24 @@ private:
 
         std::optional<row> now = confirmed;
         position const known = now ? now->version : 0;
+        bool const closed = now && !schema.cast(*now, schema.version());
         collection_rules const& rules = rules_.of(k->collection);
         bool dirty = false;
         status outcome;
         auto const lay = [&](bytes_view encoded, timestamp stamp_max) {
             cbor_reader in{encoded};
-            mutation const m = decode_mutation(in);
+            mutation m = decode_mutation(in);
             if (!in.finish()) {
                 outcome = failure{errc::corrupt, "pending mutation"};
                 return false;
             }
+            dirty = true;
+            if (closed || !carry_up(schema, now, m)) { return true; }  // it shows nothing; what it becomes is decided
             apply_context context;
             context.author = sync.author;
             context.stamp_max = stamp_max;
             (void)apply(now, m, rules, context);  // what a preview rejects or can't decide leaves the record as it is
-            dirty = true;
+            if (now) { now->schema = schema.version(); }
             return true;
         };
 
