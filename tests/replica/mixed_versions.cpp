@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: BSL-1.0
+
+/// Devices of two schema versions, and one that is brought from the first to the second, on one authority.
+
+#include "support/catch.hpp"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <syncline/replica.hpp>
+#include <syncline/storage.hpp>
+
+#include "model/schema_world.hpp"
+
+using namespace syncline;
+using schema_tests::applied;
+using schema_tests::fields;
+using schema_tests::item;
+using schema_tests::text;
+
+namespace {
+
+schema_table versions() {
+    schema_table all;
+    all.collection("guests").next({
+        schema_step::split("name", {"first", "last"}, casts::apart<' '>, casts::together<' '>),
+        schema_step::convert("paid", casts::times<100>, casts::over<100>, true),
+        schema_step::rename("paid", "cents"),
+        schema_step::add("status", value("open")),
+        schema_step::feature("sealed"),
+    });
+    return all;
+}
+
+struct pair_of_ends {
+    schema_table newest = versions();
+    schema_table first{};
+    memory_storage home{};
+    authority<> cloud;
+    instant now{wall_time{milliseconds{1'790'000'000'000}}, monotonic_time{milliseconds{1'000}}};
+    syncline::random_generator random{5};
+
+    explicit pair_of_ends(bool upgraded = true) : cloud({}, {.schemas = upgraded ? &newest : &first}) {
+        auto tx = home.begin(access_mode::write);
+        REQUIRE(cloud.open(*tx, now, random));
+        REQUIRE(tx->commit());
+    }
+};
+
+struct device {
+    pair_of_ends& world;
+    memory_storage store{};
+    replica self;
+
+    device(pair_of_ends& w, schema_table const& known) : world(w), self({}, {.schemas = &known}) {
+        auto tx = store.begin(access_mode::write);
+        REQUIRE(self.open(*tx, "anna", w.now, w.random));
+        REQUIRE(tx->commit());
+    }
+    device(device const&) = delete;
+
+    template <class F>
+    auto write(F&& f) {
+        auto tx = store.begin(access_mode::write);
+        auto out = f(*tx);
+        if (out) { REQUIRE(tx->commit()); }
+        return out;
+    }
+    void put(char const* id, bytes_view what) {
+        REQUIRE(write([&](auto& tx) { return self.put(tx, {"guests", id}, what, world.now); }));
+    }
+    void update(char const* id, std::vector<field_op> ops) {
+        REQUIRE(write([&](auto& tx) { return self.update(tx, {"guests", id}, std::move(ops), world.now); }));
+    }
+    std::string seen(char const* id) {
+        auto tx = store.begin(access_mode::read);
+        auto r = self.read(*tx, {"guests", id});
+        return !r ? message(r.error().code) : *r ? text((*r)->fields) : "nothing";
+    }
+    /// Both ways, until nothing is left; the verdicts that weren't for it.
+    std::string exchange() {
+        std::string said;
+        for (int i = 0; i < 6; ++i) {
+            world.now.wall += milliseconds{10};
+            world.now.monotonic += milliseconds{10};
+            REQUIRE(write([&](auto& tx) { return self.prepare(tx, world.now); }));
+            auto tx = store.begin(access_mode::read);
+            auto const message_out = self.request_message(*tx);
+            REQUIRE(message_out);
+            REQUIRE(tx->commit());
+            auto const back = serve(world.home, world.cloud, "anna", *message_out, world.now);
+            REQUIRE(back);
+            auto const p = decode_reply(*back);
+            REQUIRE(p);
+            for (verdict const& v : p->verdicts) {
+                if (v.kind == verdict_kind::rejected && !v.again) { said += std::string(message(v.reason)) + ';'; }
+            }
+            REQUIRE(write([&](auto& t) { return self.absorb(t, *back, world.now, world.random); }));
+        }
+        return said;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("devices of two versions converge: each sees in its own version what both have done") {
+    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+        pair_of_ends w;
+        device old(w, w.first), now(w, w.newest);
+        syncline::random_generator random(seed);
+        old.put("a", fields({{"name", "Anna Dahl"}, {"paid", 12}, {"fax", 7}}));
+        REQUIRE(old.exchange().empty());
+        REQUIRE(now.exchange().empty());
+        for (int step = 0; step < 12; ++step) {
+            switch (random() % 6) {
+                case 0:
+                    old.update("a", {{"name", op_kind::set, item(random() % 2 == 0 ? "Ben Holm" : "Ida"), {}}});
+                    break;
+                case 1:
+                    old.update("a", {{"paid", op_kind::set, item(static_cast<std::int64_t>(random() % 50)), {}}});
+                    break;
+                case 2: now.update("a", {{"first", op_kind::set, item("Maria Anna"), {}}}); break;
+                case 3:
+                    now.update("a", {{"cents", op_kind::set, item(static_cast<std::int64_t>(random() % 5000)), {}}});
+                    break;
+                case 4: CHECK(old.exchange() == ""); break;
+                default: CHECK(now.exchange() == ""); break;
+            }
+        }
+        CHECK(old.exchange() == "");
+        CHECK(now.exchange() == "");
+        CHECK(old.exchange() == "");
+        auto t1 = old.store.begin(access_mode::read);
+        auto t2 = now.store.begin(access_mode::read);
+        auto const a = old.self.read(*t1, {"guests", "a"});
+        auto const b = now.self.read(*t2, {"guests", "a"});
+        REQUIRE((a && *a && b && *b));
+        INFO(seed << ": " << text((*a)->fields) << " and " << text((*b)->fields));
+        CHECK(*w.newest.of("guests").cast((*a)->fields, 1, 2) == (*b)->fields);
+        CHECK(text((*b)->fields).find("\"fax\": 7") != std::string::npos);
+    }
+}
+
+TEST_CASE("a program that is brought to the next version takes its rows and its waiting mutations along") {
+    pair_of_ends w;
+    device old(w, w.first);
+    old.put("a", fields({{"name", "Anna Dahl"}, {"paid", 12}}));
+    old.exchange();
+    old.update("a", {{"name", op_kind::set, item("Ben Holm"), {}}});
+    device other(w, w.newest);
+    other.exchange();
+    other.update("a", {{"cents", op_kind::set, item(1450), {}}});
+    other.exchange();
+
+    replica const newer({}, {.schemas = &w.newest});
+    {
+        auto tx = old.store.begin(access_mode::read);
+        auto const r = newer.read(*tx, {"guests", "a"});
+        REQUIRE((r && *r));
+        CHECK(text((*r)->fields) == R"({"last": "Holm", "cents": 1200, "first": "Ben", "status": "open"})");
+    }
+    old.self = newer;
+    old.update("a", {{"status", op_kind::set, item("late"), {}}});  // kept apart from the older one
+    CHECK(old.exchange() == "");
+    CHECK(old.seen("a") == R"({"last": "Holm", "cents": 1450, "first": "Ben", "status": "late"})");
+    other.exchange();
+    CHECK(other.seen("a") == old.seen("a"));
+}
+
+TEST_CASE("a record with a feature that must not be overlooked is closed to older programs, and no other is") {
+    pair_of_ends w;
+    device old(w, w.first), now(w, w.newest);
+    old.put("a", fields({{"name", "Anna Dahl"}}));
+    old.put("b", fields({{"name", "Ben Holm"}}));
+    old.exchange();
+    now.exchange();
+    now.update("a", {{"sealed", op_kind::set, item(true), {}}});
+    now.exchange();
+    old.update("a", {{"name", op_kind::set, item("Eve"), {}}});  // before it hears of that
+    CHECK(old.exchange() == "unsupported version or feature;");
+    CHECK(old.seen("a") == "unsupported version or feature");
+    CHECK(old.seen("b") == R"({"name": "Ben Holm", "status": "open"})");
+    auto tx = old.store.begin(access_mode::write);
+    CHECK(old.self.update(*tx, {"guests", "a"}, {{"name", op_kind::set, item("Eve"), {}}}, w.now).error() ==
+          errc::unsupported);
+    std::string all;
+    REQUIRE(old.self.scan(*tx, "guests", [&](record_key const& k, record const& r) {
+        all += std::string(k.id_text()) + (r.closed ? " closed;" : " open;");
+        return true;
+    }));
+    CHECK(all == "a closed;b open;");
+    // What was refused is in the dead letters, and the record opens with the newer program.
+    std::size_t dead = 0;
+    REQUIRE(old.self.queue().scan_dead(*tx, [&](auto const&) {
+        ++dead;
+        return true;
+    }));
+    CHECK(dead == 1);
+    replica const newer({}, {.schemas = &w.newest});
+    CHECK(newer.read(*tx, {"guests", "a"})->has_value());
+}
+
+TEST_CASE("an authority that is older than a device refuses what it can't read, and it can be sent again") {
+    pair_of_ends w(false);
+    device now(w, w.newest);
+    now.put("a", fields({{"first", "Anna"}}));
+    CHECK(now.exchange() == "unsupported version or feature;");
+}
