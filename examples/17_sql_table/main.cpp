@@ -67,7 +67,7 @@ struct till {
     sqlite_table guests;
     basic_replica<sqlite_records> self;
     syncline::random_generator random;  // seeded, to print the same each time; a program takes the system's entropy
-    session<sqlite_storage, syncline::random_generator, sqlite_records> link;
+    session<sqlite_storage, syncline::random_generator, no_observer, sqlite_records> link;
 
     till(sqlite_storage s, sqlite_table t, std::uint64_t seed)
         : store(std::move(s)),

@@ -70,10 +70,13 @@ struct bad_records {
     }
 };
 
+// region: certify
+/// What is broken in a record store, each with its axiom's name: here one with a mistake, over a storage in memory.
 std::vector<testing::violation> tried(mistake m) {
     memory_storage storage;
     return testing::certify_record_store(storage, bad_records{m});
 }
+// endregion: certify
 
 }  // namespace
 

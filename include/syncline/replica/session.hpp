@@ -344,8 +344,8 @@ struct drive_report {
 /// `first` is what the run begins with: `tick{}` exchanges if something is due, `hurry{}` in any case.
 /// Errors: the storage's; what was committed stays.
 template <storage S, random_source G, transport T, class Clock, class Observe, observer O, class Records>
-[[nodiscard]] result<drive_report> drive(session<S, G, O, Records>& s, S& store, T& way, Clock&& clock, Observe&& observe,
-                                         session_input const& first = tick{}) {
+[[nodiscard]] result<drive_report> drive(session<S, G, O, Records>& s, S& store, T& way, Clock&& clock,
+                                         Observe&& observe, session_input const& first = tick{}) {
     drive_report report;
     struct {
         bytes message{};
