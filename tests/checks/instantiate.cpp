@@ -357,7 +357,7 @@ void replicas(tx_type& tx, basic_replica<Records> const& r, random_archetype& ra
     (void)r.open(tx, "", now, random);
     (void)r.self(tx);
     (void)r.read(tx, k);
-    (void)r.read<described_record>(tx, "");
+    (void)r.template read<described_record>(tx, "");
     (void)r.read_confirmed(tx, k);
     auto const each = [](record_key const&, record const&) { return true; };
     (void)r.scan(tx, "", each);
@@ -367,7 +367,7 @@ void replicas(tx_type& tx, basic_replica<Records> const& r, random_archetype& ra
     (void)r.put(tx, k, b, now);
     (void)r.put(tx, k, b, b, now);
     (void)r.put(tx, "", described_record{}, described_record{}, now);
-    (void)r.edit<described_record>(
+    (void)r.template edit<described_record>(
         tx, "", [](described_record&) {}, now);
     (void)r.erase(tx, k, now);
     (void)r.prepare(tx, now);
