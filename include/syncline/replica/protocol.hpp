@@ -267,7 +267,7 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
 }
 
 /// The request's key for what the device's program knows of schemas.
-inline constexpr std::uint64_t schemas_key = 16;
+inline constexpr std::uint64_t schemas_key = 14;
 
 [[nodiscard]] inline bytes encode(request const& q) {
     bytes out(frame_bytes);
