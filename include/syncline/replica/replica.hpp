@@ -385,6 +385,7 @@ public:
             p->rows.clear();
             p->to = p->from;
         }
+        if (auto ok = learn_clock(tx, p->rows, now); !ok) { return ok.error(); }
         for (row_update& u : p->rows) {
             auto taken = take_row(tx, u, dirty, events);
             if (!taken) { return taken.error(); }
@@ -399,7 +400,6 @@ public:
         report.advanced = p->to > sync->cursor;
         sync->cursor = (std::max)(sync->cursor, p->to);
         sync->head = (std::max)(sync->head, p->head);
-        if (auto ok = learn_clock(tx, p->rows, now); !ok) { return ok.error(); }
         if (p->decided >= sync->next_sequence && !fork) {
             // This store never sent those. What still waits in it may be what was sent: it goes under the old name
             // first, where it is recognised, lest it count twice.
