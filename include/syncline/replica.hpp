@@ -5,6 +5,7 @@
 
 #include <syncline/replica/authority.hpp>  // IWYU pragma: export
 #include <syncline/replica/event.hpp>      // IWYU pragma: export
+#include <syncline/replica/leases.hpp>     // IWYU pragma: export
 #include <syncline/replica/pending.hpp>    // IWYU pragma: export
 #include <syncline/replica/protocol.hpp>   // IWYU pragma: export
 #include <syncline/replica/ranges.hpp>     // IWYU pragma: export

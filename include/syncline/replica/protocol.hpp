@@ -82,8 +82,9 @@ struct reply {
     position from = 0;  ///< the page holds every record that changed after this …
     position to = 0;    ///< … up to this position
     std::vector<row_update> rows{};
-    wall_time time{};                    ///< the authority's
-    std::uint64_t line = 0;              ///< of the request that it answers
+    wall_time time{};        ///< the authority's
+    std::uint64_t line = 0;  ///< of the request that it answers
+    position horizon = 0;    ///< tombstones up to here are gone at the authority; whoever stands below joins again
     std::vector<range_answer> ranges{};  ///< told whole as of `head`; their rows stand last in `rows`, in this order
     friend bool operator==(reply const&, reply const&) = default;
 };
@@ -335,7 +336,7 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
     bytes out(frame_bytes);
     out.reserve(256 + p.verdicts.size() * 48 + rows.size());
     cbor_writer w{out};
-    w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1));
+    w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) + (p.horizon == 0 ? 0 : 1));
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);
@@ -365,6 +366,10 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
     if (!p.ranges.empty()) {
         w.unsigned_integer(12);
         detail::encode_answers(w, p.ranges);
+    }
+    if (p.horizon != 0) {
+        w.unsigned_integer(15);
+        w.unsigned_integer(p.horizon);
     }
     detail::seal_frame(out);
     return out;
@@ -461,6 +466,10 @@ namespace detail {
             case 10: p.replica = detail::read_replica(in); return true;
             case 11: p.line = detail::read_line(in); return true;
             case 12: p.ranges = detail::decode_answers(in); return true;
+            case 15:
+                p.horizon = in.unsigned_integer();
+                if (!in.failed() && p.horizon == 0) { in.fail({errc::not_deterministic, "a horizon of nothing"}); }
+                return true;
             default: return false;
         }
     });
@@ -468,7 +477,9 @@ namespace detail {
     constexpr unsigned needed = 0b11111111110;
     if ((seen & needed) != needed) { return failure{errc::malformed, "a part of the reply is missing"}; }
     if (p.author == unknown_author) { return p; }  // a stranger's answer: its head alone means something
-    if (p.from > p.to || p.to > p.head) { return failure{errc::malformed, "a page outside of the log"}; }
+    if (p.from > p.to || p.to > p.head || p.horizon > p.head) {
+        return failure{errc::malformed, "a page outside of the log"};
+    }
     if (auto places = detail::check_places(p); !places) { return places.error(); }
     for (row_update const& u : p.rows) {
         if (!u.state.fields.empty()) {

@@ -86,6 +86,7 @@ struct exchange_report {
     bool advanced = false;      ///< the cursor moved, or a range was told
     bool more = false;          ///< the authority has more to tell, or the replica more to send
     bool wait = false;          ///< the authority asked to come again later
+    bool rejoined = false;      ///< its lease was over, and tombstones are gone: everything is told anew
     bool reincarnated = false;  ///< the store was a clone or was restored: it has a new identity now
 };
 
@@ -355,12 +356,17 @@ public:
             return failure{errc::authority_changed, "the authority was put back to an older state"};
         }
         if (p->head < sync->cursor) { return nothing_taken(tx, now); }  // an old reply once more
+        exchange_report report;
         if (p->from > sync->cursor) {
-            // A first sync begins at the head of its first answer. Of another answer to its question the rows are of no use.
+            // A first sync begins at the head of its first answer; so does a replica that stands below the horizon. Of another answer to its question the rows are of no use.
             if (p->from != p->to) { return failure{errc::foreign, "a page that does not follow the cursor"}; }
             auto const none = wanted_.empty(tx);
             if (!none) { return none.error(); }
-            if (sync->cursor != 0 || *none) {
+            bool const lapsed = sync->cursor < p->horizon;
+            if (lapsed) {
+                if (auto ok = want_everything(tx); !ok) { return ok.error(); }
+                report.rejoined = sync->cursor != 0;
+            } else if (sync->cursor != 0 || *none) {
                 p->rows.clear();
                 p->ranges.clear();
                 p->from = p->to = sync->cursor;
@@ -368,7 +374,6 @@ public:
         }
 
         sync_state const before = *sync;
-        exchange_report report;
         event_batch events;
         std::vector<bytes> dirty;  // record keys to compute anew
         sync->epoch = p->epoch;
@@ -424,6 +429,9 @@ public:
         report.advanced = report.advanced || p->to > sync->cursor;
         sync->cursor = (std::max)(sync->cursor, p->to);
         sync->head = (std::max)(sync->head, p->head);
+        if (p->horizon != 0 && p->horizon <= sync->cursor) {
+            if (auto ok = drop_tombstones(tx, p->horizon); !ok) { return ok.error(); }
+        }
         if (auto ok = learn_clock(tx, p->rows, now); !ok) { return ok.error(); }
         if (p->decided >= sync->next_sequence && !fork) {
             // This store never sent those. What still waits in it may be what was sent: it goes under the old name
@@ -1115,6 +1123,28 @@ private:
         return wanted_.add(tx, band_rest, every_record());
     }
 
+    // Confirmed tombstones by position: 'd' position -> record.
+
+    static constexpr std::size_t tombstones_dropped_max = 256;  ///< in one exchange
+
+    /// Drops clean tombstones that the authority has no more.
+    template <class Tx>
+    [[nodiscard]] status drop_tombstones(Tx& tx, position horizon) const {
+        std::vector<std::pair<position, bytes>> old;
+        auto ok = tx.scan({key('d'), numbered('d', horizon + 1)}, [&](bytes_view k, bytes_view name) {
+            old.emplace_back(k.size() == 10 ? read_u64(k.subspan(2)) : 0, to_bytes(name));
+            return old.size() < tombstones_dropped_max;
+        });
+        for (std::size_t i = 0; i < old.size() && ok; ++i) {
+            auto held = read_visible(tx, old[i].second);
+            if (!held) { return held.error(); }
+            if (held->dirty) { continue; }  // it is what the pending mutations lie over; it goes when they are decided
+            ok = tx.erase(record_entry('v', old[i].second));
+            if (ok) { ok = tx.erase(numbered('d', old[i].first)); }
+        }
+        return ok;
+    }
+
     /// Takes in a range as it was at `head`: rows that are told, and the end of those that are not. Answers how many
     /// rows were newer than what is held. Where more is to end than one exchange should do, the range's rest stays
     /// wanted.
@@ -1184,6 +1214,7 @@ private:
             auto const record = record_key_from(name);
             if (!record) { return record.error(); }
             if (!held->state.deleted) { events.add_change(*record, true); }
+            if (auto ok = tx.erase(numbered('d', held->confirmed)); !ok) { return ok; }
             return tx.erase(k);
         }
         // What was decided by then had its effect, and that has ended too.
@@ -1198,6 +1229,7 @@ private:
         if (!ok) { return ok; }
         if (held->confirmed == 0 && over.empty()) { return {}; }
         if (ok = tx.erase(record_entry('b', name)); !ok) { return ok; }
+        if (ok = tx.erase(numbered('d', held->confirmed)); !ok) { return ok; }
         bytes raw;
         encode_visible(raw, true, 0, held->state);
         dirty.push_back(name);
@@ -1217,6 +1249,12 @@ private:
             auto held = parse_visible(buffer);
             if (!held) { return held.error(); }
             if (held->confirmed >= u.state.version) { return false; }
+            if (held->dirty || held->state.deleted) {
+                if (auto ok = tx.erase(numbered('d', held->confirmed)); !ok) { return ok.error(); }
+            }
+            if (u.state.deleted) {
+                if (auto ok = tx.put(numbered('d', u.state.version), name); !ok) { return ok.error(); }
+            }
             if (held->dirty) {
                 if (auto ok = write_base(tx, name, u.state); !ok) { return ok.error(); }
                 encode_visible(buffer, true, u.state.version, held->state);
@@ -1225,6 +1263,8 @@ private:
                 return true;
             }
             changes = held->state.deleted != u.state.deleted || !equal(held->state.fields, u.state.fields);
+        } else if (u.state.deleted) {
+            if (auto ok = tx.put(numbered('d', u.state.version), name); !ok) { return ok.error(); }
         }
         encode_visible(buffer, false, u.state.version, u.state);
         if (auto ok = tx.put(k, buffer); !ok) { return ok.error(); }
