@@ -555,6 +555,7 @@ private:
         o.mutations_max = 1 + static_cast<std::size_t>(roll(roll(3) == 0 ? 50 : 4));
         o.mutation_bytes = roll(2) == 0 ? std::size_t{1} << 18 : static_cast<std::size_t>(roll(300));
         o.outbox.entries_max = entries_max(report_.seed);
+        if (roll(3) == 0) { o.essential = {"others", "things"}; }
         std::size_t const n = machines_.size();
         machines_.push_back(std::make_unique<machine>(*this, n, o, detail::mix(report_.seed, 0xD0 + n)));
         machine& m = *machines_.back();
