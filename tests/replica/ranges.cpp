@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <syncline/replica/ranges.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -186,4 +188,45 @@ TEST_CASE("a first sync fetches the essential collections first, goes on where i
         return true;
     }));
     CHECK(rows == 60);
+}
+
+TEST_CASE("ranges and what is told of them travel; what is out of order is refused", "[replica][ranges]") {
+    request q;
+    q.ranges = {range_of("things"), every_record()};
+    CHECK(*decode_request(encode(q)) == q);
+    q.ranges = {record_range{bound(2), bound(2)}};
+    CHECK(decode_request(encode(q)).error() == errc::malformed);
+    q.ranges.assign(wanted_ranges_max + 1, every_record());
+    CHECK(decode_request(encode(q)).error() == errc::limit);
+
+    auto const told = [](std::string_view id, position version) {
+        row r;
+        r.version = version;
+        r.deleted = true;
+        return row_update{{"things", id}, r};
+    };
+    reply p;
+    p.author = 1;
+    p.head = 9;
+    p.from = 8;
+    p.to = 9;
+    p.horizon = 3;
+    p.rows = {told("z", 9), told("b", 2), told("c", 9)};
+    p.ranges = {{range_of("things"), 2}, {range_of("others"), 0}};
+    CHECK(*decode_reply(encode(p)) == p);
+    auto const refused = [&](auto&& change) {
+        reply bad = p;
+        change(bad);
+        auto const out = decode_reply(encode(bad));
+        return !out && out.error() == errc::malformed;
+    };
+    CHECK(refused([](reply& b) { std::swap(b.rows[1], b.rows[2]); }));
+    CHECK(refused([](reply& b) { b.rows[2] = b.rows[1]; }));
+    CHECK(refused([](reply& b) { b.ranges[0].covered = range_of("thing"); }));
+    CHECK(refused([](reply& b) { b.ranges[0].rows = 4; }));
+    CHECK(refused([](reply& b) { b.ranges[1].rows = (std::numeric_limits<std::size_t>::max)(); }));
+    CHECK(refused([](reply& b) { b.ranges.clear(); }));  // rows that are not of the page
+    CHECK(refused([](reply& b) { b.head = 10; }));       // the tail is not told whole
+    CHECK(refused([](reply& b) { b.rows[1].state.version = 0; }));
+    CHECK(refused([](reply& b) { b.horizon = 10; }));
 }
