@@ -62,7 +62,8 @@ public:
         if (!s) { return s.error(); }
         std::int64_t const passed = now.time_since_epoch().count() - s->seen;
         // Small steps are added up: one write a minute at most.
-        if (s->seen == 0 || passed < 0 || passed >= (std::min)(std::int64_t{60'000}, options_.step_max.count())) {
+        if (s->seen == 0 || passed < 0 ||
+            passed >= (std::min)(std::int64_t{60'000}, std::int64_t{options_.step_max.count()})) {
             if (s->seen != 0 && passed > 0) { s->time += (std::min)(passed, std::int64_t{options_.step_max.count()}); }
             s->seen = now.time_since_epoch().count();
             if (auto ok = write(tx, *s); !ok) { return ok; }
