@@ -5,8 +5,10 @@
 
 #include <syncline/replica/authority.hpp>     // IWYU pragma: export
 #include <syncline/replica/event.hpp>         // IWYU pragma: export
+#include <syncline/replica/leases.hpp>        // IWYU pragma: export
 #include <syncline/replica/pending.hpp>       // IWYU pragma: export
 #include <syncline/replica/protocol.hpp>      // IWYU pragma: export
+#include <syncline/replica/ranges.hpp>        // IWYU pragma: export
 #include <syncline/replica/record_store.hpp>  // IWYU pragma: export
 #include <syncline/replica/replica.hpp>       // IWYU pragma: export
 #include <syncline/replica/session.hpp>       // IWYU pragma: export

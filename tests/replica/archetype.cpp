@@ -20,5 +20,6 @@ TEST_CASE("record store archetypes: each requirement taken away is missed") {
     CHECK_FALSE(record_store<record_store_without<4>, storage_archetype>);
     CHECK_FALSE(record_store<record_store_without<5>, storage_archetype>);
     CHECK_FALSE(record_store<record_store_without<6>, storage_archetype>);
+    CHECK_FALSE(record_store<record_store_without<7>, storage_archetype>);
     CHECK_FALSE(record_store<int, storage_archetype>);
 }

@@ -901,6 +901,37 @@ public:
         sqlite_table const* const t = table(collection);
         return t != nullptr ? t->scan(visit) : others_.scan(tx, collection, visit);
     }
+    /// A table is read whole, in whatever part its collection lies in the range.
+    template <storage_transaction Tx>
+    [[nodiscard]] status scan_range(Tx& tx, bytes_view from, bytes_view to, held_visitor visit) const {
+        std::vector<std::pair<bytes, sqlite_table const*>> parts;
+        for (sqlite_table const* t : tables_) {
+            bytes first;
+            append_key(first, t->collection_name(), {});
+            parts.emplace_back(std::move(first), t);
+        }
+        std::sort(parts.begin(), parts.end(),
+                  [](auto const& a, auto const& b) { return compare(a.first, b.first) < 0; });
+        bytes at = to_bytes(from);
+        bool on = true;
+        auto const see = [&](record_key const& k, held_record& h) { return on = visit(k, h); };
+        for (auto const& [first, t] : parts) {
+            bytes last = prefix_end(first);
+            if (compare(last, at) <= 0 || compare(to, first) <= 0) { continue; }
+            if (compare(at, first) < 0) {
+                auto ok = others_.scan_range(tx, at, first, see);
+                if (!ok || !on) { return ok; }
+            }
+            auto ok = t->scan([&](record_key const& k, held_record& h) {
+                bytes const name = to_bytes(k);
+                if (compare(name, at) < 0) { return true; }
+                return compare(name, to) < 0 && see(k, h);
+            });
+            if (!ok || !on) { return ok; }
+            at = std::move(last);
+        }
+        return compare(at, to) < 0 ? others_.scan_range(tx, at, to, see) : status{};
+    }
 
 private:
     [[nodiscard]] sqlite_table const* table(std::string_view collection) const noexcept {

@@ -28,9 +28,12 @@ struct record_store_archetype {
     status erase(Tx& tx, record_key const& k) const;
     template <class Tx>
     status scan(Tx& tx, std::string_view collection, held_visitor visit) const;
+    template <class Tx>
+    status scan_range(Tx& tx, bytes_view from, bytes_view to, held_visitor visit) const;
 };
 
-/// Models it but for one of its requirements: 1 find, 2 find_confirmed, 3 put, 4 drop_confirmed, 5 erase, 6 scan; 0 takes away none.
+/// Models it but for one of its requirements: 1 find, 2 find_confirmed, 3 put, 4 drop_confirmed, 5 erase, 6 scan,
+/// 7 scan_range; 0 takes away none.
 template <int Missing>
 struct record_store_without {
     template <class Tx>
@@ -45,6 +48,8 @@ struct record_store_without {
     status erase(Tx& tx, record_key const& k) const requires(Missing != 5);
     template <class Tx>
     status scan(Tx& tx, std::string_view collection, held_visitor visit) const requires(Missing != 6);
+    template <class Tx>
+    status scan_range(Tx& tx, bytes_view from, bytes_view to, held_visitor visit) const requires(Missing != 7);
 };
 
 }  // namespace syncline::inline SYNCLINE_ABI

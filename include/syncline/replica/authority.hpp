@@ -11,12 +11,14 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <syncline/clock/hybrid_clock.hpp>
 #include <syncline/clock/version_vector.hpp>
 #include <syncline/core/hash.hpp>
 #include <syncline/core/random.hpp>
 #include <syncline/model/schema.hpp>
+#include <syncline/replica/leases.hpp>
 #include <syncline/replica/protocol.hpp>
 #include <syncline/storage/storage.hpp>
 
@@ -53,6 +55,7 @@ struct authority_options {
     std::uint64_t verdicts_max = 65'536;  ///< kept for one replica; it gets no more until it confirms their receipt
     std::size_t record_max = std::size_t{1} << 20;  ///< bytes of one record's fields, and of their marks
     decode_limits message{};
+    lease_options leases{};               ///< how long tombstones wait for replicas that don't come
     merge_host const* merging = nullptr;  ///< the host's guards, roles and references; outlives the authority
     /// Every version of every collection that a device may still have. Rows are written in the newest, mutations are
     /// carried up to it, and rows down to what a device says that it knows. Null: all have the first version. Outlives
@@ -70,7 +73,7 @@ template <class Validate = accept_all>
 class authority {
 public:
     explicit authority(rule_table rules = {}, authority_options options = {}, Validate validate = {})
-        : rules_(std::move(rules)), options_(options), validate_(std::move(validate)) {}
+        : rules_(std::move(rules)), options_(options), validate_(std::move(validate)), leases_("al", options.leases) {}
 
     /// Makes the store an authority's, with a new epoch, unless it is one already.
     template <storage_transaction Tx, random_source G>
@@ -145,7 +148,75 @@ public:
         p.author = author->index;
         p.decided = author->decided;
         p.head = meta->head;
+        if (auto ok = begin_page(tx, *q, p, now); !ok) { return ok.error(); }
         return page(tx, *q, p);
+    }
+
+    /// What a call of `collect` did.
+    struct collection_report {
+        std::size_t tombstones = 0;  ///< erased
+        std::size_t lapsed = 0;      ///< leases that ended
+        position horizon = 0;        ///< tombstones up to here are gone
+        bool more = false;           ///< the budget ended it: call again
+    };
+    /// Erases tombstones that every replica with a lease has pulled, and ends the leases whose time is over. A replica
+    /// that comes back from below the horizon joins again: what it holds and the authority doesn't goes, and what it
+    /// changed there becomes a conflict.
+    /// `errc::invalid` when no leases are kept. Cost: O(`budget`) storage operations; each change is looked at once.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<collection_report> collect(Tx& tx, std::size_t budget) const {
+        if (!leases_.kept()) { return failure{errc::invalid, "no leases are kept"}; }
+        auto meta = read_meta(tx);
+        if (!meta) { return meta.error(); }
+        collection_report report;
+        auto lapsed = leases_.lapse(tx, budget);
+        if (!lapsed) { return lapsed.error(); }
+        report.lapsed = *lapsed;
+        auto before = leases_.horizon(tx);
+        if (!before) { return before.error(); }
+        report.horizon = *before;
+        if (*lapsed == budget) {
+            report.more = true;
+            return report;
+        }
+        auto least = leases_.least(tx);
+        if (!least) { return least.error(); }
+        position const target = (std::min)(least->value_or(meta->head), meta->head);
+        if (target <= *before) { return report; }
+
+        struct candidate {
+            position at;
+            bytes record;
+        };
+        std::vector<candidate> passed;
+        report.horizon = target;
+        auto ok = tx.scan({position_key(*before + 1), position_key(target + 1)}, [&](bytes_view at, bytes_view record) {
+            if (at.size() != 10) { return true; }
+            position const here = read_u64(at.subspan(2));
+            if (passed.size() == budget) {
+                report.more = true;
+                report.horizon = here - 1;
+                return false;
+            }
+            passed.push_back({here, to_bytes(record)});
+            return true;
+        });
+        if (!ok) { return ok.error(); }
+        bytes k = key('r');
+        bytes raw;
+        for (candidate const& c : passed) {
+            k.resize(2);
+            append(k, c.record);
+            auto state = read_row(tx, k, raw);
+            if (!state) { return state.error(); }
+            if (!*state || (*state)->version != c.at) { return failure{errc::corrupt, "position index"}; }
+            if (!(*state)->deleted) { continue; }
+            if (auto gone = tx.erase(k); !gone) { return gone.error(); }
+            if (auto gone = tx.erase(position_key(c.at)); !gone) { return gone.error(); }
+            ++report.tombstones;
+        }
+        if (auto raised = leases_.raise_horizon(tx, report.horizon); !raised) { return raised.error(); }
+        return report;
     }
 
     /// The confirmed row of a record, a tombstone too; nothing if there never was one.
@@ -460,6 +531,20 @@ private:
         return std::optional<verdict>{std::move(v)};
     }
 
+    /// Whether a change is to a life of its record that ended below the horizon: the record is gone, or was created anew
+    /// since, under a number that may be the same.
+    template <class Tx>
+    [[nodiscard]] result<bool> of_collected(Tx& tx, mutation const& m, std::optional<row> const& before,
+                                            author_index author) const {
+        if (m.kind == change_kind::create || m.base == 0) { return false; }
+        bool const later_life = before && !before->deleted && m.life <= before->life && before->floor.at > m.base &&
+                                before->floor.author != author;
+        if (before && !later_life) { return false; }
+        auto const horizon = leases_.horizon(tx);
+        if (!horizon) { return horizon.error(); }
+        return m.base <= *horizon;
+    }
+
     /// Decides a mutation that was never seen, and makes its effect.
     template <class Tx>
     [[nodiscard]] status judge(Tx& tx, bytes const& raw, std::string_view principal, author_state const& author,
@@ -492,6 +577,17 @@ private:
         context.at = meta.head + 1;
         context.stamp_max = stamp_max;
         context.host = options_.merging;
+        auto const gone = of_collected(tx, m, *before, author.index);
+        if (!gone) { return gone.error(); }
+        if (*gone) {
+            // A deletion of what is gone has had its effect; an edit is for a person to see.
+            bool const edit = m.kind != change_kind::erase;
+            v.kind = edit ? verdict_kind::conflict : verdict_kind::overruled;
+            v.version = *before ? (*before)->version : 0;
+            v.decisions.push_back(
+                {std::string{}, rule::last_writer, edit ? winner::nobody : winner::confirmed, reason::deleted});
+            return {};
+        }
         apply_outcome outcome = apply(after, m, rules_.of(m.record.collection), context);
         if (outcome.verdict == verdict_kind::rejected) { return reject(outcome.reason); }
         if (outcome.changed) {
@@ -553,30 +649,43 @@ private:
         return {};
     }
 
-    /// Completes the reply with the rows that changed after the cursor, oldest change first.
+    /// Where the page begins, and the lease of who will hold what it tells.
+    template <class Tx>
+    [[nodiscard]] status begin_page(Tx& tx, request const& q, reply& p, instant now) const {
+        auto horizon = leases_.horizon(tx);
+        if (!horizon) { return horizon.error(); }
+        p.horizon = *horizon;
+        p.from = q.cursor;
+        p.to = p.head;
+        // Nothing is held, and the ranges tell it all; or what is held is of no use, as what was deleted since is not told.
+        if ((q.cursor == 0 && !q.ranges.empty()) || q.cursor < p.horizon) { p.from = p.head; }
+        return leases_.kept() ? leases_.renew(tx, p.author, p.from, now.wall) : status{};
+    }
+
+    /// Completes the reply with the rows that changed after the cursor, oldest change first, and, once these reach the
+    /// head, with the rows of the ranges that are wanted, in the order of keys.
     template <class Tx>
     [[nodiscard]] result<bytes> page(Tx& tx, request const& q, reply& p) const {
         std::uint64_t const rows_max =
             (std::min)(q.rows_max, (std::min)(options_.rows_max, std::uint64_t{exchange_items_max}));
         std::uint64_t const bytes_max = (std::min)(q.bytes_max, options_.bytes_max);
-        p.from = q.cursor;
-        p.to = p.head;
-        if (p.from == p.head) { return encode_with_rows(p, 0, {}); }
-
         bytes rows;
         bytes one;
         bytes k = key('r');
         cbor_writer w{rows};
         std::size_t count = 0;
+        auto const full = [&] {
+            return count == rows_max || (count != 0 && rows.size() >= bytes_max) || rows_max == 0;
+        };
         status outcome;
         bytes const first = position_key(p.from + 1);
         bytes const end = prefix_end(key('p'));
-        auto ok = tx.scan({first, end}, [&](bytes_view at, bytes_view record) {
+        auto const tell_change = [&](bytes_view at, bytes_view record) {
             if (at.size() != 10) {
                 outcome = failure{errc::corrupt, "position index"};
                 return false;
             }
-            if (count == rows_max || (count != 0 && rows.size() >= bytes_max) || rows_max == 0) {
+            if (full()) {
                 p.to = read_u64(at.subspan(2)) - 1;
                 return false;
             }
@@ -592,15 +701,49 @@ private:
             encode_row_update(w, parsed->collection, parsed->id, one);
             ++count;
             return true;
-        });
-        if (!ok) { return ok.error(); }
-        if (!outcome) { return outcome.error(); }
+        };
+        if (p.from != p.head) {
+            if (auto ok = tx.scan({first, end}, tell_change); !ok) { return ok.error(); }
+            if (!outcome) { return outcome.error(); }
+        }
+        // Before the tail is told whole, a range would show a part of what one position changed.
+        for (std::size_t i = 0; i < q.ranges.size() && p.to == p.head && !full(); ++i) {
+            range_answer answer{q.ranges[i], 0};
+            bytes from = key('r');
+            append(from, answer.covered.from);
+            bytes to = key('r');
+            append(to, answer.covered.to);
+            auto ok = tx.scan({from, to}, [&](bytes_view at, bytes_view state) {
+                auto const parsed = record_key_from(at.subspan(2));
+                if (!parsed) {
+                    outcome = failure{errc::corrupt, "authority's row"};
+                    return false;
+                }
+                if (full()) {
+                    answer.covered.to = to_bytes(at.subspan(2));
+                    return false;
+                }
+                if (options_.schemas != nullptr) {
+                    one.assign(state.begin(), state.end());
+                    if (outcome = carry_down(q, parsed->collection, one); !outcome) { return false; }
+                    state = one;
+                }
+                encode_row_update(w, parsed->collection, parsed->id, state);
+                ++count;
+                ++answer.rows;
+                return true;
+            });
+            if (!ok) { return ok.error(); }
+            if (!outcome) { return outcome.error(); }
+            p.ranges.push_back(std::move(answer));
+        }
         return encode_with_rows(p, count, rows);
     }
 
     rule_table rules_;
     authority_options options_;
     SYNCLINE_NO_UNIQUE_ADDRESS Validate validate_;
+    lease_book leases_;
 };
 
 /// Answers one request over a store: begins, handles, commits, and makes it durable before it returns.

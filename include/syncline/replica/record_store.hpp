@@ -41,6 +41,7 @@ using held_visitor = function_ref<bool(record_key const&, held_record&)>;
 /// | s.drop_confirmed(tx, k)     | status                             | no longer keeps a confirmed row; succeeds where none is kept |
 /// | s.erase(tx, k)              | status                             | forgets both; succeeds where nothing is held |
 /// | s.scan(tx, collection, visit) | status                           | every held record of a collection           |
+/// | s.scan_range(tx, from, to, visit) | status                       | every held record from `from` on, before `to`: bytes that are compared with `to_bytes(k)` |
 /// Preconditions of put: `c` is null unless `h.pending`, and where it isn't, no confirmed row is kept: who ends the
 /// wait drops it first.
 /// Axioms (testing/record_store_conformance.hpp tries them by these names):
@@ -50,18 +51,20 @@ using held_visitor = function_ref<bool(record_key const&, held_record&)>;
 ///   confirmed_apart: a put without `c` leaves the confirmed row as it was, also where there is none;
 ///   clean_is_single: what is dropped is no longer kept, and the record stays as it is;
 ///   separation: a call on one key changes no other, of whatever collection;
-///   order: a scan visits the collection's records once each, in the byte order of their ids;
+///   order: a scan visits the collection's records once each, in the byte order of their ids, one of a range the range's
+///     in the byte order of their keys;
 ///   atomicity: what was put in a transaction that is not committed never was.
 /// A record that is damaged, or was changed by another than the store, is `corrupt`: that one only.
 template <class R, class T>
 concept record_store = requires(R const& s, typename T::transaction& tx, record_key const& k, held_record const& h,
-                                row const* c, std::string_view collection, held_visitor visit) {
+                                row const* c, std::string_view collection, bytes_view bound, held_visitor visit) {
     { s.find(tx, k) } -> std::same_as<result<std::optional<held_record>>>;
     { s.find_confirmed(tx, k) } -> std::same_as<result<std::optional<row>>>;
     { s.put(tx, k, h, c) } -> std::same_as<status>;
     { s.drop_confirmed(tx, k) } -> std::same_as<status>;
     { s.erase(tx, k) } -> std::same_as<status>;
     { s.scan(tx, collection, visit) } -> std::same_as<status>;
+    { s.scan_range(tx, bound, bound, visit) } -> std::same_as<status>;
 };
 
 /// The default: records in storage, under keys that begin with "rv", and what is confirmed of those on which mutations
@@ -117,10 +120,18 @@ public:
     }
     template <storage_transaction Tx>
     [[nodiscard]] status scan(Tx& tx, std::string_view collection, held_visitor visit) const {
-        bytes prefix{std::byte{'r'}, std::byte{'v'}};
-        append_key(prefix, collection, {});
+        bytes first;
+        append_key(first, collection, {});
+        return scan_range(tx, first, prefix_end(first), visit);
+    }
+    template <storage_transaction Tx>
+    [[nodiscard]] status scan_range(Tx& tx, bytes_view from, bytes_view to, held_visitor visit) const {
+        bytes first{std::byte{'r'}, std::byte{'v'}};
+        bytes last = first;
+        append(first, from);
+        append(last, to);
         status outcome;
-        auto ok = scan_prefix(tx, prefix, [&](bytes_view at, bytes_view raw) {
+        auto ok = tx.scan({first, last}, [&](bytes_view at, bytes_view raw) {
             auto const k = record_key_from(at.subspan(2));
             auto held = parse(raw);
             if (!k || !held) {

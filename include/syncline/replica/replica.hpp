@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,6 +27,7 @@
 #include <syncline/replica/pending.hpp>
 #include <syncline/model/schema.hpp>
 #include <syncline/replica/protocol.hpp>
+#include <syncline/replica/ranges.hpp>
 #include <syncline/replica/record_store.hpp>
 #include <syncline/storage/storage.hpp>
 
@@ -44,6 +46,7 @@ struct replica_options {
     std::uint64_t bytes_max = std::uint64_t{1} << 20;  ///< asked for in one request
     std::size_t record_max = std::size_t{1} << 20;     ///< bytes of one record's fields; a larger write is refused
     decode_limits message{};
+    std::vector<std::string> essential{};  ///< collections that a first sync fetches before all others, in this order
     /// The versions of every collection up to those that the program is written for: what it writes is of the newest,
     /// and what is older is carried up. Null: all have the first version. Outlives the replica.
     schema_table const* schemas = nullptr;
@@ -86,9 +89,10 @@ struct exchange_report {
     std::size_t verdicts = 0;
     std::size_t rows = 0;       ///< taken
     std::size_t changed = 0;    ///< visible records that changed
-    bool advanced = false;      ///< the cursor moved
+    bool advanced = false;      ///< the cursor moved, or a range was told
     bool more = false;          ///< the authority has more to tell, or the replica more to send
     bool wait = false;          ///< the authority asked to come again later
+    bool rejoined = false;      ///< its lease was over, and tombstones are gone: everything is told anew
     bool reincarnated = false;  ///< the store was a clone or was restored: it has a new identity now
 };
 
@@ -105,7 +109,10 @@ template <class Records = stored_records>
 class basic_replica {
 public:
     explicit basic_replica(rule_table rules = {}, replica_options options = {}, Records records = {})
-        : rules_(std::move(rules)), options_(options), outbox_(options.outbox, "ro"), records_(std::move(records)) {}
+        : rules_(std::move(rules)),
+          options_(std::move(options)),
+          outbox_(options_.outbox, "ro"),
+          records_(std::move(records)) {}
 
     [[nodiscard]] rule_table const& rules() const noexcept { return rules_; }
     [[nodiscard]] replica_options const& options() const noexcept { return options_; }
@@ -139,6 +146,7 @@ public:
         if (auto ok = write_identity(tx, mine); !ok) { return ok; }
         sync_state sync;
         sync.line = new_line(random);
+        if (auto ok = want_everything(tx); !ok) { return ok; }
         return write_sync(tx, sync);
     }
 
@@ -312,6 +320,9 @@ public:
                 if (v != 1) { q.schemas.push_back({std::string(name), v}); }
             });
         }
+        auto wanted = wanted_.first(tx, wanted_ranges_max);
+        if (!wanted) { return wanted.error(); }
+        q.ranges = std::move(*wanted);
         std::size_t size = 0;
         auto ok = each_frozen(tx, [&](std::uint64_t, outbox_entry const& entry, pending const& p) {
             if (q.mutations.size() >= options_.mutations_max ||
@@ -353,10 +364,24 @@ public:
             return failure{errc::authority_changed, "the authority was put back to an older state"};
         }
         if (p->head < sync->cursor) { return nothing_taken(tx, now); }  // an old reply once more
-        if (p->from > sync->cursor) { return failure{errc::foreign, "a page that does not follow the cursor"}; }
+        exchange_report report;
+        if (p->from > sync->cursor) {
+            // A first sync begins at the head of its first answer; so does a replica that stands below the horizon. Of another answer to its question the rows are of no use.
+            if (p->from != p->to) { return failure{errc::foreign, "a page that does not follow the cursor"}; }
+            auto const none = wanted_.empty(tx);
+            if (!none) { return none.error(); }
+            bool const lapsed = sync->cursor < p->horizon;
+            if (lapsed) {
+                if (auto ok = want_everything(tx); !ok) { return ok.error(); }
+                report.rejoined = sync->cursor != 0;
+            } else if (sync->cursor != 0 || *none) {
+                p->rows.clear();
+                p->ranges.clear();
+                p->from = p->to = sync->cursor;
+            }
+        }
 
         sync_state const before = *sync;
-        exchange_report report;
         event_batch events;
         std::vector<bytes> dirty;  // record keys to compute anew
         sync->epoch = p->epoch;
@@ -383,13 +408,25 @@ public:
         if (!overtaken) { return overtaken.error(); }
         if (*overtaken && !fork) {
             p->rows.clear();
+            p->ranges.clear();
             p->to = p->from;
         }
         if (auto ok = learn_clock(tx, p->rows, now); !ok) { return ok.error(); }
-        for (row_update& u : p->rows) {
-            auto taken = take_row(tx, u, dirty, events);
+        std::size_t in_ranges = 0;
+        for (range_answer const& a : p->ranges) { in_ranges += a.rows; }
+        std::size_t next = p->rows.size() - in_ranges;
+        for (std::size_t i = 0; i < next; ++i) {
+            auto taken = take_row(tx, p->rows[i], true, dirty, events);
             if (!taken) { return taken.error(); }
             report.rows += *taken ? 1 : 0;
+        }
+        for (range_answer& a : p->ranges) {
+            std::span<row_update> const told = std::span{p->rows}.subspan(next, a.rows);
+            next += a.rows;
+            auto taken = take_range(tx, a.covered, told, p->head, dirty, events);
+            if (!taken) { return taken.error(); }
+            report.rows += *taken;
+            report.advanced = true;
         }
         std::sort(dirty.begin(), dirty.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
         dirty.erase(std::unique(dirty.begin(), dirty.end()), dirty.end());
@@ -397,9 +434,12 @@ public:
             if (auto ok = rebase(tx, k, *sync, events); !ok) { return ok.error(); }
         }
 
-        report.advanced = p->to > sync->cursor;
+        report.advanced = report.advanced || p->to > sync->cursor;
         sync->cursor = (std::max)(sync->cursor, p->to);
         sync->head = (std::max)(sync->head, p->head);
+        if (p->horizon != 0 && p->horizon <= sync->cursor) {
+            if (auto ok = drop_tombstones(tx, p->horizon); !ok) { return ok.error(); }
+        }
         if (p->decided >= sync->next_sequence && !fork) {
             // This store never sent those. What still waits in it may be what was sent: it goes under the old name
             // first, where it is recognised, lest it count twice.
@@ -436,6 +476,9 @@ public:
         auto sync = read_sync(tx);
         if (!sync) { return sync.error(); }
         if (!sync->epoch || sync->cursor < sync->head || sync->settled + 1 < sync->next_sequence) { return true; }
+        auto const told = wanted_.empty(tx);
+        if (!told) { return told.error(); }
+        if (!*told) { return true; }
         auto due = outbox_.next_due(tx, now.wall);
         if (!due) { return due.error(); }
         return *due && **due <= now.wall;
@@ -443,16 +486,27 @@ public:
 
     /// Where the replica stands.
     struct progress {
-        position cursor = 0;       ///< held up to here
+        position cursor = 0;       ///< held up to here, but for ranges that are still to come
         position head = 0;         ///< the authority's last position that it told
         std::uint64_t frozen = 0;  ///< mutations sent, or to be sent as they are, without a verdict
         bool met = false;          ///< whether an authority ever answered
+        bool complete = false;     ///< no range is still to come
     };
     template <storage_transaction Tx>
     [[nodiscard]] result<progress> status_of(Tx& tx) const {
         auto sync = read_sync(tx);
         if (!sync) { return sync.error(); }
-        return progress{sync->cursor, sync->head, sync->next_sequence - 1 - sync->settled, sync->epoch.has_value()};
+        auto const told = wanted_.empty(tx);
+        if (!told) { return told.error(); }
+        return progress{sync->cursor, sync->head, sync->next_sequence - 1 - sync->settled, sync->epoch.has_value(),
+                        *told};
+    }
+    /// Whether all that the authority had of a collection at the cursor is held: a first sync tells the essential ones
+    /// first. `errc::invalid` for what is no name of one.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<bool> complete(Tx& tx, std::string_view collection) const {
+        if (!valid(record_key{collection, "-"})) { return failure{errc::invalid, "collection"}; }
+        return wanted_.complete(tx, range_of(collection));
     }
 
     // Events: at least once, in order, kept until forgotten.
@@ -1020,22 +1074,150 @@ private:
         return bare && v.reason == errc{} ? verdict_effect::forgotten : verdict_effect::taken;
     }
 
-    /// True when the row was newer than what is held.
+    // Ranges that the authority has yet to tell: 'w'. The lowest band is for single records, then come the essential
+    // collections, the rest is last.
+
+    static constexpr std::uint8_t band_repair = 0;
+    static constexpr std::uint8_t band_rest = 0xFF;
+
     template <class Tx>
-    [[nodiscard]] result<bool> take_row(Tx& tx, row_update& u, std::vector<bytes>& dirty, event_batch& events) const {
-        auto held = records_.find(tx, u.key);
-        if (!held) { return held.error(); }
-        bool changes = !u.state.deleted;
-        if (*held) {
-            held_record& h = **held;
-            if (h.confirmed >= u.state.version) { return false; }
-            if (h.pending) {
-                h.confirmed = u.state.version;
-                if (auto ok = records_.put(tx, u.key, h, &u.state); !ok) { return ok.error(); }
-                dirty.push_back(to_bytes(u.key));
+    [[nodiscard]] status want_everything(Tx& tx) const {
+        std::size_t band = band_repair + std::size_t{1};
+        for (std::string const& name : options_.essential) {
+            if (!valid(record_key{name, "-"}) || band == band_rest) {
+                return failure{errc::invalid, "essential collection"};
+            }
+            if (auto ok = wanted_.add(tx, static_cast<std::uint8_t>(band++), range_of(name)); !ok) { return ok; }
+        }
+        return wanted_.add(tx, band_rest, every_record());
+    }
+
+    // Confirmed tombstones by position: 'd' position -> record.
+
+    static constexpr std::size_t tombstones_dropped_max = 256;  ///< in one exchange
+
+    /// Drops clean tombstones that the authority has no more.
+    template <class Tx>
+    [[nodiscard]] status drop_tombstones(Tx& tx, position horizon) const {
+        std::vector<std::pair<position, bytes>> old;
+        auto ok = tx.scan({key('d'), numbered('d', horizon + 1)}, [&](bytes_view k, bytes_view name) {
+            old.emplace_back(k.size() == 10 ? read_u64(k.subspan(2)) : 0, to_bytes(name));
+            return old.size() < tombstones_dropped_max;
+        });
+        for (std::size_t i = 0; i < old.size() && ok; ++i) {
+            auto const k = record_key_from(old[i].second);
+            if (!k) { return k.error(); }
+            auto held = records_.find(tx, *k);
+            if (!held) { return held.error(); }
+            // Where mutations wait it is what they lie over, and goes when they are decided.
+            if (*held && (*held)->pending) { continue; }
+            ok = records_.erase(tx, *k);
+            if (ok) { ok = tx.erase(numbered('d', old[i].first)); }
+        }
+        return ok;
+    }
+
+    /// Takes in a range as it was at `head`: rows that are told, and the end of those that are not. Answers how many
+    /// rows were newer than what is held. Where more is to end than one exchange should do, the range's rest stays
+    /// wanted.
+    template <class Tx>
+    [[nodiscard]] result<std::size_t> take_range(Tx& tx, record_range& covered, std::span<row_update> told,
+                                                 position head, std::vector<bytes>& dirty, event_batch& events) const {
+        std::vector<bytes> names;
+        names.reserve(told.size());
+        for (row_update const& u : told) { names.push_back(to_bytes(u.key)); }
+        std::vector<bool> held(told.size());
+        std::vector<record_key> gone;
+        std::size_t next = 0;
+        auto ok = records_.scan_range(tx, covered.from, covered.to, [&](record_key const& k, held_record& h) {
+            bytes name = to_bytes(k);
+            while (next < names.size() && compare(names[next], name) < 0) { ++next; }
+            if (next < names.size() && equal(names[next], name)) {
+                held[next] = true;
                 return true;
             }
-            changes = h.visible.deleted != u.state.deleted || !equal(h.visible.fields, u.state.fields);
+            // What came in later than the answer was given is no part of what it tells.
+            if (h.confirmed == 0 ? !h.pending : h.confirmed > head) { return true; }
+            if (gone.size() >= options_.rows_max) {
+                covered.to = std::move(name);
+                std::fill(held.begin() + static_cast<std::ptrdiff_t>(next), held.end(), true);
+                return false;
+            }
+            gone.push_back(k);
+            return true;
+        });
+        if (!ok) { return ok.error(); }
+        for (record_key const& k : gone) {
+            if (auto taken = take_end(tx, k, head, dirty, events); !taken) { return taken.error(); }
+        }
+        std::size_t taken = 0;
+        for (std::size_t i = 0; i < told.size(); ++i) {
+            auto const newer = take_row(tx, told[i], held[i], dirty, events);
+            if (!newer) { return newer.error(); }
+            taken += *newer ? 1 : 0;
+        }
+        if (auto covers = wanted_.cover(tx, covered); !covers) { return covers.error(); }
+        return taken;
+    }
+
+    /// The authority had no row of this record at `head`: an untouched copy goes, pending mutations stay.
+    template <class Tx>
+    [[nodiscard]] status take_end(Tx& tx, record_key const& k, position head, std::vector<bytes>& dirty,
+                                  event_batch& events) const {
+        auto found = records_.find(tx, k);
+        if (!found) { return found.error(); }
+        if (!*found) { return {}; }
+        held_record& held = **found;
+        if (!held.pending) {
+            if (!held.visible.deleted) { events.add_change(k, true); }
+            if (auto ok = tx.erase(numbered('d', held.confirmed)); !ok) { return ok; }
+            return records_.erase(tx, k);
+        }
+        // What was decided by then had its effect, and that has ended too.
+        bytes name = to_bytes(k);
+        std::vector<bytes> over;
+        auto ok = scan_prefix(tx, decided_prefix(name), [&](bytes_view at, bytes_view raw) {
+            cbor_reader in{raw};
+            (void)in.array();
+            if (in.unsigned_integer() <= head) { over.push_back(to_bytes(at)); }
+            return true;
+        });
+        for (std::size_t i = 0; i < over.size() && ok; ++i) { ok = tx.erase(over[i]); }
+        if (!ok) { return ok; }
+        if (held.confirmed == 0 && over.empty()) { return {}; }
+        if (ok = records_.drop_confirmed(tx, k); !ok) { return ok; }
+        if (ok = tx.erase(numbered('d', held.confirmed)); !ok) { return ok; }
+        held.confirmed = 0;
+        dirty.push_back(std::move(name));
+        return records_.put(tx, k, held, nullptr);
+    }
+
+    /// True when the row was newer than what is held. `may_be_held`: false when it is known that nothing is.
+    template <class Tx>
+    [[nodiscard]] result<bool> take_row(Tx& tx, row_update& u, bool may_be_held, std::vector<bytes>& dirty,
+                                        event_batch& events) const {
+        std::optional<held_record> held;
+        if (may_be_held) {
+            auto found = records_.find(tx, u.key);
+            if (!found) { return found.error(); }
+            held = std::move(*found);
+        }
+        bool changes = !u.state.deleted;
+        if (held) {
+            if (held->confirmed >= u.state.version) { return false; }
+            if (held->pending || held->visible.deleted) {
+                if (auto ok = tx.erase(numbered('d', held->confirmed)); !ok) { return ok.error(); }
+            }
+            changes = held->visible.deleted != u.state.deleted || !equal(held->visible.fields, u.state.fields);
+        }
+        if (u.state.deleted) {
+            if (auto ok = tx.put(numbered('d', u.state.version), to_bytes(u.key)); !ok) { return ok.error(); }
+        }
+        if (held && held->pending) {
+            held->confirmed = u.state.version;
+            if (auto ok = records_.put(tx, u.key, *held, &u.state); !ok) { return ok.error(); }
+            dirty.push_back(to_bytes(u.key));
+            return true;
         }
         held_record const clean{false, u.state.version, std::move(u.state)};
         if (auto ok = records_.put(tx, u.key, clean, nullptr); !ok) { return ok.error(); }
@@ -1200,6 +1382,7 @@ private:
     rule_table rules_;
     replica_options options_;
     outbox outbox_;
+    range_list wanted_{"rw"};
     SYNCLINE_NO_UNIQUE_ADDRESS Records records_;
 };
 

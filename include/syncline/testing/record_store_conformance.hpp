@@ -225,6 +225,27 @@ private:
             if (!expect_ok(ok, "order", "scan")) { return; }
             expect(!found_.empty() || at == m.end() || at->first.first != collection, "order", "a scan ends early");
         }
+        std::vector<std::pair<bytes, held_record const*>> all;
+        for (auto const& [k, b] : m) { all.emplace_back(to_bytes(record_key{k.first, bytes_view{k.second}}), &b.held); }
+        std::sort(all.begin(), all.end(),
+                  [](auto const& a, auto const& b) { return syncline::compare(a.first, b.first) < 0; });
+        for (std::size_t first : {std::size_t{0}, all.size() / 3}) {
+            std::size_t const last = first == 0 ? all.size() : all.size() - all.size() / 4;
+            bytes const from = first == 0 ? bytes{} : all[first].first;
+            bytes const to = last == all.size() ? bytes{std::byte{0xFF}} : all[last].first;
+            if (syncline::compare(from, to) >= 0) { continue; }
+            auto ok = store_.scan_range(tx, from, to, [&](record_key const& k, held_record& h) {
+                if (!expect(first < last && to_bytes(k) == all[first].first, "order",
+                            "a scan of a range visits another record than it should")) {
+                    return false;
+                }
+                expect(h == *all[first].second, "exactness", "a scan of a range gives a record otherwise");
+                ++first;
+                return found_.empty();
+            });
+            if (!expect_ok(ok, "order", "scan_range")) { return; }
+            expect(!found_.empty() || first == last, "order", "a scan of a range ends early");
+        }
     }
 
     S& storage_;

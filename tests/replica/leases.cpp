@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <syncline/replica/leases.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <support/catch.hpp>
+#include <syncline/core/random.hpp>
+#include <syncline/storage/memory.hpp>
+
+#include "world.hpp"
+
+namespace {
+
+using namespace syncline;
+
+constexpr std::int64_t hour = 3'600'000;
+
+wall_time at(std::int64_t ms) { return wall_time{milliseconds{1'790'000'000'000 + ms}}; }
+
+authority<> with_leases() {
+    authority_options options;
+    options.leases.length = milliseconds{100 * hour};
+    options.leases.step_max = milliseconds{24 * hour};
+    return authority<>{world::rules(), options};
+}
+
+exchange_report meet(world::device& d, world::cloud& home, instant now) {
+    bytes const q = world::request_of(d, now);
+    auto const p = home.answer(q, now);
+    REQUIRE(p);
+    auto const report = d.write([&](auto& tx) { return d.self.absorb(tx, *p, now, d.random); });
+    REQUIRE(report);
+    return *report;
+}
+bool sync_all(world::device& d, world::cloud& home, instant now) {
+    bool rejoined = false;
+    for (int i = 0; i < 200; ++i) {
+        exchange_report const r = meet(d, home, now);
+        rejoined = rejoined || r.rejoined;
+        if (!r.more) { return rejoined; }
+    }
+    FAIL("a device that never comes to rest");
+    return rejoined;
+}
+authority<>::collection_report collect(world::cloud& home, std::size_t budget = 1'000) {
+    auto tx = home.store.begin(access_mode::write);
+    auto const report = home.self.collect(*tx, budget);
+    REQUIRE(report);
+    REQUIRE(tx->commit());
+    return *report;
+}
+std::size_t keys_under(memory_storage& store, std::string_view prefix) {
+    auto tx = store.begin(access_mode::read);
+    std::size_t n = 0;
+    REQUIRE(scan_prefix(*tx, as_bytes(prefix), [&](bytes_view, bytes_view) {
+        ++n;
+        return true;
+    }));
+    return n;
+}
+std::optional<std::int64_t> seen(world::device& d, record_key const& k, std::string_view field) {
+    auto const r = d.read([&](auto& tx) { return d.self.read(tx, k); });
+    REQUIRE(r);
+    return *r ? world::field((*r)->fields, field) : std::nullopt;
+}
+
+}  // namespace
+
+TEST_CASE("the least cursor of the leases that are not over", "[replica][leases]") {
+    // Held against a naive book.
+    random_generator random{5};
+    for (int round = 0; round < 40; ++round) {
+        memory_storage store;
+        lease_options const options{milliseconds{8'000'000}, milliseconds{1'000'000}};
+        lease_book const book{"x", options};
+        std::map<author_index, position> cursors;
+        std::map<author_index, std::int64_t> renewed;  // at the earliest, in wall time
+        std::int64_t now = 1;
+        for (int step = 0; step < 60; ++step) {
+            auto tx = store.begin(access_mode::write);
+            now += static_cast<std::int64_t>(random() % 900'000);
+            auto const who = static_cast<author_index>(random() % 5);
+            position const cursor = random() % 9;
+            REQUIRE(book.renew(*tx, who, cursor, at(now)));
+            cursors[who] = cursor;
+            renewed[who] = now;
+            REQUIRE(book.lapse(*tx, 100));
+            auto const least = book.least(*tx);
+            REQUIRE(least);
+            // Those that must be there, and those that may.
+            position must = (std::numeric_limits<position>::max)();
+            position may = must;
+            for (auto const& [a, c] : cursors) {
+                std::int64_t const age = now - renewed[a];
+                if (age < 6'900'000) { must = (std::min)(must, c); }
+                if (age < 8'200'000) { may = (std::min)(may, c); }
+            }
+            REQUIRE(*least);
+            CHECK(**least <= must);
+            CHECK(**least >= may);
+            REQUIRE(tx->commit());
+        }
+    }
+}
+
+TEST_CASE("a clock that jumps ends no lease", "[replica][leases]") {
+    memory_storage store;
+    lease_book const book{"x", {milliseconds{100 * hour}, milliseconds{hour}}};
+    auto tx = store.begin(access_mode::write);
+    REQUIRE(book.renew(*tx, 1, 7, at(0)));
+    REQUIRE(book.renew(*tx, 2, 9, at(100'000 * hour)));
+    CHECK(*book.lapse(*tx, 9) == 0);
+    REQUIRE(book.renew(*tx, 2, 9, at(-100'000 * hour)));
+    REQUIRE(book.renew(*tx, 2, 9, at(0)));
+    CHECK(*book.lapse(*tx, 9) == 0);
+    CHECK(**book.least(*tx) == 7);
+    // Time that passes in steps does.
+    for (int i = 1; i < 120; ++i) { REQUIRE(book.renew(*tx, 2, 9, at(i * hour))); }
+    CHECK(*book.lapse(*tx, 9) == 1);
+    CHECK(**book.least(*tx) == 9);
+}
+
+TEST_CASE("tombstones go everywhere once everybody has them", "[replica][leases]") {
+    world::virtual_clock time;
+    world::cloud home{time.now};
+    home.self = with_leases();
+    world::device a{1};
+    world::device b{2};
+    REQUIRE(world::open(a, time.now));
+    REQUIRE(world::open(b, time.now, "anna"));
+    for (int i = 0; i < 20; ++i) {
+        REQUIRE(a.write([&](auto& tx) {
+            return a.self.create(tx, {"things", std::to_string(i)}, world::fields({{"n", i}}), time.now);
+        }));
+    }
+    sync_all(a, home, time.now);
+    sync_all(b, home, time.now);
+    for (int i = 0; i < 15; ++i) {
+        REQUIRE(a.write([&](auto& tx) { return a.self.erase(tx, {"things", std::to_string(i)}, time.now); }));
+    }
+    sync_all(a, home, time.now);
+    sync_all(a, home, time.now);
+    CHECK(collect(home).tombstones == 0);  // b has not heard of them
+    CHECK(keys_under(home.store, "ar") == 20);
+    sync_all(b, home, time.now);
+    sync_all(b, home, time.now);
+    CHECK(keys_under(b.store, "rd") == 15);
+
+    std::size_t calls = 0;
+    std::size_t gone = 0;
+    for (bool more = true; more; ++calls) {
+        auto const report = collect(home, 4);
+        gone += report.tombstones;
+        more = report.more;
+    }
+    CHECK(gone == 15);
+    CHECK(calls == 4);  // the first look went past what lives
+    CHECK(keys_under(home.store, "ar") == 5);
+    CHECK(keys_under(home.store, "ap") == 5);
+    sync_all(a, home, time.now);
+    CHECK_FALSE(sync_all(b, home, time.now));
+    for (auto* d : {&a, &b}) {
+        CHECK(keys_under(d->store, "rv") == 5);
+        CHECK(keys_under(d->store, "rd") == 0);
+    }
+    // Created anew under the same name.
+    REQUIRE(b.write([&](auto& tx) {
+        return b.self.create(tx, {"things", "3"}, world::fields({{"n", 33}}), time.now);
+    }));
+    sync_all(b, home, time.now);
+    sync_all(a, home, time.now);
+    CHECK(seen(a, {"things", "3"}, "n") == 33);
+}
+
+TEST_CASE(
+    "a device past its lease joins again: what it did not touch goes, what it edited is a conflict, nothing rises",
+    "[replica][leases]") {
+    world::virtual_clock time;
+    world::cloud home{time.now};
+    home.self = with_leases();
+    world::device a{1};
+    world::device away{2};
+    REQUIRE(world::open(a, time.now));
+    REQUIRE(world::open(away, time.now));
+    for (char const* id : {"kept", "gone", "edited", "again", "erased"}) {
+        REQUIRE(a.write([&](auto& tx) {
+            return a.self.create(tx, {"things", id}, world::fields({{"n", 1}}), time.now);
+        }));
+    }
+    sync_all(a, home, time.now);
+    sync_all(away, home, time.now);
+    REQUIRE(away.write([&](auto& tx) {
+        return away.self.update(tx, {"things", "edited"}, {world::set("n", 2)}, time.now);
+    }));
+    REQUIRE(away.write([&](auto& tx) {
+        return away.self.update(tx, {"things", "again"}, {world::set("n", 3)}, time.now);
+    }));
+    REQUIRE(away.write([&](auto& tx) {
+        return away.self.update(tx, {"things", "kept"}, {world::set("most", 3)}, time.now);
+    }));
+    REQUIRE(away.write([&](auto& tx) {
+        return away.self.create(tx, {"things", "own"}, world::fields({{"n", 8}}), time.now);
+    }));
+    REQUIRE(away.write([&](auto& tx) { return away.self.erase(tx, {"things", "erased"}, time.now); }));
+
+    for (char const* id : {"gone", "edited", "again", "erased"}) {
+        REQUIRE(a.write([&](auto& tx) { return a.self.erase(tx, {"things", id}, time.now); }));
+    }
+    for (int i = 0; i < 10; ++i) {
+        time.pass(20 * hour);
+        sync_all(a, home, time.now);
+    }
+    auto const report = collect(home);
+    CHECK(report.lapsed == 1);
+    CHECK(report.tombstones == 4);
+    // The same name, and the same number of its life.
+    REQUIRE(a.write([&](auto& tx) {
+        return a.self.create(tx, {"things", "again"}, world::fields({{"n", 50}}), time.now);
+    }));
+    sync_all(a, home, time.now);
+
+    CHECK(sync_all(away, home, time.now));
+    sync_all(a, home, time.now);
+    for (auto* d : {&a, &away}) {
+        CHECK(seen(*d, {"things", "kept"}, "most") == 3);
+        CHECK(seen(*d, {"things", "own"}, "n") == 8);
+        CHECK(seen(*d, {"things", "again"}, "n") == 50);
+        CHECK_FALSE(seen(*d, {"things", "gone"}, "n"));
+        CHECK_FALSE(seen(*d, {"things", "edited"}, "n"));
+        CHECK_FALSE(seen(*d, {"things", "erased"}, "n"));
+        CHECK(keys_under(d->store, "rv") == 3);
+        CHECK(keys_under(d->store, "rb") == 0);
+    }
+    std::set<std::string> asked;
+    REQUIRE(away.read([&](auto& tx) {
+        return away.self.conflicts(tx, [&](open_conflict const& c) {
+            asked.insert(std::string{c.local.record.id_text()});
+            return true;
+        });
+    }));
+    CHECK(asked == std::set<std::string>{"again", "edited"});
+}
+
+TEST_CASE("whoever comes back when, nothing deleted rises again and all hold the same", "[replica][leases]") {
+    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+        random_generator random{seed};
+        world::virtual_clock time;
+        world::cloud home{time.now, seed};
+        home.self = with_leases();
+        std::vector<std::unique_ptr<world::device>> devices;
+        for (std::uint64_t i = 0; i < 4; ++i) {
+            replica_options options;
+            options.rows_max = 1 + random() % 4;
+            devices.push_back(std::make_unique<world::device>(seed * 10 + i, options));
+            REQUIRE(world::open(*devices.back(), time.now));
+        }
+        // Each record bears the number of its creation: what is seen of one that was deleted has risen.
+        std::int64_t births = 0;
+        std::set<std::int64_t> dead;
+        std::size_t rejoined = 0;
+        std::size_t collected = 0;
+        auto const judge_home = [&] {
+            auto tx = home.store.begin(access_mode::read);
+            REQUIRE(home.self.scan(*tx, [&](record_key const&, row const& r) {
+                if (!r.deleted) { CHECK(dead.count(*world::field(r.fields, "least")) == 0); }
+                return true;
+            }));
+        };
+        for (int step = 0; step < 400; ++step) {
+            world::device& d = *devices[random() % devices.size()];
+            record_key const k{"things", std::to_string(random() % 6)};
+            time.pass(static_cast<std::int64_t>(random() % 3) * hour);
+            switch (random() % 9) {
+                case 0:
+                case 1:
+                    (void)d.write([&](auto& tx) {
+                        return d.self.create(tx, k, world::fields({{"least", ++births}, {"n", 0}}), time.now);
+                    });
+                    break;
+                case 2:
+                    (void)d.write([&](auto& tx) { return d.self.update(tx, k, {world::set("n", step)}, time.now); });
+                    break;
+                case 3: (void)d.write([&](auto& tx) { return d.self.erase(tx, k, time.now); }); break;
+                case 4: collected += collect(home, 1 + random() % 5).tombstones; break;
+                case 5: time.pass(static_cast<std::int64_t>(random() % 30) * hour); break;
+                default: {
+                    if (&d == devices[0].get() && random() % 20 != 0) { break; }  // one is seldom there
+                    std::map<std::string, std::int64_t> before;
+                    auto const living = [&] {
+                        std::map<std::string, std::int64_t> out;
+                        auto tx = home.store.begin(access_mode::read);
+                        REQUIRE(home.self.scan(*tx, [&](record_key const& name, row const& r) {
+                            if (!r.deleted) { out[std::string{name.id_text()}] = *world::field(r.fields, "least"); }
+                            return true;
+                        }));
+                        return out;
+                    };
+                    before = living();
+                    rejoined += meet(d, home, time.now).rejoined ? 1 : 0;
+                    auto const after = living();
+                    for (auto const& [name, birth] : before) {
+                        auto const still = after.find(name);
+                        if (still == after.end()) { dead.insert(birth); }
+                    }
+                    judge_home();
+                }
+            }
+        }
+        for (int round = 0; round < 3; ++round) {
+            for (auto& d : devices) { rejoined += sync_all(*d, home, time.now) ? 1 : 0; }
+            while (collect(home, 3).more) {}
+        }
+        for (auto& d : devices) {
+            sync_all(*d, home, time.now);
+            auto tx = home.store.begin(access_mode::read);
+            std::size_t rows = 0;
+            REQUIRE(home.self.scan(*tx, [&](record_key const& k, row const& r) {
+                auto const held = d->read([&](auto& t) { return d->self.read_confirmed(t, k); });
+                REQUIRE(held);
+                CHECK(*held == r);
+                CHECK_FALSE(r.deleted);
+                ++rows;
+                return true;
+            }));
+            CHECK(keys_under(d->store, "rv") == rows);
+            CHECK(keys_under(d->store, "rd") == 0);
+            CHECK(keys_under(d->store, "rw") == 0);
+        }
+        CHECK(collected > 0);
+        if (seed == 1) { CHECK(rejoined > 0); }
+    }
+}
