@@ -7,5 +7,6 @@
 #include <syncline/replica/event.hpp>      // IWYU pragma: export
 #include <syncline/replica/pending.hpp>    // IWYU pragma: export
 #include <syncline/replica/protocol.hpp>   // IWYU pragma: export
+#include <syncline/replica/ranges.hpp>     // IWYU pragma: export
 #include <syncline/replica/replica.hpp>    // IWYU pragma: export
 #include <syncline/replica/session.hpp>    // IWYU pragma: export

@@ -509,7 +509,8 @@ private:
         return {};
     }
 
-    /// Completes the reply with the rows that changed after the cursor, oldest change first.
+    /// Completes the reply with the rows that changed after the cursor, oldest change first, and, once these reach the
+    /// head, with the rows of the ranges that are wanted, in the order of keys.
     template <class Tx>
     [[nodiscard]] result<bytes> page(Tx& tx, request const& q, reply& p) const {
         std::uint64_t const rows_max =
@@ -517,22 +518,25 @@ private:
         std::uint64_t const bytes_max = (std::min)(q.bytes_max, options_.bytes_max);
         p.from = q.cursor;
         p.to = p.head;
-        if (p.from == p.head) { return encode_with_rows(p, 0, {}); }
+        if (q.cursor == 0 && !q.ranges.empty()) { p.from = p.head; }  // nothing is held: the ranges tell it all
 
         bytes rows;
         bytes one;
         bytes k = key('r');
         cbor_writer w{rows};
         std::size_t count = 0;
+        auto const full = [&] {
+            return count == rows_max || (count != 0 && rows.size() >= bytes_max) || rows_max == 0;
+        };
         status outcome;
         bytes const first = position_key(p.from + 1);
         bytes const end = prefix_end(key('p'));
-        auto ok = tx.scan({first, end}, [&](bytes_view at, bytes_view record) {
+        auto const tell_change = [&](bytes_view at, bytes_view record) {
             if (at.size() != 10) {
                 outcome = failure{errc::corrupt, "position index"};
                 return false;
             }
-            if (count == rows_max || (count != 0 && rows.size() >= bytes_max) || rows_max == 0) {
+            if (full()) {
                 p.to = read_u64(at.subspan(2)) - 1;
                 return false;
             }
@@ -547,9 +551,37 @@ private:
             encode_row_update(w, parsed->collection, parsed->id, one);
             ++count;
             return true;
-        });
-        if (!ok) { return ok.error(); }
-        if (!outcome) { return outcome.error(); }
+        };
+        if (p.from != p.head) {
+            if (auto ok = tx.scan({first, end}, tell_change); !ok) { return ok.error(); }
+            if (!outcome) { return outcome.error(); }
+        }
+        // Before the tail is told whole, a range would show a part of what one position changed.
+        for (std::size_t i = 0; i < q.ranges.size() && p.to == p.head && !full(); ++i) {
+            range_answer answer{q.ranges[i], 0};
+            bytes from = key('r');
+            append(from, answer.covered.from);
+            bytes to = key('r');
+            append(to, answer.covered.to);
+            auto ok = tx.scan({from, to}, [&](bytes_view at, bytes_view state) {
+                auto const parsed = record_key_from(at.subspan(2));
+                if (!parsed) {
+                    outcome = failure{errc::corrupt, "authority's row"};
+                    return false;
+                }
+                if (full()) {
+                    answer.covered.to = to_bytes(at.subspan(2));
+                    return false;
+                }
+                encode_row_update(w, parsed->collection, parsed->id, state);
+                ++count;
+                ++answer.rows;
+                return true;
+            });
+            if (!ok) { return ok.error(); }
+            if (!outcome) { return outcome.error(); }
+            p.ranges.push_back(std::move(answer));
+        }
         return encode_with_rows(p, count, rows);
     }
 

@@ -21,6 +21,7 @@
 #include <syncline/core/time.hpp>
 #include <syncline/merge/apply.hpp>
 #include <syncline/model/mutation.hpp>
+#include <syncline/replica/ranges.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
 
@@ -61,6 +62,7 @@ struct request {
     std::uint64_t bytes_max = std::uint64_t{1} << 20;  ///< of rows; one row more than fits is sent all the same
     std::vector<origin> origins{};                     ///< of the mutations, one for each; or empty
     std::uint64_t line = 0;  ///< what the store is since it was opened last; the reply names it again; 0: not told
+    std::vector<record_range> ranges{};  ///< not held yet; with a cursor of 0, nothing is, and the tail is not wanted
     friend bool operator==(request const&, request const&) = default;
 };
 
@@ -80,8 +82,9 @@ struct reply {
     position from = 0;  ///< the page holds every record that changed after this …
     position to = 0;    ///< … up to this position
     std::vector<row_update> rows{};
-    wall_time time{};        ///< the authority's
-    std::uint64_t line = 0;  ///< of the request that it answers
+    wall_time time{};                    ///< the authority's
+    std::uint64_t line = 0;              ///< of the request that it answers
+    std::vector<range_answer> ranges{};  ///< told whole as of `head`; their rows stand last in `rows`, in this order
     friend bool operator==(reply const&, reply const&) = default;
 };
 
@@ -244,7 +247,8 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
 [[nodiscard]] inline bytes encode(request const& q) {
     bytes out(frame_bytes);
     cbor_writer w{out};
-    w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() ? 0 : 1) + (q.line == 0 ? 0 : 1));
+    w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() ? 0 : 1) + (q.line == 0 ? 0 : 1) +
+          (q.ranges.empty() ? 0 : 1));
     w.unsigned_integer(1);
     w.byte_string(to_array(q.replica));
     if (q.epoch) {
@@ -269,6 +273,10 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
     if (q.line != 0) {
         w.unsigned_integer(9);
         w.unsigned_integer(q.line);
+    }
+    if (!q.ranges.empty()) {
+        w.unsigned_integer(10);
+        detail::encode_ranges(w, q.ranges);
     }
     detail::seal_frame(out);
     return out;
@@ -301,6 +309,7 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
             case 7: q.bytes_max = in.unsigned_integer(); return true;
             case 8: q.origins = detail::decode_origins(in); return true;
             case 9: q.line = detail::read_line(in); return true;
+            case 10: q.ranges = detail::decode_ranges(in); return true;
             default: return false;
         }
     });
@@ -326,7 +335,7 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
     bytes out(frame_bytes);
     out.reserve(256 + p.verdicts.size() * 48 + rows.size());
     cbor_writer w{out};
-    w.map(p.line == 0 ? 10 : 11);
+    w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1));
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);
@@ -353,6 +362,10 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
         w.unsigned_integer(11);
         w.unsigned_integer(p.line);
     }
+    if (!p.ranges.empty()) {
+        w.unsigned_integer(12);
+        detail::encode_answers(w, p.ranges);
+    }
     detail::seal_frame(out);
     return out;
 }
@@ -369,6 +382,40 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
     }
     return encode_with_rows(p, p.rows.size(), rows);
 }
+
+namespace detail {
+
+/// Whether the rows of the tail lie in its page, and those of each range in it, in order.
+[[nodiscard]] inline status check_places(reply const& p) {
+    std::size_t told = 0;
+    for (range_answer const& a : p.ranges) {
+        if (a.rows > p.rows.size() - told) { return failure{errc::malformed, "a range without its rows"}; }
+        told += a.rows;
+    }
+    std::size_t const tail = p.rows.size() - told;
+    for (std::size_t i = 0; i < tail; ++i) {
+        if (p.rows[i].state.version <= p.from || p.rows[i].state.version > p.to) {
+            return failure{errc::malformed, "a row outside of its page"};
+        }
+    }
+    if (!p.ranges.empty() && p.to != p.head) { return failure{errc::malformed, "ranges before the tail is told"}; }
+    std::size_t i = tail;
+    for (range_answer const& a : p.ranges) {
+        bytes last;
+        for (std::size_t const end = i + a.rows; i < end; ++i) {
+            bytes k = to_bytes(p.rows[i].key);
+            bool const in_order = last.empty() ? compare(a.covered.from, k) <= 0 : compare(last, k) < 0;
+            position const version = p.rows[i].state.version;
+            if (!in_order || compare(k, a.covered.to) >= 0 || version == 0 || version > p.head) {
+                return failure{errc::malformed, "a row outside of its range"};
+            }
+            last = std::move(k);
+        }
+    }
+    return {};
+}
+
+}  // namespace detail
 
 /// Errors as of `decode_request`.
 [[nodiscard]] inline result<reply> decode_reply(bytes_view message, decode_limits const& limits = {}) {
@@ -413,6 +460,7 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
             case 9: p.time = wall_time{milliseconds{in.integer()}}; return true;
             case 10: p.replica = detail::read_replica(in); return true;
             case 11: p.line = detail::read_line(in); return true;
+            case 12: p.ranges = detail::decode_answers(in); return true;
             default: return false;
         }
     });
@@ -421,10 +469,8 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
     if ((seen & needed) != needed) { return failure{errc::malformed, "a part of the reply is missing"}; }
     if (p.author == unknown_author) { return p; }  // a stranger's answer: its head alone means something
     if (p.from > p.to || p.to > p.head) { return failure{errc::malformed, "a page outside of the log"}; }
+    if (auto places = detail::check_places(p); !places) { return places.error(); }
     for (row_update const& u : p.rows) {
-        if (u.state.version <= p.from || u.state.version > p.to) {
-            return failure{errc::malformed, "a row outside of its page"};
-        }
         if (!u.state.fields.empty()) {
             if (auto fields = validate_fields(u.state.fields, limits); !fields) { return fields.error(); }
         }

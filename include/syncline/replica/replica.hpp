@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,6 +25,7 @@
 #include <syncline/replica/event.hpp>
 #include <syncline/replica/pending.hpp>
 #include <syncline/replica/protocol.hpp>
+#include <syncline/replica/ranges.hpp>
 #include <syncline/storage/storage.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
@@ -41,6 +43,7 @@ struct replica_options {
     std::uint64_t bytes_max = std::uint64_t{1} << 20;  ///< asked for in one request
     std::size_t record_max = std::size_t{1} << 20;     ///< bytes of one record's fields; a larger write is refused
     decode_limits message{};
+    std::vector<std::string> essential{};  ///< collections that a first sync fetches before all others, in this order
 };
 
 /// A record as it is read.
@@ -79,7 +82,7 @@ struct exchange_report {
     std::size_t verdicts = 0;
     std::size_t rows = 0;       ///< taken
     std::size_t changed = 0;    ///< visible records that changed
-    bool advanced = false;      ///< the cursor moved
+    bool advanced = false;      ///< the cursor moved, or a range was told
     bool more = false;          ///< the authority has more to tell, or the replica more to send
     bool wait = false;          ///< the authority asked to come again later
     bool reincarnated = false;  ///< the store was a clone or was restored: it has a new identity now
@@ -96,7 +99,7 @@ struct exchange_report {
 class replica {
 public:
     explicit replica(rule_table rules = {}, replica_options options = {})
-        : rules_(std::move(rules)), options_(options), outbox_(options.outbox, "ro") {}
+        : rules_(std::move(rules)), options_(std::move(options)), outbox_(options_.outbox, "ro") {}
 
     [[nodiscard]] rule_table const& rules() const noexcept { return rules_; }
     [[nodiscard]] replica_options const& options() const noexcept { return options_; }
@@ -130,6 +133,7 @@ public:
         if (auto ok = write_identity(tx, mine); !ok) { return ok; }
         sync_state sync;
         sync.line = new_line(random);
+        if (auto ok = want_everything(tx); !ok) { return ok; }
         return write_sync(tx, sync);
     }
 
@@ -305,6 +309,9 @@ public:
         q.rows_max = options_.rows_max;
         q.bytes_max = options_.bytes_max;
         q.line = sync->line;
+        auto wanted = wanted_.first(tx, wanted_ranges_max);
+        if (!wanted) { return wanted.error(); }
+        q.ranges = std::move(*wanted);
         std::size_t size = 0;
         auto ok = each_frozen(tx, [&](std::uint64_t, outbox_entry const& entry, pending const& p) {
             if (q.mutations.size() >= options_.mutations_max ||
@@ -345,7 +352,13 @@ public:
             return failure{errc::authority_changed, "the authority was put back to an older state"};
         }
         if (p->head < sync->cursor) { return nothing_taken(tx, now); }  // an old reply once more
-        if (p->from > sync->cursor) { return failure{errc::foreign, "a page that does not follow the cursor"}; }
+        if (p->from > sync->cursor) {
+            // A first sync begins at the head of its first answer. Another answer to its question is of no use any more.
+            if (p->from != p->to) { return failure{errc::foreign, "a page that does not follow the cursor"}; }
+            auto const none = wanted_.empty(tx);
+            if (!none) { return none.error(); }
+            if (sync->cursor != 0 || *none) { return nothing_taken(tx, now); }
+        }
 
         sync_state const before = *sync;
         exchange_report report;
@@ -375,13 +388,25 @@ public:
         if (!overtaken) { return overtaken.error(); }
         if (*overtaken && !fork) {
             p->rows.clear();
+            p->ranges.clear();
             p->to = p->from;
         }
         bytes buffer;
-        for (row_update& u : p->rows) {
-            auto taken = take_row(tx, u, dirty, events, buffer);
+        std::size_t in_ranges = 0;
+        for (range_answer const& a : p->ranges) { in_ranges += a.rows; }
+        std::size_t next = p->rows.size() - in_ranges;
+        for (std::size_t i = 0; i < next; ++i) {
+            auto taken = take_row(tx, p->rows[i], true, dirty, events, buffer);
             if (!taken) { return taken.error(); }
             report.rows += *taken ? 1 : 0;
+        }
+        for (range_answer& a : p->ranges) {
+            std::span<row_update> const told = std::span{p->rows}.subspan(next, a.rows);
+            next += a.rows;
+            auto taken = take_range(tx, a.covered, told, p->head, dirty, events, buffer);
+            if (!taken) { return taken.error(); }
+            report.rows += *taken;
+            report.advanced = true;
         }
         std::sort(dirty.begin(), dirty.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
         dirty.erase(std::unique(dirty.begin(), dirty.end()), dirty.end());
@@ -389,7 +414,7 @@ public:
             if (auto ok = rebase(tx, k, *sync, events); !ok) { return ok.error(); }
         }
 
-        report.advanced = p->to > sync->cursor;
+        report.advanced = report.advanced || p->to > sync->cursor;
         sync->cursor = (std::max)(sync->cursor, p->to);
         sync->head = (std::max)(sync->head, p->head);
         if (auto ok = learn_clock(tx, p->rows, now); !ok) { return ok.error(); }
@@ -429,6 +454,9 @@ public:
         auto sync = read_sync(tx);
         if (!sync) { return sync.error(); }
         if (!sync->epoch || sync->cursor < sync->head || sync->settled + 1 < sync->next_sequence) { return true; }
+        auto const told = wanted_.empty(tx);
+        if (!told) { return told.error(); }
+        if (!*told) { return true; }
         auto due = outbox_.next_due(tx, now.wall);
         if (!due) { return due.error(); }
         return *due && **due <= now.wall;
@@ -436,16 +464,27 @@ public:
 
     /// Where the replica stands.
     struct progress {
-        position cursor = 0;       ///< held up to here
+        position cursor = 0;       ///< held up to here, but for ranges that are still to come
         position head = 0;         ///< the authority's last position that it told
         std::uint64_t frozen = 0;  ///< mutations sent, or to be sent as they are, without a verdict
         bool met = false;          ///< whether an authority ever answered
+        bool complete = false;     ///< no range is still to come
     };
     template <storage_transaction Tx>
     [[nodiscard]] result<progress> status_of(Tx& tx) const {
         auto sync = read_sync(tx);
         if (!sync) { return sync.error(); }
-        return progress{sync->cursor, sync->head, sync->next_sequence - 1 - sync->settled, sync->epoch.has_value()};
+        auto const told = wanted_.empty(tx);
+        if (!told) { return told.error(); }
+        return progress{sync->cursor, sync->head, sync->next_sequence - 1 - sync->settled, sync->epoch.has_value(),
+                        *told};
+    }
+    /// Whether all that the authority had of a collection at the cursor is held: a first sync tells the essential ones
+    /// first. `errc::invalid` for what is no name of one.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<bool> complete(Tx& tx, std::string_view collection) const {
+        if (!valid(record_key{collection, "-"})) { return failure{errc::invalid, "collection"}; }
+        return wanted_.complete(tx, range_of(collection));
     }
 
     // Events: at least once, in order, kept until forgotten.
@@ -1051,13 +1090,120 @@ private:
         return bare && v.reason == errc{} ? verdict_effect::forgotten : verdict_effect::taken;
     }
 
-    /// True when the row was newer than what is held.
+    // Ranges that the authority has yet to tell: 'w'. The lowest band is for single records, then come the essential
+    // collections, the rest is last.
+
+    static constexpr std::uint8_t band_repair = 0;
+    static constexpr std::uint8_t band_rest = 0xFF;
+
     template <class Tx>
-    [[nodiscard]] result<bool> take_row(Tx& tx, row_update& u, std::vector<bytes>& dirty, event_batch& events,
-                                        bytes& buffer) const {
+    [[nodiscard]] status want_everything(Tx& tx) const {
+        std::size_t band = band_repair + std::size_t{1};
+        for (std::string const& name : options_.essential) {
+            if (!valid(record_key{name, "-"}) || band == band_rest) {
+                return failure{errc::invalid, "essential collection"};
+            }
+            if (auto ok = wanted_.add(tx, static_cast<std::uint8_t>(band++), range_of(name)); !ok) { return ok; }
+        }
+        return wanted_.add(tx, band_rest, every_record());
+    }
+
+    /// Takes in a range as it was at `head`: rows that are told, and the end of those that are not. Answers how many
+    /// rows were newer than what is held. Where more is to end than one exchange should do, the range's rest stays
+    /// wanted.
+    template <class Tx>
+    [[nodiscard]] result<std::size_t> take_range(Tx& tx, record_range& covered, std::span<row_update> told,
+                                                 position head, std::vector<bytes>& dirty, event_batch& events,
+                                                 bytes& buffer) const {
+        struct ended {
+            bytes name;
+            bool dirty;
+        };
+        std::vector<bytes> names;
+        names.reserve(told.size());
+        for (row_update const& u : told) { names.push_back(to_bytes(u.key)); }
+        std::vector<bool> held(told.size());
+        std::vector<ended> gone;
+        std::size_t next = 0;
+        status outcome;
+        auto ok = tx.scan({record_entry('v', covered.from), record_entry('v', covered.to)},
+                          [&](bytes_view k, bytes_view raw) {
+                              bytes_view const name = k.subspan(2);
+                              while (next < names.size() && compare(names[next], name) < 0) { ++next; }
+                              if (next < names.size() && equal(names[next], name)) {
+                                  held[next] = true;
+                                  return true;
+                              }
+                              cbor_reader in{raw};
+                              (void)in.array();
+                              bool const waits = in.boolean();
+                              position const confirmed = in.unsigned_integer();
+                              if (in.failed()) {
+                                  outcome = failure{errc::corrupt, "visible record"};
+                                  return false;
+                              }
+                              // What came in later than the answer was given is no part of what it tells.
+                              if (confirmed == 0 ? !waits : confirmed > head) { return true; }
+                              if (gone.size() >= options_.rows_max) {
+                                  covered.to = to_bytes(name);
+                                  std::fill(held.begin() + static_cast<std::ptrdiff_t>(next), held.end(), true);
+                                  return false;
+                              }
+                              gone.push_back({to_bytes(name), waits});
+                              return true;
+                          });
+        if (!ok || !outcome) { return ok ? outcome.error() : ok.error(); }
+        for (ended const& e : gone) {
+            if (auto taken = take_end(tx, e.name, e.dirty, head, dirty, events); !taken) { return taken.error(); }
+        }
+        std::size_t taken = 0;
+        for (std::size_t i = 0; i < told.size(); ++i) {
+            auto const newer = take_row(tx, told[i], held[i], dirty, events, buffer);
+            if (!newer) { return newer.error(); }
+            taken += *newer ? 1 : 0;
+        }
+        if (auto covers = wanted_.cover(tx, covered); !covers) { return covers.error(); }
+        return taken;
+    }
+
+    /// The authority had no row of this record at `head`: an untouched copy goes, pending mutations stay.
+    template <class Tx>
+    [[nodiscard]] status take_end(Tx& tx, bytes const& name, bool waits, position head, std::vector<bytes>& dirty,
+                                  event_batch& events) const {
+        bytes const k = record_entry('v', name);
+        auto held = read_visible(tx, name);
+        if (!held) { return held.error(); }
+        if (!waits) {
+            auto const record = record_key_from(name);
+            if (!record) { return record.error(); }
+            if (!held->state.deleted) { events.add_change(*record, true); }
+            return tx.erase(k);
+        }
+        // What was decided by then had its effect, and that has ended too.
+        std::vector<bytes> over;
+        auto ok = scan_prefix(tx, decided_prefix(name), [&](bytes_view at, bytes_view raw) {
+            cbor_reader in{raw};
+            (void)in.array();
+            if (in.unsigned_integer() <= head) { over.push_back(to_bytes(at)); }
+            return true;
+        });
+        for (std::size_t i = 0; i < over.size() && ok; ++i) { ok = tx.erase(over[i]); }
+        if (!ok) { return ok; }
+        if (held->confirmed == 0 && over.empty()) { return {}; }
+        if (ok = tx.erase(record_entry('b', name)); !ok) { return ok; }
+        bytes raw;
+        encode_visible(raw, true, 0, held->state);
+        dirty.push_back(name);
+        return tx.put(k, raw);
+    }
+
+    /// True when the row was newer than what is held. `may_be_held`: false when it is known that nothing is.
+    template <class Tx>
+    [[nodiscard]] result<bool> take_row(Tx& tx, row_update& u, bool may_be_held, std::vector<bytes>& dirty,
+                                        event_batch& events, bytes& buffer) const {
         bytes name = to_bytes(u.key);
         bytes k = record_entry('v', name);
-        auto found = tx.get(k, buffer);
+        auto found = may_be_held ? tx.get(k, buffer) : result<bool>{false};
         if (!found) { return found.error(); }
         bool changes = !u.state.deleted;
         if (*found) {
@@ -1232,6 +1378,7 @@ private:
     rule_table rules_;
     replica_options options_;
     outbox outbox_;
+    range_list wanted_{"rw"};
 };
 
 }  // namespace syncline::inline SYNCLINE_ABI
