@@ -21,7 +21,9 @@
 #include <syncline/core/time.hpp>
 #include <syncline/merge/apply.hpp>
 #include <syncline/model/mutation.hpp>
+#include <syncline/replica/mutation_batch.hpp>
 #include <syncline/replica/ranges.hpp>
+#include <syncline/replica/row_page.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
 
@@ -31,6 +33,13 @@ namespace syncline::inline SYNCLINE_ABI {
 inline constexpr std::uint8_t protocol_version = 1;
 inline constexpr std::size_t frame_bytes = 8;
 inline constexpr std::size_t exchange_items_max = 65'536;  ///< mutations, verdicts or rows of one message
+
+/// What the sender of a request understands beyond the least: bits of its `features`.
+inline constexpr std::uint64_t feature_columns = 1;  ///< a reply's rows, and a request's mutations, in columns
+
+/// Fewer than these go one by one all the same: columns have their price.
+inline constexpr std::size_t columns_rows_min = 8;
+inline constexpr std::size_t columns_mutations_min = 4;
 
 /// The authority's answer to one mutation.
 struct verdict {
@@ -63,6 +72,7 @@ struct request {
     std::vector<origin> origins{};                     ///< of the mutations, one for each; or empty
     std::uint64_t line = 0;  ///< what the store is since it was opened last; the reply names it again; 0: not told
     std::vector<record_range> ranges{};  ///< not held yet; with a cursor of 0, nothing is, and the tail is not wanted
+    std::uint64_t features = 0;          ///< `feature_columns`; unknown bits mean nothing
     friend bool operator==(request const&, request const&) = default;
 };
 
@@ -162,6 +172,12 @@ template <class F>
     return line;
 }
 
+[[nodiscard]] inline std::uint64_t read_features(cbor_reader& in) {
+    std::uint64_t const features = in.unsigned_integer();
+    if (!in.failed() && features == 0) { in.fail({errc::not_deterministic, "no feature, said at length"}); }
+    return features;
+}
+
 /// Origins are an array of runs; a run is an array of a line and the numbers of successive mutations in it.
 inline void encode_origins(cbor_writer& w, std::vector<origin> const& all) {
     auto const run_end = [&](std::size_t i) {
@@ -244,11 +260,38 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
     return v;
 }
 
+namespace detail {
+
+/// The mutations and origins of a request in columns; false where they go one by one.
+[[nodiscard]] inline bool encode_batch(bytes& out, request const& q) {
+    if (q.mutations.size() < columns_mutations_min) { return false; }
+    mutation_batch_writer batch;
+    for (bytes const& m : q.mutations) {
+        if (!batch.add(m)) { return false; }
+    }
+    for (origin const& o : q.origins) { batch.add_origin(o.line, o.number); }
+    cbor_writer w{out};
+    batch.finish(w);
+    return true;
+}
+[[nodiscard]] inline bool decode_batch(cbor_reader& in, decode_limits const& limits, request& q) {
+    return decode_mutation_batch(
+               in, limits, exchange_items_max, [&](bytes&& m) { q.mutations.push_back(std::move(m)); },
+               [&](std::uint64_t line, std::uint64_t number) {
+                   q.origins.push_back({line, number});
+               })
+        .has_value();
+}
+
+}  // namespace detail
+
 [[nodiscard]] inline bytes encode(request const& q) {
     bytes out(frame_bytes);
     cbor_writer w{out};
-    w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() ? 0 : 1) + (q.line == 0 ? 0 : 1) +
-          (q.ranges.empty() ? 0 : 1));
+    bytes batch;
+    bool const columns = (q.features & feature_columns) != 0 && detail::encode_batch(batch, q);
+    w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() || columns ? 0 : 1) + (q.line == 0 ? 0 : 1) +
+          (q.ranges.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1));
     w.unsigned_integer(1);
     w.byte_string(to_array(q.replica));
     if (q.epoch) {
@@ -259,14 +302,16 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
     w.unsigned_integer(q.cursor);
     w.unsigned_integer(4);
     w.unsigned_integer(q.receipts);
-    w.unsigned_integer(5);
-    w.array(q.mutations.size());
-    for (bytes const& m : q.mutations) { w.byte_string(m); }
+    if (!columns) {
+        w.unsigned_integer(5);
+        w.array(q.mutations.size());
+        for (bytes const& m : q.mutations) { w.byte_string(m); }
+    }
     w.unsigned_integer(6);
     w.unsigned_integer(q.rows_max);
     w.unsigned_integer(7);
     w.unsigned_integer(q.bytes_max);
-    if (!q.origins.empty()) {
+    if (!q.origins.empty() && !columns) {
         w.unsigned_integer(8);
         detail::encode_origins(w, q.origins);
     }
@@ -277,6 +322,14 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
     if (!q.ranges.empty()) {
         w.unsigned_integer(10);
         detail::encode_ranges(w, q.ranges);
+    }
+    if (q.features != 0) {
+        w.unsigned_integer(15);
+        w.unsigned_integer(q.features);
+    }
+    if (columns) {
+        w.unsigned_integer(16);
+        w.raw(batch);
     }
     detail::seal_frame(out);
     return out;
@@ -292,7 +345,7 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
     unsigned seen = 0;
     cbor_reader in{*body, limits};
     auto const ok = detail::read_body(in, [&](std::uint64_t key) {
-        if (key <= 8) { seen |= 1U << key; }
+        if (key <= 16) { seen |= 1U << key; }
         switch (key) {
             case 1: q.replica = detail::read_replica(in); return true;
             case 2: q.epoch = detail::read_id(in); return true;
@@ -310,10 +363,17 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
             case 8: q.origins = detail::decode_origins(in); return true;
             case 9: q.line = detail::read_line(in); return true;
             case 10: q.ranges = detail::decode_ranges(in); return true;
+            case 15: q.features = detail::read_features(in); return true;
+            case 16: {
+                if ((seen & ((1U << 5) | (1U << 8))) != 0) { in.fail({errc::malformed, "mutations in two forms"}); }
+                (void)detail::decode_batch(in, limits, q);
+                return true;
+            }
             default: return false;
         }
     });
     if (!ok) { return ok.error(); }
+    if ((seen & (1U << 16)) != 0) { seen |= 1U << 5; }
     constexpr unsigned needed = 0b11111010;
     if ((seen & needed) != needed) { return failure{errc::malformed, "a part of the request is missing"}; }
     if ((seen & (1U << 8)) != 0 && (q.origins.empty() || q.origins.size() != q.mutations.size())) {
@@ -330,10 +390,38 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
     w.raw(encoded_row);
 }
 
-/// A reply whose `count` rows stand encoded in `rows`; those of `p` are ignored.
-[[nodiscard]] inline bytes encode_with_rows(reply const& p, std::size_t count, bytes_view rows) {
+namespace detail {
+
+/// The rows that stand encoded in `rows`, in columns; false where they go one by one.
+[[nodiscard]] inline bool encode_page(bytes& out, std::size_t count, bytes_view rows) {
+    if (count < columns_rows_min) { return false; }
+    decode_limits own;
+    own.bytes_max = rows.size();
+    own.work_max = ~std::uint64_t{0};
+    cbor_reader in{rows, own};
+    row_page_writer page;
+    for (std::size_t i = 0; i < count; ++i) {
+        (void)in.array();
+        std::string_view const collection = in.text();
+        bytes_view const id = in.byte_string();
+        if (!page.add(collection, id, in)) { return false; }
+    }
+    out.reserve(rows.size() / 2);
+    cbor_writer w{out};
+    page.finish(w);
+    return true;
+}
+
+}  // namespace detail
+
+/// A reply whose `count` rows stand encoded in `rows`, in columns where `features` say so; those of `p` are ignored.
+[[nodiscard]] inline bytes encode_with_rows(reply const& p, std::size_t count, bytes_view rows,
+                                            std::uint64_t features = 0) {
+    bytes page;
+    bool const columns = (features & feature_columns) != 0 && detail::encode_page(page, count, rows);
+    if (columns) { rows = {}; }
     bytes out(frame_bytes);
-    out.reserve(256 + p.verdicts.size() * 48 + rows.size());
+    out.reserve(page.size() + 256 + p.verdicts.size() * 48 + rows.size());
     cbor_writer w{out};
     w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1));
     w.unsigned_integer(1);
@@ -351,9 +439,11 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
     w.unsigned_integer(p.from);
     w.unsigned_integer(7);
     w.unsigned_integer(p.to);
-    w.unsigned_integer(8);
-    w.array(count);
-    append(out, rows);
+    if (!columns) {
+        w.unsigned_integer(8);
+        w.array(count);
+        append(out, rows);
+    }
     w.unsigned_integer(9);
     w.integer(p.time.time_since_epoch().count());
     w.unsigned_integer(10);
@@ -365,6 +455,10 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
     if (!p.ranges.empty()) {
         w.unsigned_integer(12);
         detail::encode_answers(w, p.ranges);
+    }
+    if (columns) {
+        w.unsigned_integer(18);
+        w.raw(page);
     }
     detail::seal_frame(out);
     return out;
@@ -425,7 +519,7 @@ namespace detail {
     unsigned seen = 0;
     cbor_reader in{*body, limits};
     auto const ok = detail::read_body(in, [&](std::uint64_t key) {
-        if (key <= 10) { seen |= 1U << key; }
+        if (key <= 18) { seen |= 1U << key; }
         switch (key) {
             case 1: p.epoch = detail::read_id(in); return true;
             case 2: p.head = in.unsigned_integer(); return true;
@@ -461,15 +555,27 @@ namespace detail {
             case 10: p.replica = detail::read_replica(in); return true;
             case 11: p.line = detail::read_line(in); return true;
             case 12: p.ranges = detail::decode_answers(in); return true;
+            case 18: {
+                if ((seen & (1U << 8)) != 0) { in.fail({errc::malformed, "rows in two forms"}); }
+                (void)decode_row_page(
+                    in, limits, exchange_items_max, [&](std::size_t n) { p.rows.reserve(n); },
+                    [&](record_key&& k, row&& r) {
+                        p.rows.push_back({std::move(k), std::move(r)});
+                    });
+                return true;
+            }
             default: return false;
         }
     });
     if (!ok) { return ok.error(); }
+    bool const columns = (seen & (1U << 18)) != 0;
+    if (columns) { seen |= 1U << 8; }
     constexpr unsigned needed = 0b11111111110;
     if ((seen & needed) != needed) { return failure{errc::malformed, "a part of the reply is missing"}; }
     if (p.author == unknown_author) { return p; }  // a stranger's answer: its head alone means something
     if (p.from > p.to || p.to > p.head) { return failure{errc::malformed, "a page outside of the log"}; }
     if (auto places = detail::check_places(p); !places) { return places.error(); }
+    if (columns) { return p; }  // their fields were put together from what was looked at
     for (row_update const& u : p.rows) {
         if (!u.state.fields.empty()) {
             if (auto fields = validate_fields(u.state.fields, limits); !fields) { return fields.error(); }

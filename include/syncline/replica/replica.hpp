@@ -309,6 +309,7 @@ public:
         q.rows_max = options_.rows_max;
         q.bytes_max = options_.bytes_max;
         q.line = sync->line;
+        q.features = feature_columns;
         auto wanted = wanted_.first(tx, wanted_ranges_max);
         if (!wanted) { return wanted.error(); }
         q.ranges = std::move(*wanted);

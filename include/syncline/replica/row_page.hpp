@@ -20,13 +20,6 @@
 
 namespace syncline::inline SYNCLINE_ABI {
 
-/// A row of a page, borrowed: its key, and the row as `encode_row` wrote it.
-struct row_view {
-    std::string_view collection;
-    bytes_view id;
-    bytes_view encoded;
-};
-
 namespace detail {
 
 enum class row_form : std::uint8_t { live = 0, gone = 1, gone_with_fields = 2 };
@@ -59,9 +52,8 @@ struct row_kind {
 /// All that counts rows is an integer column; 4 to 13 are in the order of the rows.
 class row_page_writer {
 public:
-    /// `errc::corrupt` for a row that `encode_row` did not write; the page is spoilt then.
-    [[nodiscard]] status add(row_view const& row) {
-        cbor_reader in{row.encoded};
+    /// Takes a row as `encode_row` wrote it from `in`. `errc::corrupt` for any other; the page is spoilt then.
+    [[nodiscard]] status add(std::string_view collection, bytes_view id, cbor_reader& in) {
         if (in.array() != 7) { return failure{errc::corrupt, "a row of another length"}; }
         position const version = in.unsigned_integer();
         std::uint64_t const life = in.unsigned_integer();
@@ -98,20 +90,22 @@ public:
                 if (like != nullptr && i < like->names.size() && in.match(like->encoded_names[i])) {
                     fields_.push_back({like->names[i], like->encoded_names[i]});
                 } else {
-                    std::size_t const at = in.position();
                     std::string_view const name = in.text();
-                    fields_.push_back({name, row.encoded.subspan(at, in.position() - at)});
+                    std::size_t const head = detail::cbor_head_size(name.size());
+                    auto const* const content = reinterpret_cast<std::byte const*>(name.data());
+                    fields_.push_back(
+                        {name, name.empty() ? bytes_view{} : bytes_view{content - head, head + name.size()}});
                 }
                 values_.push_back(in.skip());
             }
         }
-        if (marked % 4 != 0 || !in.finish()) { return failure{errc::corrupt, "a row that does not decode"}; }
+        if (marked % 4 != 0 || in.failed()) { return failure{errc::corrupt, "a row that does not decode"}; }
 
-        find_kind(row.collection, form);
+        find_kind(collection, form);
         detail::row_kind& kind = kinds_[kind_];
         for (std::size_t i = 0; i < values_.size(); ++i) { kind.columns[i].push_back(values_[i]); }
         of_kind_.add(static_cast<std::int64_t>(kind_));
-        ids_.add(row.id);
+        ids_.add(id);
         versions_.add_difference(version);
         lives_.add_difference(life);
         backs_.add(static_cast<std::int64_t>(back));
