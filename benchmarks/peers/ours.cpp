@@ -159,9 +159,7 @@ void require(bool ok, char const* what) {
 }
 
 milliseconds ticks{0};
-instant now() {
-    return {wall_time{milliseconds{1'790'000'000'000}} + ticks, monotonic_time{milliseconds{1}} + ticks};
-}
+instant now() { return {wall_time{milliseconds{1'790'000'000'000}} + ticks, monotonic_time{milliseconds{1}} + ticks}; }
 
 template <storage S>
 struct world {
@@ -261,8 +259,8 @@ struct world {
 void print(std::string const& digest, bool converged) {
     rusage use{};
     getrusage(RUSAGE_SELF, &use);
-    std::printf("{\"cpu_ms\":%.3f,\"wire_bytes\":%zu,\"peak_kb\":%ld,\"digest\":\"%s\",\"converged\":%s}\n", spent, wire,
-                use.ru_maxrss, digest.c_str(), converged ? "true" : "false");
+    std::printf("{\"cpu_ms\":%.3f,\"wire_bytes\":%zu,\"peak_kb\":%ld,\"digest\":\"%s\",\"converged\":%s}\n", spent,
+                wire, use.ru_maxrss, digest.c_str(), converged ? "true" : "false");
 }
 
 template <storage S>
@@ -354,7 +352,9 @@ void plain_insert(std::size_t n) {
 }  // namespace
 
 int main(int count, char** arguments) {
-    if (count < 3) { fail("usage: syncline_peers ours|ours-random-ids|ours-sqlite|sqlite-insert W1|W2|W3|W4 [--small]"); }
+    if (count < 3) {
+        fail("usage: syncline_peers ours|ours-random-ids|ours-sqlite|sqlite-insert W1|W2|W3|W4 [--small]");
+    }
     std::string_view const engine = arguments[1];
     std::size_t const scale = count > 3 && std::string_view{arguments[3]} == "--small" ? 1'000 : 100'000;
     random_ids = engine == "ours-random-ids";

@@ -24,6 +24,7 @@
 #include <syncline/replica/mutation_batch.hpp>
 #include <syncline/replica/ranges.hpp>
 #include <syncline/replica/row_page.hpp>
+#include <syncline/replica/verdict_columns.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
 
@@ -40,6 +41,7 @@ inline constexpr std::uint64_t feature_columns = 1;  ///< a reply's rows, and a 
 /// Fewer than these go one by one all the same: columns have their price.
 inline constexpr std::size_t columns_rows_min = 8;
 inline constexpr std::size_t columns_mutations_min = 4;
+inline constexpr std::size_t columns_verdicts_min = 4;
 
 /// The authority's answer to one mutation.
 struct verdict {
@@ -229,6 +231,11 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
     out.text(v.text);
 }
 
+/// An unknown kind is taken as `retry_after`: parked, never dropped.
+[[nodiscard]] constexpr verdict_kind verdict_kind_of(std::uint64_t n) noexcept {
+    return n >= 1 && n <= 8 ? static_cast<verdict_kind>(n) : verdict_kind::retry_after;
+}
+
 /// Reads what `encode_verdict` wrote; an unknown kind is taken as `retry_after`: parked, never dropped.
 [[nodiscard]] inline verdict decode_verdict(cbor_reader& in) {
     verdict v;
@@ -239,8 +246,7 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
     };
     if (in.array() != 8) { in.fail({errc::malformed, "verdict of the wrong length"}); }
     v.sequence = in.unsigned_integer();
-    std::uint8_t const kind = small_number();
-    v.kind = kind >= 1 && kind <= 8 ? static_cast<verdict_kind>(kind) : verdict_kind::retry_after;
+    v.kind = verdict_kind_of(small_number());
     v.again = in.boolean();
     v.reason = static_cast<errc>(small_number());
     v.version = in.unsigned_integer();
@@ -414,7 +420,8 @@ namespace detail {
 
 }  // namespace detail
 
-/// A reply whose `count` rows stand encoded in `rows`, in columns where `features` say so; those of `p` are ignored.
+/// A reply whose `count` rows stand encoded in `rows`; those of `p` are ignored. `features` are the asker's: rows and
+/// verdicts go in columns where it understands them.
 [[nodiscard]] inline bytes encode_with_rows(reply const& p, std::size_t count, bytes_view rows,
                                             std::uint64_t features = 0) {
     bytes page;
@@ -432,9 +439,12 @@ namespace detail {
     w.unsigned_integer(p.author);
     w.unsigned_integer(4);
     w.unsigned_integer(p.decided);
-    w.unsigned_integer(5);
-    w.array(p.verdicts.size());
-    for (verdict const& v : p.verdicts) { encode_verdict(w, v); }
+    bool const verdict_columns = (features & feature_columns) != 0 && p.verdicts.size() >= columns_verdicts_min;
+    if (!verdict_columns) {
+        w.unsigned_integer(5);
+        w.array(p.verdicts.size());
+        for (verdict const& v : p.verdicts) { encode_verdict(w, v); }
+    }
     w.unsigned_integer(6);
     w.unsigned_integer(p.from);
     w.unsigned_integer(7);
@@ -459,6 +469,10 @@ namespace detail {
     if (columns) {
         w.unsigned_integer(18);
         w.raw(page);
+    }
+    if (verdict_columns) {
+        w.unsigned_integer(20);
+        encode_verdict_columns(w, p.verdicts);
     }
     detail::seal_frame(out);
     return out;
@@ -494,16 +508,19 @@ namespace detail {
     }
     if (!p.ranges.empty() && p.to != p.head) { return failure{errc::malformed, "ranges before the tail is told"}; }
     std::size_t i = tail;
+    bytes k;
+    bytes last;
     for (range_answer const& a : p.ranges) {
-        bytes last;
+        last.clear();
         for (std::size_t const end = i + a.rows; i < end; ++i) {
-            bytes k = to_bytes(p.rows[i].key);
+            k.clear();
+            append_key(k, p.rows[i].key.collection, p.rows[i].key.id);
             bool const in_order = last.empty() ? compare(a.covered.from, k) <= 0 : compare(last, k) < 0;
             position const version = p.rows[i].state.version;
             if (!in_order || compare(k, a.covered.to) >= 0 || version == 0 || version > p.head) {
                 return failure{errc::malformed, "a row outside of its range"};
             }
-            last = std::move(k);
+            last.swap(k);
         }
     }
     return {};
@@ -519,7 +536,7 @@ namespace detail {
     unsigned seen = 0;
     cbor_reader in{*body, limits};
     auto const ok = detail::read_body(in, [&](std::uint64_t key) {
-        if (key <= 18) { seen |= 1U << key; }
+        if (key <= 20) { seen |= 1U << key; }
         switch (key) {
             case 1: p.epoch = detail::read_id(in); return true;
             case 2: p.head = in.unsigned_integer(); return true;
@@ -570,6 +587,7 @@ namespace detail {
     if (!ok) { return ok.error(); }
     bool const columns = (seen & (1U << 18)) != 0;
     if (columns) { seen |= 1U << 8; }
+    if ((seen & (1U << 20)) != 0) { seen |= 1U << 5; }
     constexpr unsigned needed = 0b11111111110;
     if ((seen & needed) != needed) { return failure{errc::malformed, "a part of the reply is missing"}; }
     if (p.author == unknown_author) { return p; }  // a stranger's answer: its head alone means something
