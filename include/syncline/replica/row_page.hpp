@@ -74,6 +74,7 @@ public:
             unnamed_.push_back(e);
         }
         auto form = detail::row_form::live;
+        bool known = false;  // of the kind of the row before
         fields_.clear();
         values_.clear();
         if (in.null()) {
@@ -86,22 +87,28 @@ public:
             // Most rows have the fields of the one before: then a name is compared, and not looked at.
             detail::row_kind const* const like = count_ == 0 ? nullptr : &kinds_[kind_];
             std::size_t const n = in.map();
+            bool same = like != nullptr && like->names.size() == n;
             for (std::size_t i = 0; i < n && !in.failed(); ++i) {
-                if (like != nullptr && i < like->names.size() && in.match(like->encoded_names[i])) {
-                    fields_.push_back({like->names[i], like->encoded_names[i]});
-                } else {
+                if (same && !in.match(like->encoded_names[i])) {
+                    same = false;
+                    for (std::size_t k = 0; k < i; ++k) { fields_.push_back({like->names[k], like->encoded_names[k]}); }
+                }
+                if (!same) {
                     std::string_view const name = in.text();
-                    std::size_t const head = detail::cbor_head_size(name.size());
+                    std::size_t const head = name.empty() ? 0 : detail::cbor_head_size(name.size());
                     auto const* const content = reinterpret_cast<std::byte const*>(name.data());
-                    fields_.push_back(
-                        {name, name.empty() ? bytes_view{} : bytes_view{content - head, head + name.size()}});
+                    fields_.push_back({name, {content - head, head + name.size()}});
                 }
                 values_.push_back(in.skip());
+            }
+            known = same && like->form == form && like->collection == collection;
+            if (same && !known) {
+                for (std::size_t k = 0; k < n; ++k) { fields_.push_back({like->names[k], like->encoded_names[k]}); }
             }
         }
         if (marked % 4 != 0 || in.failed()) { return failure{errc::corrupt, "a row that does not decode"}; }
 
-        find_kind(collection, form);
+        if (!known) { find_kind(collection, form); }
         detail::row_kind& kind = kinds_[kind_];
         for (std::size_t i = 0; i < values_.size(); ++i) { kind.columns[i].push_back(values_[i]); }
         of_kind_.add(static_cast<std::int64_t>(kind_));
@@ -365,11 +372,11 @@ template <class Count, class Take>
                 parts.push_back(v);
                 size += k.encoded_names[i].size() + v.size();
             }
-            r.fields.reserve(size);
-            append(r.fields, k.head);
+            r.fields.resize(size);
+            std::byte* to = std::copy(k.head.begin(), k.head.end(), r.fields.data());
             for (std::size_t i = 0; i < parts.size(); ++i) {
-                append(r.fields, k.encoded_names[i]);
-                append(r.fields, parts[i]);
+                to = std::copy(k.encoded_names[i].begin(), k.encoded_names[i].end(), to);
+                to = std::copy(parts[i].begin(), parts[i].end(), to);
             }
         }
         take(std::move(key), std::move(r));
