@@ -258,6 +258,10 @@ TEST_CASE("a request in columns says the same, and which form it takes is told b
 TEST_CASE("a page in columns holds the same rows", "[protocol]") {
     reply p = sample_reply();
     p.head = p.to = 500;
+    p.verdicts.resize(20, p.verdicts[0]);
+    for (unsigned i = 0; i < 15; ++i) {
+        p.verdicts[i] = {5 + i, verdict_kind::applied, false, {}, 40 + i, timestamp{90 + i}, {}, {}};
+    }
     for (unsigned i = 0; i < 100; ++i) {
         row r;
         r.version = 100 + i;

@@ -581,6 +581,12 @@ namespace detail {
                     });
                 return true;
             }
+            case 20: {
+                if ((seen & (1U << 5)) != 0) { in.fail({errc::malformed, "verdicts in two forms"}); }
+                p.verdicts =
+                    decode_verdict_columns<verdict>(in, limits, exchange_items_max, verdict_kind_of, decode_verdict);
+                return true;
+            }
             default: return false;
         }
     });
