@@ -5,7 +5,6 @@
 
 #include <syncline/metrics/alert.hpp>      // IWYU pragma: export
 #include <syncline/metrics/histogram.hpp>  // IWYU pragma: export
-#include <syncline/metrics/observer.hpp>   // IWYU pragma: export
 #include <syncline/metrics/pattern.hpp>    // IWYU pragma: export
 #include <syncline/metrics/registry.hpp>   // IWYU pragma: export
 #include <syncline/metrics/snapshot.hpp>   // IWYU pragma: export

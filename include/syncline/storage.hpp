@@ -3,6 +3,7 @@
 
 /// The whole component `storage`: the concept of a store, keyspaces and the in-memory model.
 
-#include <syncline/storage/keyspace.hpp>  // IWYU pragma: export
-#include <syncline/storage/memory.hpp>    // IWYU pragma: export
-#include <syncline/storage/storage.hpp>   // IWYU pragma: export
+#include <syncline/storage/checksummed.hpp>  // IWYU pragma: export
+#include <syncline/storage/keyspace.hpp>     // IWYU pragma: export
+#include <syncline/storage/memory.hpp>       // IWYU pragma: export
+#include <syncline/storage/storage.hpp>      // IWYU pragma: export

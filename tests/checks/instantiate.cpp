@@ -112,6 +112,7 @@ static_assert(described<described_record>);
 template class result<int>;
 template class result<bytes>;
 template class keyspace<storage_transaction_archetype>;
+template class checksummed_storage<storage_archetype>;
 template class backoff<full_jitter>;
 template class backoff<equal_jitter>;
 template class backoff<decorrelated_jitter>;
@@ -123,7 +124,10 @@ template class retry_policy<full_jitter, no_limiter, aimd_limit>;
 template class retry_policy<decorrelated_jitter, gcra, gradient_limit>;
 template class adaptive_concurrency<limit_archetype>;
 template class authority<accept_all>;
+template class observer_ref<observer_archetype>;
+template class until_commit<observer_archetype>;
 template class session<storage_archetype, random_archetype>;
+template class session<storage_archetype, random_archetype, observer_ref<observer_archetype>>;
 template class audit_log<digest_archetype>;
 template class delta_chooser<codec_archetype, sequence_archetype>;
 
@@ -177,6 +181,24 @@ void ground(tx_type& tx, random_archetype& random, handler_archetype& handler, b
     (void)loop.limits();
     live_loopback live(handler);
     (void)live.limits();
+}
+
+void observed(tx_type& tx, outbox const& o, conflict_queue const& q, audit_log<> const& log, traced_schedule& s,
+              random_archetype& random, bytes_view b, wall_time now, observer_archetype& told);
+void observed(tx_type& tx, outbox const& o, conflict_queue const& q, audit_log<> const& log, traced_schedule& s,
+              random_archetype& random, bytes_view b, wall_time now, observer_archetype& told) {
+    (void)o.enqueue(tx, {}, now, told);
+    (void)o.amend(tx, 1, b, told);
+    (void)o.claim(tx, {}, now, told);
+    (void)o.ack(tx, 1, 1, told);
+    (void)o.ack_all(tx, {}, told);
+    (void)o.nack(tx, 1, 1, backoff<>(), random, now, {}, told);
+    (void)o.bury(tx, 1, 1, errc::rejected, b, told);
+    (void)o.answer_all(tx, {}, told);
+    (void)q.raise(tx, {}, now, no_audit{}, told);
+    (void)q.resolve(tx, 1, 1, {}, collection_rules{}, {}, no_audit{}, told);
+    (void)log.append(tx, {}, random, told);
+    (void)s.decide({}, now, told);
 }
 
 void queue(tx_type& tx, outbox const& o, random_archetype& random, bytes_view b, wall_time now);

@@ -3,7 +3,7 @@
 /// Thresholds: the defaults, hysteresis, escalation; and patterns, masked.
 
 #include <syncline/metrics/alert.hpp>
-#include <syncline/metrics/observer.hpp>
+#include <syncline/model/observer.hpp>
 #include <syncline/metrics/pattern.hpp>
 
 #include <cstdint>

@@ -2,6 +2,8 @@
 // What docs/metrics.md quotes.
 
 #include <syncline/metrics.hpp>
+#include <syncline/outbox.hpp>
+#include <syncline/storage/memory.hpp>
 
 #include "support/catch.hpp"
 
@@ -44,6 +46,16 @@ TEST_CASE("the page of metrics") {
     // endregion: use
     REQUIRE(page);
     CHECK(decode_metrics_snapshot(kept));
+    memory_storage store;
+    outbox const queue;
+    outbox_item const item;
+    // region: transaction
+    until_commit told(numbers);
+    auto tx = store.begin(access_mode::write);
+    auto const token = queue.enqueue(*tx, item, now, told);
+    if (token && tx->commit()) { told.tell(); }
+    // endregion: transaction
+    CHECK(numbers.snapshot().of(metric_gauge::pending_entries) == 1);
     // region: alerts
     alerts watch;  // the default rules
     for (alert const& a : watch.look(s, now)) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-/// The observer that keeps: totals, what was of late, days, failures; and that one that doesn't listen costs nothing.
+/// The observer that keeps: totals, what was of late, days, failures.
 
 #include <syncline/metrics/registry.hpp>
 
@@ -19,7 +19,7 @@ namespace {
 constexpr wall_time noon{milliseconds{1'790'035'200'000}};
 constexpr milliseconds minutes(std::int64_t n) { return milliseconds{n * 60'000}; }
 
-/// A part that reports: with nobody listening it is as large as without an observer.
+/// A part that reports.
 template <observer O = no_observer>
 struct part {
     std::uint64_t state = 0;
@@ -30,34 +30,7 @@ struct part {
         return state;
     }
 };
-static_assert(sizeof(part<>) == sizeof(std::uint64_t));
-static_assert(sizeof(no_observer) == 1 && std::is_empty_v<no_observer>);
-// The calls are constant expressions without effect: nothing is left of them.
-static_assert([] {
-    part<> p;
-    return p.work(3) + p.work(4);
-}() == 10);
 
-/// The exact archetype, and those that lack one thing each.
-struct observer_archetype {
-    observer_archetype() = delete;
-    observer_archetype(observer_archetype const&) = delete;
-    observer_archetype& operator=(observer_archetype const&) = delete;
-    void counted(metric_counter, std::uint64_t) noexcept;
-    void measured(metric_gauge, std::uint64_t) noexcept;
-    void took(metric_latency, std::chrono::microseconds) noexcept;
-    void failed(observed_part, failure const&, wall_time) noexcept;
-};
-static_assert(observer<observer_archetype>);
-template <int Missing>
-struct observer_without {
-    void counted(metric_counter, std::uint64_t) noexcept requires(Missing != 1);
-    void measured(metric_gauge, std::uint64_t) noexcept requires(Missing != 2);
-    void took(metric_latency, std::chrono::microseconds) noexcept requires(Missing != 3);
-    void failed(observed_part, failure const&, wall_time) noexcept requires(Missing != 4);
-};
-static_assert(observer<observer_without<0>> && !observer<observer_without<1>> && !observer<observer_without<2>>);
-static_assert(!observer<observer_without<3>> && !observer<observer_without<4>>);
 struct may_throw : no_observer {
     void counted(metric_counter, std::uint64_t) {}
 };

@@ -187,6 +187,18 @@ TEST_CASE("coalescing: only what was never claimed, plain and alone takes part",
         item.lane = 7;
         CHECK(put(item).as == change_union::apart);
     }
+    SECTION("another patience") {
+        item.patience = milliseconds{50};
+        auto const hasty = put(item);
+        CHECK(hasty.as == change_union::apart);
+        CHECK(put(item) == sl::coalesced_entry{hasty.token, change_union::both});
+        item.patience = milliseconds::max();
+        auto const patient = put(item);
+        CHECK(patient.as == change_union::apart);
+        CHECK(put(item) == sl::coalesced_entry{patient.token, change_union::both});  // both cut to the same
+        item.patience.reset();
+        CHECK(put(item).as == change_union::apart);
+    }
     SECTION("a time to live") {
         item.time_to_live = milliseconds{5};
         auto const mortal = put(item);

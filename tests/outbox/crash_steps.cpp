@@ -116,49 +116,6 @@ errc live(std::size_t which, outbox const& box, Tx& tx, memory& m) {
     }
 }
 
-/// Passes so many calls on; then the process is no more.
-template <class Tx>
-struct dying {
-    Tx& tx;
-    std::uint64_t left;
-    std::uint64_t calls = 0;
-
-    bool gone() {
-        if (left == 0) { return true; }
-        --left;
-        ++calls;
-        return false;
-    }
-    sl::result<bool> get(bytes_view k, bytes& out) {
-        if (gone()) { return errc::cancelled; }
-        return tx.get(k, out);
-    }
-    sl::status put(bytes_view k, bytes_view v) {
-        if (gone()) { return errc::cancelled; }
-        return tx.put(k, v);
-    }
-    sl::status erase(bytes_view k) {
-        if (gone()) { return errc::cancelled; }
-        return tx.erase(k);
-    }
-    sl::status scan(sl::key_range r, sl::scan_visitor visit) {
-        if (gone()) { return errc::cancelled; }
-        return tx.scan(r, visit);
-    }
-};
-
-template <class Storage>
-raw_map rows_of(Storage& s) {
-    raw_map out;
-    auto tx = s.begin(sl::access_mode::read);
-    REQUIRE(tx);
-    REQUIRE(tx->scan({}, [&](bytes_view k, bytes_view v) {
-        out.emplace(sl::as_text(k), sl::as_text(v));
-        return true;
-    }));
-    return out;
-}
-
 /// That every entry is in one place, and how many there are.
 std::map<std::string, int> places(raw_map const& rows) {
     std::map<std::string, int> of_token;
@@ -225,7 +182,7 @@ TEST_CASE("outbox: a process that dies after any storage operation of any call l
         raw_map before;
         {
             sl::memory_storage handle(store);
-            before = rows_of(handle);
+            before = raw(handle);
         }
         std::uint64_t steps = 0;
         for (std::uint64_t n = 0; n <= steps; ++n) {
@@ -233,19 +190,19 @@ TEST_CASE("outbox: a process that dies after any storage operation of any call l
                 sl::memory_storage handle(store);
                 auto tx = write(handle);
                 memory own = m;
-                dying<transaction> d{tx, n == 0 ? ~std::uint64_t{0} : n - 1};
+                failing<transaction> d{tx, n, true};
                 errc const said = live(which, box, d, own);
                 CAPTURE(which);
                 if (n == 0) {
                     REQUIRE(said == errc{});
                     steps = d.calls;  // and now die after 0, 1, … of them
                 } else {
-                    REQUIRE(said == errc::cancelled);
+                    REQUIRE(said == errc::storage_io);
                     ++crashes;
                 }
             }
             sl::memory_storage handle(store);
-            REQUIRE(rows_of(handle) == before);
+            REQUIRE(raw(handle) == before);
         }
         {
             sl::memory_storage handle(store);
@@ -256,7 +213,7 @@ TEST_CASE("outbox: a process that dies after any storage operation of any call l
         auto const snapshot = store.snapshot();
         {
             sl::memory_storage handle(store);
-            places(rows_of(handle));
+            places(raw(handle));
             finish(handle, box);
         }
         store.restore(snapshot);
@@ -290,7 +247,7 @@ TEST_CASE("outbox: over SQLite a crash or power cut before any step of the disk 
                 REQUIRE(tx->commit());
             }
             answered.push_back(disk.steps());
-            states.push_back(rows_of(*s));
+            states.push_back(raw(*s));
             places(states.back());
         }
     }
@@ -303,7 +260,7 @@ TEST_CASE("outbox: over SQLite a crash or power cut before any step of the disk 
             sqlite_disk after(disk.options(), replay.survivors(step * 31 + choice));
             auto s = open(after.vfs());
             REQUIRE(s);
-            auto const now = rows_of(*s);
+            auto const now = raw(*s);
             // The last commit that was answered, or one that had begun since.
             bool known = false;
             for (std::size_t i = 0; i < states.size(); ++i) {

@@ -45,7 +45,8 @@ inline transaction write(sl::memory_storage& s) {
     REQUIRE(tx);
     return std::move(*tx);
 }
-inline raw_map raw(sl::memory_storage& s) {
+template <class Storage>
+raw_map raw(Storage& s) {
     raw_map out;
     auto tx = s.begin(sl::access_mode::read);
     REQUIRE(tx);
@@ -56,13 +57,15 @@ inline raw_map raw(sl::memory_storage& s) {
     return out;
 }
 
-/// The n-th call fails as a medium does; calls are counted.
+/// The n-th call fails as a medium does, and for a process that is no more all after it; calls are counted.
+template <class Tx>
 struct failing {
-    transaction& tx;
+    Tx& tx;
     std::uint64_t n = 0;  ///< 0 = none
+    bool for_good = false;
     std::uint64_t calls = 0;
 
-    bool fails() { return ++calls == n; }
+    bool fails() { return ++calls == n || (for_good && n != 0 && calls > n); }
     sl::result<bool> get(bytes_view k, bytes& out) {
         if (fails()) { return errc::storage_io; }
         return tx.get(k, out);
@@ -80,6 +83,12 @@ struct failing {
         return tx.scan(r, visit);
     }
 };
+template <class Tx>
+failing(Tx&) -> failing<Tx>;
+template <class Tx>
+failing(Tx&, std::uint64_t) -> failing<Tx>;
+template <class Tx>
+failing(Tx&, std::uint64_t, bool) -> failing<Tx>;
 
 /// SplitMix64: the same numbers everywhere.
 struct generator {

@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <syncline/outbox/entry.hpp>
+#include <syncline/outbox/changing.hpp>
+#include <syncline/outbox/ending.hpp>
+#include <syncline/outbox/entering.hpp>
+#include <syncline/outbox/finding.hpp>
 #include <syncline/outbox/layout.hpp>
 #include <syncline/outbox/moves.hpp>
+#include <syncline/outbox/order.hpp>
 #include <syncline/outbox/outbox.hpp>
 #include <syncline/outbox/selection.hpp>
+#include <syncline/outbox/writing.hpp>
 
 #include <algorithm>
 #include <array>
@@ -711,6 +717,13 @@ TEST_CASE("outbox: an entry claimed alone has a run and a lease of its own", "[o
     auto const given = box.claim(tx, {}, at(0));
     REQUIRE(tx.commit());
     CHECK(size() - ready == 28 + 26 + 8);
+    {
+        auto again = write(store);
+        REQUIRE(box.release(again, (*given)[0].token, (*given)[0].fence, at(0)));
+        REQUIRE(box.claim(again, {}, at(0))->size() == 1);
+        REQUIRE(again.commit());
+    }
+    CHECK(size() - ready == (48 - 22) + 18 + 8);
 }
 
 TEST_CASE("outbox: the page's example", "[outbox]") {

@@ -62,7 +62,9 @@ std::string gates_hold(conditions const& c, schedule_memory const& m, schedule_o
     if (!p.run) { return {}; }
     if (c.network.online == false) { return "runs offline"; }
     if (m.paused_until(now)) { return "runs in a pause"; }
-    if (c.server.not_before && *c.server.not_before > now) { return "runs although the server asked to wait"; }
+    if (c.server.not_before && *c.server.not_before > now && elapsed(now, *c.server.not_before) <= o.wait_max) {
+        return "runs although the server asked to wait";
+    }
     if (c.application.foreground == false && c.application.window && *c.application.window <= o.window_reserve) {
         return "runs without a window";
     }
@@ -510,10 +512,38 @@ TEST_CASE("after a long sleep all is due at once, and a clock that jumps holds n
     CHECK((p.run && p.pulls == 4));
     p = make_plan(c, m, o, monday - minutes(60 * 24 * 365));  // the clock was set back by a year
     CHECK((p.run && p.pulls == 4 && p[plan_choice::when].because == plan_reason::clock_moved));
-    c.server.not_before = monday + minutes(60 * 24 * 365);  // a hint under another clock
-    p = make_plan(c, m, o, monday);
+    c.server.not_before = monday + minutes(60 * 20);
+    p = make_plan(c, m, o, monday - minutes(60));
     CHECK_FALSE(p.run);
-    CHECK(p.in <= o.wait_max);
+    c.server.not_before = monday + minutes(60 * 24 * 365);  // a hint under another clock: it would hold for a year
+    c.application.quiet_until = c.server.not_before;
+    CHECK(make_plan(c, m, o, monday - minutes(60)).run);
+}
+
+TEST_CASE("thrift holds nothing of which nobody knows how long it has waited") {
+    schedule_options const o;
+    schedule_memory m(8);
+    conditions c;
+    c.network.online = true;
+    c.network.kind = link_kind::cellular;
+    c.network.data_saver = true;
+    c.power.low_power_mode = true;
+    wall_time const later_clock = monday + minutes(60 * 24 * 365);
+    SECTION("an entry that was written under a clock that was set back since") {
+        c.pending.add(sync_class::background, 10, later_clock);
+    }
+    SECTION("a collection that was pulled under such a clock") {
+        collection_state k{.urgency = sync_class::background};
+        k.fresh_at = later_clock;
+        REQUIRE(c.collections.push_back(k));
+    }
+    SECTION("a collection that was never pulled") {
+        REQUIRE(c.collections.push_back({.urgency = sync_class::background}));
+    }
+    m.saw(c, o, monday);
+    CHECK(make_plan(c, m, o, monday).run);
+    c.network.roaming = true;  // no thrift: a person's money
+    CHECK_FALSE(make_plan(c, m, o, monday).run);
 }
 
 TEST_CASE("with the link just back, devices come one after the other, what is critical at once") {

@@ -4,6 +4,8 @@
 
 #include <syncline/schedule/trace.hpp>
 
+#include <array>
+
 #include <cstdint>
 #include <string>
 
@@ -137,6 +139,28 @@ TEST_CASE("a replay under other options shows the first decision that is another
     REQUIRE(replayed);
     CHECK(replayed->differs);
     CHECK(static_cast<std::size_t>(seen) == replayed->decisions);
+}
+
+TEST_CASE("a trace's events are read one by one, until the reader has enough") {
+    traced_schedule s{schedule_memory(13)};
+    static_cast<void>(live(s, 13, 100));
+    s.opened(7, schedule_test::monday);
+    bytes const log = s.encoded();
+    std::array<std::size_t, 4> kinds{};
+    trace_event last;
+    auto const before = traced_schedule::read(log, [&](trace_event const& e) {
+        ++kinds[static_cast<std::size_t>(e.kind)];
+        last = e;
+        return true;
+    });
+    REQUIRE(before);
+    CHECK(*before == schedule_memory(13));
+    CHECK(kinds[0] >= 100);
+    CHECK(kinds[0] + kinds[1] + kinds[2] + kinds[3] == s.events());
+    CHECK((last.kind == trace_kind::opened && last.collection == 7 && last.at == schedule_test::monday));
+    std::size_t seen = 0;
+    CHECK(traced_schedule::read(log, [&](trace_event const&) { return ++seen < 5; }));
+    CHECK(seen == 5);
 }
 
 TEST_CASE("hostile traces are refused without harm") {

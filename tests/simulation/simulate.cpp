@@ -27,6 +27,7 @@
 #include <syncline/testing/audit_simulator.hpp>
 #include <syncline/testing/conflict_simulator.hpp>
 #include <syncline/testing/outbox_simulator.hpp>
+#include <syncline/testing/schedule_simulator.hpp>
 #include <syncline/testing/simulator.hpp>
 
 #if __has_include(<syncline_plants.hpp>)
@@ -66,7 +67,8 @@ bool found_alone(simulation_report& r, char const* part, Report const& alone) {
     return true;
 }
 
-/// A seed's worlds: devices with their authority, and an outbox, an audit log and a queue of conflicts, each used alone.
+/// A seed's worlds: devices with their authority, and an outbox, an audit log, a queue of conflicts and a
+/// schedule, each used alone.
 /// Of a later one, only where those before are as they should be; `alone` leaves the first out.
 simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& o, bool alone = false) {
     simulation_report r;
@@ -85,13 +87,14 @@ simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& 
     r.story.insert(r.story.end(), second.story.begin(), second.story.end());
     for (std::size_t i = 0; i < r.faults.size(); ++i) { r.faults[i] += second.faults[i]; }
     for (std::size_t i = 0; i < r.points.size(); ++i) { r.points[i] += second.points[i]; }
-    // The first hundred: its lives are long.
+    // The first hundred, and two hundred below: their lives are long.
     if (seed <= 100 && found_alone(r, "audit log", simulate_audit(seed, {.lie = o.lie}))) { return r; }
     conflict_simulation_options brief;
     brief.steps = 100;
     conflict_simulation_report const conflicts = simulate_conflicts(seed, brief);
     r.checks += conflicts.checks;
-    (void)found_alone(r, "conflicts", conflicts);
+    if (found_alone(r, "conflicts", conflicts)) { return r; }
+    if (seed <= 200) { (void)found_alone(r, "schedule", simulate_schedule(seed)); }
     return r;
 }
 
@@ -188,7 +191,9 @@ void explain(settings const& s, simulation_report const& failed) {
                 static_cast<unsigned long long>(failed.seed), failed.found[0].axiom.c_str(),
                 failed.found[0].what.c_str(), static_cast<unsigned long long>(failed.seed), plant.c_str());
     std::string const& what = failed.found[0].what;
-    if (what.rfind("(audit log alone)", 0) == 0 || what.rfind("(conflicts alone)", 0) == 0) { return; }
+    for (char const* const whole : {"(audit log alone)", "(conflicts alone)", "(schedule alone)"}) {
+        if (what.rfind(whole, 0) == 0) { return; }
+    }
     bool const alone = what.rfind("(outbox alone)", 0) == 0;
     simulation_options o = shrink_simulation(
         failed, s.options, [&](simulation_options const& tried) { return simulate_worlds(failed.seed, tried, alone); });

@@ -37,3 +37,15 @@ TEST_CASE("the page of storage: a component over any store") {
     CHECK(*count_visit(store, as_bytes("ada")) == 2);
     CHECK(*count_visit(store, as_bytes("ben")) == 1);
 }
+
+TEST_CASE("the page of storage: a store that notices what rots") {
+    memory_storage database{{.value_bytes_max = value_bytes_min_max + storage_checksum_bytes}};
+    // region: checksummed
+    checksummed_storage store{database};  // a storage as any other
+    // endregion: checksummed
+    CHECK(*count_visit(store, as_bytes("ada")) == 1);
+    auto tx = database.begin(access_mode::write);
+    CHECK(tx->put(as_bytes("visits/ada"), as_bytes("rotten!!")));
+    CHECK(tx->commit());
+    CHECK(count_visit(store, as_bytes("ada")).error() == errc::corrupt);
+}

@@ -110,6 +110,38 @@ TEST_CASE("a failing world shrinks to the few deeds that it takes") {
     CHECK(fails(small.parts));
 }
 
+TEST_CASE("the search for a smaller failure ends when its budget does, with the best so far") {
+    simulation_report failed;
+    failed.planned = 200;
+    failed.found.push_back({"liveness", "never ends"});
+    std::size_t runs = 0;
+    std::uint64_t steps = 0;
+    // Any hundred of the deeds break it, so that every single one can be left out in turn; each run is long.
+    auto const run = [&](simulation_options const& o) {
+        simulation_report r;
+        r.steps = 1'000;
+        ++runs;
+        steps += r.steps;
+        if (!o.only || o.only->size() >= 100) { r.found = failed.found; }
+        return r;
+    };
+    auto const by_steps = shrink_simulation(failed, {}, run, {.steps = 20'000});
+    CHECK(runs == 20);
+    CHECK(steps == 20'000);
+    REQUIRE(by_steps.only);
+    CHECK(by_steps.only->size() < 200);
+    CHECK(by_steps.only->size() >= 100);
+    runs = 0;
+    auto const by_runs = shrink_simulation(failed, {}, run, {.runs = 7});
+    CHECK(runs == 7);
+    REQUIRE(by_runs.only);
+    runs = 0;
+    CHECK(shrink_simulation(failed, {}, run).only->size() == 100);
+    CHECK(runs <= 1'000);
+    auto const none = shrink_simulation(failed, {}, run, {.runs = 0});
+    CHECK(none.only->size() == 200);
+}
+
 TEST_CASE("the worlds run over a user's own storage and transport") {
     for (std::uint64_t seed = 1; seed <= 3; ++seed) {
         simulation_options o;

@@ -28,6 +28,7 @@
 #include <syncline/core/function_ref.hpp>
 #include <syncline/core/random.hpp>
 #include <syncline/core/result.hpp>
+#include <syncline/model/observer.hpp>
 #include <syncline/storage/storage.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
@@ -154,14 +155,15 @@ public:
     /// then nothing was written. Those of the storage, `errc::corrupt`.
     /// Cost: a get and two puts, with a private part one more each; one hash for the leaf, amortised one for the tree,
     /// with a private part two more. Amortised 64 bytes of tree.
-    template <storage_transaction Tx, random_source G>
-    [[nodiscard]] result<std::uint64_t> append(Tx& tx, audit_item const& item, G& random) const {
-        return append_all(tx, std::span<audit_item const>{&item, 1}, random);
+    template <storage_transaction Tx, random_source G, observer O = no_observer>
+    [[nodiscard]] result<std::uint64_t> append(Tx& tx, audit_item const& item, G& random, O&& told = {}) const {
+        return append_all(tx, std::span<audit_item const>{&item, 1}, random, told);
     }
     /// The same for many, whose state is read and written once; the index of the first. All or none is checked before
     /// anything is written.
-    template <storage_transaction Tx, random_source G>
-    [[nodiscard]] result<std::uint64_t> append_all(Tx& tx, std::span<audit_item const> items, G& random) const {
+    template <storage_transaction Tx, random_source G, observer O = no_observer>
+    [[nodiscard]] result<std::uint64_t> append_all(Tx& tx, std::span<audit_item const> items, G& random,
+                                                   O&& told = {}) const {
         for (audit_item const& item : items) {
             if (auto const ok = check(item); !ok) { return ok.error(); }
             if (item.kind == audit_kind::redaction || item.kind == audit_kind::archival) {
@@ -178,6 +180,7 @@ public:
         }
         if (items.empty()) { return first; }
         if (auto const ok = store(tx, *s); !ok) { return ok.error(); }
+        told.counted(metric_counter::audit_entries, items.size());
         return first;
     }
 

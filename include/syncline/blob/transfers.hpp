@@ -27,6 +27,7 @@
 #include <syncline/core/limits.hpp>
 #include <syncline/core/result.hpp>
 #include <syncline/core/time.hpp>
+#include <syncline/model/observer.hpp>
 #include <syncline/storage/storage.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
@@ -140,9 +141,10 @@ public:
     /// The next message to send, noted as under way; nothing when nothing may go now.
     /// Cost: a scan of what is under way and of at most `active_max` transfers with their manifests; a chunk's get and
     /// hash.
-    template <storage_transaction Tx, chunk_store Chunks>
-    [[nodiscard]] result<std::optional<bytes>> next(Tx& tx, Chunks& chunks, blob_network const& network,
-                                                    wall_time now) const {
+    /// An observer hears the bytes; `absorb`'s too, and what came whole or was refused.
+    template <storage_transaction Tx, chunk_store Chunks, observer O = no_observer>
+    [[nodiscard]] result<std::optional<bytes>> next(Tx& tx, Chunks& chunks, blob_network const& network, wall_time now,
+                                                    O&& told = {}) const {
         for (;;) {
             auto c = choose(tx, network, now);
             if (!c) { return c.error(); }
@@ -159,13 +161,15 @@ public:
             (*ask)->number = f.number;
             f.since = now;
             if (auto s = put_flight(tx, f); !s) { return s.error(); }
-            return std::optional{encode(**ask)};
+            bytes message = encode(**ask);
+            told.counted(metric_counter::bytes_up, message.size());
+            return std::optional{std::move(message)};
         }
     }
 
     /// Takes an answer in. Errors, nothing changed: `malformed` and its kin for what is no answer to its ask.
-    template <storage_transaction Tx, chunk_store Chunks>
-    [[nodiscard]] result<transfer_event> absorb(Tx& tx, Chunks& chunks, bytes_view message) const {
+    template <storage_transaction Tx, chunk_store Chunks, observer O = no_observer>
+    [[nodiscard]] result<transfer_event> absorb(Tx& tx, Chunks& chunks, bytes_view message, O&& told = {}) const {
         auto const a = decode_blob_answer(message);
         if (!a) { return a.error(); }
         auto const f = get_flight(tx, a->number);
@@ -188,6 +192,9 @@ public:
             r.at.error = errc::peer_failed;
         }
         e.what = r.at;
+        told.counted(metric_counter::bytes_down, message.size());
+        told.counted(metric_counter::blobs_moved, e.kind == transfer_event_kind::complete ? 1 : 0);
+        told.counted(metric_counter::blobs_refused, e.kind == transfer_event_kind::refused ? 1 : 0);
         if (*kind == transfer_event_kind::complete) {
             if (auto s = drop(tx, r.at); !s) { return s.error(); }
             return e;

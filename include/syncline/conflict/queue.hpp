@@ -21,6 +21,7 @@
 #include <syncline/core/function_ref.hpp>
 #include <syncline/core/result.hpp>
 #include <syncline/core/time.hpp>
+#include <syncline/model/observer.hpp>
 #include <syncline/storage/storage.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
@@ -121,7 +122,8 @@ struct batch_outcome {
 ///
 /// Errors: those of the storage; after one of them in a call that writes, roll the transaction back. `errc::corrupt` for
 /// a damaged value: roll back as well. `errc::unsupported`: a later version wrote it. Every other error leaves the queue as
-/// it was. Cost: a call reads and writes a fixed number of keys, besides what it returns.
+/// it was. Cost: a call reads and writes a fixed number of keys, besides what it returns. A call that is given an observer
+/// as its last argument tells it how many conflicts it opened or decided, and how many are open.
 class conflict_queue {
 public:
     /// Precondition: valid(options); the prefix has 1 to 64 bytes and is neither another component's, nor the beginning
@@ -138,8 +140,8 @@ public:
     /// Takes a conflict in: its id, greater than all before. `id`, `state`, `opened`, `changed` and the counters of `c`
     /// don't matter. The same mutation (stamp and sequence) told again is the same conflict: its remote side is renewed.
     /// Errors: `errc::limit` (open_max, bytes_max), `errc::invalid` (`check`).
-    template <storage_transaction Tx, conflict_audit A = no_audit>
-    [[nodiscard]] result<std::uint64_t> raise(Tx& tx, conflict c, wall_time now, A&& audit = {}) const {
+    template <storage_transaction Tx, conflict_audit A = no_audit, observer O = no_observer>
+    [[nodiscard]] result<std::uint64_t> raise(Tx& tx, conflict c, wall_time now, A&& audit = {}, O&& told = {}) const {
         if (auto ok = check(c); !ok) { return ok.error(); }
         auto held = ids_of(tx, c.record);
         if (!held) { return held.error(); }
@@ -176,6 +178,8 @@ public:
         if (auto ok = index(tx, c); !ok) { return ok.error(); }
         if (auto ok = store(tx, c); !ok) { return ok.error(); }
         if (auto ok = put_counters(tx, *total); !ok) { return ok.error(); }
+        told.counted(metric_counter::conflicts_opened, 1);
+        told.measured(metric_gauge::open_conflicts, total->counts.open);
         return c.id;
     }
 
@@ -322,24 +326,26 @@ public:
     /// `seen` is the revision that the person saw. Errors: `errc::not_found`; `errc::contended` (a new remote has come
     /// since: show it again); `errc::invalid` (it is decided already); `errc::limit` (events_max, bytes_max); those of
     /// `settle`; those of the audit.
-    template <storage_transaction Tx, conflict_audit A = no_audit>
+    template <storage_transaction Tx, conflict_audit A = no_audit, observer O = no_observer>
     [[nodiscard]] result<settled> resolve(Tx& tx, std::uint64_t id, std::uint64_t seen, resolution const& how,
-                                          collection_rules const& rules, decision_maker const& who,
-                                          A&& audit = {}) const {
+                                          collection_rules const& rules, decision_maker const& who, A&& audit = {},
+                                          O&& told = {}) const {
         auto c = load(tx, id);
         if (!c) { return c.error(); }
         if (c->state != conflict_state::open) { return failure{errc::invalid, "decided already"}; }
         if (c->revision != seen) { return failure{errc::contended, "the remote has changed since"}; }
-        return decide(tx, std::move(*c), how, rules, who, conflict_event::decided, audit);
+        auto done = decide(tx, std::move(*c), how, rules, who, conflict_event::decided, audit);
+        if (done) { tell_decided(tx, told, 1); }
+        return done;
     }
     /// Decides several, each against what is stored now: those that can't be are left as they are, and told.
     /// `how` may look at each: called with the conflict, it answers a resolution, or nothing to pass over it.
     /// Errors: those of the storage and of the audit, `errc::corrupt`; then roll back.
-    template <storage_transaction Tx, conflict_audit A = no_audit>
+    template <storage_transaction Tx, conflict_audit A = no_audit, observer O = no_observer>
     [[nodiscard]] result<batch_outcome> resolve_all(Tx& tx, conflict_query const& which,
                                                     function_ref<std::optional<resolution>(conflict const&)> how,
                                                     collection_rules const& rules, decision_maker const& who,
-                                                    A&& audit = {}) const {
+                                                    A&& audit = {}, O&& told = {}) const {
         std::vector<std::uint64_t> ids;
         conflict_query open = which;
         open.state = conflict_state::open;
@@ -364,6 +370,7 @@ public:
             if (!done) { return done.error(); }
             out.done.emplace_back(id, std::move(*done));
         }
+        tell_decided(tx, told, out.done.size());
         return out;
     }
     /// Takes the decision back: the conflict is open again, the mutation that the answer holds restores the fields.
@@ -530,6 +537,13 @@ private:
         conflict_counts counts{};
     };
 
+    template <class Tx, class O>
+    void tell_decided(Tx& tx, O& told, std::uint64_t n) const {
+        if constexpr (listens<O>) {
+            told.counted(metric_counter::conflicts_decided, n);
+            if (auto const total = counters(tx)) { told.measured(metric_gauge::open_conflicts, total->counts.open); }
+        }
+    }
     [[nodiscard]] bytes key(char kind) const {
         bytes out;
         out.reserve(prefix_.size() + 1 + 2 + collection_bytes_max + record_id_bytes_max + 16);

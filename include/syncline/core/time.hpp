@@ -4,6 +4,8 @@
 /// Time as an argument: wall time and monotonic time are different types, read by the host only.
 
 #include <chrono>
+#include <cstdint>
+#include <ratio>
 
 #include <syncline/core/config.hpp>
 
@@ -15,6 +17,15 @@ using std::chrono::milliseconds;
 using wall_time = std::chrono::time_point<std::chrono::system_clock, milliseconds>;
 /// What a stopwatch says: never goes back while the process lives, means nothing after. For waiting.
 using monotonic_time = std::chrono::time_point<std::chrono::steady_clock, milliseconds>;
+
+/// How many whole days, and how many whole hours, lie between 1970 and a time; negative before. Of a local time: its date.
+[[nodiscard]] constexpr std::int64_t calendar_day(wall_time local) noexcept {
+    return std::chrono::floor<std::chrono::duration<std::int64_t, std::ratio<86'400>>>(local.time_since_epoch())
+        .count();
+}
+[[nodiscard]] constexpr std::int64_t calendar_hour(wall_time local) noexcept {
+    return std::chrono::floor<std::chrono::duration<std::int64_t, std::ratio<3'600>>>(local.time_since_epoch()).count();
+}
 
 /// Both, read by the host at the same moment.
 struct instant {

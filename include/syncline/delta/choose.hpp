@@ -27,6 +27,7 @@
 #include <syncline/delta/field.hpp>
 #include <syncline/delta/vcdiff_decoder.hpp>
 #include <syncline/delta/vcdiff_encoder.hpp>
+#include <syncline/model/observer.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
 
@@ -190,7 +191,10 @@ public:
     /// nothing, that is the value in full.
     ///
     /// `field` names what the value is, for what is remembered. A codec that fails is done without: this never fails.
-    delta_choice choose(std::uint32_t field, std::optional<bytes_view> base, bytes_view target, bytes& out) {
+    /// An observer hears the bytes that the delta saved, and those that the codec did.
+    template <observer O = no_observer>
+    delta_choice choose(std::uint32_t field, std::optional<bytes_view> base, bytes_view target, bytes& out,
+                        O&& told = {}) {
         std::uint32_t const key = field * 4 + kind_of(target);
         memory_.used(key);
         choice_ = {};
@@ -210,7 +214,10 @@ public:
                 attempt(k, key, *base, target);
             }
         }
+        std::size_t const plain = best_.size();
         seal(base, target, out);
+        told.counted(metric_counter::saved_by_delta, target.size() - (std::min)(plain, target.size()));
+        told.counted(metric_counter::saved_by_compression, plain - (std::min)(choice_.size - 1, plain));
         return choice_;
     }
 

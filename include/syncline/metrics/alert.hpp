@@ -3,6 +3,7 @@
 
 /// Thresholds that raise alerts, escalate them, and clear them with hysteresis.
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -86,8 +87,8 @@ struct signal_value {
             auto const part = conflict_ratio(s.recent);
             if (!part) { return {}; }
             return signal_value{*part,
-                                sum(s.recent, {metric_counter::entries_applied, metric_counter::entries_conflicted,
-                                               metric_counter::entries_rejected})};
+                                sum(s.recent, {metric_counter::entries_applied, metric_counter::entries_overruled,
+                                               metric_counter::entries_conflicted, metric_counter::entries_rejected})};
         }
         case alert_signal::failures_in_a_row: return signal_value{s.failures_in_a_row, s.failures_in_a_row};
         case alert_signal::integrity_loss: {
@@ -108,10 +109,12 @@ struct signal_value {
         }
         case alert_signal::staleness:
         case alert_signal::oldest_pending: {
+            // Stale is what either reporter says: the session of the whole, the schedule of the worst collection.
             auto const g =
                 s.of(what == alert_signal::staleness ? metric_gauge::staleness : metric_gauge::oldest_pending);
-            if (!g) { return {}; }
-            return signal_value{*g, 1};
+            auto const worst = what == alert_signal::staleness ? s.of(metric_gauge::stalest_collection) : std::nullopt;
+            if (!g && !worst) { return {}; }
+            return signal_value{(std::max)(g.value_or(0), worst.value_or(0)), 1};
         }
     }
     return {};

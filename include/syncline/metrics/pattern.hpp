@@ -106,9 +106,7 @@ public:
 
     /// 0 = Monday.
     [[nodiscard]] static constexpr std::size_t weekday_of(wall_time local) noexcept {
-        std::int64_t const ms = local.time_since_epoch().count();
-        std::int64_t const day = ms / 86'400'000 - (ms % 86'400'000 < 0 ? 1 : 0);
-        std::int64_t const w = (day % 7 + 3) % 7;  // 1 January 1970 was a Thursday
+        std::int64_t const w = (calendar_day(local) % 7 + 3) % 7;  // 1 January 1970 was a Thursday
         return static_cast<std::size_t>(w < 0 ? w + 7 : w);
     }
 

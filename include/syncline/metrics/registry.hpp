@@ -15,8 +15,8 @@
 #include <syncline/core/result.hpp>
 #include <syncline/core/time.hpp>
 #include <syncline/metrics/histogram.hpp>
-#include <syncline/metrics/observer.hpp>
 #include <syncline/metrics/snapshot.hpp>
+#include <syncline/model/observer.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
 
@@ -138,8 +138,7 @@ private:
     [[nodiscard]] std::int64_t day_of(wall_time t) const noexcept {
         std::int64_t const ms = t.time_since_epoch().count();
         std::int64_t const offset = options_.utc_offset.count();
-        std::int64_t const local = checked_add(ms, offset).value_or(ms);
-        return local / 86'400'000 - (local % 86'400'000 < 0 ? 1 : 0);
+        return calendar_day(wall_time{milliseconds{checked_add(ms, offset).value_or(ms)}});
     }
     void end_day() {
         days_.push_back({day_, today_, today_exchanges_.quantile(950).value_or(0)});

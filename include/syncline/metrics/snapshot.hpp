@@ -21,7 +21,7 @@
 #include <syncline/core/time.hpp>
 #include <syncline/core/utf8.hpp>
 #include <syncline/metrics/histogram.hpp>
-#include <syncline/metrics/observer.hpp>
+#include <syncline/model/observer.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
 
@@ -53,9 +53,12 @@ inline constexpr std::uint32_t whole_share = 1'000'000;
 /// Of all entries that were decided, those that became conflicts.
 [[nodiscard]] constexpr millionths conflict_ratio(counter_values const& n) noexcept {
     std::uint64_t const conflicts = value_in(n, metric_counter::entries_conflicted);
-    std::uint64_t const decided =
-        saturating_add(value_in(n, metric_counter::entries_applied), value_in(n, metric_counter::entries_rejected));
-    return share_of(conflicts, saturating_add(conflicts, decided));
+    std::uint64_t decided = conflicts;
+    for (metric_counter const c :
+         {metric_counter::entries_applied, metric_counter::entries_overruled, metric_counter::entries_rejected}) {
+        decided = saturating_add(decided, value_in(n, c));
+    }
+    return share_of(conflicts, decided);
 }
 /// The integrity score: of all rows that were checked, those whose fingerprint, schema, rules and references were sound.
 /// A row that fails in several ways counts as often as it fails, so that the score is never too good.
@@ -266,15 +269,25 @@ inline constexpr std::array<metric_name, counters> counter_names{{
     {"rows_bad_reference", "", "Rows that refer to what is not there."},
     {"decisions", "", "Decisions of the schedule."},
     {"wake_ups", "", "Decisions that time alone asked for."},
+    {"entries_merged", "", "Entries that were merged with another's change."},
+    {"entries_overruled", "", "Entries whose place another's change took."},
+    {"entries_duplicate", "", "Entries that had been decided before."},
+    {"conflicts_opened", "", "Conflicts that came into the queue."},
+    {"conflicts_decided", "", "Conflicts that were decided."},
+    {"rows_differing", "", "Rows that a reconciliation found to differ."},
+    {"audit_entries", "", "Entries appended to the audit log."},
+    {"blobs_moved", "", "Large values that were moved whole."},
+    {"blobs_refused", "", "Large values that could not be moved."},
 }};
 inline constexpr std::array<metric_name, gauges> gauge_names{{
     {"pending_entries", "", "Entries that wait in the outbox."},
     {"pending_bytes", "bytes", "Bytes that wait in the outbox."},
     {"oldest_pending_seconds", "seconds", "How long the oldest entry has waited."},
-    {"staleness_seconds", "seconds", "How long ago the most overdue collection was whole."},
+    {"staleness_seconds", "seconds", "How long ago the last exchange succeeded."},
     {"open_conflicts", "", "Conflicts that wait for a person."},
     {"battery_percent", "percent", "Charge of the battery."},
     {"storage_free_bytes", "bytes", "Free space."},
+    {"stalest_collection_seconds", "seconds", "How long ago the collection was whole that waits longest."},
 }};
 inline constexpr std::array<metric_name, latencies> latency_names{{
     {"exchange_seconds", "seconds", "How long exchanges took."},

@@ -3,6 +3,7 @@
 
 /// The algebra by which a later change of a record is absorbed into one that was never claimed, and the hook for it.
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -76,7 +77,7 @@ struct coalesced_entry {
 };
 
 /// Puts an item into the last entry of its record if that was never claimed and the policy makes one of them, else
-/// behind it. Only entries of the same class and lane, of this record alone, without time to live, which nothing is
+/// behind it. Only entries of the same class, lane and patience, of this record alone, without time to live, which nothing is
 /// after and which are after nothing, take part. Errors: as `enqueue` and `amend`.
 /// Cost: reads the entries of the record, then as `enqueue`, `amend` or `withdraw`.
 template <storage_transaction Tx>
@@ -90,6 +91,8 @@ template <storage_transaction Tx>
     bool const plain = !item.record.empty() && item.more_records.empty() && item.after.empty() &&
                        item.after_items.empty() && !item.time_to_live;
     if (!plain || item.record.size() > outbox_record_bytes_max) { return alone(); }
+    std::optional<milliseconds> patience = item.patience;  // as it would be stored
+    if (patience) { patience = (std::clamp)(*patience, milliseconds::zero(), box.options().wait_max); }
     std::optional<outbox_entry> last;
     auto const each = [&](outbox_entry const& e) {
         last = e;
@@ -97,8 +100,8 @@ template <storage_transaction Tx>
     };
     if (auto s = box.scan_record(tx, item.record, each); !s) { return s.error(); }
     bool const takes = last && last->fence == 0 && last->urgency == item.urgency && last->lane == item.lane &&
-                       last->more_records.empty() && equal(last->record, item.record) && last->dependants == 0 &&
-                       last->after.empty() && !last->expires;
+                       last->patience == patience && last->more_records.empty() && equal(last->record, item.record) &&
+                       last->dependants == 0 && last->after.empty() && !last->expires;
     if (!takes) { return alone(); }
     bytes out;
     change_union const as = policy(last->payload, item.payload, out);

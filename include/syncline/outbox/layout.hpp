@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <optional>
 #include <string_view>
@@ -41,6 +42,19 @@ enum class outbox_space : char {
     dead = 'z',        ///< token -> letter
 };
 
+// Big-endian numbers where there is room, written out so that a compiler sees one store.
+
+inline void outbox_write_u64(std::byte* to, std::uint64_t n) noexcept {
+    to[0] = static_cast<std::byte>(n >> 56);
+    to[1] = static_cast<std::byte>(n >> 48 & 0xFFU);
+    to[2] = static_cast<std::byte>(n >> 40 & 0xFFU);
+    to[3] = static_cast<std::byte>(n >> 32 & 0xFFU);
+    to[4] = static_cast<std::byte>(n >> 24 & 0xFFU);
+    to[5] = static_cast<std::byte>(n >> 16 & 0xFFU);
+    to[6] = static_cast<std::byte>(n >> 8 & 0xFFU);
+    to[7] = static_cast<std::byte>(n & 0xFFU);
+}
+
 /// A storage key in the making, without allocation.
 class outbox_key {
 public:
@@ -48,17 +62,28 @@ public:
         add(as_bytes(prefix));
         add(static_cast<std::uint8_t>(space));
     }
+    // A copy takes what is there, not the room for more.
+    outbox_key(outbox_key const& o) noexcept : size_(o.size_) { std::memcpy(raw_.data(), o.raw_.data(), o.size_); }
+    outbox_key& operator=(outbox_key const& o) noexcept {
+        size_ = o.size_;
+        std::memmove(raw_.data(), o.raw_.data(), o.size_);
+        return *this;
+    }
+    ~outbox_key() = default;
+
     outbox_key& add(std::uint8_t n) noexcept {
         raw_[size_++] = static_cast<std::byte>(n);
         return *this;
     }
     outbox_key& add(std::uint64_t n) noexcept {
-        for (unsigned shift = 64; shift != 0; shift -= 8) { add(static_cast<std::uint8_t>(n >> (shift - 8))); }
+        SYNCLINE_ASSERT(raw_.size() - size_ >= 8);
+        outbox_write_u64(raw_.data() + size_, n);
+        size_ += 8;
         return *this;
     }
     outbox_key& add(bytes_view b) noexcept {
         SYNCLINE_ASSERT(b.size() <= raw_.size() - size_);
-        std::copy(b.begin(), b.end(), raw_.begin() + static_cast<std::ptrdiff_t>(size_));
+        if (!b.empty()) { std::memcpy(raw_.data() + size_, b.data(), b.size()); }
         size_ += b.size();
         return *this;
     }
@@ -359,46 +384,82 @@ inline void encode_records(bytes& out, bytes_view record, std::span<bytes_view c
     }
 }
 
-/// Appends an entry's value: a letter's lead if it is dead, header, records, payload.
+/// Writes numbers and bytes one behind the other, where there is room.
+class outbox_writer {
+public:
+    explicit outbox_writer(bytes& out) noexcept : to_(out.data()) {}
+    void u8(unsigned n) noexcept { *to_++ = static_cast<std::byte>(n); }
+    void u16(std::uint16_t n) noexcept {
+        u8(n >> 8);
+        u8(n & 0xFFU);
+    }
+    void u32(std::uint32_t n) noexcept {
+        u16(static_cast<std::uint16_t>(n >> 16));
+        u16(static_cast<std::uint16_t>(n & 0xFFFFU));
+    }
+    void u64(std::uint64_t n) noexcept {
+        outbox_write_u64(to_, n);
+        to_ += 8;
+    }
+    void all(bytes_view b) noexcept {
+        if (!b.empty()) { std::memcpy(to_, b.data(), b.size()); }
+        to_ += b.size();
+    }
+    [[nodiscard]] std::byte const* end() const noexcept { return to_; }
+
+private:
+    std::byte* to_;
+};
+
+/// Makes an entry's value: a letter's lead if it is dead, header, records, payload.
 inline void encode_entry(bytes& out, stored_entry const& e, bytes_view records, bytes_view payload) {
     outbox_header const& h = e.header;
-    out.clear();
-    out.reserve(80 + e.verdict.size() + 8 * h.parents.size() + records.size() + payload.size());
+    bool const held = h.held();
+    bool const batch = h.fence != 0 && h.batch_max != 0;
+    std::size_t size = 10 + records.size() + payload.size();
+    if (e.dead) { size += 6 + e.verdict.size(); }
+    if (h.fence != 0) { size += batch ? 22 : 20; }
+    if (h.patience) { size += 8; }
+    if (h.expires) { size += 8; }
+    if (h.dependants != 0) { size += 4; }
+    if (held) { size += 3 + 8 * h.parents.size(); }
+    if (h.apart) { size += 4; }
+    out.resize(size);
+    outbox_writer to{out};
     if (e.dead) {
-        out.push_back(static_cast<std::byte>(outbox_form_letter));
-        out.push_back(static_cast<std::byte>(e.reason));
-        append_u32(out, static_cast<std::uint32_t>(e.verdict.size()));
-        append(out, e.verdict);
+        to.u8(outbox_form_letter);
+        to.u8(static_cast<unsigned>(e.reason));
+        to.u32(static_cast<std::uint32_t>(e.verdict.size()));
+        to.all(e.verdict);
     }
     unsigned flags = static_cast<unsigned>(h.urgency);
     if (h.fence != 0) { flags |= 0x04U; }
     if (h.expires) { flags |= 0x08U; }
     if (h.dependants != 0) { flags |= 0x10U; }
-    if (h.held()) { flags |= 0x20U; }
+    if (held) { flags |= 0x20U; }
     if (!records.empty()) { flags |= 0x40U; }
     if (h.apart) { flags |= 0x80U; }
-    unsigned const batch = h.fence != 0 && h.batch_max != 0 ? 0x04U : 0U;
-    unsigned const own = h.patience ? 0x08U : 0U;
-    out.push_back(static_cast<std::byte>(outbox_form_body | own | batch | static_cast<unsigned>(h.state)));
-    out.push_back(static_cast<std::byte>(flags));
-    append_u64(out, outbox_time_bits(h.entered));
+    to.u8(outbox_form_body | (h.patience ? 0x08U : 0U) | (batch ? 0x04U : 0U) | static_cast<unsigned>(h.state));
+    to.u8(flags);
+    to.u64(outbox_time_bits(h.entered));
     if (h.fence != 0) {
-        append_u64(out, h.fence);
-        append_u64(out, outbox_time_bits(h.time));
-        append_u32(out, h.attempts);
-        if (batch != 0) { append_u16(out, h.batch_max); }
+        to.u64(h.fence);
+        to.u64(outbox_time_bits(h.time));
+        to.u32(h.attempts);
+        if (batch) { to.u16(h.batch_max); }
     }
-    if (h.patience) { append_u64(out, static_cast<std::uint64_t>(h.patience->count())); }
-    if (h.expires) { append_u64(out, outbox_time_bits(*h.expires)); }
-    if (h.dependants != 0) { append_u32(out, h.dependants); }
-    if (h.held()) {
-        out.push_back(static_cast<std::byte>(h.behind));
-        append_u16(out, static_cast<std::uint16_t>(h.parents.size()));
-        for (std::uint64_t const p : h.parents) { append_u64(out, p); }
+    if (h.patience) { to.u64(static_cast<std::uint64_t>(h.patience->count())); }
+    if (h.expires) { to.u64(outbox_time_bits(*h.expires)); }
+    if (h.dependants != 0) { to.u32(h.dependants); }
+    if (held) {
+        to.u8(h.behind);
+        to.u16(static_cast<std::uint16_t>(h.parents.size()));
+        for (std::uint64_t const p : h.parents) { to.u64(p); }
     }
-    if (h.apart) { append_u32(out, *h.apart); }
-    append(out, records);
-    append(out, payload);
+    if (h.apart) { to.u32(*h.apart); }
+    to.all(records);
+    to.all(payload);
+    SYNCLINE_ASSERT(to.end() == out.data() + out.size());
 }
 
 /// Reads a value, which it doesn't keep; `letter` says what it has to be. `errc::corrupt` for anything that

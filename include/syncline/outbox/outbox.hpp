@@ -20,6 +20,7 @@
 #include <syncline/core/random.hpp>
 #include <syncline/core/result.hpp>
 #include <syncline/core/time.hpp>
+#include <syncline/model/observer.hpp>
 #include <syncline/outbox/entry.hpp>
 #include <syncline/outbox/layout.hpp>
 #include <syncline/outbox/moves.hpp>
@@ -54,7 +55,8 @@ namespace syncline::inline SYNCLINE_ABI {
 ///
 /// Errors: those of the storage; after one of them in a call that writes, roll the transaction back. `errc::corrupt`
 /// for a damaged value: roll back as well. Every other error leaves the outbox as it was.
-/// Cost: docs/outbox.md has each call's storage operations; memory in proportion to what is returned.
+/// Cost: docs/outbox.md has each call's storage operations; memory in proportion to what is returned. A call that is given
+/// an observer as its last argument tells it what it did; of what waits in all, at the price of one more get.
 class outbox {
 public:
     /// Precondition: valid(options); the prefix has 1 to 64 bytes and is neither another component's, nor the
@@ -72,19 +74,21 @@ public:
     /// Takes an entry in; its token, greater than all before.
     /// Errors: `errc::limit` (entries_max, bytes_max, dependants), `errc::invalid` (the item's own limits),
     /// `errc::not_found` (after a token that was never given).
-    template <storage_transaction Tx>
-    [[nodiscard]] result<std::uint64_t> enqueue(Tx& tx, outbox_item const& item, wall_time now) const {
-        return enqueue_all(tx, std::span<outbox_item const>{&item, 1}, now);
+    template <storage_transaction Tx, observer O = no_observer>
+    [[nodiscard]] result<std::uint64_t> enqueue(Tx& tx, outbox_item const& item, wall_time now, O&& told = {}) const {
+        return enqueue_all(tx, std::span<outbox_item const>{&item, 1}, now, told);
     }
     /// Takes several in, all or none; the token of the first, 0 when there are none. `token_after` says the others'.
     /// Errors: as `enqueue`; `errc::invalid` when they wait for each other in a circle.
-    template <storage_transaction Tx>
-    [[nodiscard]] result<std::uint64_t> enqueue_all(Tx& tx, std::span<outbox_item const> items, wall_time now) const {
+    template <storage_transaction Tx, observer O = no_observer>
+    [[nodiscard]] result<std::uint64_t> enqueue_all(Tx& tx, std::span<outbox_item const> items, wall_time now,
+                                                    O&& told = {}) const {
         moves<Tx> m{tx, options_, lanes_, prefix_};
         if (auto s = m.open(); !s) { return s.error(); }
         auto const first = m.admit(items, now);
         if (!first) { return first; }
         if (auto s = m.close(); !s) { return s.error(); }
+        tell_load(tx, told);
         return first;
     }
     /// The token of the n-th item of an `enqueue_all` whose first token is known.
@@ -95,8 +99,8 @@ public:
 
     /// Replaces the payload of an entry that was never claimed; its place stays.
     /// Errors: `errc::not_found` (no living entry), `errc::claim_lost` (claimed at least once), `errc::limit`.
-    template <storage_transaction Tx>
-    [[nodiscard]] status amend(Tx& tx, std::uint64_t token, bytes_view payload) const {
+    template <storage_transaction Tx, observer O = no_observer>
+    [[nodiscard]] status amend(Tx& tx, std::uint64_t token, bytes_view payload, O&& told = {}) const {
         moves<Tx> m{tx, options_, lanes_, prefix_};
         detail::stored_entry e;
         if (auto s = m.open(); !s) { return s; }
@@ -105,7 +109,10 @@ public:
         if (payload.size() > e.payload_size()) {
             if (auto s = m.fits(detail::outbox_lane(token), 0, payload.size() - e.payload_size()); !s) { return s; }
         }
-        return replace(m, e, payload);
+        std::uint64_t const before = e.payload_size();
+        if (auto s = replace(m, e, payload); !s) { return s; }
+        told.counted(metric_counter::saved_by_coalescing, before);
+        return {};
     }
     /// Removes an entry that was never claimed; what stood behind it, or was after it, moves up. Errors: as `amend`.
     template <storage_transaction Tx>
@@ -140,8 +147,9 @@ public:
     /// Takes the most urgent entries that may go now, each with a fresh fence. Waits, leases and lives that are over are
     /// ended first, at most `promotions_max` of each: while more are due, `next_due` says now.
     /// A batch that lingers is empty until it is full or has waited.
-    template <storage_transaction Tx>
-    [[nodiscard]] result<std::vector<outbox_entry>> claim(Tx& tx, claim_options const& what, wall_time now) const {
+    template <storage_transaction Tx, observer O = no_observer>
+    [[nodiscard]] result<std::vector<outbox_entry>> claim(Tx& tx, claim_options const& what, wall_time now,
+                                                          O&& told = {}) const {
         std::vector<outbox_entry> out;
         if (what.entries_max == 0) { return out; }
         moves<Tx> m{tx, options_, lanes_, prefix_};
@@ -157,6 +165,11 @@ public:
             if (auto s = m.give(selection.taken[i], out[i]); !s) { return s.error(); }
         }
         if (auto s = m.close(); !s) { return s.error(); }
+        if constexpr (listens<O>) {
+            auto const again = std::count_if(out.begin(), out.end(), [](auto const& e) { return e.attempts != 0; });
+            told.counted(metric_counter::entries_sent, out.size());
+            told.counted(metric_counter::retries, static_cast<std::uint64_t>(again));
+        }
         return out;
     }
     /// Makes the lease of a claimed entry end at `now + lease` (empty: the outbox's), whatever it was; the fence stays.
@@ -187,17 +200,20 @@ public:
 
     /// Done: the entry is gone, what stood behind it or was after it moves up.
     /// Errors: `errc::claim_lost` when another has claimed it since, its lease was ended, or it is gone.
-    template <storage_transaction Tx>
-    [[nodiscard]] status ack(Tx& tx, std::uint64_t token, std::uint64_t fence) const {
+    template <storage_transaction Tx, observer O = no_observer>
+    [[nodiscard]] status ack(Tx& tx, std::uint64_t token, std::uint64_t fence, O&& told = {}) const {
         moves<Tx> m{tx, options_, lanes_, prefix_};
         detail::stored_entry e;
         if (auto s = m.open(); !s) { return s; }
         if (auto s = m.find_claimed(token, fence, e); !s) { return s; }
-        return remove(m, e);
+        if (auto s = remove(m, e); !s) { return s; }
+        told.counted(metric_counter::entries_applied, 1);
+        tell_load(tx, told);
+        return {};
     }
     /// Done, several at once; how many of them: those that `ack` would answer with `claim_lost` are passed over.
-    template <storage_transaction Tx>
-    [[nodiscard]] result<std::size_t> ack_all(Tx& tx, std::span<outbox_entry const> claimed) const {
+    template <storage_transaction Tx, observer O = no_observer>
+    [[nodiscard]] result<std::size_t> ack_all(Tx& tx, std::span<outbox_entry const> claimed, O&& told = {}) const {
         moves<Tx> m{tx, options_, lanes_, prefix_};
         if (auto s = m.open(); !s) { return s.error(); }
         std::vector<std::pair<std::uint64_t, std::uint64_t>> claims;
@@ -208,6 +224,8 @@ public:
         std::size_t const gone = entries.size();
         if (auto s = m.remove_all(entries); !s) { return s.error(); }
         if (auto s = m.close(); !s) { return s.error(); }
+        told.counted(metric_counter::entries_applied, gone);
+        tell_load(tx, told);
         return gone;
     }
     /// Not done: back to waiting, one more attempt; what stands behind it on its records stays blocked.
@@ -221,10 +239,11 @@ public:
     /// Not done, and the policy says when again, by the attempts that the entry has had; a server's `retry_after` is
     /// the least. When the policy has no attempts left, a dead letter with `errc::peer_failed` and "attempts used up".
     /// Until when it waits; nothing when it is dead. Errors: as `ack`.
-    template <storage_transaction Tx, class Jitter, random_source G>
+    template <storage_transaction Tx, class Jitter, random_source G, observer O = no_observer>
     [[nodiscard]] result<std::optional<wall_time>> nack(Tx& tx, std::uint64_t token, std::uint64_t fence,
                                                         backoff<Jitter> policy, G& random, wall_time now,
-                                                        std::optional<milliseconds> retry_after = {}) const {
+                                                        std::optional<milliseconds> retry_after = {},
+                                                        O&& told = {}) const {
         std::optional<wall_time> until;
         auto const back = [&](auto& m, detail::stored_entry& e) {
             typename backoff<Jitter>::state state{};
@@ -238,31 +257,42 @@ public:
             return m.put_back(e, std::decay_t<decltype(m)>::phase::waiting, *until);
         };
         if (auto s = change_claimed(tx, token, fence, back); !s) { return s.error(); }
+        if (!until) { tell_dead(tx, told, 1); }
         return until;
     }
     /// Given up: a dead letter with payload, reason, verdict and history; the next of its records moves up, what is
     /// after it stays held. Errors: as `ack`; `errc::invalid` for a verdict longer than 4 GiB.
-    template <storage_transaction Tx>
-    [[nodiscard]] status bury(Tx& tx, std::uint64_t token, std::uint64_t fence, errc reason, bytes_view verdict) const {
+    template <storage_transaction Tx, observer O = no_observer>
+    [[nodiscard]] status bury(Tx& tx, std::uint64_t token, std::uint64_t fence, errc reason, bytes_view verdict,
+                              O&& told = {}) const {
         if (verdict.size() > (std::numeric_limits<std::uint32_t>::max)()) { return failure{errc::invalid, "verdict"}; }
-        return change_claimed(tx, token, fence,
-                              [&](auto& m, detail::stored_entry& e) { return m.bury(e, reason, verdict); });
+        auto const to = [&](auto& m, detail::stored_entry& e) { return m.bury(e, reason, verdict); };
+        if (auto s = change_claimed(tx, token, fence, to); !s) { return s; }
+        tell_dead(tx, told, 1);
+        return {};
     }
     /// The verdicts on a batch, one an entry; how many counted: those whose claim is lost are passed over.
-    template <storage_transaction Tx>
-    [[nodiscard]] result<std::size_t> answer_all(Tx& tx, std::span<outbox_answer const> answers) const {
+    template <storage_transaction Tx, observer O = no_observer>
+    [[nodiscard]] result<std::size_t> answer_all(Tx& tx, std::span<outbox_answer const> answers, O&& told = {}) const {
         moves<Tx> m{tx, options_, lanes_, prefix_};
         if (auto s = m.open(); !s) { return s.error(); }
         std::size_t counted = 0;
+        std::uint64_t done = 0;
+        std::uint64_t rejected = 0;
         for (outbox_answer const& a : answers) {
             detail::stored_entry e;
             auto const held = m.find_claimed(a.token, a.fence, e);
             if (!held && held.error() == errc::claim_lost) { continue; }
             if (!held) { return held.error(); }
             if (auto s = settle(m, e, a); !s) { return s.error(); }
+            done += a.kind == answer_kind::done ? 1U : 0U;
+            rejected += a.kind == answer_kind::rejected ? 1U : 0U;
             ++counted;
         }
         if (auto s = m.close(); !s) { return s.error(); }
+        told.counted(metric_counter::entries_applied, done);
+        told.counted(metric_counter::entries_rejected, rejected);
+        tell_dead(tx, told, rejected);
         return counted;
     }
     /// The batch was refused and nobody knows for which of its entries. All of them are ready again at once, to be given in
@@ -550,6 +580,21 @@ public:
 private:
     template <storage_transaction Tx>
     using moves = detail::outbox_moves<Tx>;
+
+    template <class Tx, class O>
+    void tell_load(Tx& tx, O& told) const {
+        if constexpr (listens<O>) {
+            if (auto const now = load(tx)) {
+                told.measured(metric_gauge::pending_entries, now->first);
+                told.measured(metric_gauge::pending_bytes, now->second);
+            }
+        }
+    }
+    template <class Tx, class O>
+    void tell_dead(Tx& tx, O& told, std::uint64_t n) const {
+        told.counted(metric_counter::entries_dead, n);
+        tell_load(tx, told);
+    }
 
     [[nodiscard]] wall_time end_of_lease(std::optional<milliseconds> asked, wall_time now) const noexcept {
         milliseconds const lease = asked.value_or(options_.lease);

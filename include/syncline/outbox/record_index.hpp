@@ -59,13 +59,13 @@ public:
         };
         outbox_key const space{prefix_, outbox_space::index};
         outbox_key end = space;
-        for (int i = 0; i < 5; ++i) { end.add(std::uint8_t{0xFF}); }  // after every hash
+        end.add((std::numeric_limits<std::uint64_t>::max)());  // after every hash
         if (auto s = tx.scan({bucket_key(hash), end}, row); !s) { return s; }
         if (damaged) { return failure{errc::corrupt, "outbox index"}; }
         std::uint32_t before = 0;
-        for (std::size_t i = 0; i < size(); ++i) {
-            std::uint32_t const here = hash_at(i);
-            damaged = damaged || here < before;
+        for (std::byte const *at = raw_.data(), *const last = at + raw_.size(); at != last; at += width) {
+            std::uint32_t const here = read_u32({at, 4});
+            damaged |= here < before;
             before = here;
         }
         if (damaged || before > last_) { return failure{errc::corrupt, "outbox index"}; }

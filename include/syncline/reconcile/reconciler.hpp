@@ -19,6 +19,7 @@
 #include <syncline/core/function_ref.hpp>
 #include <syncline/core/limits.hpp>
 #include <syncline/core/result.hpp>
+#include <syncline/model/observer.hpp>
 #include <syncline/reconcile/estimate.hpp>
 #include <syncline/reconcile/fingerprint.hpp>
 #include <syncline/reconcile/message.hpp>
@@ -134,8 +135,9 @@ public:
     ///
     /// Errors, the pass as it was: `malformed` and its kin for an answer that is none or doesn't fit its ask.
     /// Cost: what the answer's size allows, and for the sketch O(cells log cells).
-    template <storage_transaction Tx, row_source Rows>
-    [[nodiscard]] status absorb(Tx& tx, Rows& rows, bytes_view message) const {
+    /// An observer hears the bytes of ask and answer, and how many differences came to be known.
+    template <storage_transaction Tx, row_source Rows, observer O = no_observer>
+    [[nodiscard]] status absorb(Tx& tx, Rows& rows, bytes_view message, O&& told = {}) const {
         auto p = load(tx);
         if (!p) { return p.error(); }
         decode_limits limits;
@@ -148,6 +150,7 @@ public:
         if (!asked) { return asked.error(); }
         bytes sent;
         encode(**asked, sent);
+        std::uint64_t const found = p->at.found;
         if (auto s = take(tx, rows, *p, **asked, *a); !s) { return s; }
         p->at.bytes += sent.size() + message.size();
         ++p->at.exchanges;
@@ -156,7 +159,11 @@ public:
         bool const too_much = p->at.exchanges >= options_.exchanges_max || p->at.found >= options_.found_max ||
                               p->waiting > options_.queue_max;
         if (goes_on && too_much) { p->at.phase = reconcile_phase::incomplete; }
-        return store(tx, *p);
+        if (auto s = store(tx, *p); !s) { return s; }
+        told.counted(metric_counter::bytes_up, sent.size());
+        told.counted(metric_counter::bytes_down, message.size());
+        told.counted(metric_counter::rows_differing, p->at.found > found ? p->at.found - found : 0);
+        return {};
     }
 
     /// Visits the differences in the order of keys. False from the visitor stops. Cost: a scan.

@@ -21,6 +21,7 @@
 #include <syncline/core/function_ref.hpp>
 #include <syncline/core/random.hpp>
 #include <syncline/merge/diff.hpp>
+#include <syncline/model/observer.hpp>
 #include <syncline/outbox/outbox.hpp>
 #include <syncline/replica/event.hpp>
 #include <syncline/replica/pending.hpp>
@@ -294,9 +295,10 @@ public:
         return taken->empty() ? status{} : write_sync(tx, *sync);
     }
 
-    /// The request that committed storage calls for: what is frozen, and the cursor. Reads only.
-    template <storage_transaction Tx>
-    [[nodiscard]] result<bytes> request_message(Tx& tx) const {
+    /// The request that committed storage calls for: what is frozen, and the cursor. Reads only. An observer hears how
+    /// many mutations are in it.
+    template <storage_transaction Tx, observer O = no_observer>
+    [[nodiscard]] result<bytes> request_message(Tx& tx, O&& told = {}) const {
         auto mine = read_identity(tx);
         if (!mine) { return mine.error(); }
         auto sync = read_sync(tx);
@@ -325,6 +327,7 @@ public:
             return true;
         });
         if (!ok) { return ok.error(); }
+        told.counted(metric_counter::entries_sent, q.mutations.size());
         return encode(q);
     }
 

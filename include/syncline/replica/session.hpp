@@ -12,9 +12,11 @@
 #include <vector>
 
 #include <syncline/core/bytes.hpp>
+#include <syncline/core/config.hpp>
 #include <syncline/core/random.hpp>
 #include <syncline/core/result.hpp>
 #include <syncline/core/time.hpp>
+#include <syncline/model/observer.hpp>
 #include <syncline/replica/replica.hpp>
 #include <syncline/retry/backoff.hpp>
 #include <syncline/retry/policy.hpp>
@@ -76,18 +78,24 @@ struct session_options {
 /// reading, so none may be open then; where commits promise no more than `durability::ordered`, it calls the store's
 /// `barrier()` before it gives a message. Where several sessions drive one store, each event is told by at least one
 /// of them.
-template <storage S, random_source G>
+///
+/// The observer hears: of an exchange, that it succeeded or failed and how long it took; the bytes and the mutations of
+/// each request, the bytes and the rows of each reply, when they come, and again when the same exchange is made again;
+/// each verdict, when `poll` tells its event, so only of what was committed; what waits, and how long ago the last
+/// exchange succeeded, whenever `poll` answers `wait_until`, which then costs a get more. Pass an `observer_ref`.
+template <storage S, random_source G, observer O = no_observer>
 class session {
 public:
     using transaction = typename S::transaction;
 
-    session(S& store, replica const& r, G random, session_options options = {})
+    session(S& store, replica const& r, G random, session_options options = {}, O told = {})
         : store_(store),
           replica_(r),
           random_(std::move(random)),
           options_(options),
           backoff_(options.backoff),
-          policy_(options.retry.value_or(retry_policy_options{})) {}
+          policy_(options.retry.value_or(retry_policy_options{})),
+          observer_(std::move(told)) {}
 
     /// Takes one input. On an error roll `tx` back; the session goes on as if the input had not come, but for
     /// a reply that can't be taken, which counts as a failed exchange.
@@ -130,9 +138,11 @@ public:
         auto tx = store_.begin(access_mode::read);
         if (!tx) { return tx.error(); }
         if (send_) {
-            auto message = replica_.request_message(*tx);
+            auto message = replica_.request_message(*tx, observer_);
             if (!message) { return message.error(); }
             message_ = std::move(*message);
+            observer_.counted(metric_counter::bytes_up, message_.size());
+            observer_.counted(metric_counter::retries, retried_ ? 1 : 0);
             send_ = false;
             asked_ = false;
             in_flight_ = true;
@@ -157,6 +167,7 @@ public:
         if (!ok) { return ok.error(); }
         if (found) {
             ++index_;
+            if (event_.kind == event_kind::decided) { tell_verdict(event_.said.kind); }
             return session_output{notify{&event_}};
         }
         if (batch_ > told_) { told_ = batch_; }
@@ -170,6 +181,7 @@ public:
             if (!due) { return due.error(); }
             wait.deadline = *due;
         }
+        tell_state(*tx, now);
         return session_output{wait};
     }
 
@@ -182,13 +194,48 @@ public:
     [[nodiscard]] retry_policy<>& policy() noexcept { return policy_; }
 
 private:
+    void tell_verdict(verdict_kind k) noexcept {
+        auto const one = [this](metric_counter c) { observer_.counted(c, 1); };
+        switch (k) {
+            case verdict_kind::applied: return one(metric_counter::entries_applied);
+            case verdict_kind::merged: one(metric_counter::entries_merged); return one(metric_counter::entries_applied);
+            case verdict_kind::duplicate:
+                one(metric_counter::entries_dead);
+                return one(metric_counter::entries_duplicate);
+            case verdict_kind::overruled: return one(metric_counter::entries_overruled);
+            case verdict_kind::conflict: return one(metric_counter::entries_conflicted);
+            case verdict_kind::rejected:
+                one(metric_counter::entries_dead);
+                return one(metric_counter::entries_rejected);
+            case verdict_kind::retry_after:
+            case verdict_kind::collateral: break;  // not decided: they have no event
+        }
+    }
+    template <class Tx>
+    void tell_state(Tx& tx, instant now) {
+        if constexpr (listens<O>) {
+            if (auto const waits = replica_.queue().load(tx)) {
+                observer_.measured(metric_gauge::pending_entries, waits->first);
+                observer_.measured(metric_gauge::pending_bytes, waits->second);
+            }
+            if (exchanged_ && now.monotonic >= last_success_) {
+                auto const ago = std::chrono::duration_cast<milliseconds>(now.monotonic - last_success_).count();
+                observer_.measured(metric_gauge::staleness, static_cast<std::uint64_t>(ago));
+            }
+        }
+    }
+
     [[nodiscard]] status take(bytes_view message, transaction& tx, instant now) {
+        observer_.counted(metric_counter::bytes_down, message.size());
         auto report = replica_.absorb(tx, message, now, random_);
         if (!report) {
             fail(report.error(), {}, now);
             return report.error();
         }
         report_ = *report;
+        observer_.counted(metric_counter::exchanges, 1);
+        observer_.counted(metric_counter::rows_pulled, report->rows);
+        if (in_flight_) { observer_.took(metric_latency::exchange, round_trip(now)); }
         in_flight_ = false;
         exchanged_ = true;
         not_before_ = now.monotonic;
@@ -209,6 +256,8 @@ private:
     void fail(failure why, std::optional<milliseconds> retry_after, instant now) {
         in_flight_ = false;
         last_failure_ = why;
+        observer_.counted(metric_counter::exchanges_failed, 1);
+        observer_.failed(observed_part::session, why, now.wall);
         retry_decision decided;
         if (options_.retry) {
             decided = policy_.failed({.why = why, .retry_after = retry_after, .round_trip = round_trip(now)},
@@ -257,6 +306,7 @@ private:
     session_options options_;
     backoff<> backoff_;
     retry_policy<> policy_;
+    SYNCLINE_NO_UNIQUE_ADDRESS O observer_;
 
     monotonic_time not_before_{};
     monotonic_time sent_{};
@@ -293,8 +343,8 @@ struct drive_report {
 /// own transactions. A failed exchange ends the run: the session's deadline says when to try again.
 /// `first` is what the run begins with: `tick{}` exchanges if something is due, `hurry{}` in any case.
 /// Errors: the storage's; what was committed stays.
-template <storage S, random_source G, transport T, class Clock, class Observe>
-[[nodiscard]] result<drive_report> drive(session<S, G>& s, S& store, T& way, Clock&& clock, Observe&& observe,
+template <storage S, random_source G, transport T, class Clock, class Observe, observer O>
+[[nodiscard]] result<drive_report> drive(session<S, G, O>& s, S& store, T& way, Clock&& clock, Observe&& observe,
                                          session_input const& first = tick{}) {
     drive_report report;
     struct {

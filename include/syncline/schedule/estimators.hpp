@@ -178,9 +178,7 @@ inline constexpr std::size_t hours_of_week = 168;
 
 /// The hour of the week of a local time, Monday 00:00 being 0.
 [[nodiscard]] constexpr std::size_t hour_of_week(wall_time local) noexcept {
-    std::int64_t const ms = local.time_since_epoch().count();
-    std::int64_t const hour = ms / 3'600'000 - (ms % 3'600'000 < 0 ? 1 : 0);
-    std::int64_t const slot = (hour % 168 + 72) % 168;  // 1 January 1970 was a Thursday
+    std::int64_t const slot = (calendar_hour(local) % 168 + 72) % 168;  // 1 January 1970 was a Thursday
     return static_cast<std::size_t>(slot < 0 ? slot + 168 : slot);
 }
 /// The wall time of a place: moved by its offset, within the range that times are reckoned in.

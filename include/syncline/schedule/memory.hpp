@@ -187,8 +187,7 @@ public:
         return local_day(o, now) == day_ ? spent_all_ : 0;
     }
     [[nodiscard]] static constexpr std::int64_t local_day(schedule_options const& o, wall_time now) noexcept {
-        std::int64_t const ms = local_time(now, o.utc_offset).time_since_epoch().count();
-        return ms / 86'400'000 - (ms % 86'400'000 < 0 ? 1 : 0);
+        return calendar_day(local_time(now, o.utc_offset));
     }
     /// Low, with hysteresis: it stays low until the battery is some per cent above the bound.
     [[nodiscard]] constexpr bool battery_low(power_conditions const& p, schedule_options const& o) const noexcept {

@@ -12,6 +12,7 @@
 #include <syncline/core/config.hpp>
 #include <syncline/core/random.hpp>
 #include <syncline/core/time.hpp>
+#include <syncline/model/observer.hpp>
 #include <syncline/retry/state.hpp>
 #include <syncline/schedule/conditions.hpp>
 #include <syncline/schedule/memory.hpp>
@@ -73,9 +74,11 @@ struct schedule_steps {
         if (auto const until = s.memory.paused_until(s.now)) {
             out.close(schedule_gate::backing_off, elapsed(s.now, *until));
         }
-        if (server.not_before && *server.not_before > s.now) {
-            out.close(schedule_gate::server_asked, clamped(elapsed(s.now, *server.not_before), o.wait_max));
-        }
+        // A wait beyond wait_max was written under another clock: it would be one for ever.
+        auto const waits = [&](std::optional<wall_time> const& t) {
+            return t && *t > s.now && elapsed(s.now, *t) <= o.wait_max;
+        };
+        if (waits(server.not_before)) { out.close(schedule_gate::server_asked, elapsed(s.now, *server.not_before)); }
         if (server.load && *server.load >= o.server_load_max) { out.close(schedule_gate::server_loaded); }
         if (network.roaming.value_or(false)) { out.close(schedule_gate::roaming); }
         if (s.metered) { out.close(schedule_gate::metered); }
@@ -91,10 +94,10 @@ struct schedule_steps {
             (storage.quota_left && *storage.quota_left < o.free_bytes_min)) {
             out.close(schedule_gate::storage_full);
         }
-        bool const ends = application.quiet_until && *application.quiet_until > s.now;
+        bool const ends = waits(application.quiet_until);
         if (application.quiet.value_or(ends)) {
             if (ends) {
-                out.close(schedule_gate::quiet_hours, clamped(elapsed(s.now, *application.quiet_until), o.wait_max));
+                out.close(schedule_gate::quiet_hours, elapsed(s.now, *application.quiet_until));
             } else {
                 out.close(schedule_gate::quiet_hours);
             }
@@ -168,8 +171,8 @@ struct schedule_steps {
 private:
     static constexpr void close_budgets(schedule_situation const& s, closed_gates& out) noexcept {
         schedule_options const& o = s.options;
-        std::int64_t const ms = local_time(s.now, o.utc_offset).time_since_epoch().count();
-        milliseconds const midnight{86'400'000 - (ms % 86'400'000 + 86'400'000) % 86'400'000};
+        wall_time const local = local_time(s.now, o.utc_offset);
+        milliseconds const midnight = milliseconds{(calendar_day(local) + 1) * 86'400'000} - local.time_since_epoch();
         if (o.day_bytes && s.memory.spent(o, s.now) >= *o.day_bytes) { out.close(schedule_gate::day_budget, midnight); }
         for (std::size_t i = 0; i < sync_classes; ++i) {
             if (!o.class_bytes[i] || s.memory.spent(i, o, s.now) < *o.class_bytes[i]) { continue; }
@@ -284,8 +287,10 @@ private:
         if (moved(since)) {
             d.why = plan_reason::clock_moved;
             d.wait = milliseconds{0};
+            d.must = true;  // nobody knows how long it has waited, and nobody will
+        } else {
+            bound(d, i);
         }
-        bound(d, i);
         if (p.deadline) {
             milliseconds const left = elapsed(s_.now, *p.deadline);
             bool const late = s_.unsteady || left <= s_.options.send_reserve;
@@ -312,9 +317,11 @@ private:
         if (!k.fresh_at) {
             d.why = plan_reason::never_pulled;
             d.age = farthest;
+            d.must = true;
         } else if (moved(*k.fresh_at)) {
             d.why = plan_reason::clock_moved;
             d.age = d.interval;
+            d.must = true;
         } else {
             d.age = elapsed(*k.fresh_at, s_.now);
             patience(d, k.urgency);
@@ -741,6 +748,30 @@ template <class Steps = schedule_steps>
                                             schedule_options const& options, wall_time now) noexcept {
     schedule_situation const s = situation(c, memory, options, now);
     return detail::planner<Steps>(s).make();
+}
+
+/// Tells an observer of one decision: that there was one, whether time alone asked for it, and what the conditions said
+/// of age, staleness, battery and space. `asked_at`: `sync_plan::at` of the decision before, empty for the first.
+/// Cost: linear in the classes and collections; nothing where nobody listens.
+template <observer O>
+constexpr void tell_decision(O& told, conditions const& c, std::optional<wall_time> asked_at, wall_time now) noexcept {
+    if constexpr (listens<O>) {
+        told.counted(metric_counter::decisions, 1);
+        told.counted(metric_counter::wake_ups, asked_at && now >= *asked_at ? 1 : 0);
+        auto const age = [&](std::optional<wall_time> from) {
+            return from ? static_cast<std::uint64_t>(elapsed(*from, now).count()) : std::uint64_t{0};
+        };
+        std::uint64_t oldest = 0;
+        for (class_pending const& p : c.pending.of) { oldest = (std::max)(oldest, p.entries != 0 ? age(p.oldest) : 0); }
+        told.measured(metric_gauge::oldest_pending, oldest);
+        std::optional<std::uint64_t> stalest;
+        for (collection_state const& k : c.collections) {
+            if (k.fresh_at) { stalest = (std::max)(stalest.value_or(0), age(k.fresh_at)); }
+        }
+        if (stalest) { told.measured(metric_gauge::stalest_collection, *stalest); }
+        if (c.power.level) { told.measured(metric_gauge::battery, *c.power.level); }
+        if (c.storage.free_bytes) { told.measured(metric_gauge::storage_free, *c.storage.free_bytes); }
+    }
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI

@@ -20,6 +20,7 @@
 #include <syncline/core/random.hpp>
 #include <syncline/core/result.hpp>
 #include <syncline/core/time.hpp>
+#include <syncline/model/observer.hpp>
 #include <syncline/schedule/conditions.hpp>
 #include <syncline/schedule/memory.hpp>
 #include <syncline/schedule/options.hpp>
@@ -182,6 +183,20 @@ struct trace_options {
     friend constexpr bool operator==(trace_options const&, trace_options const&) = default;
 };
 
+/// What an event of a trace is. Stored: append, never renumber.
+enum class trace_kind : std::uint8_t { decided, succeeded, failed, opened };
+/// One event of a trace.
+struct trace_event {
+    trace_kind kind = trace_kind::decided;
+    wall_time at{};
+    conditions known{};            ///< `decided`
+    std::uint64_t plan = 0;        ///< `decided`: `digest` of what was decided
+    transfer_report report{};      ///< `succeeded`, `failed`
+    std::uint64_t dice = 0;        ///< `failed`: the seed of the wait's jitter
+    std::uint16_t collection = 0;  ///< `opened`
+    friend bool operator==(trace_event const&, trace_event const&) = default;
+};
+
 /// What a replay came to.
 struct replay_report {
     std::size_t events = 0;
@@ -202,11 +217,14 @@ public:
         SYNCLINE_ASSERT(valid(options) && keep.events_max > 0);
     }
 
-    /// Takes notice of the conditions and decides.
-    [[nodiscard]] sync_plan decide(conditions const& c, wall_time now) {
+    /// Takes notice of the conditions and decides. An observer hears of it by `tell_decision`.
+    template <observer O = no_observer>
+    [[nodiscard]] sync_plan decide(conditions const& c, wall_time now, O&& told = {}) {
+        tell_decision(told, c, asked_at_, now);
         memory_.saw(c, options_, now);
         sync_plan const p = make_plan(c, memory_, options_, now);
-        event(kind::decided, now, [&](cbor_writer& out) {
+        asked_at_ = p.at;
+        event(trace_kind::decided, now, [&](cbor_writer& out) {
             encode(c, out);
             out.unsigned_integer(digest(p));
         });
@@ -214,7 +232,7 @@ public:
     }
     void succeeded(transfer_report const& r, wall_time now) {
         memory_.succeeded(r, options_, now);
-        event(kind::succeeded, now, [&](cbor_writer& out) { report(r, out); });
+        event(trace_kind::succeeded, now, [&](cbor_writer& out) { report(r, out); });
     }
     /// Takes one number of the generator.
     template <random_source G>
@@ -222,14 +240,14 @@ public:
         std::uint64_t const seed = random();
         random_generator g(seed);
         memory_.failed(r, options_, now, g);
-        event(kind::failed, now, [&](cbor_writer& out) {
+        event(trace_kind::failed, now, [&](cbor_writer& out) {
             report(r, out);
             out.unsigned_integer(seed);
         });
     }
     void opened(std::uint16_t collection, wall_time now) {
         memory_.opened(collection, options_, now);
-        event(kind::opened, now, [&](cbor_writer& out) { out.unsigned_integer(collection); });
+        event(trace_kind::opened, now, [&](cbor_writer& out) { out.unsigned_integer(collection); });
     }
 
     [[nodiscard]] schedule_memory const& memory() const noexcept { return memory_; }
@@ -248,27 +266,53 @@ public:
         return out;
     }
 
-    /// Runs a log through the scheduler again, under these options, and compares each decision with the one then.
-    ///
-    /// `visit` sees each decision's conditions, time and plan. Errors, beside those of `cbor_reader`: `unsupported` for
-    /// another version, `malformed`. Cost: linear.
-    [[nodiscard]] static result<replay_report> replay(
-        bytes_view log, schedule_options const& options,
-        function_ref<void(conditions const&, wall_time, sync_plan const&)> visit, decode_limits const& limits = {}) {
+    /// Visits the events of a log, the oldest first, and answers the memory as it was before them. False from the
+    /// visitor stops. Errors, beside those of `cbor_reader`: `unsupported` for another version, `malformed`; what was
+    /// visited before is true. Cost: linear.
+    [[nodiscard]] static result<schedule_memory> read(bytes_view log, function_ref<bool(trace_event const&)> visit,
+                                                      decode_limits const& limits = {}) {
         cbor_reader in(log, limits);
         if (in.array() != 3) { in.fail({errc::malformed, "not a schedule's trace"}); }
         if (in.unsigned_integer() != 1 && !in.failed()) {
             return failure(errc::unsupported, "another version of a trace");
         }
-        bytes_view const memory = in.byte_string();
+        bytes_view const raw = in.byte_string();
         if (in.failed()) { return in.error(); }
-        replay_report out;
-        if (auto ok = out.memory.restore(memory); !ok) { return ok.error(); }
+        schedule_memory memory;
+        if (auto ok = memory.restore(raw); !ok) { return ok.error(); }
         std::size_t const n = in.array();
-        for (; out.events < n && !in.failed(); ++out.events) {
-            if (!apply(in, out.memory, options, &out, visit)) { break; }
+        for (std::size_t i = 0; i < n && !in.failed(); ++i) {
+            trace_event const e = take(in);
+            if (!in.failed() && !visit(e)) { return memory; }
         }
         if (auto ok = in.finish(); !ok) { return ok.error(); }
+        return memory;
+    }
+    /// Runs a log through the scheduler again, under these options, and compares each decision with the one then.
+    ///
+    /// `visit` sees each decision's conditions, time and plan. Errors and cost: as `read`.
+    [[nodiscard]] static result<replay_report> replay(
+        bytes_view log, schedule_options const& options,
+        function_ref<void(conditions const&, wall_time, sync_plan const&)> visit, decode_limits const& limits = {}) {
+        // The memory before the events comes first in the log, and is needed first.
+        auto const before = read(
+            log, [](trace_event const&) { return false; }, limits);
+        if (!before) { return before.error(); }
+        replay_report out;
+        out.memory = *before;
+        auto const again = [&](trace_event const& e) {
+            apply(e, out.memory, options);
+            if (e.kind == trace_kind::decided) {
+                sync_plan const p = make_plan(e.known, out.memory, options, e.at);
+                ++out.decisions;
+                if (!out.differs && digest(p) != e.plan) { out.differs = out.events; }
+                visit(e.known, e.at, p);
+            }
+            ++out.events;
+            return true;
+        };
+        auto const whole = read(log, again, limits);
+        if (!whole) { return whole.error(); }
         return out;
     }
     [[nodiscard]] static result<replay_report> replay(bytes_view log, schedule_options const& options) {
@@ -276,13 +320,12 @@ public:
     }
 
 private:
-    enum class kind : std::uint8_t { decided, succeeded, failed, opened };
-    [[nodiscard]] static constexpr std::size_t members(kind k) noexcept {
+    [[nodiscard]] static constexpr std::size_t members(trace_kind k) noexcept {
         switch (k) {
-            case kind::decided: return 4;
-            case kind::succeeded: return 3;
-            case kind::failed: return 4;
-            case kind::opened: return 3;
+            case trace_kind::decided: return 4;
+            case trace_kind::succeeded: return 3;
+            case trace_kind::failed: return 4;
+            case trace_kind::opened: return 3;
         }
         return 0;
     }
@@ -292,7 +335,7 @@ private:
         detail::visit_report(r, detail::member_writer{out});
     }
     template <class F>
-    void event(kind k, wall_time now, F&& body) {
+    void event(trace_kind k, wall_time now, F&& body) {
         bytes out;
         cbor_writer w(out);
         w.array(members(k));
@@ -305,8 +348,7 @@ private:
     }
     void forget() {
         cbor_reader in(events_[first_]);
-        auto const nobody = [](conditions const&, wall_time, sync_plan const&) {};
-        static_cast<void>(apply(in, base_, options_, nullptr, nobody));
+        apply(take(in), base_, options_);
         size_ -= events_[first_].size();
         events_[first_] = {};
         if (++first_ * 2 > events_.size()) {
@@ -314,52 +356,47 @@ private:
             first_ = 0;
         }
     }
-    /// One event, applied to a memory; with a report its decision is made again and compared.
-    static bool apply(cbor_reader& in, schedule_memory& memory, schedule_options const& o, replay_report* out,
-                      function_ref<void(conditions const&, wall_time, sync_plan const&)> visit) {
+    /// One event as it is stored. On an error the reader has failed.
+    [[nodiscard]] static trace_event take(cbor_reader& in) {
+        trace_event e;
         std::size_t const n = in.array();
         std::uint64_t const number = in.unsigned_integer();
-        if (number > 3 || n != members(static_cast<kind>(number))) { in.fail({errc::malformed, "not an event"}); }
-        wall_time now;
-        detail::member_reader{in}(now);
-        auto const k = static_cast<kind>(number & 3);
-        if (in.failed()) { return false; }
-        if (k == kind::decided) {
-            conditions const c = decode_conditions(in);
-            std::uint64_t const then = in.unsigned_integer();
-            if (in.failed()) { return false; }
-            memory.saw(c, o, now);
-            if (out == nullptr) { return true; }
-            sync_plan const p = make_plan(c, memory, o, now);
-            ++out->decisions;
-            if (!out->differs && digest(p) != then) { out->differs = out->events; }
-            visit(c, now, p);
-            return true;
+        if (number > 3 || n != members(static_cast<trace_kind>(number))) { in.fail({errc::malformed, "not an event"}); }
+        e.kind = static_cast<trace_kind>(number & 3);
+        detail::member_reader{in}(e.at);
+        if (in.failed()) { return e; }
+        switch (e.kind) {
+            case trace_kind::decided:
+                e.known = decode_conditions(in);
+                e.plan = in.unsigned_integer();
+                break;
+            case trace_kind::opened: detail::member_reader{in}(e.collection); break;
+            case trace_kind::succeeded:
+            case trace_kind::failed:
+                if (in.array() != detail::report_members) { in.fail({errc::malformed, "not an exchange"}); }
+                detail::visit_report(e.report, detail::member_reader{in});
+                e.dice = e.kind == trace_kind::failed ? in.unsigned_integer() : 0;
+                break;
         }
-        if (k == kind::opened) {
-            std::uint16_t collection = 0;
-            detail::member_reader{in}(collection);
-            if (!in.failed()) { memory.opened(collection, o, now); }
-            return !in.failed();
+        return e;
+    }
+    /// What the memory learns from an event.
+    static void apply(trace_event const& e, schedule_memory& memory, schedule_options const& o) {
+        switch (e.kind) {
+            case trace_kind::decided: return memory.saw(e.known, o, e.at);
+            case trace_kind::succeeded: return memory.succeeded(e.report, o, e.at);
+            case trace_kind::opened: return memory.opened(e.collection, o, e.at);
+            case trace_kind::failed: break;
         }
-        transfer_report r;
-        if (in.array() != detail::report_members) { in.fail({errc::malformed, "not an exchange"}); }
-        detail::visit_report(r, detail::member_reader{in});
-        std::uint64_t const seed = k == kind::failed ? in.unsigned_integer() : 0;
-        if (in.failed()) { return false; }
-        if (k == kind::succeeded) {
-            memory.succeeded(r, o, now);
-        } else {
-            random_generator g(seed);
-            memory.failed(r, o, now, g);
-        }
-        return true;
+        random_generator g(e.dice);
+        memory.failed(e.report, o, e.at, g);
     }
 
     schedule_options options_;
     trace_options keep_;
-    schedule_memory base_;    ///< before the first event
-    schedule_memory memory_;  ///< now
+    schedule_memory base_;                 ///< before the first event
+    schedule_memory memory_;               ///< now
+    std::optional<wall_time> asked_at_{};  ///< by the last plan
     std::vector<bytes> events_;
     std::size_t first_ = 0;
     std::size_t size_ = 0;

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -55,27 +54,58 @@ struct memory_entry {
     [[nodiscard]] std::size_t size() const noexcept { return std::size_t{key_size} + value_size; }
 };
 
-/// The first eight bytes of a key as a number in their order, zeros where it is shorter.
-[[nodiscard]] inline std::uint64_t memory_head(bytes_view key) noexcept {
-    std::uint64_t head = 0;
-    for (std::size_t i = 0; i < 8; ++i) {
-        head = head << 8 | (i < key.size() ? std::to_integer<std::uint64_t>(key[i]) : 0);
+/// The first sixteen bytes of a key as numbers in their order, zeros where it is shorter.
+struct memory_head {
+    std::uint64_t high = 0;
+    std::uint64_t low = 0;
+
+    memory_head() = default;
+    explicit memory_head(bytes_view key) noexcept {
+        std::size_t const n = key.size();
+        if (n < 8) {
+            for (std::size_t i = 0; i < 8; ++i) {
+                high = high << 8 | (i < n ? std::to_integer<std::uint64_t>(key[i]) : 0);
+            }
+            return;
+        }
+        high = read_u64(key);
+        if (n >= 16) {
+            low = read_u64(key.subspan(8));
+        } else if (n > 8) {  // the last eight, without what the first have of them
+            low = read_u64(key.subspan(n - 8)) << (8 * (16 - n));
+        }
     }
-    return head;
-}
+};
+
+/// A key that is looked for.
+struct memory_key {
+    memory_head head;
+    bytes_view key;
+
+    explicit memory_key(bytes_view k) noexcept : head(k), key(k) {}
+};
 
 /// An entry in a node, beside the head of its key: most comparisons need not follow the pointer.
 struct memory_slot {
-    std::uint64_t head = 0;
+    memory_head head{};
     memory_entry* entry = nullptr;
 
     memory_slot() = default;
-    memory_slot(memory_entry* e) noexcept : head(e == nullptr ? 0 : memory_head(e->key())), entry(e) {}
+    memory_slot(memory_entry* e) noexcept : head(e == nullptr ? memory_head{} : memory_head{e->key()}), entry(e) {}
     operator memory_entry*() const noexcept { return entry; }
     memory_entry* operator->() const noexcept { return entry; }
-    /// Compared with a key whose head is given.
-    [[nodiscard]] std::strong_ordering compared(std::uint64_t other, bytes_view key) const noexcept {
-        return head != other ? head <=> other : compare(entry->key(), key);
+    [[nodiscard]] bool less(memory_key const& k) const noexcept {
+        if (head.high != k.head.high) { return head.high < k.head.high; }
+        if (head.low != k.head.low) { return head.low < k.head.low; }
+        return compare(entry->key(), k.key) < 0;
+    }
+    [[nodiscard]] bool greater(memory_key const& k) const noexcept {
+        if (head.high != k.head.high) { return head.high > k.head.high; }
+        if (head.low != k.head.low) { return head.low > k.head.low; }
+        return compare(entry->key(), k.key) > 0;
+    }
+    [[nodiscard]] bool is(memory_key const& k) const noexcept {
+        return head.high == k.head.high && head.low == k.head.low && equal(entry->key(), k.key);
     }
 };
 
@@ -147,14 +177,15 @@ public:
     [[nodiscard]] memory_entry* find(bytes_view key) const noexcept {
         memory_node* n = root_;
         if (n == nullptr) { return nullptr; }
-        while (n->height != 0) { n = as_inner(n)->children[child_of(n, key)]; }
-        std::size_t const at = lower_bound(n, key);
-        return at < n->count && equal(n->keys[at]->key(), key) ? n->keys[at] : nullptr;
+        memory_key const wanted{key};
+        while (n->height != 0) { n = as_inner(n)->children[child_of(n, wanted)]; }
+        std::size_t const at = lower_bound(n, wanted);
+        return at < n->count && n->keys[at].is(wanted) ? n->keys[at] : nullptr;
     }
 
     /// Puts an entry, whose reference passes to the tree; gives back the one that it replaces, or null.
     [[nodiscard]] memory_entry* put(memory_entry* fresh) {
-        bytes_view const key = fresh->key();
+        memory_key const key{fresh->key()};
         if (root_ == nullptr) { root_ = make_memory_node(0); }
         own(root_);
         if (root_->count == memory_fanout) {
@@ -172,14 +203,14 @@ public:
             own(parent->children[i]);
             if (parent->children[i]->count == memory_fanout) {
                 split(parent, i, key);
-                if (compare(parent->keys[i + 1]->key(), key) <= 0) { ++i; }
+                if (!parent->keys[i + 1].greater(key)) { ++i; }
             }
             n = parent->children[i];
         }
         std::size_t const at = lower_bound(n, key);
         bytes_ += fresh->size();
-        if (at < n->count && equal(n->keys[at]->key(), key)) {
-            memory_entry* const old = std::exchange(n->keys[at], fresh);
+        if (at < n->count && n->keys[at].is(key)) {
+            memory_entry* const old = std::exchange(n->keys[at].entry, fresh);
             bytes_ -= old->size();
             return old;
         }
@@ -192,19 +223,24 @@ public:
 
     /// Takes an entry out and gives it back, or null when there is none.
     [[nodiscard]] memory_entry* take(bytes_view key) {
-        if (find(key) == nullptr) { return nullptr; }
+        if (root_ == nullptr) { return nullptr; }
+        memory_key const wanted{key};
         std::array<position, memory_height_max> path;
         std::size_t depth = 0;
-        own(root_);
         memory_node* n = root_;
-        while (n->height != 0) {
+        for (; n->height != 0; n = as_inner(n)->children[path[depth++].index]) {
             SYNCLINE_ASSERT(depth < path.size());
-            std::size_t const i = child_of(n, key);
-            path[depth++] = {n, i};
-            own(as_inner(n)->children[i]);
-            n = as_inner(n)->children[i];
+            path[depth] = {n, child_of(n, wanted)};
         }
-        std::size_t const at = lower_bound(n, key);
+        std::size_t const at = lower_bound(n, wanted);
+        if (at == n->count || !n->keys[at].is(wanted)) { return nullptr; }
+        own(root_);
+        n = root_;
+        for (std::size_t i = 0; i < depth; ++i) {
+            path[i].node = n;
+            own(as_inner(n)->children[path[i].index]);
+            n = as_inner(n)->children[path[i].index];
+        }
         memory_entry* const old = n->keys[at];
         std::copy(n->keys + at + 1, n->keys + n->count, n->keys + at);
         --n->count;
@@ -228,22 +264,24 @@ public:
     template <class Visit>
     void for_each(key_range range, Visit&& visit) const {
         if (root_ == nullptr) { return; }
+        memory_key const from{range.from};
+        memory_key const to{range.to};
         std::array<position, memory_height_max> path;
         std::size_t depth = 0;
         memory_node* n = root_;
         while (n->height != 0) {
             SYNCLINE_ASSERT(depth < path.size());
-            std::size_t const i = child_of(n, range.from);
+            std::size_t const i = child_of(n, from);
             path[depth++] = {n, i};
             n = as_inner(n)->children[i];
         }
-        std::size_t at = lower_bound(n, range.from);
+        std::size_t at = lower_bound(n, from);
         for (;;) {
             // One comparison a leaf instead of one an entry, unless the range ends in it.
             std::size_t end = n->count;
             bool last = false;
-            if (!range.to.empty() && end != 0 && compare(n->keys[end - 1]->key(), range.to) >= 0) {
-                end = lower_bound(n, range.to);
+            if (!range.to.empty() && end != 0 && !n->keys[end - 1].less(to)) {
+                end = lower_bound(n, to);
                 last = true;
             }
             for (; at < end; ++at) {
@@ -269,15 +307,14 @@ private:
     };
 
     /// The first entry of a leaf that is not less than `key`.
-    [[nodiscard]] static std::size_t lower_bound(memory_node const* n, bytes_view key) noexcept {
+    [[nodiscard]] static std::size_t lower_bound(memory_node const* n, memory_key const& key) noexcept {
         std::size_t first = 0;
         std::size_t last = n->count;
-        std::uint64_t const head = memory_head(key);
         // In ascending inserts the answer is the end: ask there first.
-        if (last != 0 && n->keys[last - 1].compared(head, key) < 0) { return last; }
+        if (last != 0 && n->keys[last - 1].less(key)) { return last; }
         while (first < last) {
             std::size_t const middle = (first + last) / 2;
-            if (n->keys[middle].compared(head, key) < 0) {
+            if (n->keys[middle].less(key)) {
                 first = middle + 1;
             } else {
                 last = middle;
@@ -286,13 +323,12 @@ private:
         return first;
     }
     /// The child of an inner node in which `key` belongs.
-    [[nodiscard]] static std::size_t child_of(memory_node const* n, bytes_view key) noexcept {
+    [[nodiscard]] static std::size_t child_of(memory_node const* n, memory_key const& key) noexcept {
         std::size_t first = 1;
         std::size_t last = n->count;
-        std::uint64_t const head = memory_head(key);
         while (first < last) {
             std::size_t const middle = (first + last) / 2;
-            if (n->keys[middle].compared(head, key) <= 0) {
+            if (!n->keys[middle].greater(key)) {
                 first = middle + 1;
             } else {
                 last = middle;
@@ -321,9 +357,9 @@ private:
 
     /// Splits the full child `i`, in the middle, or at the end where `key` is going to be its last: ascending
     /// inserts then leave full nodes behind them. Both allocations come before any change.
-    static void split(memory_inner* parent, std::size_t i, bytes_view key) {
+    static void split(memory_inner* parent, std::size_t i, memory_key const& key) {
         memory_node* const left = parent->children[i];
-        bool const at_end = compare(left->keys[memory_fanout - 1]->key(), key) < 0;
+        bool const at_end = left->keys[memory_fanout - 1].less(key);
         std::size_t const keep = at_end ? memory_fanout - 1 : memory_fanout / 2;
         memory_entry* separator = left->keys[keep];
         if (left->height == 0) {

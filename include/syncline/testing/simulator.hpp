@@ -2082,15 +2082,25 @@ template <class Setup = simulated_setup>
     return simulation<Setup>{seed, std::move(options), std::move(setup)}.run();
 }
 
+/// How much work a search for a smaller failure may take. Both are counts, so that the same seed shrinks to the same
+/// everywhere.
+struct shrinking_budget {
+    std::size_t runs = 1'000;         ///< of the seed
+    std::uint64_t steps = 1'000'000;  ///< of all the runs together; the one in which they end is finished
+};
+
 /// The options under which a failing seed still breaks the same invariant, with as few devices, kinds of faults, deeds
-/// and mishaps as a search of some hundred runs finds. `run(options)` runs the seed again and gives its report.
-/// With `tell` set in them, one more run tells the story.
+/// and mishaps as the budget lets it find: when that is used up, the best so far. `run(options)` runs the seed again
+/// and gives its report. With `tell` set in them, one more run tells the story.
 template <class Run>
 [[nodiscard]] simulation_options shrink_simulation(simulation_report const& failed, simulation_options options,
-                                                   Run&& run) {
+                                                   Run&& run, shrinking_budget budget = {}) {
     SYNCLINE_ASSERT(!failed.found.empty());
     auto const fails = [&](simulation_options const& o) {
+        if (budget.runs == 0 || budget.steps == 0) { return false; }
         simulation_report const again = run(o);
+        --budget.runs;
+        budget.steps -= (std::min)(budget.steps, (std::max)(again.steps, std::uint64_t{1}));
         return !again.found.empty() && again.found[0].axiom == failed.found[0].axiom;
     };
     auto const leave_out = [&] {
