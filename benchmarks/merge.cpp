@@ -3,10 +3,12 @@
 /// Three-way merge of records from bytes to bytes: ours, a recursive merge over nlohmann::json, one written by hand over
 /// the cursor; and of described structs beside a comparison of the members written by hand.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <benchmark/benchmark.h>
@@ -179,6 +181,37 @@ void records_ours(benchmark::State& state) {
     });
 }
 BENCHMARK(records_ours)->Name("merge/records/ours")->MinTime(0.5);
+
+/// With the index of the base that validating it gave when it entered.
+void records_ours_indexed(benchmark::State& state) {
+    auto const by = rules();
+    std::vector<field_index> indices;
+    for (encoded_document const& e : corpus()) {
+        auto index = index_fields(e.base);
+        if (!index) { return state.SkipWithError("a base that is no record"); }
+        indices.push_back(std::move(*index));
+    }
+    over_all(state, [&](std::size_t i) {
+        auto const& e = corpus()[i];
+        return three_way_validated(e.base, indices[i], e.local, e.remote, by, local_side, remote_side);
+    });
+}
+BENCHMARK(records_ours_indexed)->Name("merge/records/ours_indexed")->MinTime(0.5);
+
+/// No merge: only how far the base and each side begin and end alike, which a merge can't know for less.
+void records_compared(benchmark::State& state) {
+    over_all(state, [&](std::size_t i) {
+        auto const& e = corpus()[i];
+        std::size_t alike = 0;
+        for (bytes const* const side : {&e.local, &e.remote}) {
+            std::size_t const n = (std::min)(e.base.size(), side->size());
+            alike += detail::common_prefix(e.base.data(), side->data(), n);
+            alike += detail::common_suffix(e.base.data() + e.base.size(), side->data() + side->size(), n);
+        }
+        return alike;
+    });
+}
+BENCHMARK(records_compared)->Name("merge/records/prefix_and_suffix_alone")->MinTime(0.5);
 
 void records_ours_checked(benchmark::State& state) {
     auto const by = rules();

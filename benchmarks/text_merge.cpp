@@ -10,18 +10,15 @@
 #include <vector>
 
 #include <benchmark/benchmark.h>
-#include <git2.h>
 
 #include <syncline/core/random.hpp>
 #include <syncline/merge/text.hpp>
 
+#include "git_merge.hpp"
+
 namespace {
 
 using namespace syncline;
-
-struct text_case {
-    std::string base, local, remote;
-};
 
 /// A file of so many lines as programs have them, and two edits of it in different places.
 text_case make(std::size_t lines, std::size_t edits, std::uint64_t seed) {
@@ -59,28 +56,13 @@ text_case const& of_size(std::int64_t lines) {
     return lines == 300 ? small : lines == 5'000 ? middle : large;
 }
 
-std::string by_git(text_case const& c) {
-    auto const input = [](std::string const& s) {
-        git_merge_file_input in = GIT_MERGE_FILE_INPUT_INIT;
-        in.ptr = s.data();
-        in.size = s.size();
-        return in;
-    };
-    auto const base = input(c.base);
-    auto const local = input(c.local);
-    auto const remote = input(c.remote);
-    git_merge_file_result out{};
-    if (git_merge_file(&out, &base, &local, &remote, nullptr) != 0) { return {}; }
-    std::string merged(out.ptr, out.len);
-    git_merge_file_result_free(&out);
-    return merged;
-}
-
 void ready(benchmark::State& state, text_case const& c) {
     static int const opened = git_libgit2_init();
     static_cast<void>(opened);
     auto const ours = merge_text(c.base, c.local, c.remote);
-    if (!ours || !ours->conflicts.empty() || ours->text != by_git(c)) { state.SkipWithError("the merges disagree"); }
+    if (!ours || !ours->conflicts.empty() || ours->text != merged_by_git(c)) {
+        state.SkipWithError("the merges disagree");
+    }
 }
 void speed(benchmark::State& state, text_case const& c) {
     state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * static_cast<std::int64_t>(c.base.size()));
@@ -97,7 +79,7 @@ BENCHMARK(text_ours)->Name("merge/text/ours")->Arg(300)->Arg(5'000)->Arg(150'000
 void text_libgit2(benchmark::State& state) {
     text_case const& c = of_size(state.range(0));
     ready(state, c);
-    for (auto _ : state) { benchmark::DoNotOptimize(by_git(c)); }
+    for (auto _ : state) { benchmark::DoNotOptimize(merged_by_git(c)); }
     speed(state, c);
 }
 BENCHMARK(text_libgit2)->Name("merge/text/libgit2")->Arg(300)->Arg(5'000)->Arg(150'000);

@@ -15,14 +15,14 @@
 #include <syncline/merge/text.hpp>
 
 #if defined(SYNCLINE_LIBGIT2)
-    #include <git2.h>
-#endif
-
-namespace {
-
+    #include "../git_merge.hpp"
+#else
 struct text_case {
     std::string base, local, remote;
 };
+#endif
+
+namespace {
 
 std::string read(std::filesystem::path const& path) {
     std::ifstream in(path, std::ios::binary);
@@ -64,22 +64,7 @@ int main(int count, char** arguments) {
     std::printf("ours %.0f MB/s of base", ours);
 #if defined(SYNCLINE_LIBGIT2)
     git_libgit2_init();
-    double const theirs = speed(cases, [&](text_case const& c) {
-        auto const input = [](std::string const& s) {
-            git_merge_file_input in = GIT_MERGE_FILE_INPUT_INIT;
-            in.ptr = s.data();
-            in.size = s.size();
-            return in;
-        };
-        auto const base = input(c.base);
-        auto const local = input(c.local);
-        auto const remote = input(c.remote);
-        git_merge_file_result out{};
-        if (git_merge_file(&out, &base, &local, &remote, nullptr) == 0) {
-            kept += out.len;
-            git_merge_file_result_free(&out);
-        }
-    });
+    double const theirs = speed(cases, [&](text_case const& c) { kept += merged_by_git(c).size(); });
     git_libgit2_shutdown();
     std::printf(", libgit2 %.0f, ratio %.1f", theirs, ours / theirs);
 #endif

@@ -172,6 +172,52 @@ TEST_CASE("lists by record, age and collection, page by page") {
     CHECK(in(store, [&](auto& tx) { return static_cast<bool>(queue.verify(tx)); }));
 }
 
+TEST_CASE("of a batch what can't be decided is left and told, whatever the reason, and the rest is decided") {
+    memory_storage store;
+    conflict_queue const tight({.bytes_max = 2000});
+    for (std::uint64_t n = 1; n <= 3; ++n) {
+        auto const raised =
+            in(store, [&](auto& tx) { return tight.raise(tx, clash("b" + std::to_string(n), n), at(1000)); });
+        REQUIRE(raised);
+    }
+    // The second is decided by a text that its history has no room for; the third by a value for a field that is not
+    // contested.
+    auto const batch = in(store, [&](auto& tx) {
+        return tight.resolve_all(
+            tx, {},
+            [](conflict const& c) {
+                resolution how = resolution::use_local();
+                if (c.id == 2) { how = resolution::custom(fields({{"table", value(std::string(1500, 'x'))}})); }
+                if (c.id == 3) { how = resolution::merge_fields({{{"note"}, field_take::local, {}}}); }
+                return std::optional{how};
+            },
+            rules, ann(2000, 300));
+    });
+    REQUIRE(batch);
+    REQUIRE(batch->done.size() == 1);
+    CHECK(batch->done[0].first == 1);
+    REQUIRE(batch->left.size() == 2);
+    CHECK(batch->left[0].id == 2);
+    CHECK(batch->left[0].why.code == errc::limit);
+    CHECK(batch->left[1].id == 3);
+    CHECK(batch->left[1].why.code == errc::invalid);
+    CHECK(ids(store, {}) == std::vector<std::uint64_t>{2, 3});
+    CHECK(in(store, [&](auto& tx) { return static_cast<bool>(tight.verify(tx)); }));
+    // Who decides has too long a name: for none of them.
+    auto const before = testing::content_fingerprint{}(store);
+    bytes const name(writer_bytes_max + 1, std::byte{'a'});
+    decision_maker long_name = ann(2000, 300);
+    long_name.by = name;
+    auto const nobody = in(store, [&](auto& tx) {
+        return tight.resolve_all(
+            tx, {}, [](conflict const&) { return std::optional{resolution::use_local()}; }, rules, long_name);
+    });
+    REQUIRE(nobody);
+    CHECK(nobody->done.empty());
+    CHECK(nobody->left.size() == 2);
+    CHECK(testing::content_fingerprint{}(store) == before);
+}
+
 TEST_CASE("what is refused leaves the queue as it was") {
     memory_storage store;
     conflict_queue const small({.open_max = 1, .bytes_max = 4000, .events_max = 2});

@@ -171,7 +171,9 @@ public:
             }
             if (size_of(item) > options_.entry_bytes_max) { return failure{errc::limit, "audit entry"}; }
         }
-        auto s = load(tx);
+        bytes stored;
+        stored.reserve(state_bytes_max);
+        auto s = load(tx, stored);
         if (!s) { return s.error(); }
         std::uint64_t const first = s->tree.size();
         writer w{items.empty() ? 0 : size_of(items[0])};
@@ -179,7 +181,7 @@ public:
             if (auto const ok = put(tx, *s, item, random, w); !ok) { return ok.error(); }
         }
         if (items.empty()) { return first; }
-        if (auto const ok = store(tx, *s); !ok) { return ok.error(); }
+        if (auto const ok = store(tx, *s, stored); !ok) { return ok.error(); }
         told.counted(metric_counter::audit_entries, items.size());
         return first;
     }
@@ -199,7 +201,7 @@ public:
         }
         auto s = load(tx);
         if (!s) { return s.error(); }
-        bytes const key = record_row_key(collection, record);
+        row_key const key = record_row_key(collection, record);
         auto const row = load_record(tx, key);
         if (!row) { return row.error(); }
         if (!*row) { return std::uint64_t{0}; }
@@ -275,9 +277,13 @@ public:
         if (auto const ok = tx.scan({entry_key(first), entry_end(last)}, row); !ok) { return ok; }
         return failed;
     }
-    /// The entries of a record, the newest first. Cost: a get for each.
+    /// The entries of a record, the newest first. Errors: `errc::invalid` for a key that no record can have; those of the
+    /// storage, `errc::corrupt`. Cost: a get for each.
     template <storage_transaction Tx>
     [[nodiscard]] status scan_record(Tx& tx, record_key const& record, audit_visitor visit) const {
+        if (record.collection.size() > collection_bytes_max || record.id.size() > record_id_bytes_max) {
+            return failure{errc::invalid, "record"};
+        }
         auto const s = load(tx);
         if (!s) { return s.error(); }
         auto const row = load_record(tx, record_row_key(record.collection, record.id));
@@ -451,7 +457,7 @@ public:
             auto const e = load_entry(tx, s->first, value);
             if (!e) { return e.error(); }
             if (e->entry.opened) {
-                bytes const key = record_row_key(e->entry.collection, e->entry.opened->record);
+                row_key const key = record_row_key(e->entry.collection, e->entry.opened->record);
                 auto const row = load_record(tx, key);
                 if (!row) { return row.error(); }
                 if (*row && (*row)->last == s->first + 1) {  // nothing of the record is left
@@ -486,10 +492,8 @@ private:
     };
     /// Buffers of a call that appends: allocated once, however many entries it has.
     struct writer {
-        bytes key;
         bytes row;
         bytes secret;
-        bytes record;
         explicit writer(std::size_t room) { row.reserve(room); }
     };
     /// Of all but a tree of more than 2^36 leaves.
@@ -497,34 +501,50 @@ private:
 
     // ---- Keys and rows ------------------------------------------------------------------------------------------
 
-    [[nodiscard]] bytes key_of(char space, std::size_t room) const {
-        bytes out;
-        out.reserve(prefix_.size() + 1 + room);
-        append_bytes(out, as_bytes(prefix_));
-        out.push_back(static_cast<std::byte>(space));
-        return out;
-    }
+    /// A key, where it is made: no row's is longer.
+    class row_key {
+    public:
+        row_key(std::string_view prefix, char space) noexcept {
+            add(as_bytes(prefix));
+            add(static_cast<std::byte>(space));
+        }
+        row_key& add(bytes_view more) noexcept {
+            SYNCLINE_ASSERT(more.size() <= room_.size() - size_);
+            if (!more.empty()) { std::memcpy(room_.data() + size_, more.data(), more.size()); }
+            size_ += more.size();
+            return *this;
+        }
+        row_key& add(std::byte one) noexcept { return add(bytes_view{&one, 1}); }
+        row_key& add(std::uint64_t n) noexcept {
+            for (unsigned shift = 64; shift != 0; shift -= 8) { add(static_cast<std::byte>(n >> (shift - 8))); }
+            return *this;
+        }
+        operator bytes_view() const noexcept { return {room_.data(), size_}; }
+
+    private:
+        std::array<std::byte, 64 + 2 + collection_bytes_max + record_id_bytes_max> room_;
+        std::size_t size_ = 0;
+    };
+    [[nodiscard]] row_key key_of(char space) const noexcept { return {prefix_, space}; }
     static void append_bytes(bytes& out, bytes_view more) { syncline::append(out, more); }
-    [[nodiscard]] bytes state_key() const { return key_of('c', 0); }
-    [[nodiscard]] bytes entry_key(std::uint64_t index) const {
-        bytes out = key_of('e', 8);
-        append_u64(out, index);
-        return out;
+    [[nodiscard]] row_key state_key() const noexcept { return key_of('c'); }
+    [[nodiscard]] row_key entry_key(std::uint64_t index) const noexcept { return key_of('e').add(index); }
+    [[nodiscard]] row_key entry_end(std::uint64_t last) const noexcept {
+        return last == (std::numeric_limits<std::uint64_t>::max)() ? key_of('f') : entry_key(last);
     }
-    [[nodiscard]] bytes entry_end(std::uint64_t last) const {
-        return last == (std::numeric_limits<std::uint64_t>::max)() ? key_of('f', 0) : entry_key(last);
-    }
-    [[nodiscard]] bytes record_row_key(std::string_view collection, bytes_view record) const {
-        bytes out = key_of('k', 1 + collection.size() + record.size());
-        out.push_back(static_cast<std::byte>(collection.size()));
-        append_bytes(out, as_bytes(collection));
-        append_bytes(out, record);
-        return out;
+    /// Precondition: both within the limits of a record's key.
+    [[nodiscard]] row_key record_row_key(std::string_view collection, bytes_view record) const noexcept {
+        return key_of('k').add(static_cast<std::byte>(collection.size())).add(as_bytes(collection)).add(record);
     }
 
     template <storage_transaction Tx>
     [[nodiscard]] result<state> load(Tx& tx) const {
         bytes value;
+        return load(tx, value);
+    }
+    /// `value` is what is stored, and room to store it again.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<state> load(Tx& tx, bytes& value) const {
         auto const found = tx.get(state_key(), value);
         if (!found) { return found.error(); }
         if (!*found) { return failure{errc::not_found, "no log was opened"}; }
@@ -547,6 +567,11 @@ private:
     template <storage_transaction Tx>
     [[nodiscard]] status store(Tx& tx, state const& s) const {
         bytes value;
+        return store(tx, s, value);
+    }
+    template <storage_transaction Tx>
+    [[nodiscard]] status store(Tx& tx, state const& s, bytes& value) const {
+        value.clear();
         value.reserve(state_bytes_max);
         cbor_writer w{value};
         w.array(7);
@@ -568,10 +593,20 @@ private:
     template <storage_transaction Tx>
     [[nodiscard]] result<std::optional<record_row>> load_record(Tx& tx, bytes_view key) const {
         bytes value;
+        return load_record(tx, key, value);
+    }
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::optional<record_row>> load_record(Tx& tx, bytes_view key, bytes& value) const {
         auto const found = tx.get(key, value);
         if (!found) { return found.error(); }
         if (!*found) { return std::optional<record_row>{}; }
         return record_row_from(value);
+    }
+    [[nodiscard]] static std::array<std::byte, 40> record_bytes(record_row const& r) noexcept {
+        std::array<std::byte, 40> out;
+        std::memcpy(out.data(), r.key.data(), r.key.size());
+        for (std::size_t i = 0; i != 8; ++i) { out[32 + i] = static_cast<std::byte>(r.last >> (56 - 8 * i)); }
+        return out;
     }
     [[nodiscard]] static result<std::optional<record_row>> record_row_from(bytes_view value) {
         record_row r;
@@ -635,8 +670,8 @@ private:
         std::uint64_t const index = s.tree.size();
         sha256_digest commitment{};
         if (item.has_private()) {
-            bytes const key = record_row_key(item.collection, item.record);
-            auto const row = load_record(tx, key);
+            row_key const key = record_row_key(item.collection, item.record);
+            auto const row = load_record(tx, key, w.secret);
             if (!row) { return row.error(); }
             record_row r;
             if (*row) {
@@ -648,10 +683,7 @@ private:
             cbor_writer out{w.secret};
             encode_secret(out, item, r.last);
             commitment = audit_commitment(hash_, audit_salt(hash_, r.key, index), w.secret);
-            w.record.clear();
-            append_bytes(w.record, r.key);
-            append_u64(w.record, index + 1);
-            if (auto const ok = tx.put(key, w.record); !ok) { return ok; }
+            if (auto const ok = tx.put(key, record_bytes({r.key, index + 1})); !ok) { return ok; }
         }
         w.row.clear();
         w.row.push_back(merkle_leaf_prefix);
@@ -659,12 +691,7 @@ private:
         encode_leaf(out, item, index, index == 0 ? nullptr : &s.last, item.has_private() ? &commitment : nullptr);
         s.last = hash_(w.row);
         if (item.has_private()) { append_bytes(w.row, bytes_view{w.secret}.subspan(33)); }
-        w.key.clear();
-        w.key.reserve(prefix_.size() + 9);
-        append_bytes(w.key, as_bytes(prefix_));
-        w.key.push_back(std::byte{'e'});
-        append_u64(w.key, index);
-        if (auto const ok = tx.put(w.key, w.row); !ok) { return ok; }
+        if (auto const ok = tx.put(entry_key(index), w.row); !ok) { return ok; }
         return s.tree.add(tx, tiles_, hash_, s.last);
     }
     /// An entry of the log's own: who asked, and what is open.
@@ -857,7 +884,7 @@ private:
                 if (!shaped || index < s.first || index >= s.tree.size()) { found(audit_fault::stray, index); }
                 return true;
             };
-            return tx.scan({log.key_of('e', 0), log.key_of('f', 0)}, row);
+            return tx.scan({log.key_of('e'), log.key_of('f')}, row);
         }
         /// Every tile is there, is what its bottom makes it, and stands at the bottom of the one above.
         template <storage_transaction Tx>
@@ -934,7 +961,7 @@ private:
                 if (!leads) { found(audit_fault::record, last == 0 ? 0 : last - 1); }
                 return true;
             };
-            if (auto const ok = tx.scan({log.key_of('k', 0), log.key_of('l', 0)}, row); !ok) { return ok; }
+            if (auto const ok = tx.scan({log.key_of('k'), log.key_of('l')}, row); !ok) { return ok; }
             return failed;
         }
         template <storage_transaction Tx>

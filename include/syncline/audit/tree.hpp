@@ -66,6 +66,7 @@ public:
             in.fail({errc::malformed, "tree of another size"});
             return t;
         }
+        t.open_.reserve(open.size() / 32 + 1);  // and the next leaf
         t.open_.resize(open.size() / 32);
         if (!open.empty()) { std::memcpy(t.open_.data(), open.data(), open.size()); }
         return t;

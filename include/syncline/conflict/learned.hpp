@@ -24,8 +24,8 @@ namespace syncline::inline SYNCLINE_ABI {
 
 /// How a `learned_suggester` learns. Shares and rates in 65536ths.
 struct learning_options {
-    std::uint32_t rate = 52'429;      ///< how far one decision moves a fresh weight; > 0
-    std::uint32_t inertia = 65'536;   ///< what it has seen before it begins to count; > 0
+    std::uint32_t rate = 38'011;      ///< how far one decision moves a fresh weight; > 0
+    std::uint32_t inertia = 16'384;   ///< what it has seen before it begins to count; > 0
     std::uint32_t sparsity = 655;     ///< what a weight has to earn before it is any
     std::uint32_t shrinkage = 6'554;  ///< how weights are held near nothing
     std::uint32_t memory = 65'016;    ///< of a weight's past, how much the next decision leaves: people change

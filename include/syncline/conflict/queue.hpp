@@ -361,12 +361,12 @@ public:
             auto const chosen = how(*c);
             if (!chosen) { continue; }
             // What can be refused is refused before anything is written.
-            auto const possible = decidable(*c, *chosen, rules, who);
-            if (!possible) {
-                out.left.push_back({id, possible.error()});
+            auto drawn = draft(*c, *chosen, rules, who, conflict_event::decided);
+            if (!drawn) {
+                out.left.push_back({id, drawn.error()});
                 continue;
             }
-            auto done = decide(tx, std::move(*c), *chosen, rules, who, conflict_event::decided, audit);
+            auto done = decide(tx, std::move(*c), std::move(*drawn), who, audit);
             if (!done) { return done.error(); }
             out.done.emplace_back(id, std::move(*done));
         }
@@ -755,13 +755,18 @@ private:
         if (e) { e->number = number; }
         return e;
     }
+    /// Whether an entry, encoded as `raw`, is within the limits.
+    [[nodiscard]] status recordable(conflict const& c, conflict_entry const& e, bytes const& raw) const {
+        if (e.by.size() > writer_bytes_max) { return failure{errc::invalid, "name of who decides"}; }
+        if (auto ok = fits(c); !ok) { return ok; }
+        if (raw.size() > options_.bytes_max) { return failure{errc::limit, "bytes of a history"}; }
+        return {};
+    }
     /// Writes an entry of the history and tells the audit; the limits first, so that nothing is written beyond them.
     template <class Tx, class A>
     [[nodiscard]] status record(Tx& tx, conflict& c, conflict_entry e, A& audit) const {
-        if (e.by.size() > writer_bytes_max) { return failure{errc::invalid, "name of who decides"}; }
-        if (auto ok = fits(c); !ok) { return ok; }
         bytes const raw = encode_entry(e);
-        if (raw.size() > options_.bytes_max) { return failure{errc::limit, "bytes of a history"}; }
+        if (auto ok = recordable(c, e, raw); !ok) { return ok; }
         e.number = ++c.events;
         if (auto ok = tx.put(entry_key(c.id, e.number), raw); !ok) { return ok; }
         return audit(conflict_note{c, e});
@@ -837,21 +842,32 @@ private:
         return store(tx, r.now);
     }
 
-    [[nodiscard]] status decidable(conflict const& c, resolution const& how, collection_rules const& rules,
-                                   decision_maker const& who) const {
-        if (auto const s = settle(c, how, rules, who.stamp, who.author); !s) { return s.error(); }
-        return fits(c);
+    /// A decision that nothing but the storage or the audit can refuse any more: nothing is written yet.
+    struct drafted {
+        settled done{};
+        conflict_entry told{};
+    };
+    [[nodiscard]] result<drafted> draft(conflict const& c, resolution const& how, collection_rules const& rules,
+                                        decision_maker const& who, conflict_event what) const {
+        auto done = settle(c, how, rules, who.stamp, who.author);
+        if (!done) { return done.error(); }
+        drafted out{std::move(*done), signed_entry(what, who)};
+        out.told.how = how;
+        out.told.remote = c.remote;
+        if (out.done.sends()) { out.told.change = out.done.change; }
+        if (auto ok = recordable(c, out.told, encode_entry(out.told)); !ok) { return ok.error(); }
+        return out;
     }
     template <class Tx, class A>
     [[nodiscard]] result<settled> decide(Tx& tx, conflict c, resolution const& how, collection_rules const& rules,
                                          decision_maker const& who, conflict_event what, A& audit) const {
-        auto done = settle(c, how, rules, who.stamp, who.author);
-        if (!done) { return done; }
-        conflict_entry e = signed_entry(what, who);
-        e.how = how;
-        e.remote = c.remote;
-        if (done->sends()) { e.change = done->change; }
-        if (auto ok = record(tx, c, std::move(e), audit); !ok) { return ok.error(); }
+        auto drawn = draft(c, how, rules, who, what);
+        if (!drawn) { return drawn.error(); }
+        return decide(tx, std::move(c), std::move(*drawn), who, audit);
+    }
+    template <class Tx, class A>
+    [[nodiscard]] result<settled> decide(Tx& tx, conflict c, drafted drawn, decision_maker const& who, A& audit) const {
+        if (auto ok = record(tx, c, std::move(drawn.told), audit); !ok) { return ok.error(); }
         auto total = counters(tx);
         if (!total) { return total.error(); }
         if (total->counts.open == 0) { return failure{errc::corrupt, "counters of conflicts"}; }
@@ -864,7 +880,7 @@ private:
         --total->counts.open;
         ++total->counts.decided;
         if (auto ok = put_counters(tx, *total); !ok) { return ok.error(); }
-        return done;
+        return std::move(drawn.done);
     }
 
     conflict_options options_;

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -76,44 +77,106 @@ inline constexpr std::array<std::uint32_t, 256> item_shapes = make_item_shapes()
     return at <= size ? at : size + 1;
 }
 
+/// Where the item at `at` ends if it is a short text, as most keys are; else as `item_end`.
+[[nodiscard]] inline std::size_t key_item_end(std::byte const* p, std::size_t at, std::size_t size) noexcept {
+    std::uint32_t const length = std::to_integer<std::uint32_t>(p[at]) - 0x60U;
+    return length < 24 ? at + 1 + length : item_end(p, at, size);
+}
+
 /// Walks one side's fields.
 struct field_walk {
     std::byte const* data = nullptr;
     std::size_t size = 0;
-    std::size_t at = 0;      ///< where the next field begins
-    std::uint64_t left = 0;  ///< fields from there on
+    std::size_t at = 0;       ///< where the next field begins
+    std::uint64_t count = 0;  ///< fields in all, as the map says
     std::size_t key_end = 0, end = 0;
-    bool there = false;  ///< the field at `at` has been looked at
+    bool there = false;                       ///< the field at `at` has been looked at
+    std::span<std::uint32_t const> begins{};  ///< where fields begin, and the end; empty where that is not known
 
     explicit field_walk(bytes_view map) noexcept : data(map.data()), size(map.size()) {
         auto const head = cbor_read_any_head(map);
         if (head.size != 0 && head.major == 5) {
             at = head.size;
-            left = head.number;
+            count = head.number;
+        } else {
+            at = size;
         }
     }
     /// Looks at the next field. False: there is none, or it is not within the bytes.
     [[nodiscard]] bool look() noexcept {
         if (there) { return true; }
-        if (left == 0) { return false; }
-        unsigned const initial = at < size ? std::to_integer<unsigned>(data[at]) : 0U;
-        bool const short_key = initial >= 0x60 && initial < 0x78;
-        key_end = short_key ? at + 1 + (initial - 0x60U) : item_end(data, at, size);
+        if (at >= size) { return false; }
+        key_end = key_item_end(data, at, size);
         end = key_end < size ? item_end(data, key_end, size) : size + 1;
         if (end > size) {
-            left = 0;
+            at = size;
             return false;
         }
         return there = true;
     }
+    /// The next field is as long as `other`'s, byte for byte.
+    void look_like(field_walk const& other) noexcept {
+        key_end = at + (other.key_end - other.at);
+        end = at + (other.end - other.at);
+        there = true;
+    }
     void pass() noexcept {
         at = end;
-        --left;
+        there = false;
+    }
+    /// Passes whole fields, as many as end at `until` or before, or all of these but the last. `until` is not behind
+    /// the end. All items are read in one loop which only the lengths of items hold up, whatever contains them.
+    void pass_until(std::size_t until) noexcept {
+        if (!begins.empty()) {
+            // Fields are about as long as each other: the one that is looked for is not far from where it would then be.
+            std::size_t i = static_cast<std::size_t>(std::uint64_t{until} * (begins.size() - 1) / size);
+            while (begins[i] > until && i != 0) { --i; }
+            while (i + 1 != begins.size() && begins[i + 1] <= until) { ++i; }
+            if (begins[i] > at && begins[i] <= until) { at = begins[i]; }
+            there = false;
+            return;
+        }
+        std::uint64_t pending = 2;  // items of the field: its key and its value, and what that contains
+        std::size_t next = at;
+        std::size_t whole = at;
+        while (next + 1 < until) {
+            std::uint32_t const shape = item_shapes[std::to_integer<std::size_t>(data[next])];
+            if (shape < (1U << 24)) {
+                next += (shape & 0xFFU) + (std::to_integer<std::uint32_t>(data[next + 1]) & (shape >> 16));
+                pending += ((shape >> 8) & 0xFFU) - std::uint64_t{1};
+            } else {
+                auto const head = cbor_read_any_head({data + next, size - next});
+                if (head.size == 0 || head.number > size) { break; }
+                next += head.size;
+                --pending;
+                if (head.major == 2 || head.major == 3) { next += static_cast<std::size_t>(head.number); }
+                if (head.major == 4 || head.major == 5) { pending += head.major == 5 ? 2 * head.number : head.number; }
+            }
+            if (next > until) { break; }
+            whole = pending == 0 ? next : whole;
+            pending = pending == 0 ? 2 : pending;
+        }
+        at = whole;
         there = false;
     }
     [[nodiscard]] bytes_view key() const noexcept { return {data + at, key_end - at}; }
     [[nodiscard]] bytes_view value() const noexcept { return {data + key_end, end - key_end}; }
     [[nodiscard]] bytes_view pair() const noexcept { return {data + at, end - at}; }
+};
+
+/// How far one side is the base, byte for byte, from where both stand. Kept while both go on together, so that no byte
+/// is compared twice.
+struct common_run {
+    std::size_t end = 0;    ///< in the base
+    std::size_t shift = 0;  ///< where the side stands less where the base does, modulo
+
+    void find(field_walk const& base, field_walk const& side) noexcept {
+        std::size_t const now = side.at - base.at;
+        if (now == shift && base.at < end) { return; }
+        shift = now;
+        end = base.at + common_prefix(base.data + base.at, side.data + side.at,
+                                      (std::min)(base.size - base.at, side.size - side.at));
+    }
 };
 
 /// Canonical order of encoded keys is that of their bytes.
@@ -139,8 +202,9 @@ struct small_map {
     }
 };
 
-/// The merge of canonical maps, each field by itself: equal stretches are passed over by comparing memory and read
-/// once; a field that one side changed is that side's; only what both changed goes to `merge_by_apply`.
+/// The merge of canonical maps, each field by itself: the result is the remote side's bytes with what the local side
+/// changed put in. Equal stretches are passed over by comparing memory, each byte once, and of their fields only the
+/// base's heads are read; a field that one side changed is that side's; what both changed goes to `merge_by_apply`.
 class field_merge {
 public:
     /// `collection`: the rules of the whole record, of which `rules` are those at this depth.
@@ -148,17 +212,28 @@ public:
                 collection_rules const& collection, std::size_t depth = 0)
         : base_(base), local_(local), remote_(remote), rules_(rules), collection_(collection), depth_(depth) {}
 
+    /// Where the base's fields begin, and where the last ends: then none of its heads is read to find that out.
+    void base_begins(std::span<std::uint32_t const> begins) noexcept {
+        if (!begins.empty() && begins.back() == base_.size) { base_.begins = begins; }
+    }
+
     [[nodiscard]] result<merged<bytes>> run(side local_side, side remote_side, merge_host const* host) {
         local_side_ = local_side;
         remote_side_ = remote_side;
         host_ = host;
-        pieces_.reserve(8);
+        merged<bytes> out;
+        out_ = &out.record;
+        // As long as it gets where the sides changed different fields.
+        out_->reserve(remote_.size + (std::max)(local_.size, base_.size) - base_.size + cbor_head_max);
+        count_ = remote_.count;
+        from_ = remote_.at;
+        cbor_writer{*out_}.map(static_cast<std::size_t>(count_));
+        std::size_t const head_size = out_->size();
         walk();
         if (refused_.code != errc{}) { return refused_; }
-        merged<bytes> out;
+        flush(remote_.size);
         out.conflicts = std::move(conflicts_);
-        bytes decided_bytes;
-        if (contested_ != 0) {
+        if (!contests_.empty()) {
             auto some = depth_ == 0
                             ? merge_by_apply(base_some_.encode(), local_some_.encode(), remote_some_.encode(),
                                              collection_, local_side, remote_side, host)
@@ -167,81 +242,65 @@ public:
                                               rules_.fields == nullptr ? std::vector<field_rule>{} : *rules_.fields},
                                              local_side, remote_side, host);
             if (!some) { return some.error(); }
-            decided_bytes = std::move(some->record);
+            put_answers(out.record, some->record);
             std::move(some->conflicts.begin(), some->conflicts.end(), std::back_inserter(out.conflicts));
             std::move(some->decisions.begin(), some->decisions.end(), std::back_inserter(decisions_));
         }
         out.decisions = std::move(decisions_);
-
-        std::size_t total = cbor_head_max + decided_bytes.size();
-        for (bytes_view const piece : pieces_) { total += piece.size(); }
-        out.record.reserve(total);
-        field_walk answers{decided_bytes};
-        std::uint64_t const count = count_ + answers.left;
-        cbor_writer{out.record}.map(static_cast<std::size_t>(count));
-        std::size_t next = 0;
-        for (std::size_t i = 0; i != pieces_.size(); ++i) {
-            put_answers(out.record, answers, next, i);
-            append(out.record, pieces_[i]);
+        if (count_ != remote_.count) {
+            bytes head;
+            cbor_writer{head}.map(static_cast<std::size_t>(count_));
+            out_->erase(out_->begin(), out_->begin() + static_cast<std::ptrdiff_t>(head_size));
+            out_->insert(out_->begin(), head.begin(), head.end());
         }
-        put_answers(out.record, answers, next, pieces_.size());
         return out;
     }
 
 private:
-    /// A field that both changed, and before which piece its value goes.
+    /// A field that both changed, and where in the result its value goes.
     struct contest {
         bytes_view key;
-        std::size_t before;
+        std::size_t at;
     };
 
     void walk() {
-        while (base_.left != 0 || local_.left != 0 || remote_.left != 0) {
-            pass_common();
+        for (;;) {
+            local_run_.find(base_, local_);
+            remote_run_.find(base_, remote_);
+            std::size_t const run = (std::min)(local_run_.end, remote_run_.end);
+            if (run > base_.at) {
+                std::size_t const begin = base_.at;
+                if (run == base_.size && local_.size - local_.at == run - begin &&
+                    remote_.size - remote_.at == run - begin) {
+                    return;  // All three end alike: nothing there needs to be looked at.
+                }
+                base_.pass_until(run);
+                for (field_walk* const side : {&local_, &remote_}) {
+                    side->at += base_.at - begin;
+                    side->there = false;
+                }
+            }
             bool const b = base_.look();
+            bool const l_same = b && base_.end <= local_run_.end;
+            bool const r_same = b && base_.end <= remote_run_.end;
+            if (l_same) { local_.look_like(base_); }
+            if (r_same) { remote_.look_like(base_); }
             bool const l = local_.look();
             bool const r = remote_.look();
             if (!b && !l && !r) { return; }
+            if (b && r && l_same && equal(base_.key(), remote_.key())) {  // the remote side's edit of a field
+                base_.pass();
+                local_.pass();
+                remote_.pass();
+                continue;
+            }
             bytes_view least;
-            for (auto const& [there, w] : {std::pair{b, &base_}, std::pair{l, &local_}, std::pair{r, &remote_}}) {
-                if (there && (least.empty() || compare(w->key(), least) < 0)) { least = w->key(); }
+            for (auto const& [is, w] : {std::pair{b, &base_}, std::pair{l, &local_}, std::pair{r, &remote_}}) {
+                if (is && (least.empty() || compare(w->key(), least) < 0)) { least = w->key(); }
             }
             one(least, b && equal(base_.key(), least), l && equal(local_.key(), least),
                 r && equal(remote_.key(), least));
         }
-    }
-
-    /// Takes over what all three have from here on, whole fields of it.
-    void pass_common() {
-        if (base_.there || local_.there || remote_.there) { return; }
-        std::size_t const n = (std::min)({base_.size - base_.at, local_.size - local_.at, remote_.size - remote_.at});
-        std::size_t run = common_prefix(base_.data + base_.at, local_.data + local_.at, n);
-        run = common_prefix(base_.data + base_.at, remote_.data + remote_.at, run);
-        std::size_t const begin = base_.at;
-        std::size_t const end = begin + run;
-        std::uint64_t fields = 0;
-        std::uint64_t const most = (std::min)({base_.left, local_.left, remote_.left});
-        bool const rest = end == base_.size && local_.at + run == local_.size && remote_.at + run == remote_.size &&
-                          base_.left == local_.left && base_.left == remote_.left;
-        if (rest) {
-            // All three end alike: nothing there needs to be looked at.
-            fields = base_.left;
-            base_.at = end;
-            base_.left = 0;
-        } else {
-            while (fields != most && base_.look() && base_.end <= end) {
-                base_.pass();
-                ++fields;
-            }
-        }
-        if (fields == 0) { return; }
-        std::size_t const length = base_.at - begin;
-        take({base_.data + begin, length});
-        count_ += fields;
-        local_.at += length;
-        remote_.at += length;
-        local_.left -= fields;
-        remote_.left -= fields;
     }
 
     void one(bytes_view key, bool b, bool l, bool r) {
@@ -261,12 +320,12 @@ private:
                 std::string const field{as_text(key_text(key))};
                 decisions_.push_back({field, rules_.of(field), winner::both, reason::same});
             }
-            keep(r, remote_);
+            // The remote side's field, or none, is in the result as it is.
         } else if (remote_kept) {
-            keep(l, local_);
-        } else if (!inside(key, b && l && r) && !chosen(key, l, r)) {
-            contests_.push_back({key, pieces_.size()});
-            ++contested_;
+            replace(l, r, l ? local_.pair() : bytes_view{});
+        } else if (!inside(key, b && l && r) && !chosen(key, b, l, r, agree)) {
+            replace(false, r, {});
+            contests_.push_back({key, out_->size()});
             if (b) { base_some_.add(key, base_.value()); }
             if (l) { local_some_.add(key, local_.value()); }
             if (r) { remote_some_.add(key, remote_.value()); }
@@ -287,7 +346,6 @@ private:
         auto both = inner.run(local_side_, remote_side_, host_);
         if (!both) {
             refused_ = both.error();
-            keep(true, remote_);
             return true;
         }
         for (decision& d : both->decisions) {
@@ -298,53 +356,54 @@ private:
         }
         if (!both->conflicts.empty()) {
             conflicts_.push_back(std::string{field});
-            keep(true, remote_);
             return true;
         }
-        small_map pair;
-        pair.add(key, both->record);
-        made_.push_back(std::move(pair.pairs));
-        pieces_.push_back(made_.back());
-        ++count_;
+        replace(true, true, key);
+        append(*out_, both->record);
         return true;
     }
     /// A field whose rule takes one of the two values: by the same choice as `apply`'s. False: another kind of rule.
-    [[nodiscard]] bool chosen(bytes_view key, bool l, bool r) {
+    [[nodiscard]] bool chosen(bytes_view key, bool b, bool l, bool r, bool agree) {
         std::string_view const field = as_text(key_text(key));
         rule const by = rules_.of(field);
-        if (!chooses_a_side(by) || by == rule::manual || by == rule::authority_time) { return false; }
+        // Of what was no map there is nothing inside to merge.
+        bool const flat = by == rule::nested && !agree && !(b && type_of(base_.value()) == cbor_type::map);
+        if ((!chooses_a_side(by) && !flat) || by == rule::manual || by == rule::authority_time) { return false; }
         author_index const mine =
             local_side_.author != remote_side_.author ? local_side_.author : remote_side_.author + 1;
         choice const c = choose(by, {pending_position, local_side_.stamp, mine},
                                 {2, remote_side_.stamp, remote_side_.author}, merge_hint::merge, host_);
         decisions_.push_back({std::string{field}, by, c.won, c.why});
-        if (c.won == winner::mutation) {
-            keep(l, local_);
-        } else {
-            keep(r, remote_);
-        }
+        if (c.won == winner::mutation) { replace(l, r, l ? local_.pair() : bytes_view{}); }
         return true;
     }
-    void keep(bool there, field_walk const& w) {
-        if (!there) { return; }
-        take(w.pair());
-        ++count_;
+    /// Appends what is the remote side's and not yet in the result.
+    void flush(std::size_t until) {
+        if (until > from_) { append(*out_, {remote_.data + from_, until - from_}); }
+        from_ = until;
     }
-    /// One more piece of the result, a part of the one before where it follows it in memory.
-    void take(bytes_view piece) {
-        bool const contested_between = !contests_.empty() && contests_.back().before == pieces_.size();
-        if (!pieces_.empty() && !contested_between && pieces_.back().data() + pieces_.back().size() == piece.data()) {
-            pieces_.back() = {pieces_.back().data(), pieces_.back().size() + piece.size()};
-        } else {
-            pieces_.push_back(piece);
-        }
+    /// Puts `pair`, if `there`, where the remote side's field is, if `r`, or would be.
+    void replace(bool there, bool r, bytes_view pair) {
+        flush(remote_.at);
+        if (r) { from_ = remote_.end; }
+        append(*out_, pair);
+        count_ += static_cast<std::uint64_t>(there) - static_cast<std::uint64_t>(r);
     }
-    void put_answers(bytes& out, field_walk& answers, std::size_t& next, std::size_t piece) const {
-        for (; next != contests_.size() && contests_[next].before == piece; ++next) {
-            if (!answers.look() || !equal(answers.key(), contests_[next].key)) { continue; }
-            append(out, answers.pair());
+    void put_answers(bytes& record, bytes_view decided) {
+        field_walk answers{decided};
+        bytes all;
+        all.reserve(record.size() + decided.size());
+        std::size_t taken = 0;
+        for (contest const& c : contests_) {
+            append(all, bytes_view{record}.subspan(taken, c.at - taken));
+            taken = c.at;
+            if (!answers.look() || !equal(answers.key(), c.key)) { continue; }
+            append(all, answers.pair());
             answers.pass();
+            ++count_;
         }
+        append(all, bytes_view{record}.subspan(taken));
+        record = std::move(all);
     }
 
     field_walk base_, local_, remote_;
@@ -355,11 +414,11 @@ private:
     merge_host const* host_ = nullptr;
     failure refused_{};
     std::vector<std::string> conflicts_{};
-    std::vector<bytes> made_{};  ///< pairs made here; moving the outer vector leaves their bytes where they are
-    std::vector<bytes_view> pieces_{};
+    common_run local_run_{}, remote_run_{};
+    bytes* out_ = nullptr;
+    std::size_t from_ = 0;     ///< in the remote side: what comes behind is not yet in the result
+    std::uint64_t count_ = 0;  ///< fields of the result
     std::vector<contest> contests_{};
-    std::size_t contested_ = 0;
-    std::uint64_t count_ = 0;  ///< fields in the pieces
     small_map base_some_{}, local_some_{}, remote_some_{};
     std::vector<decision> decisions_{};
 };
@@ -373,11 +432,14 @@ private:
 /// Field by field where that is enough, else by mutations. Precondition: all three are canonical.
 [[nodiscard]] inline result<merged<bytes>> merge_encoded(bytes_view base, bytes_view local, bytes_view remote,
                                                          collection_rules const& rules, side local_side,
-                                                         side remote_side, merge_host const* host) {
+                                                         side remote_side, merge_host const* host,
+                                                         std::span<std::uint32_t const> base_begins = {}) {
     if (!field_by_field(rules, host)) {
         return merge_by_apply(base, local, remote, rules, local_side, remote_side, host);
     }
-    return field_merge(base, local, remote, rules.view(), rules).run(local_side, remote_side, host);
+    field_merge all(base, local, remote, rules.view(), rules);
+    all.base_begins(base_begins);
+    return all.run(local_side, remote_side, host);
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI::detail

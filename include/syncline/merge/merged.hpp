@@ -39,6 +39,35 @@ namespace detail {
            (op.kind != op_kind::add && rules.decides(op.field) == rule::siblings);
 }
 
+/// Takes out of a nested field's operations those under `authority_time` where the remote side, at position 2, was first,
+/// and tells of them. `path`: of the map in its field. False: nothing is left of it.
+[[nodiscard]] inline bool yield_inside(field_op& op, rule_view rules, row const& before, std::string_view field,
+                                       bytes const& path, std::string const& named, std::vector<decision>& told) {
+    cbor_reader in{op.value};
+    std::vector<field_op> const all = decode_operations(in, op.stamp);
+    std::vector<field_op> left;
+    for (field_op inner : all) {
+        bytes at = path;
+        cbor_writer{at}.text(inner.field);
+        std::string const name_here = named.empty() ? inner.field : named + '.' + inner.field;
+        bool const met = std::any_of(before.exceptions.begin(), before.exceptions.end(), [&](field_mark const& e) {
+            return e.field == field && e.mark.at == 2 && starts_with(e.path, at);
+        });
+        if (met && rules.of(inner.field) == rule::authority_time) {
+            told.push_back({std::string{field}, rule::authority_time, winner::confirmed, reason::by_order, name_here});
+            continue;
+        }
+        bool const deeper = inner.kind == op_kind::nested;
+        if (deeper && !yield_inside(inner, rules.inside(inner.field), before, field, at, name_here, told)) { continue; }
+        left.push_back(std::move(inner));
+    }
+    op.value.clear();
+    cbor_writer w{op.value};
+    w.array(left.size());
+    for (field_op const& inner : left) { encode_operation(w, inner, op.stamp); }
+    return !left.empty();
+}
+
 /// The merge by two mutations on the base: what the remote side did, then what the local one did, having seen the base.
 [[nodiscard]] inline result<merged<bytes>> merge_by_apply(bytes_view base, bytes_view local, bytes_view remote,
                                                           collection_rules const& rules, side local_side,
@@ -121,8 +150,13 @@ namespace detail {
         if (outcome.verdict == verdict_kind::rejected && outcome.reason == errc::contended) {
             // By the authority's time the remote side was first.
             std::vector<field_op> left;
+            std::size_t const told = out.decisions.size();
             for (field_op& op : m.ops) {
-                if (rules.decides(op.field) != rule::authority_time) {
+                if (op.kind == op_kind::nested) {
+                    bool const stays =
+                        yield_inside(op, rules.view().inside(op.field), *before, op.field, {}, {}, out.decisions);
+                    if (stays) { left.push_back(std::move(op)); }
+                } else if (rules.decides(op.field) != rule::authority_time) {
                     left.push_back(std::move(op));
                 } else if (before->mark_of(op.field).at == 2) {
                     out.decisions.push_back({op.field, rule::authority_time, winner::confirmed, reason::by_order});
@@ -130,7 +164,7 @@ namespace detail {
                     left.push_back(std::move(op));
                 }
             }
-            if (left.size() == m.ops.size()) { return outcome.reason; }
+            if (out.decisions.size() == told) { return outcome.reason; }
             m.ops = std::move(left);
             auto kept = std::move(out.decisions);
             after = before;
@@ -148,6 +182,13 @@ namespace detail {
             if (d.won != winner::nobody) { continue; }
             bool const told = std::find(out.conflicts.begin(), out.conflicts.end(), d.field) != out.conflicts.end();
             if (!told) { out.conflicts.push_back(d.field); }
+            // Of a nested field that waits nothing inside is taken, so nothing else is told of it.
+            out.decisions.erase(std::remove_if(out.decisions.begin(), out.decisions.end(),
+                                               [&](decision const& inner) {
+                                                   return inner.field == d.field && !inner.inside.empty() &&
+                                                          inner.won != winner::nobody;
+                                               }),
+                                out.decisions.end());
             m.ops.erase(
                 std::remove_if(m.ops.begin(), m.ops.end(), [&](field_op const& op) { return op.field == d.field; }),
                 m.ops.end());
