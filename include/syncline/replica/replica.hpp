@@ -357,11 +357,15 @@ public:
         }
         if (p->head < sync->cursor) { return nothing_taken(tx, now); }  // an old reply once more
         if (p->from > sync->cursor) {
-            // A first sync begins at the head of its first answer. Another answer to its question is of no use any more.
+            // A first sync begins at the head of its first answer. Of another answer to its question the rows are of no use.
             if (p->from != p->to) { return failure{errc::foreign, "a page that does not follow the cursor"}; }
             auto const none = wanted_.empty(tx);
             if (!none) { return none.error(); }
-            if (sync->cursor != 0 || *none) { return nothing_taken(tx, now); }
+            if (sync->cursor != 0 || *none) {
+                p->rows.clear();
+                p->ranges.clear();
+                p->from = p->to = sync->cursor;
+            }
         }
 
         sync_state const before = *sync;

@@ -245,6 +245,12 @@ public:
     }
     [[nodiscard]] replica_id const& self(std::size_t store) const { return stores_[store].self; }
     [[nodiscard]] position cursor(std::size_t store) const { return stores_[store].cursor; }
+    /// Whether the device has ranges that it was not told yet.
+    [[nodiscard]] bool wants(std::size_t store) const {
+        bytes const all = entry('w', {});
+        auto const first = stores_[store].image.now.lower_bound(all);
+        return first != stores_[store].image.now.end() && starts_with(first->first, all);
+    }
     /// Whether a reply is for what the store is since it was opened last.
     [[nodiscard]] bool answers(std::size_t store, reply const& p) const {
         device const& s = stores_[store];
@@ -424,7 +430,7 @@ public:
                 bytes const& v = pair.second;
                 if (k.size() < 2 || k[0] != std::byte{'r'}) { continue; }
                 char const kind = static_cast<char>(k[1]);
-                if (kind == 'b' || kind == 'h' || kind == 'f') {
+                if (kind == 'b' || kind == 'h' || kind == 'f' || kind == 'w') {
                     check(false, invariant::bounded, [&] {
                         return "device " + std::to_string(i) + " rests with a leftover under 'r' '" + kind + "'";
                     });
@@ -1109,6 +1115,7 @@ private:
 
     /// Cursor, identity, clock.
     void judge_state(std::size_t store, device& s, std::vector<change> const& changes) {
+        bool told = false;  // the cursor or the ranges that are still wanted have changed
         for (change const& c : changes) {
             if (is(c.key, 'r', 't') && c.after) {
                 auto const now = timestamp_from(*c.after);
@@ -1116,16 +1123,19 @@ private:
                 check(now && was && *now >= *was, invariant::clock,
                       [] { return std::string{"a stored clock went back"}; });
             }
+            told = told || is(c.key, 'r', 'w');
             if (!is(c.key, 'r', 's')) { continue; }
             position const old = s.cursor;
             read_sync(s);
             check(s.cursor >= old, invariant::cursor_complete, [] { return std::string{"a cursor went back"}; });
-            if (s.cursor == old) { continue; }
+            told = told || s.cursor != old;
+        }
+        if (told) {
             for (auto it = home_.now.lower_bound(authority_entry('r'));
                  it != home_.now.end() && is(it->first, 'a', 'r'); ++it) {
                 row const there = parse_row(it->second);
-                if (there.version > s.cursor) { continue; }
                 bytes_view const record = bytes_view{it->first}.subspan(2);
+                if (there.version > s.cursor || wanted(s, record)) { continue; }
                 seen const here = parse_visible(s.image.find(entry('v', record)));
                 check(here.confirmed >= there.version, invariant::cursor_complete, [&] {
                     return "device " + std::to_string(store) + " stands at " + std::to_string(s.cursor) +
@@ -1133,6 +1143,16 @@ private:
                 });
             }
         }
+    }
+
+    /// Whether the device has yet to be told the range that a record is in.
+    [[nodiscard]] static bool wanted(device const& s, bytes_view record) {
+        bytes const all = entry('w', {});
+        for (auto it = s.image.now.lower_bound(all); it != s.image.now.end() && starts_with(it->first, all); ++it) {
+            bytes_view const to = bytes_view{it->first}.subspan((std::min)(it->first.size(), std::size_t{3}));
+            if (compare(it->second, record) <= 0 && compare(record, to) < 0) { return true; }
+        }
+        return false;
     }
 
     /// What is shown is what is confirmed, then what was decided and is not held yet, then what waits.

@@ -815,7 +815,8 @@ private:
         machine& m = *p.home;
         if (p.stumbled) { return; }
         std::int64_t const wait = p.wake - now_;
-        bool const work = judge_.cursor(m.number) < p.told_head || judge_.waiting(m.number) != 0;
+        bool const work =
+            judge_.cursor(m.number) < p.told_head || judge_.waiting(m.number) != 0 || judge_.wants(m.number);
         if (auto const* f = std::get_if<failed>(&in); f != nullptr && ok) {
             if (f->retry_after) {
                 judge_.check(wait >= f->retry_after->count() || p.wake == never, invariant::patience, [&] {
@@ -1787,6 +1788,7 @@ private:
             if (judge_.head() <= cursor + 1) { return {}; }
             p->verdicts.clear();
             p->rows.clear();
+            p->ranges.clear();
             p->head = judge_.head();
             p->from = cursor + 1 + below(dice, p->head - cursor - 1);
             p->to = p->head;
@@ -2025,6 +2027,7 @@ private:
         if (!flights_.empty()) { return false; }
         for (auto& m : machines_) {
             if (judge_.waiting(m->number) != 0 || judge_.cursor(m->number) != judge_.head()) { return false; }
+            if (judge_.wants(m->number)) { return false; }
             for (auto& p : m->processes) {
                 if (!p->up() || p->awaiting || p->paused) { return false; }
             }

@@ -353,6 +353,14 @@ struct raw_replica {
     std::map<bytes, std::vector<raw_decided>> decided{};
     std::vector<std::uint64_t> frozen{};  ///< sequences
     std::vector<bytes> events{};
+    std::vector<record_range> wanted{};
+
+    /// Whether the authority has yet to tell the range that a record is in.
+    [[nodiscard]] bool wants(bytes_view record) const {
+        return std::any_of(wanted.begin(), wanted.end(), [&](record_range const& r) {
+            return compare(r.from, record) <= 0 && compare(record, r.to) < 0;
+        });
+    }
 
     /// The pending mutation at the end of an outbox's row, whatever the outbox keeps before it; false when it has none.
     [[nodiscard]] static bool take_pending(bytes_view value, raw_entry& e) {
@@ -417,6 +425,8 @@ struct raw_replica {
                 good = inner.finish().has_value();
             } else if (kind == "re") {
                 out.events.push_back(value);
+            } else if (kind == "rw") {
+                out.wanted.push_back({value, to_bytes(k.subspan((std::min)(k.size(), std::size_t{3})))});
             } else if (raw_entry e; kind == "ro" && take_pending(v, e)) {
                 if (k[2] == static_cast<std::byte>(syncline::detail::outbox_space::dead)) {
                     out.dead.push_back(std::move(e.change));
@@ -654,6 +664,7 @@ private:
         std::uint64_t next = 0;
         std::uint64_t settled = 0;
         std::vector<held_row> confirmed{};
+        std::vector<bool> wanted{};  ///< records that it has yet to be told
         std::vector<picture> seen{};
         std::uint32_t asks = none;  ///< the node after a request …
         std::uint32_t request = 0;  ///< … and the request
@@ -947,6 +958,7 @@ private:
         n.settled = view.sync.settled;
         n.held = 0;
         n.confirmed.clear();
+        n.wanted.clear();
         n.seen.clear();
         n.asks = none;
         n.laid_aside.clear();
@@ -958,6 +970,7 @@ private:
         for (bytes const& record : names_) {
             auto const r = view.records.find(record);
             n.confirmed.push_back(held_of(r == view.records.end() ? std::nullopt : r->second.authoritative()));
+            n.wanted.push_back(view.wants(record));
             n.seen.push_back(r == view.records.end() ? picture{} : picture_of(r->second));
         }
         devices_.push_back(std::move(n));
@@ -1484,14 +1497,20 @@ private:
         // The reply says what is stored.
         auto const p = decode_reply(body);
         if (check(scope_oracle::truthful, p.has_value(), "a reply can't be read") && p->author != unknown_author) {
-            check(
-                scope_oracle::truthful,
-                p->head == is.head && p->decided == author.decided && p->author == author.index && p->from == q->cursor,
-                "a reply tells another head, author or page than is stored");
+            check(scope_oracle::truthful,
+                  p->head == is.head && p->decided == author.decided && p->author == author.index &&
+                      p->from == (q->cursor == 0 && !q->ranges.empty() ? p->head : q->cursor),
+                  "a reply tells another head, author or page than is stored");
             std::size_t told = 0;
             for (auto const& [record, encoded] : is.encoded) {
                 row const& r = is.rows.at(record);
-                if (r.version <= p->from || r.version > p->to) { continue; }
+                bool of_page = r.version > p->from && r.version <= p->to;
+                for (range_answer const& one : p->ranges) {
+                    bool const in = compare(one.covered.from, record) <= 0 && compare(record, one.covered.to) < 0;
+                    told += of_page && in ? 1U : 0U;
+                    of_page = of_page || in;
+                }
+                if (!of_page) { continue; }
                 ++told;
                 bool const there =
                     std::any_of(p->rows.begin(), p->rows.end(), [&, name_of = &record](row_update const& u) {
@@ -1617,12 +1636,14 @@ private:
         for (std::size_t r = 0; r < names_.size(); ++r) {
             held_row const& held = n.confirmed[r];
             held_row const& true_one = home.rows[r];
-            check(scope_oracle::cursor,
-                  true_one.version == 0 || true_one.version > n.cursor || held.version >= true_one.version, [&] {
-                      return "device " + std::to_string(n.who + 1) + " has the cursor " + std::to_string(n.cursor) +
-                             " and holds record " + std::string{records_[r].id_text()} + " at " +
-                             std::to_string(held.version) + ", not at " + std::to_string(true_one.version);
-                  });
+            check(
+                scope_oracle::cursor,
+                true_one.version == 0 || true_one.version > n.cursor || held.version >= true_one.version || n.wanted[r],
+                [&] {
+                    return "device " + std::to_string(n.who + 1) + " has the cursor " + std::to_string(n.cursor) +
+                           " and holds record " + std::string{records_[r].id_text()} + " at " +
+                           std::to_string(held.version) + ", not at " + std::to_string(true_one.version);
+                });
             check(scope_oracle::cursor, held.version < true_one.version || held == true_one,
                   "a device holds a row that the authority doesn't");
         }
@@ -1718,7 +1739,7 @@ private:
                       [&] { return who("holds other bytes than the authority"); });
             }
             check(scope_oracle::convergence, compared == rows.encoded.size(), [&] { return who("lacks a record"); });
-            bool left = !view.decided.empty() || !view.waiting.empty() || !view.frozen.empty();
+            bool left = !view.decided.empty() || !view.waiting.empty() || !view.frozen.empty() || !view.wanted.empty();
             for (auto const& r : view.records) { left = left || r.second.dirty || r.second.base; }
             check(scope_oracle::convergence, !left, [&] { return who("still has something pending"); });
             check(scope_oracle::convergence,
