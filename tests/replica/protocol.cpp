@@ -226,3 +226,62 @@ TEST_CASE("a verdict of an unknown kind is taken as one to ask again for: parked
     CHECK(decode_verdict(in).kind == verdict_kind::retry_after);
     CHECK(in.finish());
 }
+
+TEST_CASE("a request in columns says the same, and which form it takes is told by its features", "[protocol]") {
+    request q = sample_request();
+    q.features = feature_columns;
+    q.mutations.clear();
+    for (unsigned i = 0; i < 50; ++i) {
+        mutation m;
+        m.sequence = 1 + i;
+        m.record = {"things", "x" + std::to_string(i)};
+        m.ops = {set("a", i)};
+        cbor_writer w{q.mutations.emplace_back()};
+        encode_mutation(w, m);
+        q.origins.push_back({7, i});
+    }
+    bytes const columns = encode(q);
+    request rows = q;
+    rows.features = 0;
+    CHECK(3 * columns.size() < encode(rows).size());
+    CHECK(*decode_request(columns) == q);
+    CHECK(*decode_request(encode(rows)) == rows);
+    // Few go one by one, and so does what is no item.
+    q.mutations.resize(columns_mutations_min - 1);
+    q.origins.resize(columns_mutations_min - 1);
+    CHECK(*decode_request(encode(q)) == q);
+    q.mutations.assign(10, bytes{});
+    q.origins.clear();
+    CHECK(*decode_request(encode(q)) == q);
+}
+
+TEST_CASE("a page in columns holds the same rows", "[protocol]") {
+    reply p = sample_reply();
+    p.head = p.to = 500;
+    p.verdicts.resize(20, p.verdicts[0]);
+    for (unsigned i = 0; i < 15; ++i) {
+        p.verdicts[i] = {5 + i, verdict_kind::applied, false, {}, 40 + i, timestamp{90 + i}, {}, {}};
+    }
+    for (unsigned i = 0; i < 100; ++i) {
+        row r;
+        r.version = 100 + i;
+        r.floor = {100 + i, timestamp{70 + i}, 1};
+        r.fields = fields({{"a", i}, {"b", 2}});
+        p.rows.push_back({{"things", "y" + std::to_string(1'000 + i)}, r});
+    }
+    bytes rows;
+    cbor_writer w{rows};
+    for (row_update const& u : p.rows) {
+        bytes one;
+        cbor_writer each{one};
+        encode_row(each, u.state);
+        encode_row_update(w, u.key.collection, u.key.id, one);
+    }
+    bytes const columns = encode_with_rows(p, p.rows.size(), rows, feature_columns);
+    CHECK(3 * columns.size() < encode(p).size());
+    CHECK(*decode_reply(columns) == p);
+    CHECK(equal(encode_with_rows(p, p.rows.size(), rows), encode(p)));
+    // A row outside of the page is found in this form too.
+    p.to = 150;
+    CHECK(decode_reply(encode_with_rows(p, p.rows.size(), rows, feature_columns)).error() == errc::malformed);
+}

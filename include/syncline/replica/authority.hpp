@@ -737,7 +737,7 @@ private:
             if (!outcome) { return outcome.error(); }
             p.ranges.push_back(std::move(answer));
         }
-        return encode_with_rows(p, count, rows);
+        return encode_with_rows(p, count, rows, q.features);
     }
 
     rule_table rules_;

@@ -21,7 +21,10 @@
 #include <syncline/core/time.hpp>
 #include <syncline/merge/apply.hpp>
 #include <syncline/model/mutation.hpp>
+#include <syncline/replica/mutation_batch.hpp>
 #include <syncline/replica/ranges.hpp>
+#include <syncline/replica/row_page.hpp>
+#include <syncline/replica/verdict_columns.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
 
@@ -31,6 +34,14 @@ namespace syncline::inline SYNCLINE_ABI {
 inline constexpr std::uint8_t protocol_version = 1;
 inline constexpr std::size_t frame_bytes = 8;
 inline constexpr std::size_t exchange_items_max = 65'536;  ///< mutations, verdicts or rows of one message
+
+/// What the sender of a request understands beyond the least: bits of its `features`.
+inline constexpr std::uint64_t feature_columns = 1;  ///< a reply's rows, and a request's mutations, in columns
+
+/// Fewer than these go one by one all the same: columns have their price.
+inline constexpr std::size_t columns_rows_min = 8;
+inline constexpr std::size_t columns_mutations_min = 4;
+inline constexpr std::size_t columns_verdicts_min = 4;
 
 /// The authority's answer to one mutation.
 struct verdict {
@@ -68,8 +79,9 @@ struct request {
     std::uint64_t bytes_max = std::uint64_t{1} << 20;  ///< of rows; one row more than fits is sent all the same
     std::vector<origin> origins{};                     ///< of the mutations, one for each; or empty
     std::uint64_t line = 0;  ///< what the store is since it was opened last; the reply names it again; 0: not told
-    std::vector<schema_of> schemas{};    ///< what the device's program knows, where it is more than the first version
     std::vector<record_range> ranges{};  ///< not held yet; with a cursor of 0, nothing is, and the tail is not wanted
+    std::vector<schema_of> schemas{};    ///< what the device's program knows, where it is more than the first version
+    std::uint64_t features = 0;          ///< `feature_columns`; unknown bits mean nothing
     friend bool operator==(request const&, request const&) = default;
 };
 
@@ -187,6 +199,11 @@ template <class F>
     }
     return all;
 }
+[[nodiscard]] inline std::uint64_t read_features(cbor_reader& in) {
+    std::uint64_t const features = in.unsigned_integer();
+    if (!in.failed() && features == 0) { in.fail({errc::not_deterministic, "no feature, said at length"}); }
+    return features;
+}
 
 /// Origins are an array of runs; a run is an array of a line and the numbers of successive mutations in it.
 inline void encode_origins(cbor_writer& w, std::vector<origin> const& all) {
@@ -239,6 +256,11 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
     out.text(v.text);
 }
 
+/// An unknown kind is taken as `retry_after`: parked, never dropped.
+[[nodiscard]] constexpr verdict_kind verdict_kind_of(std::uint64_t n) noexcept {
+    return n >= 1 && n <= 8 ? static_cast<verdict_kind>(n) : verdict_kind::retry_after;
+}
+
 /// Reads what `encode_verdict` wrote; an unknown kind is taken as `retry_after`: parked, never dropped.
 [[nodiscard]] inline verdict decode_verdict(cbor_reader& in) {
     verdict v;
@@ -249,8 +271,7 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
     };
     if (in.array() != 8) { in.fail({errc::malformed, "verdict of the wrong length"}); }
     v.sequence = in.unsigned_integer();
-    std::uint8_t const kind = small_number();
-    v.kind = kind >= 1 && kind <= 8 ? static_cast<verdict_kind>(kind) : verdict_kind::retry_after;
+    v.kind = verdict_kind_of(small_number());
     v.again = in.boolean();
     v.reason = static_cast<errc>(small_number());
     v.version = in.unsigned_integer();
@@ -270,14 +291,41 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
     return v;
 }
 
+namespace detail {
+
+/// The mutations and origins of a request in columns; false where they go one by one.
+[[nodiscard]] inline bool encode_batch(bytes& out, request const& q) {
+    if (q.mutations.size() < columns_mutations_min) { return false; }
+    mutation_batch_writer batch;
+    for (bytes const& m : q.mutations) {
+        if (!batch.add(m)) { return false; }
+    }
+    for (origin const& o : q.origins) { batch.add_origin(o.line, o.number); }
+    cbor_writer w{out};
+    batch.finish(w);
+    return true;
+}
+[[nodiscard]] inline bool decode_batch(cbor_reader& in, decode_limits const& limits, request& q) {
+    return decode_mutation_batch(
+               in, limits, exchange_items_max, [&](bytes&& m) { q.mutations.push_back(std::move(m)); },
+               [&](std::uint64_t line, std::uint64_t number) {
+                   q.origins.push_back({line, number});
+               })
+        .has_value();
+}
+
+}  // namespace detail
+
 /// The request's key for what the device's program knows of schemas.
 inline constexpr std::uint64_t schemas_key = 14;
 
 [[nodiscard]] inline bytes encode(request const& q) {
     bytes out(frame_bytes);
     cbor_writer w{out};
-    w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() ? 0 : 1) + (q.line == 0 ? 0 : 1) +
-          (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1));
+    bytes batch;
+    bool const columns = (q.features & feature_columns) != 0 && detail::encode_batch(batch, q);
+    w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() || columns ? 0 : 1) + (q.line == 0 ? 0 : 1) +
+          (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1));
     w.unsigned_integer(1);
     w.byte_string(to_array(q.replica));
     if (q.epoch) {
@@ -288,14 +336,16 @@ inline constexpr std::uint64_t schemas_key = 14;
     w.unsigned_integer(q.cursor);
     w.unsigned_integer(4);
     w.unsigned_integer(q.receipts);
-    w.unsigned_integer(5);
-    w.array(q.mutations.size());
-    for (bytes const& m : q.mutations) { w.byte_string(m); }
+    if (!columns) {
+        w.unsigned_integer(5);
+        w.array(q.mutations.size());
+        for (bytes const& m : q.mutations) { w.byte_string(m); }
+    }
     w.unsigned_integer(6);
     w.unsigned_integer(q.rows_max);
     w.unsigned_integer(7);
     w.unsigned_integer(q.bytes_max);
-    if (!q.origins.empty()) {
+    if (!q.origins.empty() && !columns) {
         w.unsigned_integer(8);
         detail::encode_origins(w, q.origins);
     }
@@ -315,6 +365,14 @@ inline constexpr std::uint64_t schemas_key = 14;
             w.unsigned_integer(s.version);
         }
     }
+    if (q.features != 0) {
+        w.unsigned_integer(15);
+        w.unsigned_integer(q.features);
+    }
+    if (columns) {
+        w.unsigned_integer(16);
+        w.raw(batch);
+    }
     detail::seal_frame(out);
     return out;
 }
@@ -329,7 +387,7 @@ inline constexpr std::uint64_t schemas_key = 14;
     unsigned seen = 0;
     cbor_reader in{*body, limits};
     auto const ok = detail::read_body(in, [&](std::uint64_t key) {
-        if (key <= 8) { seen |= 1U << key; }
+        if (key <= 16) { seen |= 1U << key; }
         switch (key) {
             case 1: q.replica = detail::read_replica(in); return true;
             case 2: q.epoch = detail::read_id(in); return true;
@@ -346,12 +404,19 @@ inline constexpr std::uint64_t schemas_key = 14;
             case 7: q.bytes_max = in.unsigned_integer(); return true;
             case 8: q.origins = detail::decode_origins(in); return true;
             case 9: q.line = detail::read_line(in); return true;
-            case schemas_key: q.schemas = detail::decode_schemas(in); return true;
             case 10: q.ranges = detail::decode_ranges(in); return true;
+            case schemas_key: q.schemas = detail::decode_schemas(in); return true;
+            case 15: q.features = detail::read_features(in); return true;
+            case 16: {
+                if ((seen & ((1U << 5) | (1U << 8))) != 0) { in.fail({errc::malformed, "mutations in two forms"}); }
+                (void)detail::decode_batch(in, limits, q);
+                return true;
+            }
             default: return false;
         }
     });
     if (!ok) { return ok.error(); }
+    if ((seen & (1U << 16)) != 0) { seen |= 1U << 5; }
     constexpr unsigned needed = 0b11111010;
     if ((seen & needed) != needed) { return failure{errc::malformed, "a part of the request is missing"}; }
     if ((seen & (1U << 8)) != 0 && (q.origins.empty() || q.origins.size() != q.mutations.size())) {
@@ -368,10 +433,39 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
     w.raw(encoded_row);
 }
 
-/// A reply whose `count` rows stand encoded in `rows`; those of `p` are ignored.
-[[nodiscard]] inline bytes encode_with_rows(reply const& p, std::size_t count, bytes_view rows) {
+namespace detail {
+
+/// The rows that stand encoded in `rows`, in columns; false where they go one by one.
+[[nodiscard]] inline bool encode_page(bytes& out, std::size_t count, bytes_view rows) {
+    if (count < columns_rows_min) { return false; }
+    decode_limits own;
+    own.bytes_max = rows.size();
+    own.work_max = ~std::uint64_t{0};
+    cbor_reader in{rows, own};
+    row_page_writer page;
+    for (std::size_t i = 0; i < count; ++i) {
+        (void)in.array();
+        std::string_view const collection = in.text();
+        bytes_view const id = in.byte_string();
+        if (!page.add(collection, id, in)) { return false; }
+    }
+    out.reserve(rows.size() / 2);
+    cbor_writer w{out};
+    page.finish(w);
+    return true;
+}
+
+}  // namespace detail
+
+/// A reply whose `count` rows stand encoded in `rows`; those of `p` are ignored. `features` are the asker's: rows and
+/// verdicts go in columns where it understands them.
+[[nodiscard]] inline bytes encode_with_rows(reply const& p, std::size_t count, bytes_view rows,
+                                            std::uint64_t features = 0) {
+    bytes page;
+    bool const columns = (features & feature_columns) != 0 && detail::encode_page(page, count, rows);
+    if (columns) { rows = {}; }
     bytes out(frame_bytes);
-    out.reserve(256 + p.verdicts.size() * 48 + rows.size());
+    out.reserve(page.size() + 256 + p.verdicts.size() * 48 + rows.size());
     cbor_writer w{out};
     w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) + (p.horizon == 0 ? 0 : 1));
     w.unsigned_integer(1);
@@ -382,16 +476,21 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
     w.unsigned_integer(p.author);
     w.unsigned_integer(4);
     w.unsigned_integer(p.decided);
-    w.unsigned_integer(5);
-    w.array(p.verdicts.size());
-    for (verdict const& v : p.verdicts) { encode_verdict(w, v); }
+    bool const verdict_columns = (features & feature_columns) != 0 && p.verdicts.size() >= columns_verdicts_min;
+    if (!verdict_columns) {
+        w.unsigned_integer(5);
+        w.array(p.verdicts.size());
+        for (verdict const& v : p.verdicts) { encode_verdict(w, v); }
+    }
     w.unsigned_integer(6);
     w.unsigned_integer(p.from);
     w.unsigned_integer(7);
     w.unsigned_integer(p.to);
-    w.unsigned_integer(8);
-    w.array(count);
-    append(out, rows);
+    if (!columns) {
+        w.unsigned_integer(8);
+        w.array(count);
+        append(out, rows);
+    }
     w.unsigned_integer(9);
     w.integer(p.time.time_since_epoch().count());
     w.unsigned_integer(10);
@@ -407,6 +506,14 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
     if (p.horizon != 0) {
         w.unsigned_integer(15);
         w.unsigned_integer(p.horizon);
+    }
+    if (columns) {
+        w.unsigned_integer(18);
+        w.raw(page);
+    }
+    if (verdict_columns) {
+        w.unsigned_integer(20);
+        encode_verdict_columns(w, p.verdicts);
     }
     detail::seal_frame(out);
     return out;
@@ -442,16 +549,19 @@ namespace detail {
     }
     if (!p.ranges.empty() && p.to != p.head) { return failure{errc::malformed, "ranges before the tail is told"}; }
     std::size_t i = tail;
+    bytes k;
+    bytes last;
     for (range_answer const& a : p.ranges) {
-        bytes last;
+        last.clear();
         for (std::size_t const end = i + a.rows; i < end; ++i) {
-            bytes k = to_bytes(p.rows[i].key);
+            k.clear();
+            append_key(k, p.rows[i].key.collection, p.rows[i].key.id);
             bool const in_order = last.empty() ? compare(a.covered.from, k) <= 0 : compare(last, k) < 0;
             position const version = p.rows[i].state.version;
             if (!in_order || compare(k, a.covered.to) >= 0 || version == 0 || version > p.head) {
                 return failure{errc::malformed, "a row outside of its range"};
             }
-            last = std::move(k);
+            last.swap(k);
         }
     }
     return {};
@@ -467,7 +577,7 @@ namespace detail {
     unsigned seen = 0;
     cbor_reader in{*body, limits};
     auto const ok = detail::read_body(in, [&](std::uint64_t key) {
-        if (key <= 10) { seen |= 1U << key; }
+        if (key <= 20) { seen |= 1U << key; }
         switch (key) {
             case 1: p.epoch = detail::read_id(in); return true;
             case 2: p.head = in.unsigned_integer(); return true;
@@ -507,10 +617,28 @@ namespace detail {
                 p.horizon = in.unsigned_integer();
                 if (!in.failed() && p.horizon == 0) { in.fail({errc::not_deterministic, "a horizon of nothing"}); }
                 return true;
+            case 18: {
+                if ((seen & (1U << 8)) != 0) { in.fail({errc::malformed, "rows in two forms"}); }
+                (void)decode_row_page(
+                    in, limits, exchange_items_max, [&](std::size_t n) { p.rows.reserve(n); },
+                    [&](record_key&& k, row&& r) {
+                        p.rows.push_back({std::move(k), std::move(r)});
+                    });
+                return true;
+            }
+            case 20: {
+                if ((seen & (1U << 5)) != 0) { in.fail({errc::malformed, "verdicts in two forms"}); }
+                p.verdicts =
+                    decode_verdict_columns<verdict>(in, limits, exchange_items_max, verdict_kind_of, decode_verdict);
+                return true;
+            }
             default: return false;
         }
     });
     if (!ok) { return ok.error(); }
+    bool const columns = (seen & (1U << 18)) != 0;
+    if (columns) { seen |= 1U << 8; }
+    if ((seen & (1U << 20)) != 0) { seen |= 1U << 5; }
     constexpr unsigned needed = 0b11111111110;
     if ((seen & needed) != needed) { return failure{errc::malformed, "a part of the reply is missing"}; }
     if (p.author == unknown_author) { return p; }  // a stranger's answer: its head alone means something
@@ -518,6 +646,7 @@ namespace detail {
         return failure{errc::malformed, "a page outside of the log"};
     }
     if (auto places = detail::check_places(p); !places) { return places.error(); }
+    if (columns) { return p; }  // their fields were put together from what was looked at
     for (row_update const& u : p.rows) {
         if (!u.state.fields.empty()) {
             if (auto fields = validate_fields(u.state.fields, limits); !fields) { return fields.error(); }

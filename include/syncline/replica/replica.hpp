@@ -315,6 +315,7 @@ public:
         q.rows_max = options_.rows_max;
         q.bytes_max = options_.bytes_max;
         q.line = sync->line;
+        q.features = feature_columns;
         if (options_.schemas != nullptr) {
             options_.schemas->each([&](std::string_view name, schema_version v) {
                 if (v != 1) { q.schemas.push_back({std::string(name), v}); }
