@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 // What docs/schedule.md and docs/platforms.md quote.
 
+#include <optional>
+
 #include <syncline/schedule.hpp>
 
 #include "schedule/generate.hpp"
@@ -67,10 +69,14 @@ struct work_request {
 };
 work_request to_work_request(sync_plan const& p) {
     bool const waits_for_link = has(p.until, awaited::network) && !p.run;
-    bool const only_unmetered = p[plan_choice::when].because == plan_reason::metered;
-    bool const only_charging = p[plan_choice::when].because == plan_reason::battery_critical;
-    std::int64_t const delay = p.run || waits_for_link || only_unmetered || only_charging ? 0 : p.in.count() / 1000;
-    return {p.run, delay, true, only_unmetered, only_charging};
+    return {p.run, p.run || waits_for_link ? 0 : (p.in.count() + 999) / 1000, true, false, false};
+}
+/// And a second request beside it, where a constraint that WorkManager knows may let the plan change earlier.
+std::optional<work_request> earlier_request(sync_plan const& p) {
+    bool const unmetered = has(p.until, awaited::unmetered);
+    bool const charging = has(p.until, awaited::power);
+    if (p.run || !(unmetered || charging)) { return {}; }
+    return work_request{false, 0, true, unmetered, charging};
 }
 // endregion: work_request
 
@@ -93,8 +99,18 @@ TEST_CASE("the page of platforms: a plan becomes a request for work") {
     c.pending.add(sync_class::critical, 10, now);
     CHECK(to_work_request(make_plan(c, m, o, now)).at_once);
     CHECK_FALSE(make_plan<my_steps>(c, m, o, now).run);
-    c.network.metered = true;
     c.pending = {};
     c.pending.add(sync_class::background, 10, now);
-    CHECK(to_work_request(make_plan(c, m, o, now)).unmetered);
+    CHECK_FALSE(earlier_request(make_plan(c, m, o, now)));
+    c.network.metered = true;
+    sync_plan const held = make_plan(c, m, o, now);
+    w = to_work_request(held);  // thrift yields in time, on whatever link there is then
+    CHECK((!w.unmetered && w.delay_seconds == o.stale_max[3].count() / 1000));
+    std::optional<work_request> const early = earlier_request(held);
+    REQUIRE(early);
+    CHECK((early->unmetered && early->delay_seconds == 0));
+    c.network.metered = false;
+    c.power.level = std::uint8_t{3};
+    REQUIRE(earlier_request(make_plan(c, m, o, now)));
+    CHECK(earlier_request(make_plan(c, m, o, now))->charging);
 }
