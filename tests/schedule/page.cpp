@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 // What docs/schedule.md and docs/platforms.md quote.
 
+#include <algorithm>
 #include <optional>
 
+#include <syncline/outbox.hpp>
 #include <syncline/schedule.hpp>
+#include <syncline/storage/memory.hpp>
 
 #include "schedule/generate.hpp"
 #include "support/catch.hpp"
@@ -58,6 +61,28 @@ struct my_steps : schedule_steps {
 };
 // endregion: own_step
 
+// region: outbox
+/// What waits in an outbox, for a plan: what an entry must be claimed by is its deadline.
+template <storage_transaction Tx>
+status fill(pending_work& out, outbox const& queue, Tx& tx) {
+    out = {};
+    return queue.scan(tx, [&](outbox_entry const& e) {
+        auto const urgency = static_cast<sync_class>(e.served_as);  // the numbers are the same
+        out.add(urgency, e.record.size() + e.payload.size(), e.entered, e.expires);
+        return true;
+    });
+}
+/// What a plan lets an outbox give.
+claim_options to_claim(sync_plan const& p) {
+    claim_options what;
+    what.entries_max = p.batch;
+    what.bytes_max = static_cast<std::size_t>((std::min)(p.bytes_max, std::uint64_t{what.bytes_max}));
+    what.lowest = static_cast<priority>(p.lowest);
+    return what;
+}
+// endregion: outbox
+static_assert(static_cast<unsigned>(priority::background) == static_cast<unsigned>(sync_class::background));
+
 // region: work_request
 /// What an Android host asks WorkManager for, from a plan. The names on the right are WorkManager's.
 struct work_request {
@@ -81,6 +106,33 @@ std::optional<work_request> earlier_request(sync_plan const& p) {
 // endregion: work_request
 
 }  // namespace
+
+TEST_CASE("the page of the schedule: from an outbox to a plan, and back to what it gives") {
+    schedule_options const o;
+    schedule_memory const m;
+    wall_time const now = schedule_test::monday;
+    memory_storage store;
+    outbox const queue;
+    auto tx = store.begin(access_mode::write);
+    bytes const payload(100);
+    for (priority const p : {priority::background, priority::important, priority::critical, priority::critical}) {
+        outbox_item item{.urgency = p, .payload = payload};
+        if (p == priority::important) { item.time_to_live = milliseconds{600'000}; }
+        REQUIRE(queue.enqueue(*tx, item, now));
+    }
+    conditions c;
+    REQUIRE(fill(c.pending, queue, *tx));
+    CHECK((c.pending.of[0].entries == 2 && c.pending.of[0].bytes == 200 && c.pending.of[0].oldest == now));
+    CHECK((c.pending.of[1].deadline == now + milliseconds{600'000} && c.pending.of[2].entries == 0));
+    c.network.online = true;
+    c.network.effective = effective_type::type_2g;
+    c.power.level = std::uint8_t{3};
+    sync_plan const p = make_plan(c, m, o, now);
+    REQUIRE((p.run && p.push && p.lowest == sync_class::critical));
+    auto const given = queue.claim(*tx, to_claim(p), now);
+    REQUIRE(given);
+    CHECK(given->size() == 2);
+}
 
 TEST_CASE("the page of platforms: a plan becomes a request for work") {
     schedule_options const o;
