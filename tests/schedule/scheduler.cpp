@@ -558,6 +558,14 @@ TEST_CASE("what is left of the classes' bytes is all that is allowed, where ever
     CHECK(make_plan(c, m, o, monday).bytes_max == ~std::uint64_t{0});
     c.network.metered = false;
     CHECK(make_plan(c, m, o, monday)[plan_choice::allowance].because == plan_reason::unlimited);
+    c.network.metered = true;
+    c.pending = {};
+    c.collections = {};
+    c.pending.add(sync_class::background, 5'000'000, monday - minutes(600));
+    o.class_bytes[3] = 9'000;  // used up, and told to hold nothing
+    o.stops[static_cast<std::size_t>(schedule_gate::class_budget)] = sync_classes;
+    p = make_plan(c, m, o, monday);
+    CHECK((p.run && p.bytes_max != 0));
 }
 
 TEST_CASE("a class without bytes left doesn't leave with a less urgent one") {

@@ -680,7 +680,8 @@ private:
             p.large_values = true;
         }
     }
-    /// What is left of the budgets of the classes that a plan serves; no limit where one of them has none.
+    /// What is left of the budgets of the classes that a plan serves; no limit where one of them has none, or is served
+    /// although it is used up, as the options say that it holds nothing.
     [[nodiscard]] constexpr std::uint64_t left_of_classes(sync_plan const& p) const noexcept {
         schedule_options const& o = s_.options;
         if (!s_.metered) { return ~std::uint64_t{0}; }
@@ -694,9 +695,9 @@ private:
         std::uint64_t left = 0;
         for (std::size_t i = 0; i < sync_classes; ++i) {
             if (!served[i]) { continue; }
-            if (!o.class_bytes[i]) { return ~std::uint64_t{0}; }
             std::uint64_t const spent = s_.memory.spent(i, o, s_.now);
-            left = saturating_add(left, *o.class_bytes[i] > spent ? *o.class_bytes[i] - spent : 0);
+            if (!o.class_bytes[i] || *o.class_bytes[i] <= spent) { return ~std::uint64_t{0}; }
+            left = saturating_add(left, *o.class_bytes[i] - spent);
         }
         return left;
     }
