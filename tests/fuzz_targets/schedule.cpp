@@ -30,6 +30,19 @@ void promises(conditions const& c, schedule_memory const& m, schedule_options co
     SYNCLINE_FUZZ_REQUIRE(p == make_plan(c, m, o, now));
 }
 
+/// What is restored is written as a value that is restored as the same.
+template <class T, class Options>
+void again(bytes_view in, Options const& options) {
+    T first(options), second(options);
+    if (!first.restore(in, narrow)) { return; }
+    bytes once, twice;
+    cbor_writer a(once), b(twice);
+    first.encode(a);
+    SYNCLINE_FUZZ_REQUIRE(second.restore(once));
+    second.encode(b);
+    SYNCLINE_FUZZ_REQUIRE(once == twice);
+}
+
 void stored(bytes_view in) {
     schedule_memory m;
     if (m.restore(in)) {
@@ -51,6 +64,8 @@ void stored(bytes_view in) {
     if (auto const s = decode_metrics_snapshot(in, narrow)) {
         SYNCLINE_FUZZ_REQUIRE(to_text(*s, metrics_text::open_metrics));
     }
+    again<metrics>(in, metrics_options{.days = 366});
+    again<weekday_patterns>(in, pattern_options{.mask = 1});
 }
 
 /// A decision for each step, under conditions that the input chooses.
@@ -131,6 +146,16 @@ void seeds(fuzz::seed_sink sink) {
     cbor_writer v(snapshot);
     encode(metrics_snapshot{}, v);
     sink("snapshot", snapshot);
+    bytes kept;
+    cbor_writer k(kept);
+    metrics{}.encode(k);
+    sink("metrics", kept);
+    weekday_patterns p({.mask = 1});
+    p.occurred(pattern_subject::field, "a", wall_time{}, true);
+    bytes patterns;
+    cbor_writer q(patterns);
+    p.encode(q);
+    sink("patterns", patterns);
 }
 
 }  // namespace

@@ -118,6 +118,20 @@ TEST_CASE("an alert doesn't flutter, escalates while it lasts, and clears below 
     CHECK(a.look(m.snapshot(), noon + minutes(22))[0].level == alert_severity::critical);
 }
 
+TEST_CASE("a clock that is set back escalates nothing, and doesn't keep what lasts from escalating") {
+    metrics m;
+    m.pass(noon);
+    m.counted(metric_counter::exchanges_failed, 3);
+    alerts a;
+    REQUIRE(a.look(m.snapshot(), noon).size() == 1);
+    wall_time const earlier = noon - minutes(60 * 24 * 365);
+    CHECK(a.look(m.snapshot(), earlier).empty());
+    CHECK(a.look(m.snapshot(), earlier + minutes(29)).empty());
+    auto const step = a.look(m.snapshot(), earlier + minutes(30));
+    REQUIRE(step.size() == 1);
+    CHECK(step[0].change == alert_change::escalated);
+}
+
 TEST_CASE("what happens on Mondays is found, by a number that says nothing") {
     weekday_patterns p({.mask = 7});
     for (int day = 0; day < 70; ++day) {
@@ -145,9 +159,69 @@ TEST_CASE("what happens on Mondays is found, by a number that says nothing") {
     CHECK(open.found()[0].name == "bookings.table");
 }
 
+TEST_CASE("a name is kept as long as nobody says that it is not public, and there is no mask without a key") {
+    static_assert(!valid(pattern_options{}) && valid(pattern_options{.mask = 1}));
+    static_assert(!std::is_default_constructible_v<weekday_patterns>);
+    weekday_patterns p({.mask = 7});
+    auto const name = [&] { return p.found().at(0).name; };
+    for (int i = 0; i < 20; ++i) { p.occurred(pattern_subject::user, "ada", wall_time{}); }
+    CHECK(name().empty());
+    p.occurred(pattern_subject::user, "ada", wall_time{}, true);
+    CHECK(name() == "ada");
+    p.occurred(pattern_subject::user, "ada", wall_time{});
+    CHECK(name().empty());
+}
+
+TEST_CASE("a table of patterns goes on after a restart; hostile bytes change nothing") {
+    random_generator g(6);
+    weekday_patterns p({.entries_max = 8, .occurrences_min = 2, .share_min = 100, .mask = 7});
+    auto const some = [&](weekday_patterns& of) {
+        random_generator same(9);
+        for (int i = 0; i < 300; ++i) {
+            of.occurred(static_cast<pattern_subject>(below(same, 2)), std::to_string(below(same, 12)),
+                        wall_time{milliseconds{static_cast<std::int64_t>(below(same, 7)) * 86'400'000}},
+                        below(same, 2) == 0);
+        }
+    };
+    some(p);
+    bytes kept;
+    cbor_writer out(kept);
+    p.encode(out);
+    REQUIRE(validate_canonical(kept));
+    weekday_patterns again({.entries_max = 8, .occurrences_min = 2, .share_min = 100, .mask = 7});
+    REQUIRE(again.restore(kept));
+    CHECK_FALSE(p.found().empty());
+    CHECK(again.found() == p.found());
+    some(p);
+    some(again);  // the key is the same: subjects are known again
+    CHECK(again.found() == p.found());
+    weekday_patterns smaller({.entries_max = 7, .mask = 7});
+    CHECK(smaller.restore(kept).error() == errc::limit);
+    int refused = 0;
+    for (int i = 0; i < 3000; ++i) {
+        bytes raw = kept;
+        if (below(g, 4) == 0) { raw.resize(below(g, raw.size())); }
+        for (std::uint64_t n = 1 + below(g, 3); n != 0 && !raw.empty(); --n) {
+            raw[below(g, raw.size())] = static_cast<std::byte>(g());
+        }
+        weekday_patterns hostile = p;
+        if (hostile.restore(raw)) {
+            some(hostile);
+            REQUIRE(hostile.size() <= 8);
+            continue;
+        }
+        ++refused;
+        REQUIRE(hostile.found() == p.found());
+    }
+    CHECK(refused > 500);
+    kept[1] = std::byte{2};
+    CHECK(p.restore(kept).error() == errc::unsupported);
+    CHECK(p.restore({}).error() == errc::malformed);
+}
+
 TEST_CASE("what is frequent is never lost from a small table") {
     random_generator g(3);
-    weekday_patterns p({.entries_max = 8, .occurrences_min = 50});
+    weekday_patterns p({.entries_max = 8, .occurrences_min = 50, .mask = 7});
     for (int i = 0; i < 20'000; ++i) {
         if (below(g, 3) == 0) {
             p.occurred(pattern_subject::field, "the frequent one", wall_time{}, true);

@@ -56,6 +56,15 @@ TEST_CASE("the page of metrics") {
     if (token && tx->commit()) { told.tell(); }
     // endregion: transaction
     CHECK(numbers.snapshot().of(metric_gauge::pending_entries) == 1);
+    // region: restart
+    bytes stored;
+    cbor_writer into(stored);
+    numbers.encode(into);  // now and then, and before the program ends
+    metrics after_restart;
+    auto const went_on = after_restart.restore(stored);
+    // endregion: restart
+    CHECK(went_on);
+    CHECK(after_restart.snapshot().total == numbers.snapshot().total);
     // region: alerts
     alerts watch;  // the default rules
     for (alert const& a : watch.look(s, now)) {

@@ -111,6 +111,95 @@ TEST_CASE("days end at local midnight, and only so many are kept") {
     CHECK(m.days().size() == before);
 }
 
+TEST_CASE("a clock that is set back loses nothing of what is of late, and days stay in order, each once") {
+    metrics m;
+    m.pass(noon);
+    m.counted(metric_counter::exchanges_failed, 7);
+    m.pass(noon + minutes(20));
+    m.pass(noon - minutes(600));
+    CHECK(value_in(m.snapshot().recent, metric_counter::exchanges_failed) == 7);
+    CHECK(m.snapshot().recent_span == minutes(20));
+    m.pass(noon - minutes(590));
+    CHECK(m.snapshot().recent_span == minutes(30));
+    m.pass(noon - minutes(400));
+    CHECK(value_in(m.snapshot().recent, metric_counter::exchanges_failed) == 0);
+
+    metrics n;
+    constexpr std::int64_t day = 24 * 60;
+    for (std::int64_t const d : {0, 30, 31, 0, 1, 31, 32}) {
+        n.pass(noon + minutes(d * day));
+        n.counted(metric_counter::exchanges, 1);
+    }
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i < n.days().size(); ++i) {
+        if (i != 0) { CHECK(n.days()[i - 1].day < n.days()[i].day); }
+        sum += value_in(n.days()[i].total, metric_counter::exchanges);
+    }
+    CHECK(sum == 6);  // the seventh is today's
+}
+
+TEST_CASE("totals, failures and days go on after a restart, whenever it comes; hostile bytes change nothing") {
+    random_generator g(5);
+    metrics straight({.days = 5}), restarted({.days = 5});
+    bytes kept;
+    auto const keep = [&](metrics const& m) {
+        kept.clear();
+        cbor_writer out(kept);
+        m.encode(out);
+    };
+    keep(metrics{});
+    REQUIRE(restarted.restore(kept));
+    wall_time now = noon;
+    for (int i = 0; i < 400; ++i) {
+        now += milliseconds{static_cast<std::int64_t>(below(g, 5'000'000))};
+        auto const kind = below(g, 3);
+        for (metrics* const m : {&straight, &restarted}) {
+            m->pass(now);
+            if (kind == 0) { m->counted(metric_counter::exchanges_failed, 1); }
+            if (kind == 1) { m->took(metric_latency::exchange, std::chrono::microseconds{i * 1000}); }
+            if (kind == 2) { m->failed(observed_part::outbox, failure(errc::timed_out, "", i % 3), now); }
+        }
+        if (below(g, 3) == 0) {
+            keep(restarted);
+            REQUIRE(validate_canonical(kept));
+            metrics next({.days = 5});
+            REQUIRE(next.restore(kept));
+            restarted = next;
+        }
+        auto a = straight.snapshot(), b = restarted.snapshot();
+        REQUIRE((a.total == b.total && a.times == b.times && a.failures == b.failures && a.since == b.since));
+        REQUIRE((a.failures_in_a_row == b.failures_in_a_row && straight.days() == restarted.days()));
+    }
+    CHECK(restarted.days().size() == 5);
+    metrics fewer({.days = 2});
+    keep(restarted);
+    REQUIRE(fewer.restore(kept));
+    REQUIRE(fewer.days().size() == 2);
+    CHECK(fewer.days()[1] == restarted.days()[4]);
+
+    bytes const good = kept;
+    int refused = 0;
+    for (int i = 0; i < 3000; ++i) {
+        bytes raw = good;
+        if (below(g, 4) == 0) { raw.resize(below(g, raw.size())); }
+        for (std::uint64_t n = 1 + below(g, 3); n != 0 && !raw.empty(); --n) {
+            raw[below(g, raw.size())] = static_cast<std::byte>(g());
+        }
+        metrics m = restarted;
+        if (m.restore(raw)) {
+            m.pass(now + minutes(1440));
+            REQUIRE(m.days().size() <= 5);
+            continue;
+        }
+        ++refused;
+        REQUIRE((m.snapshot() == restarted.snapshot() && m.days() == restarted.days()));
+    }
+    CHECK(refused > 500);
+    kept[1] = std::byte{2};
+    CHECK(fewer.restore(kept).error() == errc::unsupported);
+    CHECK(fewer.restore({}).error() == errc::malformed);
+}
+
 TEST_CASE("clocks at the ends of their range do no harm") {
     metrics m;
     alerts watch;

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 // What docs/schedule.md and docs/platforms.md quote.
 
+#include <algorithm>
+#include <optional>
+
+#include <syncline/outbox.hpp>
 #include <syncline/schedule.hpp>
+#include <syncline/storage/memory.hpp>
 
 #include "schedule/generate.hpp"
 #include "support/catch.hpp"
@@ -56,6 +61,28 @@ struct my_steps : schedule_steps {
 };
 // endregion: own_step
 
+// region: outbox
+/// What waits in an outbox, for a plan: what an entry must be claimed by is its deadline.
+template <storage_transaction Tx>
+status fill(pending_work& out, outbox const& queue, Tx& tx) {
+    out = {};
+    return queue.scan(tx, [&](outbox_entry const& e) {
+        auto const urgency = static_cast<sync_class>(e.served_as);  // the numbers are the same
+        out.add(urgency, e.record.size() + e.payload.size(), e.entered, e.expires);
+        return true;
+    });
+}
+/// What a plan lets an outbox give.
+claim_options to_claim(sync_plan const& p) {
+    claim_options what;
+    what.entries_max = p.batch;
+    what.bytes_max = static_cast<std::size_t>((std::min)(p.bytes_max, std::uint64_t{what.bytes_max}));
+    what.lowest = static_cast<priority>(p.lowest);
+    return what;
+}
+// endregion: outbox
+static_assert(static_cast<unsigned>(priority::background) == static_cast<unsigned>(sync_class::background));
+
 // region: work_request
 /// What an Android host asks WorkManager for, from a plan. The names on the right are WorkManager's.
 struct work_request {
@@ -67,14 +94,45 @@ struct work_request {
 };
 work_request to_work_request(sync_plan const& p) {
     bool const waits_for_link = has(p.until, awaited::network) && !p.run;
-    bool const only_unmetered = p[plan_choice::when].because == plan_reason::metered;
-    bool const only_charging = p[plan_choice::when].because == plan_reason::battery_critical;
-    std::int64_t const delay = p.run || waits_for_link || only_unmetered || only_charging ? 0 : p.in.count() / 1000;
-    return {p.run, delay, true, only_unmetered, only_charging};
+    return {p.run, p.run || waits_for_link ? 0 : (p.in.count() + 999) / 1000, true, false, false};
+}
+/// And a second request beside it, where a constraint that WorkManager knows may let the plan change earlier.
+std::optional<work_request> earlier_request(sync_plan const& p) {
+    bool const unmetered = has(p.until, awaited::unmetered);
+    bool const charging = has(p.until, awaited::power);
+    if (p.run || !(unmetered || charging)) { return {}; }
+    return work_request{false, 0, true, unmetered, charging};
 }
 // endregion: work_request
 
 }  // namespace
+
+TEST_CASE("the page of the schedule: from an outbox to a plan, and back to what it gives") {
+    schedule_options const o;
+    schedule_memory const m;
+    wall_time const now = schedule_test::monday;
+    memory_storage store;
+    outbox const queue;
+    auto tx = store.begin(access_mode::write);
+    bytes const payload(100);
+    for (priority const p : {priority::background, priority::important, priority::critical, priority::critical}) {
+        outbox_item item{.urgency = p, .payload = payload};
+        if (p == priority::important) { item.time_to_live = milliseconds{600'000}; }
+        REQUIRE(queue.enqueue(*tx, item, now));
+    }
+    conditions c;
+    REQUIRE(fill(c.pending, queue, *tx));
+    CHECK((c.pending.of[0].entries == 2 && c.pending.of[0].bytes == 200 && c.pending.of[0].oldest == now));
+    CHECK((c.pending.of[1].deadline == now + milliseconds{600'000} && c.pending.of[2].entries == 0));
+    c.network.online = true;
+    c.network.effective = effective_type::type_2g;
+    c.power.level = std::uint8_t{3};
+    sync_plan const p = make_plan(c, m, o, now);
+    REQUIRE((p.run && p.push && p.lowest == sync_class::critical));
+    auto const given = queue.claim(*tx, to_claim(p), now);
+    REQUIRE(given);
+    CHECK(given->size() == 2);
+}
 
 TEST_CASE("the page of platforms: a plan becomes a request for work") {
     schedule_options const o;
@@ -93,8 +151,18 @@ TEST_CASE("the page of platforms: a plan becomes a request for work") {
     c.pending.add(sync_class::critical, 10, now);
     CHECK(to_work_request(make_plan(c, m, o, now)).at_once);
     CHECK_FALSE(make_plan<my_steps>(c, m, o, now).run);
-    c.network.metered = true;
     c.pending = {};
     c.pending.add(sync_class::background, 10, now);
-    CHECK(to_work_request(make_plan(c, m, o, now)).unmetered);
+    CHECK_FALSE(earlier_request(make_plan(c, m, o, now)));
+    c.network.metered = true;
+    sync_plan const held = make_plan(c, m, o, now);
+    w = to_work_request(held);  // thrift yields in time, on whatever link there is then
+    CHECK((!w.unmetered && w.delay_seconds == o.stale_max[3].count() / 1000));
+    std::optional<work_request> const early = earlier_request(held);
+    REQUIRE(early);
+    CHECK((early->unmetered && early->delay_seconds == 0));
+    c.network.metered = false;
+    c.power.level = std::uint8_t{3};
+    REQUIRE(earlier_request(make_plan(c, m, o, now)));
+    CHECK(earlier_request(make_plan(c, m, o, now))->charging);
 }

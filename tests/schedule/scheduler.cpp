@@ -4,6 +4,8 @@
 
 #include <syncline/schedule/scheduler.hpp>
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -422,6 +424,36 @@ TEST_CASE("an event day is made ready overnight, and at the latest when it would
     CHECK_FALSE(make_plan(c, m, o, monday + minutes(1)).run);
 }
 
+TEST_CASE("a calendar's date far away lets nothing that was pulled before grow stale") {
+    schedule_options const o;
+    for (std::size_t i = 0; i < sync_classes; ++i) {
+        schedule_memory m(3);
+        conditions c = good_link();
+        collection_state k{.id = 1, .urgency = static_cast<sync_class>(i)};
+        k.fresh_at = monday;
+        k.complete_by = monday + minutes(7 * 24 * 60);
+        REQUIRE(c.collections.push_back(k));
+        wall_time now = monday;
+        sync_plan p = make_plan(c, m, o, now);
+        CHECK_FALSE(p.run);
+        while (!p.run && now < monday + minutes(24 * 60)) {
+            now = p.at;
+            m.saw(c, o, now);
+            p = make_plan(c, m, o, now);
+        }
+        CAPTURE(i);
+        CHECK((p.run && p.collections == 1U));
+        CHECK(now - monday <= (std::max)(o.stale_max[i], o.interval[i] * 11 / 10));
+        // But what is large waits for its date where each byte costs.
+        c.network.metered = true;
+        c.collections[0].bytes_left = 50'000'000;
+        CHECK_FALSE(make_plan(c, m, o, monday + minutes(24 * 60)).run);
+        c.collections[0].bytes_left = 100'000;
+        CHECK(make_plan(c, m, o, monday + minutes(24 * 60)).run);
+        CHECK(make_plan(c, m, o, monday - minutes(24 * 60)).run);  // pulled under another clock
+    }
+}
+
 TEST_CASE("another program's transfer is ridden, and only as long as the radio is on") {
     schedule_options const o;
     schedule_memory const m;
@@ -489,13 +521,140 @@ TEST_CASE("a day's bytes are kept to on metered links; critical work may exceed 
     p = make_plan(c, m, o, monday + minutes(60));
     CHECK_FALSE(p.run);
     CHECK(p[plan_choice::when].because == plan_reason::day_budget);
-    CHECK(p[plan_choice::when].until_time == monday + minutes(1440));
+    CHECK(p[plan_choice::when].until_time >= monday + minutes(1440));
+    CHECK(p[plan_choice::when].until_time <= monday + minutes(1440) + o.backoff.reconnect_spread);
     c.pending.add(sync_class::critical, 10, monday);
     CHECK(make_plan(c, m, o, monday + minutes(60)).run);
     c.network.metered = false;
     c.pending = {};
     c.pending.add(sync_class::important, 10, monday);
     CHECK(make_plan(c, m, o, monday + minutes(60)).run);
+}
+
+TEST_CASE("what is left of the classes' bytes is all that is allowed, where every class that is served has a budget") {
+    schedule_options o;
+    o.class_bytes[2] = 5'000;
+    o.class_bytes[3] = 10'000;
+    schedule_memory m;
+    conditions c = good_link();
+    c.network.metered = true;
+    m.saw(c, o, monday);
+    m.succeeded({.good = true, .bytes_up = 9'000, .metered = true, .class_bytes = {0, 0, 0, 9'000}}, o, monday);
+    c.pending.add(sync_class::background, 5'000'000, monday - minutes(600));
+    sync_plan p = make_plan(c, m, o, monday);
+    REQUIRE(p.run);
+    CHECK(p.bytes_max == 1'000);
+    CHECK(p[plan_choice::allowance].because == plan_reason::budget_left);
+    CHECK(has(p[plan_choice::allowance].until, awaited::unmetered));
+    collection_state k{.id = 1, .urgency = sync_class::normal};
+    REQUIRE(c.collections.push_back(k));
+    CHECK(make_plan(c, m, o, monday).bytes_max == 6'000);
+    o.day_bytes = 12'000;  // the least of all
+    CHECK(make_plan(c, m, o, monday).bytes_max == 6'000);
+    m.succeeded({.good = true, .bytes_up = 1'000, .metered = true}, o, monday);
+    CHECK(make_plan(c, m, o, monday).bytes_max >= 2'000);
+    c.pending.add(sync_class::important, 10, monday - minutes(600));  // whose bytes nobody counts
+    o.day_bytes = {};
+    CHECK(make_plan(c, m, o, monday).bytes_max == ~std::uint64_t{0});
+    c.network.metered = false;
+    CHECK(make_plan(c, m, o, monday)[plan_choice::allowance].because == plan_reason::unlimited);
+    c.network.metered = true;
+    c.pending = {};
+    c.collections = {};
+    c.pending.add(sync_class::background, 5'000'000, monday - minutes(600));
+    o.class_bytes[3] = 9'000;  // used up, and told to hold nothing
+    o.stops[static_cast<std::size_t>(schedule_gate::class_budget)] = sync_classes;
+    p = make_plan(c, m, o, monday);
+    CHECK((p.run && p.bytes_max != 0));
+}
+
+TEST_CASE("a class without bytes left doesn't leave with a less urgent one") {
+    schedule_options o;
+    o.class_bytes[1] = 1'000;
+    schedule_memory m;
+    conditions c = good_link();
+    c.network.metered = true;
+    m.saw(c, o, monday);
+    m.succeeded({.good = true, .bytes_up = 1'000, .metered = true, .class_bytes = {0, 1'000, 0, 0}}, o, monday);
+    c.pending.add(sync_class::normal, 10, monday - minutes(600));
+    sync_plan p = make_plan(c, m, o, monday);
+    CHECK((p.run && p.lowest == sync_class::normal));
+    c.pending.add(sync_class::important, 10, monday - minutes(600));
+    p = make_plan(c, m, o, monday);
+    CHECK_FALSE(p.run);
+    CHECK(p[plan_choice::when].because == plan_reason::class_budget);
+    c.pending.add(sync_class::critical, 10, monday);
+    p = make_plan(c, m, o, monday);
+    CHECK((p.run && p.push && p.lowest == sync_class::critical));
+}
+
+TEST_CASE("what holds a class back is told with what would open it, and when time alone would") {
+    schedule_options const o;
+    schedule_memory m(9);
+    conditions c = good_link();
+    c.server.not_before = monday + minutes(7);
+    c.pending.add(sync_class::normal, 10, monday - minutes(60));
+    plan_explanation e = make_plan(c, m, o, monday)[plan_choice::lowest];
+    CHECK(e.because == plan_reason::server_asked);
+    CHECK(e.until == awaited::nothing);  // a server's wait holds on every link
+    REQUIRE(e.until_time);
+    CHECK(*e.until_time >= monday + minutes(7));
+    c.network.metered = true;
+    c.pending.add(sync_class::background, 10, monday);
+    c.server.not_before = {};
+    e = make_plan(c, m, o, monday)[plan_choice::lowest];
+    CHECK((e.because == plan_reason::metered && e.until == awaited::unmetered && !e.until_time));
+}
+
+TEST_CASE("a moment that many devices wait for doesn't bring them all at once") {
+    schedule_options o;
+    o.day_bytes = 1'000;
+    for (int what = 0; what < 3; ++what) {
+        std::array<bool, 50> comes{};
+        int kinds = 0;
+        for (std::uint64_t device = 0; device < 50; ++device) {
+            schedule_memory m(device * 7919);
+            conditions c = good_link();
+            wall_time const then = monday + minutes(24 * 60);
+            wall_time const now = then - minutes(7);
+            if (what == 0) { c.server.not_before = then; }
+            if (what == 1) { c.application.quiet_until = then; }
+            if (what == 2) { c.network.metered = true; }
+            m.saw(c, o, now);
+            m.succeeded({.good = true, .bytes_up = 2'000, .metered = what == 2}, o, now);
+            c.pending.add(what == 1 ? sync_class::normal : sync_class::important, 10, now - minutes(40));
+            sync_plan const p = make_plan(c, m, o, now);
+            REQUIRE_FALSE(p.run);
+            REQUIRE(p.at >= then);
+            REQUIRE(p.at <= then + o.backoff.reconnect_spread);
+            auto const place =
+                static_cast<std::size_t>((p.at - then).count() * 49 / o.backoff.reconnect_spread.count());
+            kinds += comes[place] ? 0 : 1;
+            comes[place] = true;
+            CHECK(make_plan(c, m, o, then).run);  // who is asked at that moment may go
+        }
+        CAPTURE(what);
+        CHECK(kinds > 20);
+    }
+}
+
+TEST_CASE("within a granted window, scopes that are equally overdue are first equally often") {
+    schedule_options const o;
+    schedule_memory m(3);
+    conditions c = good_link();
+    c.application.foreground = false;
+    c.application.window = milliseconds{30'000};
+    for (std::uint16_t i = 0; i < 3; ++i) {
+        collection_state k{.id = i, .scope = i};
+        k.fresh_at = monday - minutes(60);
+        REQUIRE(c.collections.push_back(k));
+    }
+    std::array<int, 3> first{};
+    for (int i = 0; i < 300; ++i) {
+        ++first[make_plan(c, m, o, monday).order[0]];
+        m.succeeded({.good = true}, o, monday);
+    }
+    for (int const n : first) { CHECK(n > 60); }
 }
 
 TEST_CASE("after a long sleep all is due at once, and a clock that jumps holds nothing back") {

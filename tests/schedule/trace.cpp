@@ -114,6 +114,20 @@ TEST_CASE("a trace replays to the same decisions and the same memory") {
     }
 }
 
+TEST_CASE("times at the ends of their range replay to the same decisions") {
+    random_generator g(14);
+    for (int i = 0; i < 300; ++i) {
+        traced_schedule s{schedule_memory(g())};
+        for (int k = 0; k < 5; ++k) {
+            wall_time const now{milliseconds{static_cast<std::int64_t>(g())}};
+            static_cast<void>(s.decide(schedule_test::any_conditions(g, now), now));
+        }
+        auto const replayed = traced_schedule::replay(s.encoded(), s.options());
+        REQUIRE(replayed);
+        REQUIRE_FALSE(replayed->differs);
+    }
+}
+
 TEST_CASE("a trace that has forgotten its beginning replays all the same, and stays within its bounds") {
     traced_schedule s(schedule_memory(9), {}, {.events_max = 64, .bytes_max = 6'000});
     for (int i = 0; i < 20; ++i) {

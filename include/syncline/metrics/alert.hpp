@@ -156,6 +156,7 @@ public:
             auto const v = value_of(a.rule.what, s);
             if (!v) { continue; }
             a.value = v->value;
+            if (now < a.stepped) { a.stepped = now; }  // else nothing would escalate until the clock is there again
             auto const tell = [&](alert_change change) {
                 out.push_back({change, i, a.rule.what, a.level, v->value, a.since});
             };

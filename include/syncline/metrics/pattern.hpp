@@ -9,11 +9,16 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <syncline/core/bytes.hpp>
+#include <syncline/core/cbor.hpp>
 #include <syncline/core/config.hpp>
+#include <syncline/core/error.hpp>
 #include <syncline/core/hash.hpp>
+#include <syncline/core/limits.hpp>
+#include <syncline/core/result.hpp>
 #include <syncline/core/time.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
@@ -23,11 +28,11 @@ struct pattern_options {
     std::size_t entries_max = 64;        ///< fields and users that are told apart; > 0
     std::uint64_t occurrences_min = 10;  ///< fewer are no pattern
     std::uint32_t share_min = 400;  ///< per mille of its occurrences that fall on one weekday; an even spread has 143
-    std::uint64_t mask = 0;         ///< the key of the mask: random, and kept on the device
+    std::uint64_t mask = 0;         ///< the key of the mask: random, kept on the device; zero is none and not valid
     friend constexpr bool operator==(pattern_options const&, pattern_options const&) = default;
 };
 [[nodiscard]] constexpr bool valid(pattern_options const& o) noexcept {
-    return o.entries_max > 0 && o.share_min <= 1000;
+    return o.entries_max > 0 && o.share_min <= 1000 && o.mask != 0;
 }
 
 /// Whom an occurrence is about.
@@ -54,10 +59,10 @@ struct weekday_pattern {
 /// Source: Metwally, Agrawal, El Abbadi, "Efficient Computation of Frequent and Top-k Elements in Data Streams", 2005.
 class weekday_patterns {
 public:
-    /// Precondition: valid(options).
-    explicit weekday_patterns(pattern_options options = {}) : options_(options) { SYNCLINE_ASSERT(valid(options)); }
+    /// Precondition: valid(options): there is a key.
+    explicit weekday_patterns(pattern_options options) : options_(options) { SYNCLINE_ASSERT(valid(options)); }
 
-    /// It happened, at this local time.
+    /// It happened, at this local time. The last call about a subject says whether its name is public.
     void occurred(pattern_subject subject, std::string_view name, wall_time local, bool is_public = false) {
         std::uint64_t const masked = mask(subject, name);
         std::size_t at = 0;
@@ -69,9 +74,14 @@ public:
                 at = fewest();
             }
             std::uint64_t const inherited = table_[at].total;
-            table_[at] = {subject, is_public ? std::string(name) : std::string(), masked, {}, inherited, inherited};
+            table_[at] = {subject, {}, masked, {}, inherited, inherited};
         }
         entry& e = table_[at];
+        if (!is_public) {
+            e.name.clear();
+        } else if (e.name.empty()) {
+            e.name = name;
+        }
         ++e.total;
         ++e.days[weekday_of(local)];
     }
@@ -104,6 +114,58 @@ public:
     }
     [[nodiscard]] std::size_t size() const noexcept { return table_.size(); }
 
+    /// Appends the table, one array of CBOR: [1, [[subject, name (empty where masked), mask, [counts from Monday on], error],
+    /// …]]. The key isn't in it: keep that beside it, and apart from what leaves the device.
+    void encode(cbor_writer& out) const {
+        out.array(2);
+        out.unsigned_integer(1);
+        out.array(table_.size());
+        for (entry const& e : table_) {
+            out.array(5);
+            out.unsigned_integer(static_cast<std::uint64_t>(e.subject));
+            out.text(e.name);
+            out.unsigned_integer(e.masked);
+            out.array(e.days.size());
+            for (std::uint64_t const n : e.days) { out.unsigned_integer(n); }
+            out.unsigned_integer(e.error);
+        }
+    }
+    /// Goes on from what `encode` wrote, under the same key. Errors, nothing changed: those of the reader, `unsupported` for
+    /// another version, `malformed`, `limit` for more entries than the options allow.
+    [[nodiscard]] status restore(bytes_view raw, decode_limits const& limits = {}) {
+        cbor_reader in(raw, limits);
+        if (in.array() != 2) { in.fail({errc::malformed, "not a table of patterns"}); }
+        if (in.unsigned_integer() != 1 && !in.failed()) {
+            return failure(errc::unsupported, "another version of a table of patterns");
+        }
+        std::vector<entry> table;
+        std::size_t const entries = in.array();
+        if (entries > options_.entries_max) { in.fail({errc::limit, "more than entries_max"}); }
+        auto const count = [&in] {
+            std::uint64_t const n = in.unsigned_integer();
+            if (n > count_max) { in.fail({errc::malformed, "a count that nobody reached"}); }
+            return n;
+        };
+        for (std::size_t i = 0; i < entries && !in.failed(); ++i) {
+            if (in.array() != 5) { in.fail({errc::malformed, "not a subject"}); }
+            entry e;
+            std::uint64_t const subject = in.unsigned_integer();
+            if (subject > 1) { in.fail({errc::malformed, "no such subject"}); }
+            e.subject = static_cast<pattern_subject>(subject & 1U);
+            e.name = in.text();
+            e.masked = in.unsigned_integer();
+            if (in.array() != e.days.size()) { in.fail({errc::malformed, "not a week"}); }
+            for (std::uint64_t& n : e.days) { e.total += n = count(); }
+            e.total += e.error = count();
+            auto const same = [&](entry const& other) { return other.masked == e.masked; };
+            if (std::any_of(table.begin(), table.end(), same)) { in.fail({errc::malformed, "a subject twice"}); }
+            table.push_back(std::move(e));
+        }
+        if (auto ok = in.finish(); !ok) { return ok.error(); }
+        table_ = std::move(table);
+        return {};
+    }
+
     /// 0 = Monday.
     [[nodiscard]] static constexpr std::size_t weekday_of(wall_time local) noexcept {
         std::int64_t const w = (calendar_day(local) % 7 + 3) % 7;  // 1 January 1970 was a Thursday
@@ -111,6 +173,8 @@ public:
     }
 
 private:
+    static constexpr std::uint64_t count_max = std::uint64_t{1} << 48;
+
     struct entry {
         pattern_subject subject = pattern_subject::field;
         std::string name{};

@@ -142,6 +142,66 @@ inline void merge(metrics_snapshot& into, metrics_snapshot const& from) {
     into.since = (std::min)(into.since, from.since);
 }
 
+namespace detail {
+
+/// A moment within some 8 900 years of 1970, so that differences never overflow.
+[[nodiscard]] constexpr wall_time sane_time(wall_time t) noexcept {
+    constexpr std::int64_t most = std::int64_t{1} << 48;
+    std::int64_t const ms = t.time_since_epoch().count();
+    return wall_time{milliseconds{ms < -most ? -most : ms < most ? ms : most}};
+}
+
+inline void encode_counters(counter_values const& n, cbor_writer& out) {
+    out.array(counters);
+    for (std::uint64_t const x : n) { out.unsigned_integer(x); }
+}
+inline void encode_failure(recent_failure const& f, cbor_writer& out) {
+    out.array(5);
+    out.integer(f.at.time_since_epoch().count());
+    out.unsigned_integer(static_cast<std::uint64_t>(f.who));
+    out.unsigned_integer(static_cast<std::uint64_t>(f.code));
+    out.integer(f.native);
+    out.unsigned_integer(f.times);
+}
+/// A list of which `known` are understood; what a later version appended is passed over.
+template <class F>
+void decode_known(cbor_reader& in, std::size_t known, F&& take) {
+    std::size_t const n = in.array();
+    for (std::size_t i = 0; i < n && !in.failed(); ++i) {
+        if (i < known) {
+            take(i);
+        } else {
+            static_cast<void>(in.skip(1));
+        }
+    }
+}
+[[nodiscard]] inline counter_values decode_counters(cbor_reader& in) {
+    counter_values n{};
+    decode_known(in, counters, [&](std::size_t i) { n[i] = in.unsigned_integer(); });
+    return n;
+}
+/// `malformed` for what no failure writes: the reader has failed then.
+[[nodiscard]] inline recent_failure decode_failure(cbor_reader& in) {
+    recent_failure f;
+    if (in.array() != 5) { in.fail({errc::malformed, "not a failure"}); }
+    f.at = wall_time{milliseconds{in.integer()}};
+    std::uint64_t const who = in.unsigned_integer();
+    std::uint64_t const code = in.unsigned_integer();
+    auto const native = checked_narrow<std::int32_t>(in.integer());
+    auto const times = checked_narrow<std::uint32_t>(in.unsigned_integer());
+    if (who > last_of(observed_part{}) || code > 255 || !native || !times) {
+        in.fail({errc::malformed, "not a failure"});
+        return f;
+    }
+    f.who = static_cast<observed_part>(who);
+    f.code = static_cast<errc>(code);
+    f.native = *native;
+    f.times = *times;
+    return f;
+}
+
+}  // namespace detail
+
 /// Appends the snapshot: one array of CBOR, [1, at, since, [totals], [recent], span, [gauges or null], [histograms],
 /// recent exchanges, failures in a row, [[at, who, code, native, times], …]].
 inline void encode(metrics_snapshot const& s, cbor_writer& out) {
@@ -149,10 +209,8 @@ inline void encode(metrics_snapshot const& s, cbor_writer& out) {
     out.unsigned_integer(1);
     out.integer(s.at.time_since_epoch().count());
     out.integer(s.since.time_since_epoch().count());
-    for (counter_values const* const n : {&s.total, &s.recent}) {
-        out.array(counters);
-        for (std::uint64_t const x : *n) { out.unsigned_integer(x); }
-    }
+    detail::encode_counters(s.total, out);
+    detail::encode_counters(s.recent, out);
     out.integer(s.recent_span.count());
     out.array(gauges);
     for (auto const& g : s.gauge_values) { g ? out.unsigned_integer(*g) : out.null(); }
@@ -161,14 +219,7 @@ inline void encode(metrics_snapshot const& s, cbor_writer& out) {
     s.recent_exchanges.encode(out);
     out.unsigned_integer(s.failures_in_a_row);
     out.array(s.failures.size());
-    for (recent_failure const& f : s.failures) {
-        out.array(5);
-        out.integer(f.at.time_since_epoch().count());
-        out.unsigned_integer(static_cast<std::uint64_t>(f.who));
-        out.unsigned_integer(static_cast<std::uint64_t>(f.code));
-        out.integer(f.native);
-        out.unsigned_integer(f.times);
-    }
+    for (recent_failure const& f : s.failures) { detail::encode_failure(f, out); }
 }
 /// Reads what `encode` wrote. A later version may have more counters, gauges and latencies at the end of each list: those
 /// are passed over. Errors beside those of the reader: `unsupported` for another version, `malformed`.
@@ -182,58 +233,22 @@ inline void encode(metrics_snapshot const& s, cbor_writer& out) {
     }
     s.at = wall_time{milliseconds{in.integer()}};
     s.since = wall_time{milliseconds{in.integer()}};
-    auto const each = [&in](std::size_t known, auto&& take) {
-        std::size_t const n = in.array();
-        for (std::size_t i = 0; i < n && !in.failed(); ++i) {
-            if (i < known) {
-                take(i);
-            } else {
-                static_cast<void>(in.skip(1));
-            }
-        }
-    };
-    each(counters, [&](std::size_t i) { s.total[i] = in.unsigned_integer(); });
-    each(counters, [&](std::size_t i) { s.recent[i] = in.unsigned_integer(); });
+    s.total = detail::decode_counters(in);
+    s.recent = detail::decode_counters(in);
     s.recent_span = milliseconds{in.integer()};
-    each(gauges, [&](std::size_t i) {
+    detail::decode_known(in, gauges, [&](std::size_t i) {
         if (!in.null()) { s.gauge_values[i] = in.unsigned_integer(); }
     });
-    each(latencies, [&](std::size_t i) { s.times[i] = histogram::decode(in); });
+    detail::decode_known(in, latencies, [&](std::size_t i) { s.times[i] = histogram::decode(in); });
     s.recent_exchanges = histogram::decode(in);
     std::uint64_t const row = in.unsigned_integer();
     s.failures_in_a_row = static_cast<std::uint32_t>((std::min)(row, std::uint64_t{0xFFFFFFFF}));
     std::size_t const n = in.array();
     if (n > recent_failures_max) { in.fail({errc::limit, "more than recent_failures_max"}); }
-    for (std::size_t i = 0; i < n && !in.failed(); ++i) {
-        if (in.array() != 5) { in.fail({errc::malformed, "not a failure"}); }
-        recent_failure f;
-        f.at = wall_time{milliseconds{in.integer()}};
-        std::uint64_t const who = in.unsigned_integer();
-        std::uint64_t const code = in.unsigned_integer();
-        auto const native = checked_narrow<std::int32_t>(in.integer());
-        auto const times = checked_narrow<std::uint32_t>(in.unsigned_integer());
-        if (who > last_of(observed_part{}) || code > 255 || !native || !times) {
-            in.fail({errc::malformed, "not a failure"});
-        }
-        if (in.failed()) { break; }
-        f.who = static_cast<observed_part>(who);
-        f.code = static_cast<errc>(code);
-        f.native = *native;
-        f.times = *times;
-        s.failures.push_back(f);
-    }
+    for (std::size_t i = 0; i < n && !in.failed(); ++i) { s.failures.push_back(detail::decode_failure(in)); }
     if (auto ok = in.finish(); !ok) { return ok.error(); }
     return s;
 }
-
-namespace detail {
-/// A moment within some 8 900 years of 1970, so that differences never overflow.
-[[nodiscard]] constexpr wall_time sane_time(wall_time t) noexcept {
-    constexpr std::int64_t most = std::int64_t{1} << 48;
-    std::int64_t const ms = t.time_since_epoch().count();
-    return wall_time{milliseconds{ms < -most ? -most : ms < most ? ms : most}};
-}
-}  // namespace detail
 
 /// Which of the two text formats.
 enum class metrics_text { open_metrics, prometheus };

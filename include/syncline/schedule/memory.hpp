@@ -76,7 +76,9 @@ public:
     constexpr void saw(conditions const& c, schedule_options const& o, wall_time at) noexcept {
         wall_time const now = local_time(at, milliseconds{0});
         pass_time(o, now);
-        bool const online = c.network.online.value_or(online_);
+        // What carries the bytes is there; of neither anything known, the link of before stands, and nothing is learned.
+        bool const told = c.network.online || c.network.kind;
+        bool const online = c.network.online.value_or(c.network.kind ? true : online_);
         if (online && !online_ && seen_at_) { online_since_ = now; }
         auto const link = static_cast<std::uint8_t>(!online          ? 0
                                                     : c.network.kind ? 2 + static_cast<int>(*c.network.kind)
@@ -88,6 +90,7 @@ public:
         link_ = link;
         online_ = online;
         cheap_ = online && cheap_radio(c.network);
+        link_unknown_ = !told;
         if (c.power.level) { low_battery_ = battery_low(c.power, o); }
         link_strategy const s = next_strategy(c.network, o, now);
         if (s != strategy_) {
@@ -252,7 +255,8 @@ public:
         out.put(static_cast<std::uint64_t>(m.day_), 8).put(m.attempts_, 4);
         out.put(m.paused_at_).put(m.paused_for_);
         unsigned const flags = (m.online_ ? 1U : 0U) | (m.cheap_ ? 2U : 0U) | (m.low_battery_ ? 4U : 0U) |
-                               (m.seen_at_ ? 8U : 0U) | (m.online_since_ ? 16U : 0U) | (m.pause_is_asked_ ? 32U : 0U);
+                               (m.seen_at_ ? 8U : 0U) | (m.online_since_ ? 16U : 0U) | (m.pause_is_asked_ ? 32U : 0U) |
+                               (m.link_unknown_ ? 64U : 0U) | (m.hour_unknown_ ? 128U : 0U);
         out.put(static_cast<std::uint64_t>(m.strategy_), 1).put(flags, 1).put(m.opened_, 1).put(m.link_, 1);
         out.put(m.strategy_since_).put(m.seen_at_.value_or(wall_time{})).put(m.online_since_.value_or(wall_time{}));
         return out.put(m.hour_ms_, 4).put(m.hour_cheap_ms_, 4).put(m.hour_online_ms_, 4).done();
@@ -286,11 +290,13 @@ public:
         m.paused_at_ = in.take_wall();
         m.paused_for_ = in.take_time();
         m.strategy_ = static_cast<link_strategy>(in.take(1, last_of(link_strategy{})));
-        auto const flags = static_cast<unsigned>(in.take(1, 63));
+        auto const flags = static_cast<unsigned>(in.take(1, 255));
         m.online_ = (flags & 1U) != 0;
         m.cheap_ = (flags & 2U) != 0;
         m.low_battery_ = (flags & 4U) != 0;
         m.pause_is_asked_ = (flags & 32U) != 0;
+        m.link_unknown_ = (flags & 64U) != 0;
+        m.hour_unknown_ = (flags & 128U) != 0;
         m.opened_ = static_cast<std::uint8_t>(in.take(1, 0xFF));
         m.link_ = static_cast<std::uint8_t>(in.take(1, 2 + last_of(link_kind{})));
         m.strategy_since_ = in.take_wall();
@@ -332,6 +338,7 @@ private:
             std::int64_t const step = (std::min)(end - at, hour_length - into);
             hour_ms_ += static_cast<std::uint32_t>(step);
             if (hour_ms_ > hour_length) { hour_ms_ = hour_length; }
+            hour_unknown_ = hour_unknown_ || link_unknown_;
             if (cheap_) { hour_cheap_ms_ = (std::min)(hour_cheap_ms_ + static_cast<std::uint32_t>(step), hour_ms_); }
             if (online_) { hour_online_ms_ = (std::min)(hour_online_ms_ + static_cast<std::uint32_t>(step), hour_ms_); }
             if (into + step == hour_length) { end_hour(wall_time{milliseconds{at}}); }
@@ -342,13 +349,17 @@ private:
         hour_ms_ = 0;
         hour_cheap_ms_ = 0;
         hour_online_ms_ = 0;
+        hour_unknown_ = false;
         opened_ = 0;
     }
     constexpr void end_hour(wall_time local) noexcept {
         std::size_t const hour = hour_of_week(local);
         if (hour_ms_ >= hour_length / 2) {
-            cheap_habit_.learned(hour, static_cast<std::uint32_t>(std::uint64_t{hour_cheap_ms_} * 1000 / hour_ms_));
-            online_habit_.learned(hour, static_cast<std::uint32_t>(std::uint64_t{hour_online_ms_} * 1000 / hour_ms_));
+            if (!hour_unknown_) {
+                cheap_habit_.learned(hour, static_cast<std::uint32_t>(std::uint64_t{hour_cheap_ms_} * 1000 / hour_ms_));
+                online_habit_.learned(hour,
+                                      static_cast<std::uint32_t>(std::uint64_t{hour_online_ms_} * 1000 / hour_ms_));
+            }
             for (std::size_t i = 0; i < learned_collections; ++i) {
                 use_habit_[i].learned(hour, (opened_ >> i & 1U) != 0 ? 1000 : 0);
             }
@@ -431,6 +442,8 @@ private:
     bool cheap_ = false;
     bool low_battery_ = false;
     bool pause_is_asked_ = false;  ///< by the authority: it holds on every link
+    bool link_unknown_ = false;    ///< the host last said neither whether there is a link nor which
+    bool hour_unknown_ = false;    ///< so at some time of this hour
     std::uint8_t link_ = 0;        ///< 0 = none, 1 = unknown, else 2 + its kind
     std::uint8_t opened_ = 0;      ///< a bit for each learned collection, in this hour
     wall_time strategy_since_{};

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 
+#include <syncline/core/checked.hpp>
 #include <syncline/core/config.hpp>
 #include <syncline/core/random.hpp>
 #include <syncline/core/time.hpp>
@@ -78,7 +79,11 @@ struct schedule_steps {
         auto const waits = [&](std::optional<wall_time> const& t) {
             return t && *t > s.now && elapsed(s.now, *t) <= o.wait_max;
         };
-        if (waits(server.not_before)) { out.close(schedule_gate::server_asked, elapsed(s.now, *server.not_before)); }
+        // A moment that a fleet waits for doesn't bring it all at once: each device asks again in its own place after it.
+        milliseconds const mine = place(s);
+        if (waits(server.not_before)) {
+            out.close(schedule_gate::server_asked, elapsed(s.now, *server.not_before) + mine);
+        }
         if (server.load && *server.load >= o.server_load_max) { out.close(schedule_gate::server_loaded); }
         if (network.roaming.value_or(false)) { out.close(schedule_gate::roaming); }
         if (s.metered) { out.close(schedule_gate::metered); }
@@ -97,7 +102,7 @@ struct schedule_steps {
         bool const ends = waits(application.quiet_until);
         if (application.quiet.value_or(ends)) {
             if (ends) {
-                out.close(schedule_gate::quiet_hours, elapsed(s.now, *application.quiet_until));
+                out.close(schedule_gate::quiet_hours, elapsed(s.now, *application.quiet_until) + mine);
             } else {
                 out.close(schedule_gate::quiet_hours);
             }
@@ -152,6 +157,12 @@ struct schedule_steps {
         return milliseconds{
             static_cast<std::int64_t>((static_cast<std::uint64_t>(interval.count()) >> 10) * share / 1'024'000)};
     }
+    /// A device's place within `backoff_options::reconnect_spread`, when many wait for the same: always the same.
+    [[nodiscard]] static constexpr milliseconds place(schedule_situation const& s) noexcept {
+        splitmix64 hash(s.memory.device() ^ 0x5bd1e995);
+        auto const span = static_cast<std::uint64_t>(s.options.backoff.reconnect_spread.count()) + 1;
+        return milliseconds{static_cast<std::int64_t>(hash() % span)};
+    }
     /// Whether a collection that is not due comes along with an exchange.
     [[nodiscard]] static constexpr bool joins(schedule_situation const& s, milliseconds age,
                                               milliseconds interval) noexcept {
@@ -172,7 +183,8 @@ private:
     static constexpr void close_budgets(schedule_situation const& s, closed_gates& out) noexcept {
         schedule_options const& o = s.options;
         wall_time const local = local_time(s.now, o.utc_offset);
-        milliseconds const midnight = milliseconds{(calendar_day(local) + 1) * 86'400'000} - local.time_since_epoch();
+        milliseconds const midnight =
+            milliseconds{(calendar_day(local) + 1) * 86'400'000} - local.time_since_epoch() + place(s);
         if (o.day_bytes && s.memory.spent(o, s.now) >= *o.day_bytes) { out.close(schedule_gate::day_budget, midnight); }
         for (std::size_t i = 0; i < sync_classes; ++i) {
             if (!o.class_bytes[i] || s.memory.spent(i, o, s.now) < *o.class_bytes[i]) { continue; }
@@ -188,8 +200,8 @@ namespace detail {
 [[nodiscard]] constexpr awaited opener(schedule_gate g) noexcept {
     switch (g) {
         case schedule_gate::offline: return awaited::network;
-        case schedule_gate::backing_off:
-        case schedule_gate::server_asked:
+        case schedule_gate::server_asked: return awaited::nothing;  // it holds on every link
+        case schedule_gate::backing_off: return awaited::better_link;
         case schedule_gate::day_budget:
         case schedule_gate::class_budget: return awaited::unmetered;
         case schedule_gate::server_loaded: return awaited::server;
@@ -251,8 +263,10 @@ public:
 private:
     static constexpr milliseconds farthest = retry_time_max;
     static constexpr milliseconds run_limit{120'000};
+    static constexpr std::uint64_t event_small = std::uint64_t{1} << 20;  ///< bytes of a collection that aren't much
     static constexpr std::uint32_t weak_bit = 1U << static_cast<unsigned>(schedule_gate::weak_link);
     static constexpr std::uint32_t storage_bit = 1U << static_cast<unsigned>(schedule_gate::storage_full);
+    static constexpr std::uint32_t class_budget_bit = 1U << static_cast<unsigned>(schedule_gate::class_budget);
 
     /// One thing that wants an exchange.
     struct demand {
@@ -262,6 +276,7 @@ private:
         milliseconds interval{0};
         plan_reason why = plan_reason::due;
         bool must = false;  ///< thrift no longer counts
+        bool joins = true;  ///< may come along with an exchange before it is due
         std::uint32_t stopped = 0;
         awaited until = awaited::nothing;
         milliseconds opens{0};  ///< when the gates that time opens are open; `far`: time alone doesn't do
@@ -329,7 +344,7 @@ private:
         }
         if (s_.c.application.woken_for == k.urgency) { consider_told(d, s_.now, k.urgency); }
         if (k.told_at && (!k.fresh_at || *k.told_at > *k.fresh_at)) { consider_told(d, *k.told_at, k.urgency); }
-        if (k.complete_by && *k.complete_by > s_.now && k.bytes_left != std::uint64_t{0}) { consider_event(d, k); }
+        if (k.complete_by && *k.complete_by > s_.now && k.bytes_left != std::uint64_t{0}) { consider_event(d, k, c); }
         spread(d, k.urgency);
         stop(d, c, true);
         pull_[i] = d;
@@ -348,10 +363,10 @@ private:
         }
     }
     /// Overnight, on a link that costs nothing, and at the latest when it would no longer be done in time.
-    constexpr void consider_event(demand& d, collection_state const& k) noexcept {
+    constexpr void consider_event(demand& d, collection_state const& k, std::size_t c) noexcept {
         schedule_options const& o = s_.options;
         std::uint64_t const kbps = (std::max)(s_.memory.throughput_kbps().value_or(o.throughput_guess_kbps), 1U);
-        std::uint64_t const size = (std::min)(k.bytes_left.value_or(std::uint64_t{1} << 20), std::uint64_t{1} << 40);
+        std::uint64_t const size = (std::min)(k.bytes_left.value_or(event_small), std::uint64_t{1} << 40);
         milliseconds const takes{static_cast<std::int64_t>(size * 16 / kbps)};  // twice as long as it should
         milliseconds const left = elapsed(s_.now, *k.complete_by);
         milliseconds const needs = takes + o.event_reserve;
@@ -360,12 +375,17 @@ private:
         if (wait.count() == 0 || (s_.cheap && !s_.metered && s_.c.power.charging.value_or(true))) {
             d.wait = milliseconds{0};
             d.why = plan_reason::event;
-        } else {
-            // Not with a look on the way: it is large.
-            d.wait = s_.cheap && !s_.metered ? (std::min)(d.wait, wait) : wait;
-            d.why = d.wait == wait ? plan_reason::event : d.why;
-            d.age = milliseconds{0};
+            return;
         }
+        // Not with a look on the way: it is large. But no date keeps what was pulled before beyond its bound, unless much
+        // is left and each byte costs.
+        bool const costly = s_.metered && k.bytes_left.value_or(0) > event_small;
+        bool const bounded = k.fresh_at && !costly;
+        if (bounded && d.must) { return; }
+        milliseconds const latest = bounded ? (std::min)(wait, bound_of(d, c) - d.age) : wait;
+        d.wait = s_.cheap && !s_.metered ? (std::min)(d.wait, latest) : latest;
+        d.why = d.wait == wait ? plan_reason::event : d.wait == latest ? plan_reason::gathering : d.why;
+        d.joins = false;
     }
 
     /// How long a demand may wait yet.
@@ -403,8 +423,7 @@ private:
         if (!since || *since > s_.now || hurries) { return; }
         milliseconds const age = elapsed(*since, s_.now);
         if (age >= most) { return; }
-        splitmix64 hash(s_.memory.device() ^ 0x5bd1e995);
-        milliseconds const mine{static_cast<std::int64_t>(hash() % (static_cast<std::uint64_t>(most.count()) + 1))};
+        milliseconds const mine = Steps::place(s_);
         if (mine > age && mine - age > d.wait) {
             d.wait = mine - age;
             d.why = plan_reason::reconnecting;
@@ -413,6 +432,10 @@ private:
     /// Which gates hold it, and what would open them.
     constexpr void stop(demand& d, std::size_t c, bool pull) noexcept {
         std::uint32_t held = stop_[c] & ~(pull ? 0U : storage_bit);
+        // Entries leave by urgency: one whose class has no bytes left keeps those behind it, else it would leave with them.
+        for (std::size_t i = 0; !pull && i < c; ++i) {
+            if (s_.c.pending.of[i].entries != 0) { held |= stop_[i] & class_budget_bit; }
+        }
         if (d.must) { held &= ~yields_; }
         // A weak link is for what is urgent, and for what has waited as long as it may on any link.
         milliseconds const fair = s_.options.patience[c];
@@ -469,7 +492,7 @@ private:
         for (std::size_t i = 0; i < s_.c.collections.size(); ++i) {
             demand const& d = pull_[i];
             if ((d.stopped & ~joinable_) != 0) { continue; }
-            if (d.wait.count() != 0 && !Steps::joins(s_, d.age, d.interval)) { continue; }
+            if (d.wait.count() != 0 && !(d.joins && Steps::joins(s_, d.age, d.interval))) { continue; }
             std::uint64_t const rank = urgency(d, i);
             std::size_t at = p.pulls++;
             for (; at != 0 && key[at - 1] < rank; --at) {
@@ -486,14 +509,15 @@ private:
         }
     }
     /// The order of collections: by how many intervals they have waited; within a granted window by class first. Among
-    /// equals scopes take turns from one exchange to the next.
+    /// equals each exchange draws the scope that is first anew, each equally often.
     [[nodiscard]] constexpr std::uint64_t urgency(demand const& d, std::size_t i) const noexcept {
         auto const age = static_cast<std::uint64_t>((std::min)(d.age, milliseconds{std::int64_t{1} << 40}).count());
         auto const length = static_cast<std::uint64_t>(d.interval.count()) + 1;
         collection_state const& k = s_.c.collections[i];
         std::uint64_t const overdue = (std::min)((age << 10) / length, (std::uint64_t{1} << 44) - 1);
         std::uint64_t const first = d.must ? 8 : s_.window ? 4 - static_cast<std::uint64_t>(k.urgency) : 0;
-        std::uint64_t const turn = (k.scope + std::uint64_t{s_.memory.exchanges()}) & 0xFF;
+        std::uint64_t const turn =
+            splitmix64(std::uint64_t{k.scope} << 32 | std::uint64_t{s_.memory.exchanges()})() & 0xFF;
         return (first << 60) | (overdue << 8) | turn;
     }
 
@@ -519,16 +543,18 @@ private:
         explain_direction(p, plan_choice::pull, p.pull, first_pull_, pull_.data(), s_.c.collections.size());
         explain_lowest(p);
     }
-    /// The gate that holds the most urgent of what is held: the one that opens last.
+    /// The gate that holds the most urgent of what is held: the one that opens last. Time opens sooner than the world
+    /// does, and what yields sooner than what doesn't.
     [[nodiscard]] constexpr plan_reason blocked_reason() const noexcept { return held_by(blocked_); }
     [[nodiscard]] constexpr plan_reason held_by(demand const& d) const noexcept {
         std::size_t best = gates;
         for (std::size_t i = 0; i < gates; ++i) {
             if ((d.stopped >> i & 1U) == 0) { continue; }
-            bool const timed = (closed_.timed >> i & 1U) != 0;
-            bool const better =
-                best == gates || (!timed && (closed_.timed >> best & 1U) != 0) ||
-                (timed && (closed_.timed >> best & 1U) != 0 && closed_.opens_in[i] > closed_.opens_in[best]);
+            auto const firm = [&](std::size_t g) {
+                return (closed_.timed >> g & 1U) != 0 ? 0 : (yields_ >> g & 1U) != 0 ? 1 : 2;
+            };
+            bool const better = best == gates || firm(i) > firm(best) ||
+                                (firm(i) == 0 && firm(best) == 0 && closed_.opens_in[i] > closed_.opens_in[best]);
             if (better) { best = i; }
         }
         return best == gates ? plan_reason::gathering : static_cast<plan_reason>(best);
@@ -536,11 +562,9 @@ private:
     constexpr void explain_direction(sync_plan& p, plan_choice c, bool yes, demand const& best, demand const* all,
                                      std::size_t n) noexcept {
         plan_explanation& e = p.why[static_cast<std::size_t>(c)];
-        bool any = false;
         demand const* held = nullptr;
         for (std::size_t i = 0; i < n; ++i) {
             if (!all[i].known) { continue; }
-            any = true;
             e.considered |= bit(all[i].why) | all[i].stopped;
             if (all[i].stopped != 0) {
                 if (held == nullptr) { held = &all[i]; }
@@ -561,17 +585,12 @@ private:
             e.because = plan_reason::nothing_to_do;
             e.until = awaited::work;
         }
-        static_cast<void>(any);
     }
     constexpr void explain_lowest(sync_plan& p) noexcept {
         plan_explanation& e = p.why[static_cast<std::size_t>(plan_choice::lowest)];
         std::size_t c = 0;
         while (c < sync_classes && stop_[c] == 0) { ++c; }
-        if (!p.run) {
-            p.lowest = c == 0 ? sync_class::critical : static_cast<sync_class>(c - 1);
-        } else if (!p.push) {
-            p.lowest = c == 0 ? sync_class::critical : static_cast<sync_class>(c - 1);
-        }
+        if (!p.run || !p.push) { p.lowest = c == 0 ? sync_class::critical : static_cast<sync_class>(c - 1); }
         if (c == sync_classes) {
             e.because = plan_reason::unlimited;
             if (p.run && p.push) { p.lowest = sync_class::background; }
@@ -581,9 +600,15 @@ private:
         d.stopped = stop_[c];
         e.because = held_by(d);
         e.considered = stop_[c];
+        bool timed = true;
+        milliseconds opens{0};
         for (std::size_t i = 0; i < gates; ++i) {
-            if ((stop_[c] >> i & 1U) != 0) { e.until = e.until | opener(static_cast<schedule_gate>(i)); }
+            if ((stop_[c] >> i & 1U) == 0) { continue; }
+            e.until = e.until | opener(static_cast<schedule_gate>(i));
+            timed = timed && (closed_.timed >> i & 1U) != 0;
+            opens = (std::max)(opens, closed_.opens_in[i]);
         }
+        if (timed) { e.until_time = s_.now + opens; }
     }
 
     constexpr void sizes(sync_plan& p) noexcept {
@@ -655,6 +680,27 @@ private:
             p.large_values = true;
         }
     }
+    /// What is left of the budgets of the classes that a plan serves; no limit where one of them has none, or is served
+    /// although it is used up, as the options say that it holds nothing.
+    [[nodiscard]] constexpr std::uint64_t left_of_classes(sync_plan const& p) const noexcept {
+        schedule_options const& o = s_.options;
+        if (!s_.metered) { return ~std::uint64_t{0}; }
+        std::array<bool, sync_classes> served{};
+        for (std::size_t i = 0; i < sync_classes; ++i) {
+            served[i] = p.push && push_[i].known && i <= static_cast<std::size_t>(p.lowest);
+        }
+        for (std::size_t i = 0; i < p.pulls; ++i) {
+            served[static_cast<std::size_t>(s_.c.collections[p.order[i]].urgency)] = true;
+        }
+        std::uint64_t left = 0;
+        for (std::size_t i = 0; i < sync_classes; ++i) {
+            if (!served[i]) { continue; }
+            std::uint64_t const spent = s_.memory.spent(i, o, s_.now);
+            if (!o.class_bytes[i] || *o.class_bytes[i] <= spent) { return ~std::uint64_t{0}; }
+            left = saturating_add(left, *o.class_bytes[i] - spent);
+        }
+        return left;
+    }
     constexpr void allowance(sync_plan& p) noexcept {
         plan_explanation& e = at(p, plan_choice::allowance);
         if (!p.run) {
@@ -671,6 +717,12 @@ private:
             std::uint64_t const left = *o.day_bytes > spent ? *o.day_bytes - spent : 0;
             std::uint64_t const own = s_.c.pending.of[0].bytes;
             p.bytes_max = (std::max)(left, own > (std::uint64_t{1} << 60) ? own : own + 65'536);
+            e.because = plan_reason::budget_left;
+            e.until = awaited::unmetered;
+        }
+        if (std::uint64_t const left = left_of_classes(p); left < p.bytes_max) {
+            e.considered |= bit(plan_reason::budget_left);
+            p.bytes_max = left;
             e.because = plan_reason::budget_left;
             e.until = awaited::unmetered;
         }
@@ -740,7 +792,8 @@ private:
 ///
 /// A pure function: the same arguments give the same plan, on every machine. Whatever it decides, `sync_plan::at` is at most
 /// `look_max` away, so that there always is a next time; and while it does not run, `sync_plan::until` and the explanation of
-/// `when` name what it waits for. Nothing that is permitted starves: thrift counts for `stale_max` of a class at most.
+/// `when` name what it waits for. Nothing that is permitted starves: thrift counts for `stale_max` of a class at most, or
+/// until its date for a collection that a calendar wants, while it was never pulled or much of it is left on a metered link.
 /// Cost: under a microsecond with a dozen collections (benchmarks/schedule.cpp), nothing is allocated.
 /// Precondition: valid(options).
 template <class Steps = schedule_steps>

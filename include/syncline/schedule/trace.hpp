@@ -64,6 +64,26 @@ inline constexpr bool stored_optional = false;
 template <class T>
 inline constexpr bool stored_optional<std::optional<T>> = true;
 
+/// A time further away is as good as the furthest that is reckoned with.
+[[nodiscard]] constexpr std::int64_t traced_time(std::int64_t n) noexcept {
+    constexpr std::int64_t most = retry_time_max.count();
+    return n < -most ? -most : n < most ? n : most;
+}
+
+/// Cuts times to what has a stored form.
+struct member_cutter {
+    template <class T>
+    constexpr void operator()(T& x) const noexcept {
+        if constexpr (stored_optional<T>) {
+            if (x) { (*this)(*x); }
+        } else if constexpr (std::is_same_v<T, milliseconds>) {
+            x = milliseconds{traced_time(x.count())};
+        } else if constexpr (std::is_same_v<T, wall_time>) {
+            x = wall_time{milliseconds{traced_time(x.time_since_epoch().count())}};
+        }
+    }
+};
+
 struct member_writer {
     cbor_writer& out;
     template <class T>
@@ -73,21 +93,14 @@ struct member_writer {
         } else if constexpr (std::is_same_v<T, bool>) {
             out.boolean(x);
         } else if constexpr (std::is_same_v<T, milliseconds>) {
-            out.integer(bounded(x.count()));
+            out.integer(traced_time(x.count()));
         } else if constexpr (std::is_same_v<T, wall_time>) {
-            out.integer(bounded(x.time_since_epoch().count()));
+            out.integer(traced_time(x.time_since_epoch().count()));
         } else if constexpr (std::is_enum_v<T>) {
             out.unsigned_integer(static_cast<std::uint64_t>(x));
         } else {
             out.unsigned_integer(x);
         }
-    }
-
-private:
-    /// A time further away is as good as the furthest that is reckoned with.
-    [[nodiscard]] static constexpr std::int64_t bounded(std::int64_t n) noexcept {
-        constexpr std::int64_t most = retry_time_max.count();
-        return n < -most ? -most : n < most ? n : most;
     }
 };
 struct member_reader {
@@ -131,7 +144,7 @@ private:
 }  // namespace detail
 
 /// Appends conditions: one array of CBOR, its members in the order of `conditions`, null where unknown, the collections
-/// last. Times are milliseconds, moments since 1970, those beyond `retry_time_max` cut to it, which decides the same.
+/// last. Times are milliseconds, moments since 1970, those beyond `retry_time_max` cut to it.
 inline void encode(conditions const& c, cbor_writer& out) {
     out.array(detail::conditions_members + 1);
     detail::visit_members(c, detail::member_writer{out});
@@ -217,9 +230,16 @@ public:
         SYNCLINE_ASSERT(valid(options) && keep.events_max > 0);
     }
 
-    /// Takes notice of the conditions and decides. An observer hears of it by `tell_decision`.
+    /// Takes notice of the conditions and decides; times beyond `retry_time_max` count as that. An observer hears of it by
+    /// `tell_decision`.
     template <observer O = no_observer>
-    [[nodiscard]] sync_plan decide(conditions const& c, wall_time now, O&& told = {}) {
+    [[nodiscard]] sync_plan decide(conditions const& known, wall_time now, O&& told = {}) {
+        // What is decided on is what the log can say.
+        conditions c = known;
+        detail::visit_members(c, detail::member_cutter{});
+        for (std::size_t i = 0; i < c.collections.size(); ++i) {
+            detail::visit_collection(c.collections[i], detail::member_cutter{});
+        }
         tell_decision(told, c, asked_at_, now);
         memory_.saw(c, options_, now);
         sync_plan const p = make_plan(c, memory_, options_, now);

@@ -241,6 +241,7 @@ public:
             k.scope = static_cast<std::uint16_t>(below(random_, 3));
             k.urgency = static_cast<sync_class>(below(random_, sync_classes));
             if (!one_in(3)) { k.fresh_at = now_; }
+            if (k.fresh_at && one_in(3)) { k.complete_by = now_ + up_to(std::int64_t{20} * 86'400'000); }
             device_.add(k);
         }
         next_event_ = some_time();
