@@ -27,16 +27,16 @@ metrics any_metrics(random_generator& g) {
         now += milliseconds{static_cast<std::int64_t>(below(g, 600'000))};
         m.pass(now);
         switch (below(g, 5)) {
-            case 0: m.measured(static_cast<metric_gauge>(below(g, gauges)), g() >> below(g, 64)); break;
+            case 0: m.measured(static_cast<metric_gauge>(below(g, metric_gauges)), g() >> below(g, 64)); break;
             case 1:
-                m.took(static_cast<metric_latency>(below(g, latencies)),
+                m.took(static_cast<metric_latency>(below(g, metric_latencies)),
                        std::chrono::microseconds{static_cast<std::int64_t>(below(g, 5'000'000))});
                 break;
             case 2:
                 m.failed(static_cast<observed_part>(below(g, 9)),
                          failure(static_cast<errc>(1 + below(g, 4)), "", static_cast<std::int32_t>(below(g, 2))), now);
                 break;
-            default: m.counted(static_cast<metric_counter>(below(g, counters)), below(g, 1000)); break;
+            default: m.counted(static_cast<metric_counter>(below(g, metric_counters)), below(g, 1000)); break;
         }
     }
     return m;

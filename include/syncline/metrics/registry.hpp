@@ -127,7 +127,9 @@ public:
         s.at = at_;
         s.since = since_.value_or(wall_time{});
         s.total = total_;
-        for (std::size_t i = 0; i < counters; ++i) { s.recent[i] = saturating_add(before_.total[i], now_.total[i]); }
+        for (std::size_t i = 0; i < metric_counters; ++i) {
+            s.recent[i] = saturating_add(before_.total[i], now_.total[i]);
+        }
         s.recent_span = before_span_ + (at_ - slot_began_);
         s.gauge_values = gauges_;
         s.times = times_;
@@ -149,7 +151,7 @@ public:
         out.integer(at_.time_since_epoch().count());
         since_ ? out.integer(since_->time_since_epoch().count()) : out.null();
         detail::encode_counters(total_, out);
-        out.array(latencies);
+        out.array(metric_latencies);
         for (histogram const& h : times_) { h.encode(out); }
         out.unsigned_integer(in_a_row_);
         out.array(failures_);
@@ -180,7 +182,7 @@ public:
         m.slot_began_ = m.at_;
         if (!in.null()) { m.since_ = detail::sane_time(wall_time{milliseconds{in.integer()}}); }
         m.total_ = detail::decode_counters(in);
-        detail::decode_known(in, latencies, [&](std::size_t i) { m.times_[i] = histogram::decode(in); });
+        detail::decode_known(in, metric_latencies, [&](std::size_t i) { m.times_[i] = histogram::decode(in); });
         m.in_a_row_ = static_cast<std::uint32_t>((std::min)(in.unsigned_integer(), std::uint64_t{0xFFFFFFFF}));
         std::size_t const failures = in.array();
         if (failures > recent_failures_max) { in.fail({errc::limit, "more than recent_failures_max"}); }
@@ -225,7 +227,9 @@ private:
         auto const at = std::lower_bound(days_.begin(), days_.end(), day_,
                                          [](metrics_day const& d, std::int64_t day) { return d.day < day; });
         if (at != days_.end() && at->day == day_) {
-            for (std::size_t i = 0; i < counters; ++i) { at->total[i] = saturating_add(at->total[i], today_[i]); }
+            for (std::size_t i = 0; i < metric_counters; ++i) {
+                at->total[i] = saturating_add(at->total[i], today_[i]);
+            }
             at->exchange_p95 = (std::max)(at->exchange_p95, p95);
         } else {
             days_.insert(at, {day_, today_, p95});
@@ -241,8 +245,8 @@ private:
 
     metrics_options options_;
     counter_values total_{};
-    std::array<std::optional<std::uint64_t>, gauges> gauges_{};
-    std::array<histogram, latencies> times_{};
+    std::array<std::optional<std::uint64_t>, metric_gauges> gauges_{};
+    std::array<histogram, metric_latencies> times_{};
     slot now_{}, before_{};
     milliseconds before_span_{0};
     wall_time slot_began_{};

@@ -26,7 +26,7 @@
 namespace syncline::inline SYNCLINE_ABI {
 
 /// Counts of each counter.
-using counter_values = std::array<std::uint64_t, counters>;
+using counter_values = std::array<std::uint64_t, metric_counters>;
 [[nodiscard]] constexpr std::uint64_t value_in(counter_values const& n, metric_counter c) noexcept {
     return n[static_cast<std::size_t>(c)];
 }
@@ -100,9 +100,9 @@ struct metrics_snapshot {
     counter_values total{};
     counter_values recent{};  ///< of the last half to whole `metrics_options::recent`
     milliseconds recent_span{0};
-    std::array<std::optional<std::uint64_t>, gauges> gauge_values{};
-    std::array<histogram, latencies> times{};  ///< microseconds
-    histogram recent_exchanges{};              ///< microseconds
+    std::array<std::optional<std::uint64_t>, metric_gauges> gauge_values{};
+    std::array<histogram, metric_latencies> times{};  ///< microseconds
+    histogram recent_exchanges{};                     ///< microseconds
     std::uint32_t failures_in_a_row = 0;
     std::vector<recent_failure> failures{};  ///< the oldest first
 
@@ -124,16 +124,16 @@ struct metrics_snapshot {
 /// Another device's snapshot, or another time's, added to this one: counters and histograms sum, gauges take the larger
 /// value, failures are dropped but for the count in a row, of which the larger stays.
 inline void merge(metrics_snapshot& into, metrics_snapshot const& from) {
-    for (std::size_t i = 0; i < counters; ++i) {
+    for (std::size_t i = 0; i < metric_counters; ++i) {
         into.total[i] = saturating_add(into.total[i], from.total[i]);
         into.recent[i] = saturating_add(into.recent[i], from.recent[i]);
     }
-    for (std::size_t i = 0; i < gauges; ++i) {
+    for (std::size_t i = 0; i < metric_gauges; ++i) {
         auto& mine = into.gauge_values[i];
         auto const& theirs = from.gauge_values[i];
         if (theirs && (!mine || *theirs > *mine)) { mine = theirs; }
     }
-    for (std::size_t i = 0; i < latencies; ++i) { into.times[i].merge(from.times[i]); }
+    for (std::size_t i = 0; i < metric_latencies; ++i) { into.times[i].merge(from.times[i]); }
     into.recent_exchanges.merge(from.recent_exchanges);
     into.recent_span = (std::max)(into.recent_span, from.recent_span);
     into.failures_in_a_row = (std::max)(into.failures_in_a_row, from.failures_in_a_row);
@@ -152,7 +152,7 @@ namespace detail {
 }
 
 inline void encode_counters(counter_values const& n, cbor_writer& out) {
-    out.array(counters);
+    out.array(metric_counters);
     for (std::uint64_t const x : n) { out.unsigned_integer(x); }
 }
 inline void encode_failure(recent_failure const& f, cbor_writer& out) {
@@ -177,7 +177,7 @@ void decode_known(cbor_reader& in, std::size_t known, F&& take) {
 }
 [[nodiscard]] inline counter_values decode_counters(cbor_reader& in) {
     counter_values n{};
-    decode_known(in, counters, [&](std::size_t i) { n[i] = in.unsigned_integer(); });
+    decode_known(in, metric_counters, [&](std::size_t i) { n[i] = in.unsigned_integer(); });
     return n;
 }
 /// `malformed` for what no failure writes: the reader has failed then.
@@ -212,9 +212,9 @@ inline void encode(metrics_snapshot const& s, cbor_writer& out) {
     detail::encode_counters(s.total, out);
     detail::encode_counters(s.recent, out);
     out.integer(s.recent_span.count());
-    out.array(gauges);
+    out.array(metric_gauges);
     for (auto const& g : s.gauge_values) { g ? out.unsigned_integer(*g) : out.null(); }
-    out.array(latencies);
+    out.array(metric_latencies);
     for (histogram const& h : s.times) { h.encode(out); }
     s.recent_exchanges.encode(out);
     out.unsigned_integer(s.failures_in_a_row);
@@ -236,10 +236,10 @@ inline void encode(metrics_snapshot const& s, cbor_writer& out) {
     s.total = detail::decode_counters(in);
     s.recent = detail::decode_counters(in);
     s.recent_span = milliseconds{in.integer()};
-    detail::decode_known(in, gauges, [&](std::size_t i) {
+    detail::decode_known(in, metric_gauges, [&](std::size_t i) {
         if (!in.null()) { s.gauge_values[i] = in.unsigned_integer(); }
     });
-    detail::decode_known(in, latencies, [&](std::size_t i) { s.times[i] = histogram::decode(in); });
+    detail::decode_known(in, metric_latencies, [&](std::size_t i) { s.times[i] = histogram::decode(in); });
     s.recent_exchanges = histogram::decode(in);
     std::uint64_t const row = in.unsigned_integer();
     s.failures_in_a_row = static_cast<std::uint32_t>((std::min)(row, std::uint64_t{0xFFFFFFFF}));
@@ -260,7 +260,7 @@ struct metric_name {
     std::string_view unit;  ///< empty: none
     std::string_view help;
 };
-inline constexpr std::array<metric_name, counters> counter_names{{
+inline constexpr std::array<metric_name, metric_counters> counter_names{{
     {"exchanges", "", "Exchanges that succeeded."},
     {"exchanges_failed", "", "Exchanges that failed."},
     {"entries_sent", "", "Outbox entries that were sent."},
@@ -294,7 +294,7 @@ inline constexpr std::array<metric_name, counters> counter_names{{
     {"blobs_moved", "", "Large values that were moved whole."},
     {"blobs_refused", "", "Large values that could not be moved."},
 }};
-inline constexpr std::array<metric_name, gauges> gauge_names{{
+inline constexpr std::array<metric_name, metric_gauges> gauge_names{{
     {"pending_entries", "", "Entries that wait in the outbox."},
     {"pending_bytes", "bytes", "Bytes that wait in the outbox."},
     {"oldest_pending_seconds", "seconds", "How long the oldest entry has waited."},
@@ -304,7 +304,7 @@ inline constexpr std::array<metric_name, gauges> gauge_names{{
     {"storage_free_bytes", "bytes", "Free space."},
     {"stalest_collection_seconds", "seconds", "How long ago the collection was whole that waits longest."},
 }};
-inline constexpr std::array<metric_name, latencies> latency_names{{
+inline constexpr std::array<metric_name, metric_latencies> latency_names{{
     {"exchange_seconds", "seconds", "How long exchanges took."},
     {"push_seconds", "seconds", "How long pushes took."},
     {"pull_seconds", "seconds", "How long pulls took."},
@@ -421,11 +421,11 @@ inline constexpr std::string_view prometheus_type = "text/plain; version=0.0.4; 
         shared += '"';
     }
     detail::metrics_writer out(format, std::move(shared));
-    for (std::size_t i = 0; i < counters; ++i) {
+    for (std::size_t i = 0; i < metric_counters; ++i) {
         out.family(detail::counter_names[i], "counter");
         out.sample(detail::counter_names[i], "_total", "", std::to_string(s.total[i]));
     }
-    for (std::size_t i = 0; i < gauges; ++i) {
+    for (std::size_t i = 0; i < metric_gauges; ++i) {
         auto const& value = s.gauge_values[i];
         if (!value) { continue; }
         bool const seconds = detail::gauge_names[i].unit == "seconds";
@@ -460,7 +460,7 @@ inline constexpr std::string_view prometheus_type = "text/plain; version=0.0.4; 
         }
         for (auto const& [label, times] : by_label) { out.sample(late, "", label, std::to_string(times)); }
     }
-    for (std::size_t i = 0; i < latencies; ++i) {
+    for (std::size_t i = 0; i < metric_latencies; ++i) {
         histogram const& h = s.times[i];
         auto const& name = detail::latency_names[i];
         out.family(name, "histogram");

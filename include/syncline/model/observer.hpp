@@ -52,7 +52,7 @@ enum class metric_counter : std::uint8_t {
     blobs_moved,
     blobs_refused,
 };
-inline constexpr std::size_t counters = 32;
+inline constexpr std::size_t metric_counters = 32;
 /// What goes up and down.
 enum class metric_gauge : std::uint8_t {
     pending_entries,
@@ -64,14 +64,14 @@ enum class metric_gauge : std::uint8_t {
     storage_free,        ///< bytes
     stalest_collection,  ///< milliseconds since the collection was whole that has waited longest
 };
-inline constexpr std::size_t gauges = 8;
+inline constexpr std::size_t metric_gauges = 8;
 /// What takes time.
 enum class metric_latency : std::uint8_t { exchange, push, pull, apply, merge, commit };
-inline constexpr std::size_t latencies = 6;
+inline constexpr std::size_t metric_latencies = 6;
 
-[[nodiscard]] constexpr unsigned last_of(metric_counter) noexcept { return counters - 1; }
-[[nodiscard]] constexpr unsigned last_of(metric_gauge) noexcept { return gauges - 1; }
-[[nodiscard]] constexpr unsigned last_of(metric_latency) noexcept { return latencies - 1; }
+[[nodiscard]] constexpr unsigned last_of(metric_counter) noexcept { return metric_counters - 1; }
+[[nodiscard]] constexpr unsigned last_of(metric_gauge) noexcept { return metric_gauges - 1; }
+[[nodiscard]] constexpr unsigned last_of(metric_latency) noexcept { return metric_latencies - 1; }
 
 /// A component's name, for the cache of recent failures.
 enum class observed_part : std::uint8_t { session, outbox, storage, transport, merge, schedule, cache, blob, other };
@@ -155,10 +155,10 @@ public:
 
     /// The transaction has committed. Nothing is held afterwards.
     constexpr void tell() noexcept {
-        for (std::size_t i = 0; i < counters; ++i) {
+        for (std::size_t i = 0; i < metric_counters; ++i) {
             if (counts_[i] != 0) { o_->counted(static_cast<metric_counter>(i), counts_[i]); }
         }
-        for (std::size_t i = 0; i < gauges; ++i) {
+        for (std::size_t i = 0; i < metric_gauges; ++i) {
             if (gauges_[i]) { o_->measured(static_cast<metric_gauge>(i), *gauges_[i]); }
         }
         forget();
@@ -171,8 +171,8 @@ public:
 
 private:
     O* o_;
-    std::array<std::uint64_t, counters> counts_{};
-    std::array<std::optional<std::uint64_t>, gauges> gauges_{};
+    std::array<std::uint64_t, metric_counters> counts_{};
+    std::array<std::optional<std::uint64_t>, metric_gauges> gauges_{};
 };
 
 }  // namespace syncline::inline SYNCLINE_ABI
