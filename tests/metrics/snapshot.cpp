@@ -139,7 +139,7 @@ TEST_CASE("the texts obey the rules of their formats, whatever was counted") {
                 }
                 if (f.name == "syncline_exchange_seconds") { REQUIRE(f.samples.size() == 14 + 3); }
             }
-            REQUIRE(families >= counters + latencies + 1);
+            REQUIRE(families >= metric_counters + metric_latencies + 1);
         }
     }
 }

@@ -708,7 +708,7 @@ private:
         }
         // Before the tail is told whole, a range would show a part of what one position changed.
         for (std::size_t i = 0; i < q.ranges.size() && p.to == p.head && !full(); ++i) {
-            range_answer answer{q.ranges[i], 0};
+            told_range answer{q.ranges[i], 0};
             bytes from = key('r');
             append(from, answer.covered.from);
             bytes to = key('r');

@@ -104,7 +104,7 @@ struct reply {
     wall_time time{};        ///< the authority's
     std::uint64_t line = 0;  ///< of the request that it answers
     position horizon = 0;    ///< tombstones up to here are gone at the authority; whoever stands below joins again
-    std::vector<range_answer> ranges{};  ///< told whole as of `head`; their rows stand last in `rows`, in this order
+    std::vector<told_range> ranges{};  ///< told whole as of `head`; their rows stand last in `rows`, in this order
     friend bool operator==(reply const&, reply const&) = default;
 };
 
@@ -537,7 +537,7 @@ namespace detail {
 /// Whether the rows of the tail lie in its page, and those of each range in it, in order.
 [[nodiscard]] inline status check_places(reply const& p) {
     std::size_t told = 0;
-    for (range_answer const& a : p.ranges) {
+    for (told_range const& a : p.ranges) {
         if (a.rows > p.rows.size() - told) { return failure{errc::malformed, "a range without its rows"}; }
         told += a.rows;
     }
@@ -551,7 +551,7 @@ namespace detail {
     std::size_t i = tail;
     bytes k;
     bytes last;
-    for (range_answer const& a : p.ranges) {
+    for (told_range const& a : p.ranges) {
         last.clear();
         for (std::size_t const end = i + a.rows; i < end; ++i) {
             k.clear();

@@ -30,10 +30,10 @@ struct record_range {
 };
 
 /// What a reply tells of a range: every row in it as of the reply's head, and what is not told is not there.
-struct range_answer {
+struct told_range {
     record_range covered{};
     std::size_t rows = 0;  ///< so many of the page's rows are in it, in the order of keys
-    friend bool operator==(range_answer const&, range_answer const&) = default;
+    friend bool operator==(told_range const&, told_range const&) = default;
 };
 
 /// A bound after every record key: none begins with this byte.
@@ -88,20 +88,20 @@ inline void encode_ranges(cbor_writer& w, std::vector<record_range> const& all) 
 }
 
 /// Answers are an array of bounds and counts.
-inline void encode_answers(cbor_writer& w, std::vector<range_answer> const& all) {
+inline void encode_answers(cbor_writer& w, std::vector<told_range> const& all) {
     w.array(all.size() * 3);
-    for (range_answer const& a : all) {
+    for (told_range const& a : all) {
         encode_range(w, a.covered);
         w.unsigned_integer(a.rows);
     }
 }
-[[nodiscard]] inline std::vector<range_answer> decode_answers(cbor_reader& in) {
-    std::vector<range_answer> all;
+[[nodiscard]] inline std::vector<told_range> decode_answers(cbor_reader& in) {
+    std::vector<told_range> all;
     std::size_t const n = in.array();
     if (n == 0 || n % 3 != 0) { in.fail({errc::malformed, "answered ranges of the wrong length"}); }
     if (n / 3 > wanted_ranges_max) { in.fail({errc::limit, "too many ranges"}); }
     for (std::size_t i = 0; i < n / 3 && !in.failed(); ++i) {
-        range_answer a;
+        told_range a;
         a.covered = decode_range(in);
         a.rows = static_cast<std::size_t>(in.unsigned_integer());
         all.push_back(std::move(a));

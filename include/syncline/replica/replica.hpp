@@ -414,14 +414,14 @@ public:
         }
         if (auto ok = learn_clock(tx, p->rows, now); !ok) { return ok.error(); }
         std::size_t in_ranges = 0;
-        for (range_answer const& a : p->ranges) { in_ranges += a.rows; }
+        for (told_range const& a : p->ranges) { in_ranges += a.rows; }
         std::size_t next = p->rows.size() - in_ranges;
         for (std::size_t i = 0; i < next; ++i) {
             auto taken = take_row(tx, p->rows[i], true, dirty, events);
             if (!taken) { return taken.error(); }
             report.rows += *taken ? 1 : 0;
         }
-        for (range_answer& a : p->ranges) {
+        for (told_range& a : p->ranges) {
             std::span<row_update> const told = std::span{p->rows}.subspan(next, a.rows);
             next += a.rows;
             auto taken = take_range(tx, a.covered, told, p->head, dirty, events);

@@ -1505,7 +1505,7 @@ private:
             for (auto const& [record, encoded] : is.encoded) {
                 row const& r = is.rows.at(record);
                 bool of_page = r.version > p->from && r.version <= p->to;
-                for (range_answer const& one : p->ranges) {
+                for (told_range const& one : p->ranges) {
                     bool const in = compare(one.covered.from, record) <= 0 && compare(record, one.covered.to) < 0;
                     told += of_page && in ? 1U : 0U;
                     of_page = of_page || in;
