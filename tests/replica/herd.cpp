@@ -45,8 +45,8 @@ struct outcome {
     milliseconds drained{};    ///< after the outage, until every write was decided
 };
 
-/// Plays it: all have written offline, and all begin at the first moment.
-outcome play(session_options const& options, std::uint64_t seed) {
+/// Plays it: all have written offline, and all begin at the first moment. In the outage each request fails like that.
+outcome play(session_options const& options, std::uint64_t seed, errc in_outage = errc::throttled) {
     virtual_clock clock;
     cloud home(clock.now);
     std::vector<std::unique_ptr<member>> herd;
@@ -97,7 +97,8 @@ outcome play(session_options const& options, std::uint64_t seed) {
             }
         }
         ++out.refused;
-        turn(who, failed{{errc::throttled, "too many at once"}, {}});
+        bool const over = clock.now.monotonic >= open_at;
+        turn(who, failed{{over ? errc::throttled : in_outage, "too many at once"}, {}});
     };
 
     for (;;) {
@@ -148,6 +149,25 @@ TEST_CASE("a herd of whole devices: all is decided, and nobody storms the door",
         REQUIRE(o.attempts * 100 <= o.served * 105);
         REQUIRE(o.refused <= herd_size * 3);
         REQUIRE(o.crowd <= herd_size / 10);
+        // The second refusal below the budget's threshold waits four to six minutes, whatever the outage's length.
+        REQUIRE(o.drained >= retry_budget_options{}.wait_min - outage);
         REQUIRE(o.drained <= 3 * outage);
+    }
+    SECTION("a whole policy, and in the outage nobody gets there: that costs the budget nothing") {
+        options.retry = retry_policy_options{};
+        outcome const o = play(options, 12, errc::unreachable);
+        CAPTURE(o.attempts, o.served, o.refused, o.crowd, o.drained.count());
+        REQUIRE(o.attempts * 100 <= o.served * 105);
+        REQUIRE(o.crowd <= herd_size / 10);
+        REQUIRE(o.drained <= outage);
+    }
+    SECTION("a whole policy whose budget waits a minute") {
+        options.retry = retry_policy_options{};
+        options.retry->budget.wait_min = milliseconds{60'000};
+        outcome const o = play(options, 12);
+        CAPTURE(o.attempts, o.served, o.refused, o.crowd, o.drained.count());
+        REQUIRE(o.attempts * 100 <= o.served * 105);
+        REQUIRE(o.refused <= herd_size * 4);
+        REQUIRE(o.drained <= outage);
     }
 }
