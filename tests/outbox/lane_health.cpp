@@ -124,8 +124,8 @@ TEST_CASE("lane_health: each day keeps its sums, as a map would", "[outbox]") {
     expected.erase(expected.begin(), expected.lower_bound({3, 0}));
     look();
     CHECK(!expected.empty());
-    REQUIRE(tx.put(view("ohl\0"), view("short")));
-    REQUIRE(tx.put(view(std::string("ohl\0", 4)), view("short")));
+    REQUIRE(tx.put(view("lhl\0"), view("short")));
+    REQUIRE(tx.put(view(std::string("lhl\0", 4)), view("short")));
     CHECK(health.report(tx, 0, at(0)).error() == errc::corrupt);
     CHECK(health.failed(tx, 0, at(0)).error() == errc::corrupt);
 }

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include <syncline/outbox/lane_health.hpp>
 #include <syncline/outbox/outbox.hpp>
 #include <syncline/storage/memory.hpp>
 
@@ -84,8 +85,27 @@ TEST_CASE("receipts: what is damaged is named corrupt", "[outbox]") {
     receipt_book const book;
     for (std::string const& value :
          {std::string(""), std::string(8, '\3'), std::string(9, '\2'), std::string(9, '\7')}) {
-        REQUIRE(tx.put(view("or" + model::number(5)), view(value)));
+        REQUIRE(tx.put(view("er" + model::number(5)), view(value)));
         CHECK(book.find(tx, outbox{}, 5).error() == errc::corrupt);
         CHECK(book.forget(tx, at(0), 9).error() == errc::corrupt);
     }
+}
+
+TEST_CASE("receipts: beside the outbox that they are of, both under their own prefixes", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    receipt_book const book;
+    sl::lane_health const health;
+    auto tx = write(store);
+    auto const first = box.enqueue(tx, {.record = view("r")}, at(1));
+    REQUIRE(box.enqueue(tx, {.record = view("r")}, at(1)));  // a row among the followers
+    auto const given = box.claim(tx, {}, at(1));
+    REQUIRE(given->size() == 1);
+    REQUIRE(book.ack(tx, box, *first, (*given)[0].fence, receipt_level::accepted, at(2)));
+    REQUIRE(box.enqueue(tx, {.record = view("r")}, at(3)));
+    REQUIRE(health.sent(tx, 0, 1, 1, sl::milliseconds{1}, at(2)));
+    CHECK(*book.settle(tx, *first, at(3)) == 1);
+    CHECK(*book.forget(tx, at(4), 10) == 1);
+    CHECK(*health.forget(tx, at(0), 10) == 0);
+    CHECK(box.summary(tx)->entries == 2);
 }

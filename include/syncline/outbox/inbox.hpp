@@ -19,7 +19,8 @@
 
 namespace syncline::inline SYNCLINE_ABI {
 
-/// Limits of an inbox, for each conversation: what comes from outside fills no storage.
+/// Limits of an inbox, for each conversation. How many conversations there may be is for the host to say: whose messages it
+/// hands in.
 struct inbox_options {
     std::uint64_t held_max = 1000;                          ///< messages that came before their turn; > 0
     std::uint64_t held_bytes_max = std::uint64_t{1} << 20;  ///< their payloads

@@ -80,7 +80,7 @@ struct lane_day {
 class lane_health {
 public:
     /// Precondition: valid(options); the prefix has 1 to 64 bytes and belongs to nothing else.
-    explicit lane_health(lane_health_options options = {}, std::string_view prefix = "oh")
+    explicit lane_health(lane_health_options options = {}, std::string_view prefix = "lh")
         : options_(options), prefix_(prefix) {
         SYNCLINE_ASSERT(valid(options));
         SYNCLINE_ASSERT(!prefix.empty() && prefix.size() <= 64);

@@ -43,7 +43,7 @@ struct entry_receipt {
 class receipt_book {
 public:
     /// Precondition: the prefix has 1 to 64 bytes and belongs to nothing else.
-    explicit receipt_book(std::string_view prefix = "or") : prefix_(prefix) {
+    explicit receipt_book(std::string_view prefix = "er") : prefix_(prefix) {
         SYNCLINE_ASSERT(!prefix.empty() && prefix.size() <= 64);
     }
 
