@@ -122,6 +122,7 @@ struct model {
         std::string payload;
         errc reason{};
         std::string verdict;
+        bool kept = false;  ///< the last claim took no other from its queue: it says itself who has it
         std::uint8_t lane() const { return static_cast<std::uint8_t>(token >> 2); }
         bool has(std::string const& r) const { return std::count(records.begin(), records.end(), r) != 0; }
         std::uint64_t size() const {
@@ -483,8 +484,11 @@ struct model {
             e.expires.reset();
         }
         for (std::uint64_t const t : stay) {
-            entry const& e = *find(t);
+            entry& e = *find(t);
             marks[{int{e.lane()}, static_cast<int>(e.served_as)}] = t + 1;
+            e.kept = std::count_if(stay.begin(), stay.end(), [&](std::uint64_t o) {
+                         return find(o)->lane() == e.lane() && find(o)->served_as == e.served_as;
+                     }) == 1;
         }
         for (std::uint64_t const t : tokens) { out.push_back(seen(*find(t))); }
         return out;
@@ -510,11 +514,17 @@ struct model {
         for (int shift = 56; shift >= 0; shift -= 8) { out.push_back(static_cast<char>((n >> shift) & 0xFFU)); }
         return out;
     }
+    /// In as few bytes as it has, their number before.
+    static std::string short_number(std::uint64_t n) {
+        std::string const all = number(n);
+        std::string const own = all.substr((std::min)(all.find_first_not_of('\0'), std::size_t{7}));
+        return static_cast<char>(own.size()) + own;
+    }
     static std::string time_key(std::int64_t t) {
         return number(static_cast<std::uint64_t>(t) + (std::uint64_t{1} << 63));
     }
     /// Every key that there has to be, and no other, but those of the index: one place an entry. What is claimed stands
-    /// aside, or where it stood when it was ready, as `there` says: then it is counted with its run.
+    /// aside, or where it stood when it was ready, as `there` says: then it is counted with its run, unless it is alone.
     template <class There>
     std::vector<std::string> keys(std::string const& prefix, There there,
                                   std::map<std::string, std::uint64_t>& runs) const {
@@ -532,7 +542,7 @@ struct model {
                 if (q == 1) { out.push_back(prefix + "d" + number(e.token)); }
             } else if (in_place) {
                 out.push_back(taken);
-                ++runs[prefix + "i" + lane];
+                if (!e.kept) { ++runs[prefix + "i" + lane]; }
             } else {
                 out.push_back(prefix + "b" + number(e.token));
             }
@@ -544,7 +554,7 @@ struct model {
             }
             for (std::uint64_t const p : e.after) { out.push_back(prefix + "a" + number(p) + number(e.token)); }
             if (e.state == claimed && e.time != never) {
-                out.push_back(prefix + "l" + time_key(e.time) + number(e.fence));
+                out.push_back(prefix + "l" + time_key(e.time) + short_number(e.fence));
             }
             if (e.state == waiting && !held(e)) { out.push_back(prefix + "w" + time_key(e.time) + number(e.token)); }
             if (e.fence == 0 && e.expires) { out.push_back(prefix + "x" + time_key(*e.expires) + number(e.token)); }
@@ -1188,17 +1198,17 @@ struct comparison {
         REQUIRE(sl::scan_prefix(tx, view(prefix), [&](bytes_view k, bytes_view v) {
             if (k.size() > prefix.size() && sl::as_text(k)[prefix.size()] == 'i') {
                 REQUIRE(k.size() == prefix.size() + 11);
-                REQUIRE((v.size() == 16 || v.size() == 32));
-                bool const ends = sl::detail::outbox_time(sl::read_u64(v.subspan(8))) != (wall_time::max)();
-                if (ends) { runs_leased.push_back(sl::read_u64(k.last(8))); }
-                runs[std::string(sl::as_text(k.first(k.size() - 8)))] +=
-                    v.size() == 16 ? 1 : sl::read_u64(v.subspan(24));
+                std::vector<std::uint64_t> said;  // fence, end of the lease, how far its first token is back, how many
+                for (bytes_view rest = v; !rest.empty();) { said.push_back(*sl::take_varint(rest)); }
+                REQUIRE(said.size() == 4);
+                if (said[1] != sl::zigzag(model::never)) { runs_leased.push_back(sl::read_u64(k.last(8))); }
+                runs[std::string(sl::as_text(k.first(k.size() - 8)))] += said[3];
                 return true;
             }
             if (k.size() > prefix.size() && sl::as_text(k)[prefix.size()] == 'l') {
-                for (bytes_view rest = v; !rest.empty(); rest = rest.subspan(8)) {
-                    std::uint64_t const element = sl::read_u64(rest);
-                    if (element >> 63 != 0) { runs_named.push_back(element & ~(std::uint64_t{7} << 61)); }
+                for (bytes_view rest = v; !rest.empty();) {
+                    std::uint64_t const element = *sl::take_varint(rest);
+                    if ((element & 1U) != 0) { runs_named.push_back(element >> 3); }
                 }
             }
             if (k.size() != prefix.size() + 5 || sl::as_text(k)[prefix.size()] != 's') {

@@ -359,9 +359,14 @@ TEST_CASE("outbox: what is damaged is named corrupt", "[outbox]") {
         REQUIRE(tx.put(view(key), no_state));
         CHECK(code(box.find(tx, first)) == errc::corrupt);
         bytes no_fence = **body;
-        std::fill(no_fence.begin() + 10, no_fence.begin() + 18, std::byte{0});
+        REQUIRE(no_fence[3] == std::byte{1});
+        no_fence[3] = std::byte{0};
         REQUIRE(tx.put(view(key), no_fence));
         CHECK(code(box.ack(tx, first, 0)) == errc::corrupt);
+        bytes no_claim = **body;
+        no_claim[1] &= ~std::byte{4};
+        REQUIRE(tx.put(view(key), no_claim));
+        CHECK(code(box.find(tx, first)) == errc::corrupt);
     }
     SECTION("a missing entry") {
         REQUIRE(tx.erase(view(ready_key)));
@@ -652,30 +657,77 @@ TEST_CASE("outbox: two of them under two prefixes don't meet", "[outbox]") {
     CHECK(tokens_of(b.claim(tx, {}, at(0))) == tokens{in_b});
 }
 
+namespace {
+
+/// Bytes in a store, and what has come to them since.
+std::size_t size_of(sl::memory_storage& store) {
+    std::size_t n = 0;
+    for (auto const& [k, v] : raw(store)) { n += k.size() + v.size(); }
+    return n;
+}
+/// As after so many claims: fences only rise.
+void set_fences(sl::memory_storage& store, std::uint64_t fence) {
+    auto tx = write(store);
+    auto counters = sl::get(tx, view("oc"));
+    REQUIRE((counters && counters->has_value()));
+    for (std::size_t i = 0; i < 8; ++i) { (**counters)[9 + i] = static_cast<std::byte>(fence >> (56 - 8 * i) & 0xFFU); }
+    REQUIRE(tx.put(view("oc"), **counters));
+    REQUIRE(tx.commit());
+}
+/// As after so many entries.
+void set_sequence(sl::memory_storage& store, std::uint64_t sequence) {
+    auto tx = write(store);
+    auto counters = sl::get(tx, view("oc"));
+    REQUIRE((counters && counters->has_value()));
+    for (std::size_t i = 0; i < 8; ++i) {
+        (**counters)[1 + i] = static_cast<std::byte>(sequence >> (56 - 8 * i) & 0xFFU);
+    }
+    REQUIRE(tx.put(view("oc"), **counters));
+    REQUIRE(tx.commit());
+}
+constexpr std::int64_t some_day = 1'790'000'000'000;  // in 2026: a time of today takes six bytes
+
+}  // namespace
+
 TEST_CASE("outbox: storage beside record and payload stays under 64 bytes an entry", "[outbox]") {
     sl::memory_storage store;
     outbox const box;
-    auto const size = [&] {
-        std::size_t n = 0;
-        for (auto const& [k, v] : raw(store)) { n += k.size() + v.size(); }
-        return n;
-    };
     auto const grow = [&](std::string const& record) {
-        std::size_t const before = size();
+        std::size_t const before = size_of(store);
         auto tx = write(store);
-        put_one(box, tx, record, priority::normal, 0, std::string(100, 'p'));
+        put_one(box, tx, record, priority::normal, some_day, std::string(100, 'p'));
         REQUIRE(tx.commit());
-        return size() - before - 100;
+        return size_of(store) - before - 100;
     };
     grow("first");  // and the counters, and the index
-    CHECK(grow("") == 22);
-    CHECK(grow("record") == 37 + 6);
-    CHECK(grow("record") == 38 + 2 * 6);  // blocked: a row among the followers, none in the index
-    CHECK(grow("another") == 37 + 7);
-    std::size_t const ready = size();
+    set_sequence(store, 1'000'000);
+    CHECK(grow("") == 20);
+    CHECK(grow("record") == 33 + 6);
+    CHECK(grow("record") == 34 + 2 * 6);  // blocked: a row among the followers, none in the index
+    CHECK(grow("another") == 33 + 7);
+    {
+        sl::outbox_item of_its_own{.record = view("hurried")};
+        of_its_own.patience = milliseconds{60'000};
+        std::size_t const before = size_of(store);
+        auto tx = write(store);
+        auto const token = box.enqueue(tx, of_its_own, at(some_day));
+        REQUIRE(token);
+        sl::outbox_item mortal{.record = view("mortal")};
+        mortal.time_to_live = milliseconds{86'400'000};
+        auto const other = box.enqueue(tx, mortal, at(some_day));
+        REQUIRE(other);
+        REQUIRE(tx.commit());
+        CHECK(size_of(store) - before == (33 + 7 + 28) + (33 + 6 + 22));
+        auto gone = write(store);
+        REQUIRE(box.withdraw(gone, *token));
+        REQUIRE(box.withdraw(gone, *other));
+        REQUIRE(gone.commit());
+    }
+    set_fences(store, 1'000'000);
+    std::size_t const ready = size_of(store);
     auto const claim_and = [&](auto&& then) {
         auto tx = write(store);
-        auto const given = box.claim(tx, {}, at(0));
+        auto const given = box.claim(tx, {}, at(some_day));
         REQUIRE(given);
         REQUIRE(given->size() == 4);  // a record's second entry stays as it was
         for (outbox_entry const& e : *given) { then(tx, e); }
@@ -683,7 +735,7 @@ TEST_CASE("outbox: storage beside record and payload stays under 64 bytes an ent
     };
     claim_and([](auto&, outbox_entry const&) {});
     // They stay where they are: a run, a lease and a mark for all four.
-    CHECK(size() - ready == 44 + 26 + 8);
+    CHECK(size_of(store) - ready == 27 + 19 + 8);
     {
         auto tx = write(store);
         std::vector<outbox_entry> all;
@@ -691,39 +743,78 @@ TEST_CASE("outbox: storage beside record and payload stays under 64 bytes an ent
             if (e.state == entry_state::claimed) { all.push_back(e); }
             return true;
         }));
-        for (outbox_entry const& e : all) { REQUIRE(box.release(tx, e.token, e.fence, at(0))); }
+        for (outbox_entry const& e : all) { REQUIRE(box.release(tx, e.token, e.fence, at(some_day))); }
         REQUIRE(tx.commit());
     }
     claim_and([](auto&, outbox_entry const&) {});
     // The second time they move aside, and a row of leases has a key for all four.
-    CHECK(size() - ready == 4 * (63 - 37) + 18 + 8);
+    CHECK(size_of(store) - ready == 4 * (38 - 33) + 14 + (3 * 5 + 2) + 8);
 }
 
-TEST_CASE("outbox: an entry claimed alone has a run and a lease of its own", "[outbox]") {
+TEST_CASE("outbox: an entry claimed alone stays under 64 bytes too", "[outbox]") {
     sl::memory_storage store;
     outbox const box;
-    auto const size = [&] {
-        std::size_t n = 0;
-        for (auto const& [k, v] : raw(store)) { n += k.size() + v.size(); }
-        return n;
-    };
+    bool const old = GENERATE(false, true);
     {
         auto tx = write(store);
-        put_one(box, tx, "");
+        put_one(box, tx, "first");
         REQUIRE(tx.commit());
     }
-    std::size_t const ready = size();
-    auto tx = write(store);
-    auto const given = box.claim(tx, {}, at(0));
-    REQUIRE(tx.commit());
-    CHECK(size() - ready == 28 + 26 + 8);
-    {
-        auto again = write(store);
-        REQUIRE(box.release(again, (*given)[0].token, (*given)[0].fence, at(0)));
-        REQUIRE(box.claim(again, {}, at(0))->size() == 1);
-        REQUIRE(again.commit());
+    // As on the first day; and after 16 million entries and claims, when it has waited for a year.
+    if (old) {
+        set_sequence(store, 16'000'000);
+        set_fences(store, 16'000'000);
     }
-    CHECK(size() - ready == (48 - 22) + 18 + 8);
+    std::int64_t const when = old ? some_day + 365 * std::int64_t{86'400'000} : some_day;
+    auto tx = write(store);
+    auto const bytes_there = [&] {
+        std::size_t n = 0;
+        REQUIRE(tx.scan({}, [&](bytes_view k, bytes_view v) {
+            n += k.size() + v.size();
+            return true;
+        }));
+        return n;
+    };
+    sl::claim_options what;
+    what.lowest = priority::normal;
+    put_one(box, tx, "anchor", priority::background, some_day);  // the lane, its mark and a bucket of the index stay
+    auto given = box.claim(tx, what, at(some_day));
+    REQUIRE(given->size() == 1);
+    REQUIRE(box.ack(tx, (*given)[0].token, (*given)[0].fence));
+    std::size_t const before = bytes_there();
+    put_one(box, tx, "record", priority::normal, some_day, "");
+    CHECK(bytes_there() - before == 33 + 6);
+    given = box.claim(tx, what, at(when));
+    REQUIRE(given->size() == 1);
+    CHECK(bytes_there() - before == (old ? 63 : 52) + 6);
+    CHECK(box.find(tx, (*given)[0].token)->value() == (*given)[0]);
+    for (int again = 0; again < 2; ++again) {
+        REQUIRE(box.release(tx, (*given)[0].token, (*given)[0].fence, at(when)));
+        given = box.claim(tx, what, at(when));
+        REQUIRE(given->size() == 1);
+        CHECK(bytes_there() - before == (old ? 61 : 50) + 6);
+    }
+    REQUIRE(box.ack(tx, (*given)[0].token, (*given)[0].fence));
+    CHECK(bytes_there() == before);
+}
+
+TEST_CASE("outbox: a claim of many that move and of one that stays loses no lease", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    std::vector<std::uint64_t> all;
+    for (int i = 0; i < 70; ++i) { all.push_back(put_one(box, tx, "", priority::critical)); }
+    auto const first = box.claim(tx, {}, at(0));
+    REQUIRE(tokens_of(first) == all);
+    for (outbox_entry const& e : *first) { REQUIRE(box.release(tx, e.token, e.fence, at(0))); }
+    all.push_back(put_one(box, tx, "", priority::normal));
+    all.push_back(put_one(box, tx, "", priority::background));
+    all.push_back(put_one(box, tx, "", priority::background));
+    for (std::int64_t turn = 0; turn < 3; ++turn) {  // the lease of each of them ends
+        auto const given = box.claim(tx, {}, at(turn * 60'000));
+        REQUIRE(tokens_of(given) == all);
+        for (outbox_entry const& e : *given) { REQUIRE(box.find(tx, e.token)->value() == e); }
+    }
 }
 
 TEST_CASE("outbox: the page's example", "[outbox]") {

@@ -36,40 +36,66 @@ status outbox_moves<Tx>::claim(std::span<stored_entry> chosen, wall_time end) {
     if (chosen.empty()) { return {}; }
     std::uint64_t const fence = ++counters.fence;
     std::vector<outbox_run> runs;
-    for (stored_entry& e : chosen) {
+    auto const run_of = [&](stored_entry const& e) {
+        return std::find_if(runs.begin(), runs.end(), [&](outbox_run const& r) {
+            return r.lane == outbox_lane(e.token) && r.served_as == e.header.urgency;
+        });
+    };
+    for (stored_entry const& e : chosen) {
         if (!stays(e)) { continue; }
         std::uint8_t const lane = outbox_lane(e.token);
-        auto at = std::find_if(runs.begin(), runs.end(),
-                               [&](outbox_run const& r) { return r.lane == lane && r.served_as == e.header.urgency; });
+        auto at = run_of(e);
         if (at == runs.end()) { at = runs.insert(at, {lane, e.header.urgency, e.token, 0, fence, end, 0}); }
         at->last = e.token;
         ++at->left;
         counters.of(lane).marks[static_cast<std::size_t>(e.header.urgency)] = e.token + 1;
-        if (auto s = end_life(e); !s) { return s; }
     }
     for (outbox_run const& r : runs) {
+        if (r.left == 1) { continue; }
         if (auto s = runs_.begin(tx_, r); !s) { return s; }
         if (end == (wall_time::max)()) { continue; }
         ++counters.leased;
         auto const element = outbox_leases::run_element(r.last, r.served_as);
         if (auto s = leases_.add(tx_, end, fence, element, true); !s) { return s; }
     }
-    std::size_t moved = 0;
-    for (stored_entry& e : chosen) {
-        bool const in_place = stays(e);
-        if (!in_place && moved != 0 && moved % claims_a_fence == 0) { ++counters.fence; }
-        moved += in_place ? 0 : 1;
+    auto const claimed_as = [&](stored_entry& e, std::uint64_t by) {
         e.header.state = phase::claimed;
-        e.header.fence = in_place ? fence : counters.fence;
+        e.header.fence = by;
         e.header.time = end;
         e.header.expires.reset();
-        if (in_place) {
-            e.rows.at = place::taken;
-        } else if (auto s = write(e); !s) {
-            return s;
-        }
+    };
+    // First what stays: its fence, with its row of leases, is the first one's.
+    for (stored_entry& e : chosen) {
+        if (!stays(e)) { continue; }
+        if (auto s = end_life(e); !s) { return s; }
+        claimed_as(e, fence);
+        e.rows.at = place::taken;
+        if (run_of(e)->left != 1) { continue; }
+        if (auto s = keep(e); !s) { return s; }
+    }
+    std::size_t moved = 0;
+    for (stored_entry& e : chosen) {
+        if (e.rows.at == place::taken || e.rows.at == place::kept) { continue; }
+        if (moved != 0 && moved % claims_a_fence == 0) { ++counters.fence; }
+        ++moved;
+        claimed_as(e, counters.fence);
+        if (auto s = write(e); !s) { return s; }
     }
     return {};
+}
+
+template <storage_transaction Tx>
+status outbox_moves<Tx>::keep(stored_entry& e) {
+    e.rows.at = place::kept;
+    if (e.header.time != (wall_time::max)()) {
+        ++counters.leased;
+        auto const element = outbox_leases::entry_element(e.token);
+        if (auto s = leases_.add(tx_, e.header.time, e.header.fence, element, true); !s) { return s; }
+        e.rows.lease = e.header.time;
+        e.rows.fence = e.header.fence;
+    }
+    encode_entry(scratch_, e, e.records(), e.inline_payload());
+    return tx_.put(place_key(e.token, e.rows), scratch_);
 }
 
 template <storage_transaction Tx>

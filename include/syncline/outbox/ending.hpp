@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <syncline/core/bytes.hpp>
+#include <syncline/core/checked.hpp>
 #include <syncline/core/config.hpp>
 #include <syncline/core/result.hpp>
 #include <syncline/core/time.hpp>
@@ -47,16 +48,25 @@ status outbox_moves<Tx>::end_leases(wall_time now) {
     // What a life that has ended let go may have been claimed: the scan has to see it where it is now.
     if (auto s = leases_.flush(tx_); !s) { return s; }
     struct due_row {
-        bytes elements;
+        std::vector<std::uint64_t> elements;
         std::uint64_t fence;
+        wall_time end;
     };
     std::vector<due_row> due;
     std::size_t named = 0;
     bool damaged = false;
+    std::size_t const lead = prefix_.size() + 9;
     auto const found = collect_due(outbox_space::leases, now, false, [&](bytes_view k, bytes_view elements) {
-        damaged = damaged || elements.empty() || elements.size() % 8 != 0;
-        due.push_back({to_bytes(elements), token_of(k)});
-        named += elements.size() / 8;
+        due_row& r = due.emplace_back();
+        r.end = time_of(k);
+        r.fence = k.size() < lead ? 0 : outbox_leases::fence_of(k.subspan(lead));
+        damaged = damaged || r.fence == 0 || elements.empty();
+        while (!damaged && !elements.empty()) {
+            auto const element = take_varint(elements);
+            damaged = !element;
+            r.elements.push_back(element.value_or(0));
+        }
+        named += r.elements.size();
         return !damaged && named < options_.promotions_max;
     });
     if (!found) { return found; }
@@ -65,15 +75,16 @@ status outbox_moves<Tx>::end_leases(wall_time now) {
     std::vector<stored_entry> row;
     for (due_row const& r : due) {
         row.clear();
-        for (bytes_view rest{r.elements}; !rest.empty(); rest = rest.subspan(8)) {
-            if (auto s = leased_as(read_u64(rest), row); !s) { return s; }
+        for (std::uint64_t const element : r.elements) {
+            if (auto s = leased_as(element, row); !s) { return s; }
         }
         std::sort(row.begin(), row.end(),
                   [](stored_entry const& a, stored_entry const& b) { return a.token < b.token; });
         for (stored_entry& e : row) {
             if (ended == options_.promotions_max) { return {}; }
             ++ended;
-            if (e.header.fence != r.fence) { return failure{errc::corrupt, "outbox lease"}; }
+            bool const same = e.header.state == phase::claimed && e.header.fence == r.fence && e.header.time == r.end;
+            if (!same) { return failure{errc::corrupt, "outbox lease"}; }
             if (auto s = put_back(e, phase::pending, {}); !s) { return s; }
         }
     }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <syncline/core/bytes.hpp>
+#include <syncline/core/checked.hpp>
 #include <syncline/core/config.hpp>
 #include <syncline/core/result.hpp>
 #include <syncline/core/time.hpp>
@@ -209,10 +210,12 @@ result<bool> outbox_moves<Tx>::find_own(std::uint64_t token, stored_entry& e) {
     auto const found = tx_.get(key(outbox_space::own).add(token), scratch_);
     if (!found || !*found) { return found; }
     constexpr failure bad{errc::corrupt, "outbox deadline"};
-    if (scratch_.size() != 9) { return bad; }
-    unsigned const served_as = std::to_integer<unsigned>(scratch_[8]) - static_cast<unsigned>(outbox_queue::own);
+    bytes_view value = scratch_;
+    auto const deadline = take_varint(value);
+    if (!deadline || value.size() != 1) { return bad; }
+    unsigned const served_as = std::to_integer<unsigned>(value[0]) - static_cast<unsigned>(outbox_queue::own);
     if (served_as > static_cast<unsigned>(priority::background)) { return bad; }
-    auto const there = find_ready(token, outbox_queue::own, served_as, e, outbox_time(read_u64(scratch_)));
+    auto const there = find_ready(token, outbox_queue::own, served_as, e, outbox_time_from({}, *deadline));
     return there && !*there ? result<bool>{bad} : there;
 }
 
@@ -222,10 +225,15 @@ status outbox_moves<Tx>::stands_in(stored_entry& e, std::uint8_t queue, std::opt
     std::uint64_t const mark = mark_of(e);
     e.rows = e.rows_due(mark);
     bool const fresh = queue < static_cast<std::uint8_t>(outbox_queue::own);
-    if (e.rows.at != place::ready || e.rows.deadline != deadline) { return bad; }
-    if (fresh && e.token < mark) {  // the row was written as ready; what has become of it since, its run says
+    bool const claimed = e.header.state == phase::claimed && !e.header.held() && fresh && e.token < mark;
+    if ((e.rows.at != place::ready && !claimed) || e.rows.deadline != deadline) { return bad; }
+    if (fresh && e.token < mark) {  // where it was written as ready; what has become of it since, its run says
         e.rows.queue = outbox_queue_byte(outbox_queue::fresh, e.header.urgency);
         if (e.rows.queue != queue) { return bad; }
+        if (e.header.state == phase::claimed) {  // alone
+            e.rows.at = place::kept;
+            return {};
+        }
         auto const run = runs_.find(tx_, outbox_lane(e.token), e.header.urgency, e.token);
         if (!run) { return run.error(); }
         e.header.state = phase::claimed;
@@ -286,9 +294,9 @@ template <storage_transaction Tx>
 status outbox_moves<Tx>::leased_as(std::uint64_t element, std::vector<stored_entry>& out) {
     constexpr failure bad{errc::corrupt, "outbox lease without its entry"};
     std::uint64_t const token = outbox_leases::token_of(element);
-    if (token == element) {
+    if (!outbox_leases::is_run(element)) {
         stored_entry e;
-        auto const there = find_aside(token, e);
+        auto const there = find_living(token, e);
         if (!there) { return there.error(); }
         if (!*there || !e.rows.lease) { return bad; }
         out.push_back(std::move(e));

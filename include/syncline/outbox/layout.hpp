@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <syncline/core/bytes.hpp>
+#include <syncline/core/checked.hpp>
 #include <syncline/core/config.hpp>
 #include <syncline/core/hash.hpp>
 #include <syncline/core/result.hpp>
@@ -32,7 +33,7 @@ enum class outbox_space : char {
     counters = 'c',    ///< -> counters
     own = 'd',         ///< token -> deadline of what is ready with a patience of its own
     runs = 'i',        ///< lane, class, last token -> what a claim took out of a queue and left in its place
-    leases = 'l',      ///< end of lease, fence -> tokens and runs
+    leases = 'l',      ///< end of lease, fence -> entries and runs
     payload = 'p',     ///< token -> a payload too long to be rewritten with its body
     ready = 'q',       ///< lane, queue, token -> body; before the token a deadline, where patience is the entry's own
     followers = 'r',   ///< length, record, token -> of the other entries of a record
@@ -100,6 +101,15 @@ private:
 }
 [[nodiscard]] constexpr wall_time outbox_time(std::uint64_t bits) noexcept {
     return wall_time{milliseconds{static_cast<milliseconds::rep>(bits ^ (std::uint64_t{1} << 63))}};
+}
+/// `t` as seen from `from`, for a varint: short where they are close, exact for any two.
+[[nodiscard]] constexpr std::uint64_t outbox_time_after(wall_time t, wall_time from) noexcept {
+    return zigzag(static_cast<std::int64_t>(static_cast<std::uint64_t>(t.time_since_epoch().count()) -
+                                            static_cast<std::uint64_t>(from.time_since_epoch().count())));
+}
+[[nodiscard]] constexpr wall_time outbox_time_from(wall_time from, std::uint64_t after) noexcept {
+    return wall_time{milliseconds{static_cast<milliseconds::rep>(
+        static_cast<std::uint64_t>(from.time_since_epoch().count()) + static_cast<std::uint64_t>(unzigzag(after)))}};
 }
 /// `t + d` for `d` not negative, at most the last moment.
 [[nodiscard]] constexpr wall_time outbox_later(wall_time t, milliseconds d) noexcept {
@@ -169,7 +179,7 @@ struct outbox_counters {
     std::uint64_t fence = 0;                    ///< last given
     std::uint64_t waits = 0;                    ///< rows in `waits`: where there are none, nobody has to look
     std::uint64_t lives = 0;                    ///< rows in `lives`
-    std::uint64_t leased = 0;                   ///< tokens and runs in `leases`
+    std::uint64_t leased = 0;                   ///< entries and runs in `leases`
     std::vector<outbox_lane_counters> lanes{};  ///< by number
 
     [[nodiscard]] outbox_lane_counters* find(std::uint8_t lane) noexcept {
@@ -260,7 +270,7 @@ struct outbox_header {
     priority urgency = priority::normal;  ///< as it is served
     wall_time entered{};
     std::uint64_t fence = 0;  ///< 0 = never claimed, and the next three are not stored
-    wall_time time{};         ///< waiting: not before; claimed: end of the lease
+    wall_time time{};         ///< waiting: not before; claimed: end of the lease; else not stored
     std::uint32_t attempts = 0;
     std::uint16_t batch_max = 0;
     std::optional<milliseconds> patience{};  ///< its own; from 0
@@ -287,11 +297,12 @@ struct outbox_rows {
         none,
         ready,
         taken,  ///< claimed, and where it stood when it was ready: its run says by whom. Only a claim puts it there
+        kept,   ///< the same, but claimed alone: its body says by whom
         aside,
         dead
     };
     place at = place::none;
-    std::uint8_t queue = 0;               ///< ready, taken
+    std::uint8_t queue = 0;               ///< ready, taken, kept
     std::optional<wall_time> deadline{};  ///< ready in a queue by deadline: in its key, and a row in `own`
     std::optional<wall_time> wait{};      ///< a row in `waits`
     std::optional<wall_time> life{};      ///< a row in `lives`
@@ -312,7 +323,8 @@ struct stored_entry {
     std::size_t inline_bytes = 0;  ///< of the payload in the value; 0 when it is apart
     outbox_rows rows{};            ///< that are in the storage
 
-    /// The section of records: empty, or their number and each with its length.
+    /// The section of records: empty, or each with its length, a byte below 128, else two; before several 0 and their
+    /// number.
     [[nodiscard]] bytes_view records() const noexcept {
         return bytes_view{value}.subspan(records_at, payload_at - records_at);
     }
@@ -322,23 +334,29 @@ struct stored_entry {
     }
     [[nodiscard]] std::size_t payload_size() const noexcept { return header.apart ? *header.apart : inline_bytes; }
     [[nodiscard]] std::size_t record_count() const noexcept {
-        return payload_at == records_at ? 0 : std::to_integer<std::size_t>(value[records_at]);
+        if (payload_at == records_at) { return 0; }
+        return value[records_at] != std::byte{0} ? 1 : std::to_integer<std::size_t>(value[records_at + 1]);
     }
     /// Calls `visit(record)` for each, until it answers false.
     template <class F>
     void each_record(F&& visit) const {
         bytes_view rest = records();
-        if (rest.empty()) { return; }
-        rest = rest.subspan(1);
+        if (!rest.empty() && rest[0] == std::byte{0}) { rest = rest.subspan(2); }
         while (!rest.empty()) {
-            std::size_t const n = read_u16(rest);
-            if (!visit(rest.subspan(2, n))) { return; }
-            rest = rest.subspan(2 + n);
+            auto const lead = std::to_integer<std::size_t>(rest[0]);
+            std::size_t const at = lead < 128 ? 1 : 2;
+            std::size_t const n = at == 1 ? lead : (lead & 127U) << 8 | std::to_integer<std::size_t>(rest[1]);
+            if (!visit(rest.subspan(at, n))) { return; }
+            rest = rest.subspan(at + n);
         }
     }
     [[nodiscard]] std::uint64_t size() const noexcept {
-        std::size_t const n = record_count();
-        return payload_size() + (n == 0 ? 0 : records().size() - 1 - 2 * n);
+        std::uint64_t n = payload_size();
+        each_record([&](bytes_view record) {
+            n += record.size();
+            return true;
+        });
+        return n;
     }
     /// `mark`: of its lane and class.
     [[nodiscard]] outbox_rows rows_due(std::uint64_t mark) const noexcept {
@@ -375,13 +393,17 @@ inline constexpr unsigned outbox_form_letter = 0xD0;  ///< before a body: reason
 inline void encode_records(bytes& out, bytes_view record, std::span<bytes_view const> more) {
     out.clear();
     if (record.empty()) { return; }
-    out.push_back(static_cast<std::byte>(1 + more.size()));
-    append_u16(out, static_cast<std::uint16_t>(record.size()));
-    append(out, record);
-    for (bytes_view const r : more) {
-        append_u16(out, static_cast<std::uint16_t>(r.size()));
+    auto const add = [&](bytes_view r) {
+        if (r.size() >= 128) { out.push_back(static_cast<std::byte>(128 | r.size() >> 8)); }
+        out.push_back(static_cast<std::byte>(r.size() & 0xFFU));
         append(out, r);
+    };
+    if (!more.empty()) {
+        out.push_back(std::byte{0});
+        out.push_back(static_cast<std::byte>(1 + more.size()));
     }
+    add(record);
+    for (bytes_view const r : more) { add(r); }
 }
 
 /// Writes numbers and bytes one behind the other, where there is room.
@@ -401,6 +423,10 @@ public:
         outbox_write_u64(to_, n);
         to_ += 8;
     }
+    void varint(std::uint64_t n) noexcept {
+        for (; n > 0x7F; n >>= 7) { u8(static_cast<unsigned>(n & 0x7FU) | 0x80U); }
+        u8(static_cast<unsigned>(n));
+    }
     void all(bytes_view b) noexcept {
         if (!b.empty()) { std::memcpy(to_, b.data(), b.size()); }
         to_ += b.size();
@@ -416,11 +442,14 @@ inline void encode_entry(bytes& out, stored_entry const& e, bytes_view records, 
     outbox_header const& h = e.header;
     bool const held = h.held();
     bool const batch = h.fence != 0 && h.batch_max != 0;
-    std::size_t size = 10 + records.size() + payload.size();
+    bool const timed = h.state != outbox_header::phase::pending;
+    std::uint64_t const entered = zigzag(h.entered.time_since_epoch().count());
+    std::size_t size = 2 + varint_size(entered) + records.size() + payload.size();
     if (e.dead) { size += 6 + e.verdict.size(); }
-    if (h.fence != 0) { size += batch ? 22 : 20; }
-    if (h.patience) { size += 8; }
-    if (h.expires) { size += 8; }
+    if (h.fence != 0) { size += varint_size(h.fence) + varint_size(h.attempts) + (batch ? 2 : 0); }
+    if (h.fence != 0 && timed) { size += varint_size(outbox_time_after(h.time, h.entered)); }
+    if (h.patience) { size += varint_size(static_cast<std::uint64_t>(h.patience->count())); }
+    if (h.expires) { size += varint_size(outbox_time_after(*h.expires, h.entered)); }
     if (h.dependants != 0) { size += 4; }
     if (held) { size += 3 + 8 * h.parents.size(); }
     if (h.apart) { size += 4; }
@@ -441,15 +470,15 @@ inline void encode_entry(bytes& out, stored_entry const& e, bytes_view records, 
     if (h.apart) { flags |= 0x80U; }
     to.u8(outbox_form_body | (h.patience ? 0x08U : 0U) | (batch ? 0x04U : 0U) | static_cast<unsigned>(h.state));
     to.u8(flags);
-    to.u64(outbox_time_bits(h.entered));
+    to.varint(entered);
     if (h.fence != 0) {
-        to.u64(h.fence);
-        to.u64(outbox_time_bits(h.time));
-        to.u32(h.attempts);
+        to.varint(h.fence);
+        if (timed) { to.varint(outbox_time_after(h.time, h.entered)); }
+        to.varint(h.attempts);
         if (batch) { to.u16(h.batch_max); }
     }
-    if (h.patience) { to.u64(static_cast<std::uint64_t>(h.patience->count())); }
-    if (h.expires) { to.u64(outbox_time_bits(*h.expires)); }
+    if (h.patience) { to.varint(static_cast<std::uint64_t>(h.patience->count())); }
+    if (h.expires) { to.varint(outbox_time_after(*h.expires, h.entered)); }
     if (h.dependants != 0) { to.u32(h.dependants); }
     if (held) {
         to.u8(h.behind);
@@ -479,7 +508,7 @@ inline void encode_entry(bytes& out, stored_entry const& e, bytes_view records, 
         e.verdict.assign(in.begin(), in.begin() + static_cast<std::ptrdiff_t>(n));
         in = in.subspan(n);
     }
-    if (in.size() < 10) { return bad; }
+    if (in.size() < 3) { return bad; }
     outbox_header& h = e.header;
     h = outbox_header{};
     auto const lead = std::to_integer<unsigned>(in[0]);
@@ -488,29 +517,39 @@ inline void encode_entry(bytes& out, stored_entry const& e, bytes_view records, 
     if ((lead & 0xF0U) != outbox_form_body || (lead & 3U) > 2) { return bad; }
     h.state = static_cast<outbox_header::phase>(lead & 3U);
     h.urgency = static_cast<priority>(flags & 3U);
-    h.entered = outbox_time(read_u64(in.subspan(2)));
-    in = in.subspan(10);
+    in = in.subspan(2);
+    auto const entered = take_varint(in);
+    if (!entered) { return bad; }
+    h.entered = outbox_time_from({}, *entered);
     if ((flags & 0x04U) != 0) {
-        std::size_t const size = batch ? 22 : 20;
-        if (in.size() < size) { return bad; }
-        h.fence = read_u64(in);
-        h.time = outbox_time(read_u64(in.subspan(8)));
-        h.attempts = read_u32(in.subspan(16));
-        if (batch) { h.batch_max = read_u16(in.subspan(20)); }
-        in = in.subspan(size);
-        if (h.fence == 0 || (batch && h.batch_max == 0)) { return bad; }
+        auto const fence = take_varint(in);
+        if (!fence || *fence == 0) { return bad; }
+        h.fence = *fence;
+        if (h.state != outbox_header::phase::pending) {
+            auto const after = take_varint(in);
+            if (!after) { return bad; }
+            h.time = outbox_time_from(h.entered, *after);
+        }
+        auto const attempts = take_varint(in);
+        if (!attempts || *attempts > (std::numeric_limits<std::uint32_t>::max)()) { return bad; }
+        h.attempts = static_cast<std::uint32_t>(*attempts);
+        if (batch) {
+            if (in.size() < 2 || read_u16(in) == 0) { return bad; }
+            h.batch_max = read_u16(in);
+            in = in.subspan(2);
+        }
     } else if (batch || h.state != outbox_header::phase::pending) {
         return bad;
     }
     if ((lead & 0x08U) != 0) {
-        if (in.size() < 8 || read_u64(in) >> 63 != 0) { return bad; }
-        h.patience = milliseconds{static_cast<milliseconds::rep>(read_u64(in))};
-        in = in.subspan(8);
+        auto const patience = take_varint(in);
+        if (!patience || *patience >> 63 != 0) { return bad; }
+        h.patience = milliseconds{static_cast<milliseconds::rep>(*patience)};
     }
     if ((flags & 0x08U) != 0) {
-        if (in.size() < 8) { return bad; }
-        h.expires = outbox_time(read_u64(in));
-        in = in.subspan(8);
+        auto const after = take_varint(in);
+        if (!after) { return bad; }
+        h.expires = outbox_time_from(h.entered, *after);
     }
     if ((flags & 0x10U) != 0) {
         if (in.size() < 4) { return bad; }
@@ -534,22 +573,30 @@ inline void encode_entry(bytes& out, stored_entry const& e, bytes_view records, 
         in = in.subspan(4);
     }
     e.records_at = value.size() - in.size();
+    std::size_t records = 0;
     if ((flags & 0x40U) != 0) {
         if (in.empty()) { return bad; }
-        auto const n = std::to_integer<std::size_t>(in[0]);
-        if (n == 0 || n > outbox_records_max) { return bad; }
-        in = in.subspan(1);
+        std::size_t n = 1;
+        if (in[0] == std::byte{0}) {
+            n = in.size() < 2 ? 0 : std::to_integer<std::size_t>(in[1]);
+            if (n < 2 || n > outbox_records_max) { return bad; }
+            in = in.subspan(2);
+        }
+        records = n;
         for (std::size_t i = 0; i < n; ++i) {
             if (in.size() < 2) { return bad; }
-            std::size_t const size = read_u16(in);
-            if (size == 0 || size > outbox_record_bytes_max || in.size() - 2 < size) { return bad; }
-            in = in.subspan(2 + size);
+            auto size = std::to_integer<std::size_t>(in[0]);
+            std::size_t const at = size < 128 ? 1 : 2;
+            if (at == 2) { size = (size & 127U) << 8 | std::to_integer<std::size_t>(in[1]); }
+            if (size == 0 || (at == 2 && size < 128) || size > outbox_record_bytes_max || in.size() - at < size) {
+                return bad;
+            }
+            in = in.subspan(at + size);
         }
     }
     e.payload_at = value.size() - in.size();
     e.inline_bytes = in.size();
     if (h.apart && !in.empty()) { return bad; }
-    std::size_t const records = e.payload_at == e.records_at ? 0 : std::to_integer<std::size_t>(value[e.records_at]);
     return h.behind > records ? status{bad} : status{};
 }
 

@@ -149,7 +149,7 @@ public:
     /// Takes a living entry out; what stood behind it or was after it moves up.
     [[nodiscard]] status remove(stored_entry& e);
     /// Claims what a selection has chosen, in its order. What stands in a fresh queue stays there, before the mark from now
-    /// on, and all of it in one queue is a run; the rest moves aside.
+    /// on: several of one queue are a run, one alone has its lease in its body; the rest moves aside.
     [[nodiscard]] status claim(std::span<stored_entry> chosen, wall_time end);
     /// Finds claimed entries, by token and fence, that may be many, those whose claim is lost left out. A scan for each
     /// queue in which they lie close together, else a few gets each.
@@ -270,7 +270,8 @@ private:
     [[nodiscard]] outbox_key place_key(std::uint64_t token, outbox_rows const& r) const noexcept {
         switch (r.at) {
             case place::ready:
-            case place::taken: return ready_key(token, r.queue, r.deadline);
+            case place::taken:
+            case place::kept: return ready_key(token, r.queue, r.deadline);
             case place::dead: return key(outbox_space::dead).add(token);
             case place::aside:
             case place::none: break;
@@ -284,6 +285,8 @@ private:
     [[nodiscard]] status erase_rows(stored_entry const& e, outbox_rows const& due);
     [[nodiscard]] status erase_life(stored_entry const& e);
     [[nodiscard]] status end_life(stored_entry& e);
+    /// An entry that is claimed alone says so where it stands.
+    [[nodiscard]] status keep(stored_entry& e);
     /// An entry that was taken leaves its run, and the last one ends it.
     [[nodiscard]] status leave_run(stored_entry const& e);
     [[nodiscard]] result<bool> read(bytes_view k, std::uint64_t token, stored_entry& e, bool letter);

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include <syncline/core/bytes.hpp>
+#include <syncline/core/checked.hpp>
 #include <syncline/core/config.hpp>
 #include <syncline/core/result.hpp>
 #include <syncline/outbox/layout.hpp>
@@ -150,38 +151,60 @@ private:
     bool changed_ = false;
 };
 
-/// The rows of leases, one of them in memory at a time, within one transaction. A row's elements are tokens, or runs.
+/// The rows of leases, one of them in memory at a time, within one transaction. A row's elements are entries, or runs.
 class outbox_leases {
 public:
     explicit outbox_leases(std::string_view prefix) noexcept : prefix_(prefix) {}
 
-    static constexpr std::uint64_t run_bit = std::uint64_t{1} << 63;
-    /// The element that stands for a run: its last token, and its class, in bits that no token has.
+    /// The number that stands for an entry, and for a run: by its last token, and its class.
+    [[nodiscard]] static constexpr std::uint64_t entry_element(std::uint64_t token) noexcept { return token << 1; }
     [[nodiscard]] static constexpr std::uint64_t run_element(std::uint64_t last, priority served_as) noexcept {
-        return run_bit | static_cast<std::uint64_t>(served_as) << 61 | last;
+        return last << 3 | static_cast<std::uint64_t>(served_as) << 1 | 1U;
     }
+    [[nodiscard]] static constexpr bool is_run(std::uint64_t element) noexcept { return (element & 1U) != 0; }
     [[nodiscard]] static constexpr std::uint64_t token_of(std::uint64_t element) noexcept {
-        return (element & run_bit) != 0 ? element & ~(std::uint64_t{7} << 61) : element;
+        return is_run(element) ? element >> 3 : element >> 1;
     }
     [[nodiscard]] static constexpr priority class_of(std::uint64_t element) noexcept {
-        return static_cast<priority>(element >> 61 & 3U);
+        return static_cast<priority>(element >> 1 & 3U);
+    }
+    /// Appends a fence to a key: how many bytes it has, and they, so that keys are in the order of fences and most are
+    /// short.
+    static outbox_key& add_fence(outbox_key& k, std::uint64_t fence) noexcept {
+        std::uint8_t n = 1;
+        while (n < 8 && fence >> (8 * n) != 0) { ++n; }
+        k.add(n);
+        for (unsigned shift = 8U * n; shift != 0; shift -= 8) {
+            k.add(static_cast<std::uint8_t>(fence >> (shift - 8)));
+        }
+        return k;
+    }
+    /// What stands there behind the time; 0 when it is none.
+    [[nodiscard]] static std::uint64_t fence_of(bytes_view b) noexcept {
+        if (b.size() < 2 || std::to_integer<std::size_t>(b[0]) != b.size() - 1 || b.size() > 9) { return 0; }
+        std::uint64_t fence = 0;
+        for (std::byte const digit : b.subspan(1)) { fence = fence << 8 | std::to_integer<std::uint64_t>(digit); }
+        return b[1] == std::byte{0} ? 0 : fence;
     }
 
     /// `fresh`: no row of this fence is stored yet.
     template <storage_transaction Tx>
     [[nodiscard]] status add(Tx& tx, wall_time end, std::uint64_t fence, std::uint64_t element, bool fresh) {
         if (auto s = turn(tx, end, fence, fresh); !s) { return s; }
-        append_u64(elements_, element);
+        append_varint(elements_, element);
         changed_ = true;
         return {};
     }
     template <storage_transaction Tx>
     [[nodiscard]] status drop(Tx& tx, wall_time end, std::uint64_t fence, std::uint64_t element) {
         if (auto s = turn(tx, end, fence, false); !s) { return s; }
-        for (std::size_t at = 0; at + 8 <= elements_.size(); at += 8) {
-            if (read_u64(bytes_view{elements_}.subspan(at)) != element) { continue; }
+        for (bytes_view rest{elements_}; !rest.empty();) {
+            std::size_t const at = elements_.size() - rest.size();
+            auto const here = take_varint(rest);
+            if (!here) { return failure{errc::corrupt, "outbox lease"}; }
+            if (*here != element) { continue; }
             auto const from = elements_.begin() + static_cast<std::ptrdiff_t>(at);
-            elements_.erase(from, from + 8);
+            elements_.erase(from, elements_.end() - static_cast<std::ptrdiff_t>(rest.size()));
             changed_ = true;
             return {};
         }
@@ -196,7 +219,8 @@ public:
 
 private:
     [[nodiscard]] outbox_key row_key() const noexcept {
-        return outbox_key{prefix_, outbox_space::leases}.add(outbox_time_bits(end_)).add(fence_);
+        outbox_key k{prefix_, outbox_space::leases};
+        return add_fence(k.add(outbox_time_bits(end_)), fence_);
     }
     template <storage_transaction Tx>
     [[nodiscard]] status turn(Tx& tx, wall_time end, std::uint64_t fence, bool fresh) {
@@ -213,7 +237,6 @@ private:
             fence_ = 0;
             return found.error();
         }
-        if (elements_.size() % 8 != 0) { return failure{errc::corrupt, "outbox lease"}; }
         return {};
     }
 
@@ -261,13 +284,17 @@ public:
         r.served_as = served_as;
         bool good = false;
         auto const row = [&](bytes_view k, bytes_view value) {
-            if (k.size() != prefix_.size() + 11 || (value.size() != 16 && value.size() != 32)) { return false; }
+            if (k.size() != prefix_.size() + 11) { return false; }
             r.last = read_u64(k.last(8));
-            r.fence = read_u64(value);
-            r.end = outbox_time(read_u64(value.subspan(8)));
-            bool const one = value.size() == 16;
-            r.first = one ? r.last : read_u64(value.subspan(16));
-            r.left = one ? 1 : read_u64(value.subspan(24));
+            auto const fence = take_varint(value);
+            auto const until = take_varint(value);
+            auto const span = take_varint(value);
+            auto const left = take_varint(value);
+            if (!fence || !until || !span || !left || !value.empty() || *span > r.last) { return false; }
+            r.fence = *fence;
+            r.end = outbox_time_from({}, *until);
+            r.first = r.last - *span;
+            r.left = *left;
             good = r.first <= token && r.fence != 0 && r.left != 0;
             return false;
         };
@@ -290,13 +317,10 @@ public:
         auto const key = queue_key(run_.lane, run_.served_as).add(run_.last);
         if (run_.left == 0) { return tx.erase(key); }
         bytes value;
-        value.reserve(32);
-        append_u64(value, run_.fence);
-        append_u64(value, outbox_time_bits(run_.end));
-        if (run_.first != run_.last) {
-            append_u64(value, run_.first);
-            append_u64(value, run_.left);
-        }
+        append_varint(value, run_.fence);
+        append_varint(value, outbox_time_after(run_.end, {}));
+        append_varint(value, run_.last - run_.first);
+        append_varint(value, run_.left);
         return tx.put(key, value);
     }
 

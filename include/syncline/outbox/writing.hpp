@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include <syncline/core/bytes.hpp>
+#include <syncline/core/checked.hpp>
 #include <syncline/core/config.hpp>
 #include <syncline/core/result.hpp>
 #include <syncline/core/time.hpp>
@@ -32,14 +33,15 @@ status outbox_moves<Tx>::write(stored_entry& e, bytes_view records, bytes_view p
     }
     if (due.deadline && (due.deadline != e.rows.deadline || due.queue != e.rows.queue)) {
         bytes where;
-        append_u64(where, outbox_time_bits(*due.deadline));
+        append_varint(where, outbox_time_after(*due.deadline, {}));
         where.push_back(static_cast<std::byte>(due.queue));
         if (auto s = tx_.put(key(outbox_space::own).add(e.token), where); !s) { return s; }
     }
     if (due.lease && !same_lease(due, e.rows)) {
         ++counters.leased;
         bool const fresh = due.fence > fence_before_;
-        if (auto s = leases_.add(tx_, *due.lease, due.fence, e.token, fresh); !s) { return s; }
+        auto const s = leases_.add(tx_, *due.lease, due.fence, outbox_leases::entry_element(e.token), fresh);
+        if (!s) { return s; }
     }
     encode_entry(scratch_, e, records, payload);
     e.rows = due;
@@ -85,7 +87,7 @@ status outbox_moves<Tx>::erase_rows(stored_entry const& e, outbox_rows const& du
     }
     if (old.lease && !same_lease(old, due)) {
         if (auto s = count_down(counters.leased); !s) { return s; }
-        return leases_.drop(tx_, *old.lease, old.fence, e.token);
+        return leases_.drop(tx_, *old.lease, old.fence, outbox_leases::entry_element(e.token));
     }
     return {};
 }
