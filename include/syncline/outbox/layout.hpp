@@ -215,7 +215,7 @@ struct outbox_counters {
         return n;
     }
 };
-inline constexpr unsigned outbox_form_counters = 0x52;
+inline constexpr unsigned outbox_form_counters = 0x53;
 
 inline void encode_counters(bytes& out, outbox_counters const& c) {
     out.clear();
