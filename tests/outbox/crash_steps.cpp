@@ -33,7 +33,7 @@ struct memory {
 constexpr std::int64_t start = 1'700'000'000'000;
 
 /// The calls of a life, in order: each leaves something for the later ones.
-constexpr std::size_t life_length = 27;
+constexpr std::size_t life_length = 31;
 template <class Tx>
 errc live(std::size_t which, outbox const& box, Tx& tx, memory& m) {
     std::string const long_payload(1200, 'l');
@@ -102,6 +102,10 @@ errc live(std::size_t which, outbox const& box, Tx& tx, memory& m) {
         case 23: return code(box.revive(tx, m.tokens[3], at(now), sl::as_bytes("again")));
         case 24: return claim({.entries_max = 10}, now + 300'000);
         case 25: return code(box.ack_all(tx, m.claimed));
+        case 26: return put({.record = sl::as_bytes("alone"), .lane = 7, .time_to_live = milliseconds{9'000}});
+        case 27: return claim({.lane = 7}, now);  // one alone: it says itself who has it
+        case 28: return claim({.lane = 7}, now + 400'000);
+        case 29: return code(box.ack(tx, of(0).token, of(0).fence));
         default: {
             std::vector<std::uint64_t> dead;
             auto const s = box.scan_dead(tx, [&](outbox_entry const& e) {
