@@ -38,8 +38,9 @@ struct combined_change {
     friend constexpr bool operator==(combined_change const&, combined_change const&) = default;
 };
 
-/// The table. Whatever the state of the other side, applying the result is applying the two; it holds only while the
-/// earlier was never claimed.
+/// The table. Where the other side is as the earlier writer saw it (a create: there is none), applying the result is
+/// applying the two. Where it is not, the two might have had two answers, and the result has one. It holds only while
+/// the earlier was never claimed.
 ///
 /// | earlier \ later | create           | update       | erase   | replace                |
 /// |-----------------|------------------|--------------|---------|------------------------|
