@@ -769,7 +769,10 @@ private:
             if (said) { doing.decided = said->decided; }
         }
         judge_.begin(m.number, std::move(doing));
+        bool const answered = std::holds_alternative<received>(in) || std::holds_alternative<failed>(in);
+        bool const waited = p.talk->in_flight() && !answered;
         status const ok = in_transaction(p, [&](auto& tx) { return p.talk->handle(in, tx, now); });
+        if (waited && !p.talk->in_flight()) { ++p.streak; }  // it gave up waiting for a reply
         trace(3, m.number, ok ? 0 : static_cast<std::uint64_t>(ok.error().code));
         if (why == deed::kind::receive && ok) {
             exchange_report const& r = p.talk->last_report();
@@ -827,8 +830,7 @@ private:
             } else {
                 backoff_options const b = session_settings().backoff;
                 std::int64_t ceiling = b.base.count();
-                // A session that gave up waiting has counted that failure too.
-                for (unsigned n = 1; n < p.streak + 2 && ceiling < b.cap.count(); ++n) { ceiling *= 2; }
+                for (unsigned n = 1; n < p.streak + 1 && ceiling < b.cap.count(); ++n) { ceiling *= 2; }
                 ceiling = (std::min)(ceiling, std::int64_t{b.cap.count()});
                 if (!work) { ceiling = (std::max)(ceiling, std::int64_t{session_settings().poll_interval.count()}); }
                 judge_.check(wait <= ceiling + 1, invariant::patience, [&] {
