@@ -17,6 +17,7 @@ enum class mistake {
     erases_all,
     scans_backwards,
     forgets_a_tombstone,
+    range_without_end,
 };
 
 /// The default with one mistake.
@@ -68,6 +69,11 @@ struct bad_records {
         for (auto at = all.rbegin(); at != all.rend() && visit(at->first, at->second); ++at) {}
         return ok;
     }
+    template <class Tx>
+    status scan_range(Tx& tx, bytes_view from, bytes_view to, held_visitor visit) const {
+        bytes const end{std::byte{0xFF}};
+        return good.scan_range(tx, from, made == mistake::range_without_end ? bytes_view{end} : to, visit);
+    }
 };
 
 // region: certify
@@ -88,4 +94,5 @@ TEST_CASE("the suite finds each mistake by the name of its axiom, and none where
     CHECK(breaks(tried(mistake::erases_all), "separation"));
     CHECK(breaks(tried(mistake::scans_backwards), "order"));
     CHECK(breaks(tried(mistake::forgets_a_tombstone), "separation"));
+    CHECK(breaks(tried(mistake::range_without_end), "order"));
 }
