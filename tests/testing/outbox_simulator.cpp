@@ -57,7 +57,9 @@ public:
 
         private:
             bool slips(slip what, bytes_view k) {
-                return slip_ == what && as_text(k).substr(0, 1) == "o" && ++*calls_ % 400 == 0;
+                // A life erases little: a lone claim leaves no row behind.
+                std::uint64_t const each = what == slip::erase_forgotten ? 50 : 400;
+                return slip_ == what && as_text(k).substr(0, 1) == "o" && ++*calls_ % each == 0;
             }
             slip slip_;
             inner_type::transaction inner_;
