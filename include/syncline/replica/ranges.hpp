@@ -198,7 +198,7 @@ public:
     template <storage_transaction Tx>
     [[nodiscard]] result<bool> complete(Tx& tx, record_range const& r) const {
         bool open = false;
-        auto ok = touching(tx, r, [&](entry) {
+        auto ok = touching(tx, r, [&](entry const&) {
             open = true;
             return false;
         });
