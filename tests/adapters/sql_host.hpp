@@ -9,6 +9,19 @@
 
 #include "support/catch.hpp"
 
+/// The first column of every row, each with a `;` behind.
+inline std::string text_of(sqlite3* db, std::string const& sql) {
+    sqlite3_stmt* q = nullptr;
+    if (sqlite3_prepare_v2(db, sql.c_str(), -1, &q, nullptr) != SQLITE_OK) { FAIL(sql << ": " << sqlite3_errmsg(db)); }
+    std::string all;
+    while (sqlite3_step(q) == SQLITE_ROW) {
+        auto const* const t = reinterpret_cast<char const*>(sqlite3_column_text(q, 0));
+        all += std::string(t == nullptr ? "null" : t) + ';';
+    }
+    sqlite3_finalize(q);
+    return all;
+}
+
 class sql_host {
 public:
     explicit sql_host(std::string const& path = ":memory:") { REQUIRE(sqlite3_open(path.c_str(), &db_) == SQLITE_OK); }
@@ -22,20 +35,7 @@ public:
         int const rc = sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, &why);
         if (rc != SQLITE_OK) { FAIL(sql << ": " << why); }
     }
-    /// The first column of every row, each with a `;` behind.
-    [[nodiscard]] std::string text(std::string const& sql) const {
-        sqlite3_stmt* q = nullptr;
-        if (sqlite3_prepare_v2(db_, sql.c_str(), -1, &q, nullptr) != SQLITE_OK) {
-            FAIL(sql << ": " << sqlite3_errmsg(db_));
-        }
-        std::string all;
-        while (sqlite3_step(q) == SQLITE_ROW) {
-            auto const* const t = reinterpret_cast<char const*>(sqlite3_column_text(q, 0));
-            all += std::string(t == nullptr ? "null" : t) + ';';
-        }
-        sqlite3_finalize(q);
-        return all;
-    }
+    [[nodiscard]] std::string text(std::string const& sql) const { return text_of(db_, sql); }
     [[nodiscard]] sqlite3* raw() const noexcept { return db_; }
 
 private:

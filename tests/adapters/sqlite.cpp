@@ -14,6 +14,7 @@
 #include <syncline/storage/keyspace.hpp>
 #include <syncline/testing/storage_conformance.hpp>
 
+#include "adapters/sql_host.hpp"
 #include "support/catch.hpp"
 
 using namespace syncline;
@@ -58,18 +59,7 @@ public:
     [[nodiscard]] int run(std::string const& sql) const {
         return sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr);
     }
-    [[nodiscard]] std::string text(std::string const& sql) const { return text(db_, sql); }
-    [[nodiscard]] static std::string text(sqlite3* db, std::string const& sql) {
-        sqlite3_stmt* q = nullptr;
-        REQUIRE(sqlite3_prepare_v2(db, sql.c_str(), -1, &q, nullptr) == SQLITE_OK);
-        std::string all;
-        while (sqlite3_step(q) == SQLITE_ROW) {
-            auto const* const t = reinterpret_cast<char const*>(sqlite3_column_text(q, 0));
-            all += std::string(t == nullptr ? "null" : t) + ';';
-        }
-        sqlite3_finalize(q);
-        return all;
-    }
+    [[nodiscard]] std::string text(std::string const& sql) const { return text_of(db_, sql); }
     [[nodiscard]] sqlite3* raw() const { return db_; }
 
 private:
@@ -707,7 +697,7 @@ TEST_CASE("sqlite_storage: whichever write to the disk fails, the state is the o
                 std::string const now = keys(again);
                 bool const changed = now.rfind("k=new;", 0) == 0;
                 CHECK((changed ? now.size() > 8 * 3000 : now == "k=old;"));
-                CHECK(host::text(again.connection(), "SELECT count(*) FROM t") == (changed ? "1;" : "0;"));
+                CHECK(text_of(again.connection(), "SELECT count(*) FROM t") == (changed ? "1;" : "0;"));
                 if (done) { CHECK(changed); }
             }
         }

@@ -180,6 +180,33 @@ TEST_CASE("tombstones go everywhere once everybody has them", "[replica][leases]
     CHECK(seen(a, {"things", "3"}, "n") == 33);
 }
 
+TEST_CASE("a stale note of a tombstone takes nothing that lives along", "[replica][leases]") {
+    world::virtual_clock time;
+    world::cloud home{time.now};
+    home.self = with_leases();
+    world::device a{1};
+    REQUIRE(world::open(a, time.now));
+    for (char const* id : {"lives", "dies"}) {
+        REQUIRE(a.write([&](auto& tx) {
+            return a.self.create(tx, {"things", id}, world::fields({{"n", 1}}), time.now);
+        }));
+    }
+    sync_all(a, home, time.now);
+    // As a damaged store, or an earlier version's mistake, would leave it.
+    REQUIRE(a.write([&](auto& tx) {
+        bytes note = to_bytes(as_bytes("rd"));
+        append_u64(note, 1);
+        return tx.put(note, to_bytes(record_key{"things", "lives"}));
+    }));
+    REQUIRE(a.write([&](auto& tx) { return a.self.erase(tx, {"things", "dies"}, time.now); }));
+    for (int i = 0; i < 2; ++i) { sync_all(a, home, time.now); }
+    REQUIRE(collect(home).tombstones == 1);
+    for (int i = 0; i < 2; ++i) { sync_all(a, home, time.now); }
+    CHECK(keys_under(a.store, "rd") == 0);
+    CHECK(keys_under(a.store, "rv") == 1);
+    CHECK(seen(a, {"things", "lives"}, "n") == 1);
+}
+
 TEST_CASE(
     "a device past its lease joins again: what it did not touch goes, what it edited is a conflict, nothing rises",
     "[replica][leases]") {

@@ -113,3 +113,32 @@ TEST_CASE("what is no item is refused at once", "[mutation_batch]") {
     CHECK_FALSE(batch.add({}));
     CHECK_FALSE(batch.add(bytes{std::byte{1}, std::byte{1}}));
 }
+
+TEST_CASE("a batch has no more kinds of mutations than mutations, and bounded operations in them", "[mutation_batch]") {
+    auto const batch_with = [](std::size_t count, std::size_t kinds, std::size_t ops) {
+        bytes batch;
+        cbor_writer w{batch};
+        w.array(15);
+        w.unsigned_integer(count);
+        w.array(kinds);
+        for (std::size_t i = 0; i < kinds; ++i) {
+            w.array(ops == 0 ? 0 : 3 + 2 * ops);
+            if (ops == 0) { continue; }
+            w.text("guests");
+            w.unsigned_integer(static_cast<std::uint64_t>(change_kind::update));
+            w.unsigned_integer(0);
+            for (std::size_t n = 0; n < ops; ++n) {
+                w.unsigned_integer(static_cast<std::uint64_t>(op_kind::unset));
+                w.text("f");
+            }
+        }
+        for (int i = 0; i < 9; ++i) { w.byte_string({}); }
+        w.array(0);
+        for (int i = 0; i < 3; ++i) { w.byte_string({}); }
+        return batch;
+    };
+    CHECK(read(batch_with(0, 0, 0)));
+    CHECK(read(batch_with(0, 1, 0)).error() == errc::malformed);
+    CHECK(read(batch_with(0, 100'000, 0)).error() == errc::malformed);
+    CHECK(read(batch_with(1, 1, 70'000)).error() == errc::limit);
+}

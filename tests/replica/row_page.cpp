@@ -140,3 +140,24 @@ TEST_CASE("what is no row spoils the page, with an error", "[row_page]") {
         CHECK(page.add("guests", as_bytes("x"), in).error() == errc::corrupt);
     }
 }
+
+TEST_CASE("a page has no more kinds of rows than rows", "[row_page]") {
+    auto const page_with = [](std::size_t kinds) {
+        bytes page;
+        cbor_writer w{page};
+        w.array(14);
+        w.unsigned_integer(0);
+        w.array(kinds);
+        for (std::size_t i = 0; i < kinds; ++i) {
+            w.array(2);
+            w.text("guests");
+            w.unsigned_integer(0);
+        }
+        for (int i = 0; i < 11; ++i) { w.byte_string({}); }
+        w.array(0);
+        return page;
+    };
+    CHECK(rows_of(page_with(0)));
+    CHECK(rows_of(page_with(1)).error() == errc::malformed);
+    CHECK(rows_of(page_with(100'000)).error() == errc::malformed);
+}

@@ -139,41 +139,33 @@ public:
     [[nodiscard]] sqlite3* connection() const noexcept { return db_; }
 
     [[nodiscard]] result<std::optional<held_record>> find(bytes_view id) const {
-        for (detail::sqlite_statement const* s : {&find_, &find_gone_}) {
-            if (s->get() == nullptr) { break; }
-            detail::sqlite_reset const later{s->get()};
-            if (!bind_id(s->get(), id)) { return fail("bind").error(); }
-            int const rc = sqlite3_step(s->get());
-            if (rc == SQLITE_ROW) {
-                if (is_foreign(s->get())) {
-                    if (auto ok = allowed(); !ok) { return ok.error(); }
-                    continue;
-                }
-                auto held = read(s->get());
-                if (!held) { return held.error(); }
-                return std::optional<held_record>{std::move(*held)};
+        std::optional<held_record> found;
+        auto ok = look_up(id, [&](sqlite3_stmt* q) -> result<bool> {
+            if (is_foreign(q)) {
+                auto may = allowed();
+                return may ? result<bool>{false} : may.error();
             }
-            if (rc != SQLITE_DONE) { return fail("find").error(); }
-        }
-        return std::optional<held_record>{};
+            auto held = read(q);
+            if (!held) { return held.error(); }
+            found = std::move(*held);
+            return true;
+        });
+        if (!ok) { return ok.error(); }
+        return found;
     }
     [[nodiscard]] result<std::optional<row>> find_confirmed(bytes_view id) const {
-        for (detail::sqlite_statement const* s : {&find_, &find_gone_}) {
-            if (s->get() == nullptr) { break; }
-            detail::sqlite_reset const later{s->get()};
-            if (!bind_id(s->get(), id)) { return fail("bind").error(); }
-            int const rc = sqlite3_step(s->get());
-            if (rc == SQLITE_ROW) {
-                if (is_foreign(s->get())) { continue; }
-                if (sqlite3_column_type(s->get(), base_at()) == SQLITE_NULL) { break; }
-                cbor_reader in{blob(s->get(), base_at())};
-                row r = decode_row(in);
-                if (!in.finish()) { return failure{errc::corrupt, "confirmed record"}; }
-                return std::optional<row>{std::move(r)};
-            }
-            if (rc != SQLITE_DONE) { return fail("find").error(); }
-        }
-        return std::optional<row>{};
+        std::optional<row> found;
+        auto ok = look_up(id, [&](sqlite3_stmt* q) -> result<bool> {
+            if (is_foreign(q)) { return false; }
+            if (sqlite3_column_type(q, base_at()) == SQLITE_NULL) { return true; }
+            cbor_reader in{blob(q, base_at())};
+            row r = decode_row(in);
+            if (!in.finish()) { return failure{errc::corrupt, "confirmed record"}; }
+            found = std::move(r);
+            return true;
+        });
+        if (!ok) { return ok.error(); }
+        return found;
     }
     /// `contended` while a change from outside to this record waits for `take_outside_changes`.
     [[nodiscard]] status put(bytes_view id, held_record const& h, row const* confirmed) const {
@@ -320,6 +312,23 @@ private:
     [[nodiscard]] status run_id(detail::sqlite_statement const& s, bytes_view id) const {
         detail::sqlite_reset const later{s.get()};
         return bind_id(s.get(), id) ? finish(s.get()) : fail("bind");
+    }
+
+    /// Shows `take` the row of an id, in whichever of the two tables it is; false: it is another's, look on.
+    template <class F>
+    [[nodiscard]] status look_up(bytes_view id, F&& take) const {
+        for (detail::sqlite_statement const* s : {&find_, &find_gone_}) {
+            if (s->get() == nullptr) { break; }
+            detail::sqlite_reset const later{s->get()};
+            if (!bind_id(s->get(), id)) { return fail("bind"); }
+            int const rc = sqlite3_step(s->get());
+            if (rc == SQLITE_DONE) { continue; }
+            if (rc != SQLITE_ROW) { return fail("find"); }
+            auto taken = take(s->get());
+            if (!taken) { return taken.error(); }
+            if (*taken) { break; }
+        }
+        return {};
     }
 
     // --- the table

@@ -532,6 +532,19 @@ public:
         return {};
     }
 
+    /// A mutation as one of the newest version, for the record that is there, which is of the newest already. Errors as
+    /// above, `unsupported` too where the record is closed to the mutation's version; the mutation is then as it was.
+    [[nodiscard]] status carry_up(mutation& m, std::optional<row> const& now) const {
+        if (m.schema == version()) { return {}; }
+        std::optional<bytes> below;
+        if (now && m.schema < version()) {
+            auto fields = cast(now->fields, version(), m.schema);
+            if (!fields) { return fields.error(); }
+            below = std::move(*fields);
+        }
+        return cast(m, version(), below ? std::optional<bytes_view>{*below} : std::nullopt);
+    }
+
     friend bool operator==(collection_schema const&, collection_schema const&) = default;
 
 private:

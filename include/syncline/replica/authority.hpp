@@ -570,7 +570,10 @@ private:
         std::uint64_t const lived = *before ? (*before)->life : 0;
         if (m.life > lived && m.life - lived > lives_skipped_max) { return reject(errc::malformed); }
         collection_schema const& schema = schemas().of(m.record.collection);
-        if (auto ok = carry_up(schema, *before, m); !ok) { return reject(ok.error().code, ok.error().detail); }
+        // Refused: a mutation of a version that is newer still, and one of a record that is closed to its version.
+        auto carried = *before ? schema.cast(**before, schema.version()) : status{};
+        if (carried) { carried = schema.carry_up(m, *before); }
+        if (!carried) { return reject(carried.error().code, carried.error().detail); }
         std::optional<row> after = *before;
         apply_context context;
         context.author = author.index;
@@ -615,21 +618,6 @@ private:
 
     [[nodiscard]] schema_table const& schemas() const noexcept {
         return options_.schemas == nullptr ? detail::first_versions : *options_.schemas;
-    }
-    /// The record and a mutation of it as of the newest version. A mutation of one that is newer still, and one of a
-    /// record that is closed to its version, are refused.
-    [[nodiscard]] static status carry_up(collection_schema const& schema, std::optional<row>& before, mutation& m) {
-        if (before) {
-            if (auto ok = schema.cast(*before, schema.version()); !ok) { return ok; }
-        }
-        if (m.schema == schema.version()) { return {}; }
-        std::optional<bytes> below;
-        if (before && m.schema < schema.version()) {
-            auto fields = schema.cast(before->fields, schema.version(), m.schema);
-            if (!fields) { return fields.error(); }
-            below = std::move(*fields);
-        }
-        return schema.cast(m, schema.version(), below ? std::optional<bytes_view>{*below} : std::nullopt);
     }
     /// An encoded row in the version that the device knows; as it is where it is closed to that: the device then shows
     /// that it is.

@@ -247,7 +247,9 @@ template <class Take, class TakeOrigin>
     std::uint64_t const count = in.unsigned_integer();
     if (count > mutations_max) { in.fail({errc::limit, "too many items in one message"}); }
     std::size_t const kind_count = in.array();
+    if (kind_count > count) { return bad("more kinds of mutations than mutations"); }
     std::vector<kind> kinds;
+    std::size_t operations = 0;
     std::size_t columns = 0;
     for (std::size_t i = 0; i < kind_count && !in.failed(); ++i) {
         kind k;
@@ -259,6 +261,8 @@ template <class Take, class TakeOrigin>
             cbor_writer{k.collection}.text(in.text());
             k.change = in.unsigned_integer();
             k.hint = in.unsigned_integer();
+            operations += (parts - 3) / 2;
+            if (operations > detail::columns_max) { in.fail({errc::limit, "too many operations in one message"}); }
             for (std::size_t n = 3; n < parts && !in.failed(); n += 2) {
                 operation op;
                 op.kind = in.unsigned_integer();
@@ -267,7 +271,6 @@ template <class Take, class TakeOrigin>
                 k.ops.push_back(std::move(op));
             }
         }
-        if (columns > detail::columns_max) { in.fail({errc::limit, "too many columns in one message"}); }
         kinds.push_back(std::move(k));
     }
     auto const integers = [&] { return integer_column{in.byte_string(), limits}; };

@@ -122,19 +122,12 @@ public:
     /// Wants a range; what of it is wanted already stays in its band. Precondition: `valid(r)`.
     template <storage_transaction Tx>
     [[nodiscard]] status add(Tx& tx, std::uint8_t band, record_range const& r) const {
-        std::vector<entry> had;
-        if (auto ok = touching(tx, r,
-                               [&](entry e) {
-                                   had.push_back(std::move(e));
-                                   return true;
-                               });
-            !ok) {
-            return ok;
-        }
-        std::sort(had.begin(), had.end(),
+        auto had = touched(tx, r);
+        if (!had) { return had.error(); }
+        std::sort(had->begin(), had->end(),
                   [](entry const& a, entry const& b) { return compare(a.range.from, b.range.from) < 0; });
         bytes from = r.from;
-        for (entry& e : had) {
+        for (entry& e : *had) {
             if (compare(from, e.range.from) < 0) {
                 if (auto ok = tx.put(key(band, e.range.from), from); !ok) { return ok; }
             }
@@ -146,16 +139,9 @@ public:
     /// A range was told: it is wanted no more. Cost: a scan for each band, a put or an erase for each range it touches.
     template <storage_transaction Tx>
     [[nodiscard]] status cover(Tx& tx, record_range const& r) const {
-        std::vector<entry> had;
-        if (auto ok = touching(tx, r,
-                               [&](entry e) {
-                                   had.push_back(std::move(e));
-                                   return true;
-                               });
-            !ok) {
-            return ok;
-        }
-        for (entry const& e : had) {
+        auto had = touched(tx, r);
+        if (!had) { return had.error(); }
+        for (entry const& e : *had) {
             bool const rest = compare(r.to, e.range.to) < 0;
             auto ok = rest ? tx.put(key(e.band, e.range.to), r.to) : tx.erase(key(e.band, e.range.to));
             if (ok && compare(e.range.from, r.from) < 0) { ok = tx.put(key(e.band, r.from), e.range.from); }
@@ -226,6 +212,16 @@ private:
         return e;
     }
 
+    template <class Tx>
+    [[nodiscard]] result<std::vector<entry>> touched(Tx& tx, record_range const& r) const {
+        std::vector<entry> all;
+        auto ok = touching(tx, r, [&](entry e) {
+            all.push_back(std::move(e));
+            return true;
+        });
+        if (!ok) { return ok.error(); }
+        return all;
+    }
     /// Visits what shares a key with `r`, band after band, in each in order; `visit` answers whether to go on.
     template <class Tx, class F>
     [[nodiscard]] status touching(Tx& tx, record_range const& r, F&& visit) const {

@@ -22,10 +22,10 @@
 #include <syncline/core/random.hpp>
 #include <syncline/merge/diff.hpp>
 #include <syncline/model/observer.hpp>
+#include <syncline/model/schema.hpp>
 #include <syncline/outbox/outbox.hpp>
 #include <syncline/replica/event.hpp>
 #include <syncline/replica/pending.hpp>
-#include <syncline/model/schema.hpp>
 #include <syncline/replica/protocol.hpp>
 #include <syncline/replica/ranges.hpp>
 #include <syncline/replica/record_store.hpp>
@@ -367,7 +367,8 @@ public:
         if (p->head < sync->cursor) { return nothing_taken(tx, now); }  // an old reply once more
         exchange_report report;
         if (p->from > sync->cursor) {
-            // A first sync begins at the head of its first answer; so does a replica that stands below the horizon. Of another answer to its question the rows are of no use.
+            // A first sync begins at the head of its first answer; so does a replica that stands below the horizon. Of
+            // another answer to its question the rows are of no use.
             if (p->from != p->to) { return failure{errc::foreign, "a page that does not follow the cursor"}; }
             auto const none = wanted_.empty(tx);
             if (!none) { return none.error(); }
@@ -787,17 +788,6 @@ private:
 
     // Visible and confirmed records.
 
-    /// A pending mutation that an older version of the program wrote, as of this one.
-    [[nodiscard]] static status carry_up(collection_schema const& schema, std::optional<row> const& now, mutation& m) {
-        if (m.schema == schema.version()) { return {}; }
-        std::optional<bytes> below;
-        if (now && m.schema < schema.version()) {
-            auto fields = schema.cast(now->fields, schema.version(), m.schema);
-            if (!fields) { return fields.error(); }
-            below = std::move(*fields);
-        }
-        return schema.cast(m, schema.version(), below ? std::optional<bytes_view>{*below} : std::nullopt);
-    }
     [[nodiscard]] collection_schema const& schema_of_record(record_key const& k) const noexcept {
         return (options_.schemas == nullptr ? detail::first_versions : *options_.schemas).of(k.collection);
     }
@@ -1112,7 +1102,8 @@ private:
             if (!held) { return held.error(); }
             // Where mutations wait it is what they lie over, and goes when they are decided.
             if (*held && (*held)->pending) { continue; }
-            ok = records_.erase(tx, *k);
+            bool const same = *held && (*held)->visible.deleted && (*held)->confirmed == old[i].first;
+            if (same) { ok = records_.erase(tx, *k); }
             if (ok) { ok = tx.erase(numbered('d', old[i].first)); }
         }
         return ok;
@@ -1260,7 +1251,7 @@ private:
                 return false;
             }
             dirty = true;
-            if (closed || !carry_up(schema, now, m)) { return true; }  // it shows nothing; what it becomes is decided
+            if (closed || !schema.carry_up(m, now)) { return true; }  // it shows nothing; what it becomes is decided
             apply_context context;
             context.author = sync.author;
             context.stamp_max = stamp_max;

@@ -245,6 +245,7 @@ template <class Count, class Take>
     std::uint64_t const count = in.unsigned_integer();
     if (count > rows_max) { in.fail({errc::limit, "too many items in one message"}); }
     std::size_t const kind_count = in.array();
+    if (kind_count > count) { return bad("more kinds of rows than rows"); }
     std::vector<kind> kinds;
     std::size_t columns = 0;
     for (std::size_t i = 0; i < kind_count && !in.failed(); ++i) {
