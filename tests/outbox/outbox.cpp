@@ -706,13 +706,15 @@ TEST_CASE("outbox: storage beside record and payload stays under 64 bytes an ent
     CHECK(grow("record") == 34 + 2 * 6);  // blocked: a row among the followers, none in the index
     CHECK(grow("another") == 33 + 7);
     {
-        sl::outbox_item of_its_own{.record = view("hurried")};
+        std::string const hurried = "hurried";
+        sl::outbox_item of_its_own{.record = view(hurried)};
         of_its_own.patience = milliseconds{60'000};
         std::size_t const before = size_of(store);
         auto tx = write(store);
         auto const token = box.enqueue(tx, of_its_own, at(some_day));
         REQUIRE(token);
-        sl::outbox_item mortal{.record = view("mortal")};
+        std::string const short_lived = "mortal";
+        sl::outbox_item mortal{.record = view(short_lived)};
         mortal.time_to_live = milliseconds{86'400'000};
         auto const other = box.enqueue(tx, mortal, at(some_day));
         REQUIRE(other);

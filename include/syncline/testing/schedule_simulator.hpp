@@ -376,10 +376,12 @@ private:
             case 9:
                 if (one_in(4)) { pass(up_to(3 * 86'400'000)); }  // asleep
                 break;
-            default:
-                device_.write(static_cast<sync_class>(below(random_, sync_classes)), 50 + below(random_, 2'000), now_,
-                              since_);
+            default: {
+                // One draw a statement: in which order arguments are evaluated is the compiler's.
+                std::uint64_t const size = 50 + below(random_, 2'000);
+                device_.write(static_cast<sync_class>(below(random_, sync_classes)), size, now_, since_);
                 break;
+            }
         }
     }
     /// The program ends; what was stored last is what it begins with.
