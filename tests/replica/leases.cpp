@@ -276,6 +276,76 @@ TEST_CASE(
     CHECK(asked == std::set<std::string>{"again", "edited"});
 }
 
+TEST_CASE("what is decided about a record that two created again does not hang on the horizon", "[replica][leases]") {
+    for (bool const collected : {false, true}) {
+        CAPTURE(collected);
+        world::virtual_clock time;
+        world::cloud home{time.now};
+        home.self = with_leases();
+        world::device a{1};
+        world::device b{2};
+        REQUIRE(world::open(a, time.now));
+        REQUIRE(world::open(b, time.now));
+        record_key const k{"things", "twice"};
+        REQUIRE(a.write([&](auto& tx) { return a.self.create(tx, k, world::fields({{"n", 1}}), time.now); }));
+        sync_all(a, home, time.now);
+        REQUIRE(a.write([&](auto& tx) { return a.self.erase(tx, k, time.now); }));
+        for (int i = 0; i < 2; ++i) {
+            sync_all(a, home, time.now);
+            sync_all(b, home, time.now);
+        }
+        // Both hold the tombstone, and create the second life; one of them takes it back.
+        REQUIRE(a.write([&](auto& tx) { return a.self.create(tx, k, world::fields({{"n", 2}}), time.now); }));
+        REQUIRE(b.write([&](auto& tx) { return b.self.create(tx, k, world::fields({{"most", 3}}), time.now); }));
+        auto const frozen = a.write([&](auto& tx) { return a.self.prepare(tx, time.now); });
+        REQUIRE(frozen);
+        REQUIRE(a.write([&](auto& tx) { return a.self.erase(tx, k, time.now); }));
+        sync_all(b, home, time.now);
+        if (collected) {
+            for (int i = 0; i < 10; ++i) {
+                time.pass(20 * hour);
+                sync_all(b, home, time.now);
+            }
+            REQUIRE(collect(home).horizon >= 2);
+        }
+        for (int i = 0; i < 3; ++i) { sync_all(a, home, time.now); }
+        sync_all(b, home, time.now);
+        for (auto* d : {&a, &b}) {
+            CHECK_FALSE(d->read([&](auto& tx) { return d->self.read(tx, k); })->has_value());
+        }
+    }
+}
+
+TEST_CASE("a reply that comes once more brings no tombstone back", "[replica][leases]") {
+    world::virtual_clock time;
+    world::cloud home{time.now};
+    home.self = with_leases();
+    world::device a{1};
+    world::device b{2};
+    REQUIRE(world::open(a, time.now));
+    REQUIRE(world::open(b, time.now));
+    REQUIRE(a.write([&](auto& tx) {
+        return a.self.create(tx, {"things", "dies"}, world::fields({{"n", 1}}), time.now);
+    }));
+    sync_all(a, home, time.now);
+    sync_all(b, home, time.now);
+    REQUIRE(a.write([&](auto& tx) { return a.self.erase(tx, {"things", "dies"}, time.now); }));
+    sync_all(a, home, time.now);
+    auto const told = home.answer(world::request_of(b, time.now), time.now);
+    REQUIRE(told);
+    auto const take = [&] { REQUIRE(b.write([&](auto& tx) { return b.self.absorb(tx, *told, time.now, b.random); })); };
+    take();
+    CHECK(keys_under(b.store, "rd") == 1);
+    sync_all(b, home, time.now);
+    sync_all(a, home, time.now);
+    REQUIRE(collect(home).tombstones == 1);
+    sync_all(b, home, time.now);
+    REQUIRE(keys_under(b.store, "rv") == 0);
+    take();
+    CHECK(keys_under(b.store, "rv") == 0);
+    CHECK(keys_under(b.store, "rd") == 0);
+}
+
 TEST_CASE("whoever comes back when, nothing deleted rises again and all hold the same", "[replica][leases]") {
     for (std::uint64_t seed = 1; seed <= 40; ++seed) {
         random_generator random{seed};

@@ -532,14 +532,12 @@ private:
     }
 
     /// Whether a change is to a life of its record that ended below the horizon: the record is gone, or was created anew
-    /// since, under a number that may be the same.
+    /// since. Lives are counted on while there is a tombstone; only where there was none does the first begin again.
     template <class Tx>
-    [[nodiscard]] result<bool> of_collected(Tx& tx, mutation const& m, std::optional<row> const& before,
-                                            author_index author) const {
+    [[nodiscard]] result<bool> of_collected(Tx& tx, mutation const& m, std::optional<row> const& before) const {
         if (m.kind == change_kind::create || m.base == 0) { return false; }
-        bool const later_life = before && !before->deleted && m.life <= before->life && before->floor.at > m.base &&
-                                before->floor.author != author;
-        if (before && !later_life) { return false; }
+        bool const earlier = before && (m.life < before->life || (m.life == 1 && before->life == 1));
+        if (before && (before->deleted || !earlier || before->floor.at <= m.base)) { return false; }
         auto const horizon = leases_.horizon(tx);
         if (!horizon) { return horizon.error(); }
         return m.base <= *horizon;
@@ -580,15 +578,15 @@ private:
         context.at = meta.head + 1;
         context.stamp_max = stamp_max;
         context.host = options_.merging;
-        auto const gone = of_collected(tx, m, *before, author.index);
+        auto const gone = of_collected(tx, m, *before);
         if (!gone) { return gone.error(); }
         if (*gone) {
             // A deletion of what is gone has had its effect; an edit is for a person to see.
-            bool const edit = m.kind != change_kind::erase;
-            v.kind = edit ? verdict_kind::conflict : verdict_kind::overruled;
+            bool const ask = m.kind != change_kind::erase;
+            v.kind = ask ? verdict_kind::conflict : verdict_kind::overruled;
             v.version = *before ? (*before)->version : 0;
             v.decisions.push_back(
-                {std::string{}, rule::last_writer, edit ? winner::nobody : winner::confirmed, reason::deleted});
+                {std::string{}, rule::last_writer, ask ? winner::nobody : winner::confirmed, reason::deleted});
             return {};
         }
         apply_outcome outcome = apply(after, m, rules_.of(m.record.collection), context);

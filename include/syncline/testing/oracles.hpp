@@ -305,8 +305,14 @@ public:
     void handling(bytes_view message, instant now, milliseconds stamp_ahead_max) {
         auto q = decode_request(message);
         request_.reset();
+        collecting_ = false;
         if (q) { request_ = std::move(*q); }
         stamp_max_ = latest_within(now.wall, stamp_ahead_max);
+    }
+    /// The authority's next commits are of a host that lets it collect tombstones.
+    void collecting() {
+        request_.reset();
+        collecting_ = true;
     }
     /// Replicas whose writes the judge does not know: strangers.
     void stranger(replica_id const& who) { strangers_.insert(who); }
@@ -314,7 +320,11 @@ public:
     void authority_committed(std::vector<storage_write> const& writes, judge_validation accepts) {
         commit_record record;
         std::vector<change> const changes = home_.apply(writes, record);
-        judge_decisions(changes, record, accepts);
+        if (collecting_) {
+            judge_collection(changes, record);
+        } else {
+            judge_decisions(changes, record, accepts);
+        }
         home_unsynced_.push_back(std::move(record));
     }
     void authority_synced() { home_unsynced_.clear(); }
@@ -325,6 +335,7 @@ public:
             for (std::uint32_t const w : r.effective) { --writes_[w].effective; }
             for (std::uint32_t const w : r.looked_at) { --writes_[w].decided; }
             for (named_origin const& o : r.origins) { decided_origins_.erase(o); }
+            for (auto const& [name, earlier] : r.collected) { collected_[name] = earlier; }
         });
         if (power_cut) { home_unsynced_.clear(); }
         if (undone == 0) { return; }
@@ -438,6 +449,11 @@ public:
                 if (kind != 'v') { continue; }
                 seen const held = parse_visible(&v);
                 auto const there = truth.find(bytes(k.begin() + 2, k.end()));
+                // It learns with its next exchange that everybody has the tombstone.
+                if (there == truth.end() && held.state.deleted && !held.dirty &&
+                    collected_of(bytes(k.begin() + 2, k.end())) == held.state.version) {
+                    continue;
+                }
                 bool const same = there != truth.end() && there->second == held.state && !held.dirty;
                 check(same, invariant::convergence, [&] {
                     return "device " + std::to_string(i) + " rests with another " + show(bytes_view{k}.subspan(2)) +
@@ -494,6 +510,7 @@ private:
         std::vector<std::uint32_t> effective{};
         std::vector<std::uint32_t> looked_at{};
         std::vector<named_origin> origins{};
+        std::vector<std::pair<bytes, position>> collected{};  ///< records, and what was collected of them before
     };
     /// One acknowledged write, under whatever names and in whatever company it travels.
     struct written {
@@ -1191,8 +1208,11 @@ private:
         collection_rules const& rules = options_.rules.of(k->collection);
         timestamp const unbounded{(std::numeric_limits<std::uint64_t>::max)()};
         bool pending = false;
-        std::erase_if(s.overlay,
-                      [&](typename device::settled const& d) { return d.change.record == *k && d.version <= known; });
+        // Told that nothing is there any more, it holds what became of the write too.
+        position const gone = known != 0 || wanted(s, name) ? 0 : (std::min)(collected_of(name), s.cursor);
+        std::erase_if(s.overlay, [&](typename device::settled const& d) {
+            return d.change.record == *k && d.version <= (std::max)(known, gone);
+        });
         for (auto const& d : s.overlay) {
             if (!(d.change.record == *k)) { continue; }
             naive_apply(now, d.change, rules, s.author, pending_position, d.stamp);
@@ -1273,6 +1293,47 @@ private:
     }
 
     // The oracles of the authority's commit.
+
+    /// Tombstones alone go, each under the horizon that whoever comes back is told.
+    void judge_collection(std::vector<change> const& changes, commit_record& record) {
+        for (change const& c : changes) {
+            if (is(c.key, 'a', 'l') || is(c.key, 'a', 'p')) { continue; }
+            if (!check(is(c.key, 'a', 'r') && c.before && !c.after, invariant::no_resurrection,
+                       [] { return std::string{"a collection of tombstones changed something else"}; })) {
+                continue;
+            }
+            naive_row const was{parse_row(*c.before)};
+            bytes const name = to_bytes(bytes_view{c.key}.subspan(2));
+            check(was.deleted, invariant::nothing_lost,
+                  [&] { return "the living " + show(name) + " was collected as a tombstone"; });
+            check(was.version <= horizon(), invariant::no_resurrection,
+                  [&] { return "the tombstone of " + show(name) + " went from above the horizon"; });
+            record.collected.push_back({name, collected_of(name)});
+            collected_[name] = was.version;
+        }
+    }
+    /// Where the last tombstone of a record was that is gone; 0 if none is.
+    [[nodiscard]] position collected_of(bytes const& name) const {
+        auto const it = collected_.find(name);
+        return it == collected_.end() ? 0 : it->second;
+    }
+    /// Tombstones up to here are gone, and whoever comes back is told so.
+    [[nodiscard]] position horizon() const {
+        bytes state = authority_entry('l');
+        state.push_back(std::byte{0});
+        bytes const* const said = home_.find(state);
+        if (said == nullptr) { return 0; }
+        cbor_reader in{*said};
+        (void)in.array();
+        return in.unsigned_integer();
+    }
+    /// Whether a change is to a life that ended in a tombstone which is gone, as far as an authority without it can tell.
+    [[nodiscard]] bool of_collected(mutation const& m, naive_row const& now) const {
+        if (m.kind == change_kind::create || m.base == 0 || m.base > horizon()) { return false; }
+        if (now.life == 0) { return true; }
+        bool const earlier = m.life < now.life || (m.life == 1 && now.life == 1);
+        return !now.deleted && earlier && now.floor.at > m.base;
+    }
 
     void judge_decisions(std::vector<change> const& changes, commit_record& record, judge_validation accepts) {
         std::map<author_index, replica_id> authors;
@@ -1408,7 +1469,15 @@ private:
                 !refused && valid(m.record) && m.base <= at && m.life <= was_life + (std::uint64_t{1} << 32);
             naive_outcome out;
             out.verdict = verdict_kind::rejected;
-            if (readable) {
+            if (readable && of_collected(m, rows[name])) {
+                bool const anew = was_life != 0;
+                check(stranger || anew || m.base <= collected_of(name), invariant::honest_write, [&] {
+                    return "a write to " + std::string{m.record.id_text()} +
+                           " is said to be of a life whose tombstone was collected, and none was";
+                });
+                bool const erases = m.kind == change_kind::erase;
+                out.verdict = erases ? verdict_kind::overruled : verdict_kind::conflict;
+            } else if (readable) {
                 out = naive_apply(after, m, options_.rules.of(m.record.collection), author, at + 1, stamp_max_);
                 if (out.changed && !accepts(m)) {
                     out = {};
@@ -1505,6 +1574,8 @@ private:
     std::optional<request> request_;
     timestamp stamp_max_{};
     std::set<replica_id> strangers_;
+    bool collecting_ = false;
+    std::map<bytes, position, bytes_order> collected_;  // records, and where the last tombstone was that is gone
 
     std::map<std::pair<replica_id, std::uint64_t>, std::vector<bytes>> frozen_;
     std::map<std::pair<replica_id, std::uint64_t>, decided> decided_;

@@ -160,8 +160,11 @@ enum class sim_point : std::uint8_t {
     same_moment,
     stale_decision_refused,
     restored_with_work,
+    tombstones_collected,
+    joined_again,
+    change_of_the_collected,
 };
-inline constexpr std::array<char const*, 42> sim_point_names{"effect without a reply",
+inline constexpr std::array<char const*, 45> sim_point_names{"effect without a reply",
                                                              "verdict answered again",
                                                              "verdict already receipted",
                                                              "identity fork",
@@ -202,7 +205,10 @@ inline constexpr std::array<char const*, 42> sim_point_names{"effect without a r
                                                              "quiet after trouble",
                                                              "written at the same moment",
                                                              "decision on a stale view refused",
-                                                             "restored with work waiting"};
+                                                             "restored with work waiting",
+                                                             "tombstones collected",
+                                                             "joined again from below the horizon",
+                                                             "change of a collected record"};
 inline constexpr std::size_t sim_point_count = sim_point_names.size();
 
 /// Mistakes of a host that plugs the library together, planted to see that they are found.
@@ -535,6 +541,12 @@ private:
         home.rows_max = 1 + roll(roll(3) == 0 ? 100 : 5);
         home.bytes_max = roll(2) == 0 ? std::uint64_t{1} << 20 : 60 + roll(400);
         home.verdicts_max = 1 + roll(roll(2) == 0 ? 100 : 6);
+        // Half of the authorities collect tombstones, some of them long before everybody is back.
+        random_generator patience{detail::mix(report_.seed, 0xC0)};
+        if (below(patience, 2) == 0) {
+            static constexpr std::array lengths{10 * minute, 2 * 60 * minute, 3 * day};
+            home.leases.length = milliseconds{lengths[below(patience, lengths.size())]};
+        }
         home_options_ = home;
         home_.emplace(simulated_rules(), home, simulated_validation{});
         other_.emplace(simulated_rules(), home, simulated_validation{});
@@ -1098,7 +1110,15 @@ private:
                 } else {
                     replies_[report_.steps % 64] = {p.home->number, *a.message};
                 }
+                position const stood = judge_.cursor(p.home->number);
                 feed(p, received{*a.message}, deed::kind::receive, xxh3_64(*a.message));
+                if (stood != 0 && judge_.cursor(p.home->number) > stood) {
+                    auto const said = decode_reply(*a.message);
+                    if (said && said->from > stood && said->horizon > stood) {
+                        reached(sim_point::joined_again);
+                        tell(name(*p.home) + " stood below the horizon, and joins again");
+                    }
+                }
             } else {
                 feed(p, failed{a.why, a.retry_after}, deed::kind::turn);
             }
@@ -1115,6 +1135,7 @@ private:
             reply = serve(*other_handle_, *other_, "anna", f.message, instant{wall(0), {}});
         } else {
             reply = serve_request(f.message, false);
+            collect_tombstones(f.exchange);
         }
         if (reply && ((!calm_ && m.in_blocked_until > now_) || happens(sim_fault::reply_lost, dice))) {
             reached(sim_point::effect_without_reply);
@@ -1202,6 +1223,25 @@ private:
         }
     }
 
+    /// What a host does now and then.
+    void collect_tombstones(std::uint64_t exchange) {
+        if (home_options_.leases.length.count() == 0 || !office_.store) { return; }
+        random_generator dice{detail::mix(report_.seed ^ 0xC011, exchange)};
+        if (below(dice, 6) != 0) { return; }
+        judge_.collecting();
+        std::size_t const budget = 1 + static_cast<std::size_t>(below(dice, below(dice, 2) == 0 ? 3 : 100));
+        auto tx = office_.store->begin(access_mode::write);
+        auto done = tx ? home_->collect(*tx, budget) : result<typename authority_type::collection_report>{tx.error()};
+        if (done) {
+            if (auto ok = tx->commit(); !ok) { done = ok.error(); }
+        }
+        if (done && done->tombstones != 0) {
+            reached(sim_point::tombstones_collected);
+            tell("the authority collects " + std::to_string(done->tombstones) + " tombstones up to " +
+                 std::to_string(done->horizon));
+        }
+    }
+
     void device_committed(std::size_t number, std::vector<storage_write> const& writes) {
         for (storage_write const& w : writes) { trace(8, number, xxh3_64(w.key) ^ (w.value ? xxh3_64(*w.value) : 1)); }
         judge_.device_committed(number, writes);
@@ -1248,6 +1288,11 @@ private:
         for (verdict const& v : p->verdicts) {
             if (v.reason == errc::identity_fork) {
                 reached(is_stranger ? sim_point::equivocation_refused : sim_point::identity_fork);
+            }
+            for (decision const& d : v.decisions) {
+                if (d.field.empty() && d.why == reason::deleted && v.version == 0) {
+                    reached(sim_point::change_of_the_collected);
+                }
             }
             tell("the authority decides #" + std::to_string(v.sequence) + ": " + testing_name(v.kind) +
                  (v.again ? " (again)" : "") + (v.version != 0 ? ", at " + std::to_string(v.version) : ""));
