@@ -307,7 +307,7 @@ private:
 ///
 /// Precondition: `valid(options)`. It never fails. Of what has nothing in common it makes the target, 5 bytes and some 30
 /// for each window.
-/// Cost: see `basic_delta_matcher`; identical bytes cost a comparison.
+/// Cost: see `delta_matcher`; identical bytes cost a comparison.
 inline void vcdiff_encode(bytes_view base, bytes_view target, bytes& out, delta_scratch& scratch,
                           vcdiff_options const& options = {}) {
     vcdiff_encoder encoder(base, out, scratch, options);
