@@ -58,6 +58,7 @@ struct match_options {
     std::uint8_t near_gram = 6;         ///< bytes that an entry of the near index hashes; 4 to 8
     std::uint8_t near_bits = 14;        ///< its slots, as a power of two; 8 to 24
     std::uint8_t near_step = 1;         ///< it holds each so manieth position
+    std::uint8_t near_room = 0;         ///< and at most 2^`near_room` of them, or as many as slots where that is more
     std::uint8_t near_chain = 0;        ///< how many candidates of a slot are looked at beside the first
     std::uint32_t near_first = 4096;    ///< how far around the expected place it is filled at once
     std::uint32_t near_most = 1 << 16;  ///< and at most, growing with what goes unmatched
@@ -72,7 +73,9 @@ struct match_options {
     std::uint8_t resync = 0;            ///< so far on a replaced part is looked for by comparing, before any index is
     std::uint8_t resync_skew = 0;       ///< and with so many bytes more or less in its place
     std::uint8_t lazy = 0;              ///< how many positions on it looks for a better one
-    std::uint8_t skip = 8;              ///< steps grow by one each 2^skip unmatched bytes
+    std::uint8_t lazy_chain = 255;      ///< for which it looks at no more than so many of `near_chain`
+    std::uint8_t over = 0;  ///< so far before its end it looks for one that covers a short one; 0: it doesn't
+    std::uint8_t skip = 8;  ///< steps grow by one each 2^skip unmatched bytes
     friend constexpr bool operator==(match_options const&, match_options const&) = default;
 };
 
@@ -139,6 +142,66 @@ private:
     unsigned shift_ = 0;
 };
 
+/// Asks for what is going to be read.
+inline void prefetch([[maybe_unused]] void const* at) noexcept {
+#if defined(__GNUC__)
+    __builtin_prefetch(at);
+#endif
+}
+
+/// The first position of each step of a whole base, by hash. As it outgrows the caches, a slot has some bits of the
+/// hash beside the position, which spare a look at the base at what is something else; and it can be asked for
+/// beforehand. Like `position_table` it needs no clearing.
+class sparse_table {
+public:
+    static constexpr std::uint32_t none = 0xFFFFFFFF;
+
+    /// Makes room for `count` steps, at most 2^31, with nothing in it.
+    void begin(std::size_t count, unsigned bits) {
+        std::size_t const table = std::size_t{1} << bits;
+        unsigned const tag = count < std::size_t{1} << 26 ? 4 : 0;
+        if (slots_.size() != table || tag != tag_ || std::uint64_t{end_} + count >= std::uint64_t{1} << (32 - tag)) {
+            slots_.assign(table, 0);
+            end_ = 1;
+        }
+        begin_ = end_;
+        end_ = begin_ + static_cast<std::uint32_t>(count);
+        tag_ = tag;
+        shift_ = 64 - bits - tag;
+    }
+    /// Puts in all steps, by the hashes of the bytes at their beginnings.
+    template <class Mix>
+    void fill(std::byte const* origin, std::size_t step, Mix mix) noexcept {
+        std::uint32_t* const table = slots_.data();  // copies, which the writes can't change
+        std::uint32_t const end = end_;
+        unsigned const shift = shift_;
+        unsigned const tag = tag_;
+        std::uint32_t const mask = (1U << tag) - 1;
+        std::byte const* p = origin;
+        for (std::uint32_t number = begin_; number != end; ++number, p += step) {
+            std::uint64_t const place = mix(p) >> shift;
+            table[place >> tag] = (number << tag) | (static_cast<std::uint32_t>(place) & mask);
+        }
+    }
+    void expect(std::uint64_t mixed) const noexcept { prefetch(slots_.data() + (mixed >> shift_ >> tag_)); }
+    /// The step in the slot of a hash, if it has the same one as far as the slot tells; or `none`.
+    [[nodiscard]] std::uint32_t get(std::uint64_t mixed) const noexcept {
+        std::uint64_t const place = mixed >> shift_;
+        std::uint32_t const slot = slots_[static_cast<std::size_t>(place >> tag_)];
+        std::uint32_t const number = slot >> tag_;
+        bool const other = ((slot ^ static_cast<std::uint32_t>(place)) & ((1U << tag_) - 1)) != 0;
+        return other || number < begin_ ? none : number - begin_;
+    }
+    [[nodiscard]] std::size_t bytes_held() const noexcept { return slots_.capacity() * sizeof(std::uint32_t); }
+
+private:
+    std::vector<std::uint32_t> slots_;
+    std::uint32_t begin_ = 1;
+    std::uint32_t end_ = 1;
+    unsigned tag_ = 0;  ///< bits of the hash in a slot
+    unsigned shift_ = 0;
+};
+
 }  // namespace detail
 
 /// Memory that encoders use again from one call to the next. What is made does not depend on what it was used for.
@@ -155,7 +218,8 @@ public:
 
 private:
     friend class delta_matcher;
-    detail::position_table near_, far_, self_;
+    detail::position_table near_, self_;
+    detail::sparse_table far_;
     std::vector<std::uint32_t> chain_;
 };
 
@@ -164,7 +228,7 @@ private:
 /// `run(target, out)` calls `out.add(at, n)`, `out.copy(base_at, n)` and, if told to match the target itself,
 /// `out.self(at, n)` (which may overlap what it makes), so that in this order they make the target; a further target
 /// is taken for the continuation of the one before. `out.copy_cost(base_at)` and `out.self_cost(at, from)` say how many
-/// bytes it takes to say so. Bases of more than 2 GiB are matched beyond that at the same distance only.
+/// bytes it takes to say so, two at least. Bases of more than 2 GiB are matched beyond that at the same distance only.
 /// Cost: what is equal, a comparison; what isn't, a few nanoseconds a byte, less the longer it goes on; memory of
 /// `4 << bits` for each index, in `scratch`.
 class delta_matcher {
@@ -202,13 +266,14 @@ public:
             }
             found best = find(t, out);
             if (best.length == 0) {
-                t += 1 + (((t - anchor_) >> o_.skip) & ~std::size_t{1});
+                t += stride(t);
                 continue;
             }
-            for (std::size_t i = 1; i <= o_.lazy && best.length < 32 && t + i + 8 <= target.size(); ++i) {
-                found const later = find(t + i, out);
+            for (std::size_t i = 1; i <= o_.lazy && best.length < long_match && t + i + 8 <= target.size(); ++i) {
+                found const later = find(t + i, out, o_.lazy_chain);
                 if (later.gain > best.gain + static_cast<std::ptrdiff_t>(i > 1)) { best = later; }
             }
+            if (o_.over != 0 && best.length < long_match) { look_over(best, t, out); }
             take(out, best, t);
         }
         if (target.size() > anchor_) { out.add(anchor_, target.size() - anchor_); }
@@ -230,6 +295,8 @@ private:
     static constexpr std::size_t home_match = 256;  ///< anywhere
     static constexpr std::ptrdiff_t near_shift = 4096;
     static constexpr std::size_t entered_most = 1024;
+    static constexpr std::size_t cost_least = 2;  ///< what saying a match takes at least
+    static constexpr std::size_t far_ahead = 4;   ///< so many positions before, the sparse index is asked for a slot
 
     static constexpr std::uint64_t prime = 0x9E3779B185EBCA87;
 
@@ -241,6 +308,10 @@ private:
         return ((detail::load_little64(p) * prime) ^ std::rotl(detail::load_little64(p + 8), 29)) * 0xC2B2AE3D27D4EB4F;
     }
 
+    /// How far it goes on from a position at which nothing was found.
+    [[nodiscard]] std::size_t stride(std::size_t t) const noexcept {
+        return 1 + (((t - anchor_) >> o_.skip) & ~std::size_t{1});
+    }
     /// Bytes in common at a distance.
     [[nodiscard]] std::size_t straight(std::size_t t, std::ptrdiff_t shift) const noexcept {
         auto const b = static_cast<std::ptrdiff_t>(t) + shift;
@@ -253,7 +324,7 @@ private:
     void cover(std::size_t center, std::size_t radius) {
         if (indexed_.size() < 8) { return; }
         std::size_t const last = indexed_.size() - 7;
-        std::size_t const room = (std::size_t{1} << o_.near_bits) * o_.near_step;
+        std::size_t const room = (std::size_t{1} << (std::max)(o_.near_bits, o_.near_room)) * o_.near_step;
         center = (std::min)(center, last);
         radius = (std::min)(radius, room / 2);
         std::size_t from = center - (std::min)(center, radius / 2);
@@ -295,17 +366,37 @@ private:
         far_ready_ = true;
         unsigned bits = 10;
         while (bits < 22 && (indexed_.size() / o_.far_step) >> bits != 0) { ++bits; }
-        s_.far_.begin(indexed_.size(), bits);
-        if (indexed_.size() >= 16) { s_.far_.fill(base_.data(), 0, indexed_.size() - 15, o_.far_step, mix_block); }
+        s_.far_.begin(indexed_.size() < 16 ? 0 : (indexed_.size() - 16) / o_.far_step + 1, bits);
+        s_.far_.fill(base_.data(), o_.far_step, mix_block);
     }
 
-    /// Looks a candidate over: how far it goes both ways, and what it is worth.
+    /// Looks a candidate over: how far it goes both ways, and what it is worth. Most are worth less than the best, and
+    /// that shows before they are compared to their ends. `word` is the target's at `t`. Precondition: eight bytes are
+    /// at `p` too.
     template <class Out>
-    void consider(found& best, bytes_view in, std::size_t p, std::size_t t, bool self, Out& out) const {
-        std::size_t const forward = common_prefix(in.subspan(p), target_.subspan(t));
-        if (forward < 4) { return; }
-        std::size_t const back = common_suffix(in.first(p), target_.subspan(anchor_, t - anchor_));
+    void consider(found& best, bytes_view in, std::size_t p, std::uint64_t word, std::size_t t, bool self,
+                  Out& out) const {
+        std::uint64_t const differ = detail::load_little64(in.data() + p) ^ word;
+        if (static_cast<std::uint32_t>(differ) != 0) { return; }
+        std::size_t const open = t - anchor_;
+        std::size_t const beat = static_cast<std::size_t>(best.gain) + cost_least;  // it has to be longer than that
+        std::size_t forward = 0;
+        if (differ != 0) {
+            forward = static_cast<std::size_t>(std::countr_zero(differ)) / 8;
+        } else {
+            if (beat >= open + 8) {  // then it has to go on to here, whatever stands before
+                std::size_t const last = beat - open - 7;
+                if (last + 8 > (std::min)(in.size() - p, target_.size() - t) ||
+                    detail::load_little64(in.data() + p + last) != detail::load_little64(target_.data() + t + last)) {
+                    return;
+                }
+            }
+            forward = 8 + common_prefix(in.subspan(p + 8), target_.subspan(t + 8));
+        }
+        if (forward + open <= beat) { return; }
+        std::size_t const back = common_suffix(in.first(p), target_.subspan(anchor_, open));
         std::size_t const length = forward + back;
+        if (length <= beat) { return; }
         auto const cost = self ? out.self_cost(t - back, p - back) : out.copy_cost(p - back);
         auto const gain = static_cast<std::ptrdiff_t>(length) - static_cast<std::ptrdiff_t>(cost);
         if (gain < o_.gain_min || gain <= best.gain) { return; }
@@ -349,9 +440,20 @@ private:
         return {t, shift, straight(t, shift), 1, false};
     }
 
-    /// The best match that goes through `t`. Precondition: eight bytes are there.
+    /// An index knows few of the places at which equal bytes begin, so what it finds may end early. The bytes across that
+    /// end are of a place that goes on, and where that has all of what was found, too, it is the better one.
     template <class Out>
-    [[nodiscard]] found find(std::size_t t, Out& out) {
+    void look_over(found& best, std::size_t t, Out& out) {
+        std::size_t const at = best.at + best.length - (std::min)(best.length, std::size_t{o_.over});
+        if (at <= t + o_.lazy || at + 8 > target_.size()) { return; }  // looked at before
+        found const wider = find(at, out);
+        if (wider.gain > best.gain && wider.at <= best.at + 1) { best = wider; }
+    }
+
+    /// The best match that goes through `t`, of at most `chain` and one candidates of the near index. Precondition:
+    /// eight bytes are there.
+    template <class Out>
+    [[nodiscard]] found find(std::size_t t, Out& out, unsigned chain = 255) {
         std::uint64_t const word = detail::load_little64(target_.data() + t);
         found best;
         consider_straight(best, word, t, shift_);
@@ -360,24 +462,30 @@ private:
         if (t >= next_look_) { look_wider(t); }
         if (!far_built_ && t - home_end_ >= o_.far_after) { build_far(); }
         if (near_to_ > origin_) {
+            chain = (std::min)(chain, unsigned{o_.near_chain});
             bytes_view const stretch = indexed_.subspan(origin_);
             std::size_t p = s_.near_.get(s_.near_.slot(mix(word, o_.near_gram)));
             for (unsigned i = 0; p < stretch.size(); ++i) {
-                consider(best, indexed_, origin_ + p, t, false, out);
-                if (i == o_.near_chain || best.length >= 4 * long_match) { break; }
+                consider(best, indexed_, origin_ + p, word, t, false, out);
+                if (i == chain || best.length >= 4 * long_match) { break; }
                 std::size_t const next = s_.near_.follow(s_.chain_[p]);
                 if (next >= p) { break; }
                 p = next;
             }
         }
         if (far_ready_ && best.length < long_match && t + 16 <= target_.size()) {
-            std::size_t const q = s_.far_.get(s_.far_.slot(mix_block(target_.data() + t)));
-            if (q < indexed_.size()) { consider(best, indexed_, q, t, false, out); }
+            std::byte const* const here = target_.data() + t;
+            if (std::size_t const on = far_ahead * stride(t); t + on + 16 <= target_.size()) {
+                s_.far_.expect(mix_block(here + on));
+            }
+            if (std::uint32_t const q = s_.far_.get(mix_block(here)); q != s_.far_.none) {
+                consider(best, indexed_, std::size_t{q} * o_.far_step, word, t, false, out);
+            }
         }
         if (o_.self_gram != 0) {
             std::size_t const slot = s_.self_.slot(mix(word, o_.self_gram));
             std::size_t const q = s_.self_.get(slot);
-            if (q < t) { consider(best, target_, q, t, true, out); }
+            if (q < t) { consider(best, target_, q, word, t, true, out); }
             s_.self_.put(slot, t);
         }
         return best;

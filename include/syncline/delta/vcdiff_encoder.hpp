@@ -63,33 +63,39 @@ struct vcdiff_options {
             break;
         case delta_level::smaller:
             m = {.near_gram = 5,
-                 .near_bits = 17,
+                 .near_bits = 14,
                  .near_step = 2,
+                 .near_room = 17,
                  .near_chain = 8,
-                 .near_first = 8192,
+                 .near_first = 6144,
                  .near_most = 1 << 16,
-                 .far_step = 8,
+                 .far_step = 10,
                  .self_gram = 6,
-                 .self_bits = 16,
+                 .self_bits = 15,
                  .self_step = 3,
                  .straight_min = 5,
                  .gain_min = 1,
-                 .lazy = 2,
+                 .lazy = 1,
+                 .lazy_chain = 2,
+                 .over = 4,
                  .skip = 7};
             break;
         case delta_level::smallest:
             m = {.near_gram = 6,
-                 .near_bits = 18,
-                 .near_chain = 96,
+                 .near_bits = 15,
+                 .near_room = 18,
+                 .near_chain = 24,
                  .near_first = 16384,
                  .near_most = 1 << 17,
-                 .far_step = 4,
+                 .far_step = 10,
                  .self_gram = 5,
                  .self_bits = 18,
                  .self_step = 1,
                  .straight_min = 5,
                  .gain_min = 1,
-                 .lazy = 3,
+                 .lazy = 1,
+                 .lazy_chain = 3,
+                 .over = 4,
                  .skip = 8};
             break;
     }
@@ -301,7 +307,7 @@ private:
 ///
 /// Precondition: `valid(options)`. It never fails. Of what has nothing in common it makes the target, 5 bytes and some 30
 /// for each window.
-/// Cost: see `basic_delta_matcher`; identical bytes cost a comparison.
+/// Cost: see `delta_matcher`; identical bytes cost a comparison.
 inline void vcdiff_encode(bytes_view base, bytes_view target, bytes& out, delta_scratch& scratch,
                           vcdiff_options const& options = {}) {
     vcdiff_encoder encoder(base, out, scratch, options);
