@@ -547,6 +547,22 @@ private:
     std::vector<audit_field> personal_;
 };
 
+/// An entry about no record and no mutation: a push (how many), a pull (up to which position), a switch of the principal,
+/// a reset, a migration (to which version). Stamp, device and actor are the caller's to add.
+[[nodiscard]] inline audit_item item_of(audit_kind kind, std::uint64_t code = 0) noexcept {
+    audit_item out;
+    out.kind = kind;
+    out.code = code;
+    return out;
+}
+/// An entry about a record as such, which it borrows: that it was evicted, that somebody was denied it (the `errc`).
+[[nodiscard]] inline audit_item item_of(audit_kind kind, record_key const& record, std::uint64_t code = 0) noexcept {
+    audit_item out = item_of(kind, code);
+    out.collection = record.collection;
+    out.record = record.id;
+    return out;
+}
+
 /// A mutation as an entry of any kind about it: its fields, each as an array of what was done (`op_kind`) and the value;
 /// shown or personal where `disclosure` says so, masked else. Borrows the mutation's record.
 [[nodiscard]] inline audit_draft draft_of(audit_kind kind, mutation const& m, audit_disclosure const& disclosure) {
@@ -565,6 +581,15 @@ private:
         if (op.kind != op_kind::unset) { w.raw(op.value); }
         d.add(op.field, encoded, disclosure.of(m.record.collection, op.field));
     }
+    return d;
+}
+/// The verdict on a mutation as an entry: verdict, whose code is its `verdict_kind`; of one that was rejected denial,
+/// whose code is the `errc`. Else as `draft_of` for a local write.
+[[nodiscard]] inline audit_draft draft_of(verdict_kind said, errc why, mutation const& m,
+                                          audit_disclosure const& disclosure) {
+    bool const refused = said == verdict_kind::rejected;
+    audit_draft d = draft_of(refused ? audit_kind::denial : audit_kind::verdict, m, disclosure);
+    d.item.code = refused ? static_cast<std::uint64_t>(why) : static_cast<std::uint64_t>(said);
     return d;
 }
 

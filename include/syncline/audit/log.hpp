@@ -756,7 +756,8 @@ private:
             } else {
                 fill(random, std::span<std::byte>{r.key});
             }
-            commit_fields(item, random, w);
+            w.commitments.clear();
+            if (!item.personal.empty()) { commit_fields(item, random, w); }
             w.secret.assign(33, std::byte{});
             cbor_writer out{w.secret};
             encode_secret(out, item, r.last, w.commitments);
@@ -776,9 +777,7 @@ private:
     /// A salt and a commitment for each personal field.
     template <random_source G>
     void commit_fields(audit_item const& item, G& random, writer& w) const {
-        w.commitments.clear();
         w.fields.clear();
-        if (item.personal.empty()) { return; }
         cbor_writer out{w.fields};
         out.map(item.personal.size());
         for (audit_field const& f : item.personal) {
