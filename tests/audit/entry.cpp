@@ -178,7 +178,89 @@ TEST_CASE("entry: what can't be logged is refused", "[audit]") {
     for (auto const& fields : bad) {
         CHECK(refused(some_item(fields, {})));
         CHECK(refused(some_item({}, fields)));
+        auto personal = some_item({}, {});
+        personal.personal = fields;
+        CHECK(refused(personal));
     }
+    // A name is masked or personal, wherever in its list it stands.
+    std::vector<audit_field> const some{{"b", five}, {"d", five}};
+    for (auto const& [name, both] : {std::pair{"a", false}, {"b", true}, {"c", false}, {"d", true}, {"e", false}}) {
+        std::vector<audit_field> const one{{name, five}};
+        auto two = some_item({}, some);
+        two.personal = one;
+        CHECK(sl::check(two).has_value() != both);
+        two.personal = some;
+        two.masked = one;
+        CHECK(sl::check(two).has_value() != both);
+    }
+    std::vector<std::string> names;
+    for (std::size_t n = 0; n <= sl::audit_personal_max; ++n) { names.push_back("f" + std::to_string(10'000 + n)); }
+    std::vector<audit_field> many;
+    for (auto const& n : names) { many.push_back({n, five}); }
+    auto too_many = some_item({}, {});
+    too_many.personal = many;
+    CHECK(refused(too_many));
+    too_many.personal = std::span{many}.first(sl::audit_personal_max);
+    CHECK(sl::check(too_many));
+}
+
+TEST_CASE("entry: of a private part with personal fields there is another or an error when bytes change", "[audit]") {
+    std::vector<audit_field> const personal{{"a", five}, {"name", hello}};
+    auto item = some_item({}, {});
+    item.personal = personal;
+    sl::audit_field_salt salt{};
+    salt.fill(std::byte{0x33});
+    std::vector<sha256_digest> const commitments{sl::audit_field_commitment(hash, salt, five),
+                                                 sl::audit_field_commitment(hash, salt, hello)};
+    bytes secret;
+    sl::cbor_writer ws{secret};
+    sl::encode_secret(ws, item, 4, commitments);
+    bytes openings;
+    sl::cbor_writer wo{openings};
+    wo.map(2);
+    encode_field_opening(wo, {"a", salt, five});
+    encode_field_opening(wo, {"name", salt, hello});
+    auto const read = [](bytes_view part, bytes_view fields) -> sl::result<sl::audit_entry::secret> {
+        sl::cbor_reader in{part};
+        auto s = sl::decode_secret(in);
+        if (auto const ok = in.finish(); !ok) { return ok.error(); }
+        sl::cbor_reader opened{fields};
+        sl::decode_field_openings(opened, s);
+        if (auto const ok = opened.finish(); !ok) { return ok.error(); }
+        return s;
+    };
+    auto const good = read(secret, openings);
+    REQUIRE(good);
+    CHECK((good->personal[0].item == five && good->personal[1].item == hello));
+    REQUIRE(sl::open_fields(hash, *good, openings));
+    for (std::size_t at = 0; at < secret.size(); ++at) {
+        for (unsigned bit = 0; bit < 8; ++bit) {
+            bytes changed = secret;
+            changed[at] ^= static_cast<std::byte>(1U << bit);
+            auto const s = read(changed, openings);
+            REQUIRE((!s || !(*s == *good)));
+        }
+        REQUIRE_FALSE(read(bytes_view{secret}.first(at), openings));
+    }
+    for (std::size_t at = 0; at < openings.size(); ++at) {
+        for (unsigned bit = 0; bit < 8; ++bit) {
+            bytes changed = openings;
+            changed[at] ^= static_cast<std::byte>(1U << bit);
+            auto const s = read(secret, changed);
+            REQUIRE((!s || !sl::open_fields(hash, *s, changed)));
+        }
+        REQUIRE_FALSE(read(secret, bytes_view{openings}.first(at)));
+    }
+    // Part of the openings is less, not wrong; nothing is left of what was taken out.
+    bytes const left = sl::without_fields(*good, openings, [](std::size_t place) { return place == 1; });
+    auto const less = read(secret, left);
+    REQUIRE(less);
+    CHECK((less->personal[0].item == five && !less->personal[1].item));
+    CHECK(sl::open_fields(hash, *less, left));
+    CHECK(sl::as_text(left).find("hello") == std::string_view::npos);
+    // Four parts and no personal field would be a second form of three.
+    CHECK_FALSE(read(from_hex("8440a000a0"), from_hex("a0")));
+    CHECK(read(from_hex("8340a000"), from_hex("a0")));
 }
 
 TEST_CASE("entry: a mutation's fields are masked unless they are public", "[audit]") {
@@ -195,6 +277,17 @@ TEST_CASE("entry: a mutation's fields are masked unless they are public", "[audi
     disclosure.show("guests", "seats");
     CHECK(disclosure.shows("guests", "seats"));
     CHECK_FALSE(disclosure.shows("tables", "seats"));
+    sl::audit_disclosure separating = disclosure;
+    separating.separate("guests", "note").separate("guests", "name");
+    CHECK(separating.of("guests", "name") == sl::audit_visibility::personal);
+    CHECK(separating.of("guests", "x") == sl::audit_visibility::masked);
+    auto separated = sl::draft_of(audit_kind::local_write, m, separating);
+    audit_item const& apart = separated.finish();
+    REQUIRE(sl::check(apart));
+    CHECK((apart.open.size() == 1 && apart.masked.empty()));
+    REQUIRE(apart.personal.size() == 2);
+    CHECK(sl::to_hex(apart.personal[0].item) == "82016568656c6c6f");
+    CHECK_FALSE(separating.show("guests", "name").of("guests", "name") == sl::audit_visibility::personal);
     auto d = sl::draft_of(audit_kind::local_write, m, disclosure);
     auto moved = std::move(d);
     audit_item const& i = moved.finish();

@@ -38,8 +38,14 @@ struct told {
     std::string record;
     std::string shown;   ///< a public field, if not empty
     std::string hidden;  ///< a masked one
+    std::string mail;    ///< a personal one
+    std::string phone;   ///< another
+    bool mail_gone = false;
+    bool phone_gone = false;
 
-    [[nodiscard]] bool has_private() const { return !record.empty() || !hidden.empty(); }
+    [[nodiscard]] bool has_private() const {
+        return !record.empty() || !hidden.empty() || !mail.empty() || !phone.empty();
+    }
 };
 
 /// Appends a told one.
@@ -49,7 +55,13 @@ sl::result<std::uint64_t> tell(Tx& tx, audit_log<> const& log, told const& t, G&
     bytes const hidden = text(t.hidden);
     audit_field const open{"shown", shown};
     audit_field const masked{"hidden", hidden};
+    bytes const mail = text(t.mail);
+    bytes const phone = text(t.phone);
+    std::vector<audit_field> personal;
+    if (!t.mail.empty()) { personal.push_back({"mail", mail}); }
+    if (!t.phone.empty()) { personal.push_back({"phone", phone}); }
     audit_item i;
+    i.personal = personal;
     i.kind = t.kind;
     i.stamp = {t.stamp};
     i.actor = sl::as_bytes(t.actor);
@@ -70,6 +82,8 @@ told some(sl::random_generator& r, std::uint64_t n) {
         t.collection = below(r, 2) == 0 ? "guests" : "g";
         t.record = "r" + std::to_string(below(r, 4));
         if (below(r, 2) == 0) { t.hidden = "secret " + std::to_string(n); }
+        if (below(r, 2) == 0) { t.mail = "m" + std::to_string(n) + "@example"; }
+        if (below(r, 2) == 0) { t.phone = "+49 30 " + std::to_string(n); }
     } else if (below(r, 4) == 0) {
         t.hidden = "of nobody";
     }
@@ -88,6 +102,15 @@ bool agrees(sl::audit_entry const& e, told const& t, bool redacted) {
         auto const hidden = sl::map_find(e.opened->masked, "hidden");
         good = good && hidden && hidden->has_value() == !t.hidden.empty();
         if (good && !t.hidden.empty()) { good = sl::equal(**hidden, text(t.hidden)); }
+        std::vector<std::pair<std::string, std::optional<bytes>>> wanted;
+        if (!t.mail.empty()) { wanted.emplace_back("mail", t.mail_gone ? std::nullopt : std::optional{text(t.mail)}); }
+        if (!t.phone.empty()) {
+            wanted.emplace_back("phone", t.phone_gone ? std::nullopt : std::optional{text(t.phone)});
+        }
+        good = good && e.opened->personal.size() == wanted.size();
+        for (std::size_t i = 0; good && i < wanted.size(); ++i) {
+            good = e.opened->personal[i].name == wanted[i].first && e.opened->personal[i].item == wanted[i].second;
+        }
     }
     return good;
 }
@@ -100,6 +123,7 @@ void fill(sl::memory_storage& store, audit_log<> const& log, std::size_t n, audi
     for (std::size_t i = 0; i < n; ++i) {
         REQUIRE(tell(tx, log, some(random, i), random));
         if (i == n / 2) { REQUIRE(log.redact(tx, "guests", sl::as_bytes("r1"), {}, random)); }
+        if (i == n / 3) { REQUIRE(log.redact_field(tx, "guests", sl::as_bytes("r2"), "phone", {}, random)); }
         if (i == n / 4) {
             auto const archive = log.export_segment(tx, 0, 5, {});
             REQUIRE(archive);
@@ -163,6 +187,24 @@ TEST_CASE("log: what was told is there, in order, with proofs; against a list", 
                     }
                 }
                 REQUIRE(*log.redact(tx, collection, sl::as_bytes(record), {}, random) == n);
+                if (n != 0) { own(); }
+            } else if (what == 3) {
+                std::string const collection = below(random, 2) == 0 ? "guests" : "g";
+                std::string const record = "r" + std::to_string(below(random, 4));
+                bool const mail = below(random, 2) == 0;
+                std::uint64_t n = 0;
+                for (std::size_t i = first; i < list.size(); ++i) {
+                    if (!list[i] || list[i]->collection != collection || list[i]->record != record || redacted[i]) {
+                        continue;
+                    }
+                    bool& gone = mail ? list[i]->mail_gone : list[i]->phone_gone;
+                    if (gone || (mail ? list[i]->mail : list[i]->phone).empty()) { continue; }
+                    gone = true;
+                    ++n;
+                }
+                auto const done =
+                    log.redact_field(tx, collection, sl::as_bytes(record), mail ? "mail" : "phone", {}, random);
+                REQUIRE((done && done->destroyed == n && done->shared == 0));
                 if (n != 0) { own(); }
             } else if (what == 1 && list.size() > sealed) {
                 std::uint64_t const from = (std::max)(first, sealed);
@@ -441,6 +483,210 @@ TEST_CASE("log: a redaction leaves nothing of the record, and everything else as
     CHECK(log.verify(tx)->sound());
 }
 
+TEST_CASE("log: a field is redacted by itself, and nothing else changes", "[audit]") {
+    sl::memory_storage store;
+    audit_log<> const log;
+    sl::random_generator random{3};
+    auto tx = write(store);
+    REQUIRE(log.open(tx, now, random));
+    for (int i = 0; i < 30; ++i) {
+        told t;
+        t.collection = "people";
+        t.record = "p" + std::to_string(i % 3);
+        t.hidden = "note " + std::to_string(i);
+        if (i % 2 == 0) { t.mail = "erika" + std::to_string(i) + "@example"; }
+        t.phone = "+49 30 100" + std::to_string(i);
+        REQUIRE(tell(tx, log, t, random));
+    }
+    auto const before = *log.head(tx, {});
+    auto const leaf = *log.leaf_data(tx, 6);
+    auto const opening = **log.opening(tx, 6);
+    auto const entry = **log.find(tx, 6);
+    REQUIRE(entry.opened->personal.size() == 2);
+    CHECK(sl::audit_commitment(hash, opening) == *entry.commitment);
+    CHECK(sl::open_fields(hash, *entry.opened, opening.fields));
+    auto const sealed = *log.export_segment(tx, 0, 30, {}, true);
+
+    audit_item who;
+    who.actor = sl::as_bytes("data protection officer");
+    auto const all_rows = raw(tx);
+    CHECK(log.redact_field(tx, "people", sl::as_bytes(std::string(300, 'x')), "mail", who, random).error() ==
+          errc::invalid);
+    CHECK(log.redact_field(tx, "people", sl::as_bytes("p0"), "", who, random).error() == errc::invalid);
+    CHECK(log.redact_field(tx, "people", sl::as_bytes("p0"), std::string(256, 'x'), who, random).error() ==
+          errc::invalid);
+    // Nobody's field, nobody's record; and a field that is masked with others, which is told.
+    CHECK(*log.redact_field(tx, "people", sl::as_bytes("p0"), "age", who, random) == sl::audit_field_redaction{0, 0});
+    CHECK(*log.redact_field(tx, "people", sl::as_bytes("p9"), "mail", who, random) == sl::audit_field_redaction{0, 0});
+    CHECK(*log.redact_field(tx, "people", sl::as_bytes("p0"), "hidden", who, random) ==
+          sl::audit_field_redaction{0, 10});
+    CHECK(raw(tx) == all_rows);
+
+    CHECK(*log.redact_field(tx, "people", sl::as_bytes("p0"), "mail", who, random) == sl::audit_field_redaction{5, 0});
+    for (auto const& [k, v] : raw(tx)) {
+        for (int i = 0; i < 30; i += 6) {
+            CHECK(v.find("erika" + std::to_string(i) + "@") == std::string::npos);  // p0's
+        }
+        CHECK(k.find("mail") == std::string::npos);
+        (void)k;
+    }
+    // Neither the value nor what salted it: a guess can't be tried.
+    std::vector<bytes> salts;
+    sl::cbor_reader given{opening.fields};
+    sl::read_field_openings(given, [&](sl::audit_field_opening const& o) { salts.push_back(sl::to_bytes(o.salt)); });
+    REQUIRE((given.finish() && salts.size() == 2));
+    CHECK(raw(tx).size() == all_rows.size() + 1);
+    std::string everything;
+    for (auto const& [k, v] : raw(tx)) { everything += v; }
+    CHECK(everything.find(sl::as_text(salts[0])) == std::string::npos);
+    CHECK(everything.find(sl::as_text(salts[1])) != std::string::npos);
+
+    auto const after = **log.find(tx, 6);
+    CHECK_FALSE(after.redacted());
+    CHECK(after.commitment == entry.commitment);
+    CHECK(*log.leaf_data(tx, 6) == leaf);
+    CHECK(after.opened->masked == entry.opened->masked);
+    CHECK(after.opened->personal[0].commitment == entry.opened->personal[0].commitment);
+    CHECK_FALSE(after.opened->personal[0].item);
+    CHECK(after.opened->personal[1] == entry.opened->personal[1]);
+    // What was given away before still proves what it said; what is given away now has the rest.
+    CHECK(sl::open_fields(hash, *after.opened, opening.fields));
+    auto const rest = **log.opening(tx, 6);
+    CHECK(sl::audit_commitment(hash, rest) == *after.commitment);
+    CHECK(sl::open_fields(hash, *after.opened, rest.fields));
+    CHECK(rest.fields.size() < opening.fields.size());
+    auto const report = *log.verify(tx, {.anchors = std::span<audit_head const>{&before, 1}});
+    CHECK(report.sound());
+    CHECK((report.redacted == 0 && report.redacted_fields == 5));
+
+    // What was done is said, by whom, how many and where; not of which field.
+    auto const said = **log.find(tx, 30);
+    CHECK((said.kind == audit_kind::redaction && said.code == 5 && !said.commitment));
+    CHECK(sl::as_text(said.actor) == "data protection officer");
+    CHECK(sl::to_hex(**sl::map_find(said.open, "fields")) == "8182008a00000400040004000400");
+    CHECK(sl::as_text(*log.leaf_data(tx, 30)).find("mail") == std::string_view::npos);
+
+    // Twice: nothing is left to do. Then the other, whose place is the first where there is no mail.
+    CHECK(*log.redact_field(tx, "people", sl::as_bytes("p0"), "mail", who, random) == sl::audit_field_redaction{0, 0});
+    CHECK(*log.extent(tx) == sl::audit_extent{before.log, 31, 0, 0});
+    CHECK(log.redact_field(tx, "people", sl::as_bytes("p0"), "phone", who, random)->destroyed == 10);
+    CHECK(log.verify(tx)->sound());
+    CHECK(log.verify(tx)->redacted_fields == 15);
+    // Looked at in part, with the redactions behind it.
+    CHECK(log.verify(tx, {.first = 2, .last = 20, .whole = false})->sound());
+    // What comes later is not concerned, and can be redacted in its turn; so can the record, whole.
+    told t;
+    t.collection = "people";
+    t.record = "p0";
+    t.mail = "new@example";
+    REQUIRE(tell(tx, log, t, random));
+    CHECK((**log.find(tx, 32)).opened->personal[0].item);
+    CHECK(log.redact_field(tx, "people", sl::as_bytes("p0"), "mail", who, random)->destroyed == 1);
+    CHECK(*log.redact(tx, "people", sl::as_bytes("p0"), who, random) == 11);
+    CHECK(*log.redact_field(tx, "people", sl::as_bytes("p0"), "mail", who, random) == sl::audit_field_redaction{});
+    CHECK(log.verify(tx)->sound());
+
+    // Many intervals make several entries.
+    audit_log<> const narrow({.redactions_max = 3});
+    auto const size = log.extent(tx)->size;
+    CHECK(narrow.redact_field(tx, "people", sl::as_bytes("p1"), "phone", who, random)->destroyed == 10);
+    CHECK(log.extent(tx)->size == size + 4);
+    CHECK(log.verify(tx)->sound());
+
+    // After it was sealed and dropped an archive has what it had: it is redacted by itself, and stays an archive of
+    // this log.
+    auto const phones = redact_archive_fields(
+        hash, sealed, [](sl::audit_entry const& e, std::string_view f) { return e.index == 6 && f == "phone"; });
+    REQUIRE(phones);
+    CHECK(sl::as_text(sealed).find("+49 30 1006") != std::string_view::npos);
+    CHECK(sl::as_text(*phones).find("+49 30 1006") == std::string_view::npos);
+    REQUIRE(log.seal(tx, *phones, {}, random));
+    REQUIRE(*log.drop(tx, 100) == 30);
+    CHECK(log.verify(tx)->sound());
+    // The chain of a record ends where entries were dropped.
+    CHECK(*log.redact_field(tx, "people", sl::as_bytes("p2"), "phone", who, random) == sl::audit_field_redaction{});
+}
+
+TEST_CASE("log: a personal value that is changed, exchanged, or taken without a word is found", "[audit]") {
+    sl::memory_storage store;
+    audit_log<> const log;
+    {
+        sl::random_generator random{3};
+        auto tx = write(store);
+        REQUIRE(log.open(tx, now, random));
+        for (int i = 0; i < 6; ++i) {
+            told t;
+            t.collection = "people";
+            t.record = "p";
+            t.mail = "same@example";
+            t.phone = "+49";
+            REQUIRE(tell(tx, log, t, random));
+        }
+        REQUIRE(log.redact_field(tx, "people", sl::as_bytes("p"), "mail", {}, random));
+        for (int i = 0; i < 2; ++i) {
+            told t;
+            t.collection = "people";
+            t.record = "p";
+            t.mail = "same@example";
+            t.phone = "+49";
+            REQUIRE(tell(tx, log, t, random));
+        }
+        REQUIRE(tx.commit());
+    }
+    auto const key = [](std::uint64_t i) {
+        bytes k = sl::to_bytes("ae");
+        sl::append_u64(k, i);
+        return k;
+    };
+    using list = std::vector<sl::audit_field_opening>;
+    /// With the openings of an entry written anew.
+    auto const finds = [&](std::uint64_t index, auto&& change) {
+        auto tx = write(store);
+        bytes row;
+        REQUIRE(*tx.get(key(index), row));
+        auto const o = **log.opening(tx, index);
+        list fields;
+        sl::cbor_reader in{o.fields};
+        sl::read_field_openings(in, [&](sl::audit_field_opening const& f) { fields.push_back(f); });
+        change(fields);
+        bytes map;
+        sl::cbor_writer w{map};
+        w.map(fields.size());
+        for (auto const& f : fields) { encode_field_opening(w, f); }
+        row.resize(row.size() - o.fields.size());
+        sl::append(row, map);
+        REQUIRE(tx.put(key(index), row));
+        auto const report = *log.verify(tx);
+        return report.findings;
+    };
+    auto const only = [](audit_fault f, std::uint64_t index) { return std::vector<sl::audit_finding>{{f, index}}; };
+    CHECK(finds(7, [](list&) {}).empty());
+    bytes const other = text("other@example");
+    bytes const salt(32, std::byte{7});
+    CHECK(finds(7, [&](list& f) { f[0].item = other; }) == only(audit_fault::opening, 7));
+    CHECK(finds(7, [&](list& f) { f[1].salt = salt; }) == only(audit_fault::opening, 7));
+    CHECK(finds(7, [](list& f) { std::swap(f[0].salt, f[1].salt); }) == only(audit_fault::opening, 7));
+    CHECK(finds(7, [](list& f) { std::swap(f[0].item, f[1].item); }) == only(audit_fault::opening, 7));
+    CHECK(finds(7, [](list& f) { f[0].name = "mbil"; }) == only(audit_fault::damaged, 7));
+    // Taken: of an entry whose other field a redaction speaks of; and of one behind the redaction.
+    CHECK(finds(2, [](list& f) { f.clear(); }) == only(audit_fault::hidden, 2));
+    CHECK(finds(7, [](list& f) { f.erase(f.begin()); }) == only(audit_fault::hidden, 7));
+    // What was redacted can't be put back with another salt.
+    bytes const mail = text("same@example");
+    CHECK(finds(2, [&](list& f) { f.insert(f.begin(), {"mail", salt, mail}); }) == only(audit_fault::opening, 2));
+    // No map at all, where there has to be one.
+    auto tx = write(store);
+    bytes row;
+    REQUIRE(*tx.get(key(7), row));
+    row.resize(row.size() - (**log.opening(tx, 7)).fields.size());
+    REQUIRE(tx.put(key(7), row));
+    CHECK(log.find(tx, 7).error() == errc::corrupt);
+    bool damaged = false;
+    auto const report = *log.verify(tx);
+    for (auto const& f : report.findings) { damaged = damaged || f.fault == audit_fault::damaged; }
+    CHECK(damaged);
+}
+
 TEST_CASE("log: archives, their seals, and what is dropped", "[audit]") {
     sl::memory_storage store;
     audit_log<> const log;
@@ -555,6 +801,13 @@ TEST_CASE("log: whichever storage call fails, it is all or nothing and said", "[
     });
     check([&](auto& store) {
         return in_one(store, [&](auto& tx) -> sl::status {
+            sl::random_generator random{8};
+            auto const n = log.redact_field(tx, "guests", sl::as_bytes("r1"), "mail", {}, random);
+            return n ? sl::status{} : sl::status{n.error()};
+        });
+    });
+    check([&](auto& store) {
+        return in_one(store, [&](auto& tx) -> sl::status {
             auto const n = log.drop(tx, 4);
             return n ? sl::status{} : sl::status{n.error()};
         });
@@ -576,6 +829,54 @@ TEST_CASE("log: whichever storage call fails, it is all or nothing and said", "[
             return p ? sl::status{} : sl::status{p.error()};
         });
     });
+}
+
+TEST_CASE("log: golden row of an entry with personal fields", "[audit]") {
+    sl::memory_storage store;
+    audit_log<> const log;
+    sl::random_generator random{1};
+    auto tx = write(store);
+    REQUIRE(log.open(tx, now, random));
+    told t;
+    t.collection = "guests";
+    t.record = "g1";
+    t.mail = "x";
+    t.phone = "1";
+    REQUIRE(tell(tx, log, t, random));
+    auto const o = **log.opening(tx, 0);
+    std::vector<std::string> salts;
+    std::vector<std::string> commitments;
+    sl::cbor_reader in{o.fields};
+    sl::read_field_openings(in, [&](sl::audit_field_opening const& f) {
+        salts.push_back(sl::to_hex(f.salt));
+        commitments.push_back(sl::to_hex(sl::sha256(from_hex("04" + sl::to_hex(f.salt) + sl::to_hex(f.item)))));
+    });
+    REQUIRE(salts.size() == 2);
+    std::string const secret =
+        "8442"
+        "6731"
+        "a0"
+        "00"
+        "a2"
+        "646d61696c"
+        "5820" +
+        commitments[0] +
+        "6570686f6e65"
+        "5820" +
+        commitments[1];
+    CHECK(sl::to_hex(o.secret) == secret);
+    std::string const fields =
+        "a2"
+        "646d61696c"
+        "825820" +
+        salts[0] +
+        "6178"
+        "6570686f6e65"
+        "825820" +
+        salts[1] + "6131";
+    CHECK(sl::to_hex(o.fields) == fields);
+    CHECK(sl::to_hex(sl::as_bytes(raw(tx).at(std::string("ae\0\0\0\0\0\0\0\0", 10)))) ==
+          "00" + sl::to_hex(*log.leaf_data(tx, 0)) + secret + fields);
 }
 
 TEST_CASE("log: golden rows", "[audit]") {

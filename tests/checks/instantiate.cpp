@@ -266,6 +266,7 @@ void auditing(tx_type& tx, random_archetype& random, bytes_view b, wall_time now
     (void)log.append(tx, {}, random);
     (void)log.append_all(tx, {}, random);
     (void)log.redact(tx, "", b, {}, random);
+    (void)log.redact_field(tx, "", b, "a", {}, random);
     (void)log.extent(tx);
     (void)log.head(tx, {});
     (void)log.head_at(tx, 1, {});
@@ -286,6 +287,10 @@ void auditing(tx_type& tx, random_archetype& random, bytes_view b, wall_time now
     (void)compare_heads(hash, {}, {}, {});
     (void)verify_archive(hash, b);
     (void)redact_archive(hash, b, each);
+    (void)redact_archive_fields(hash, b, [](audit_entry const&, std::string_view) { return true; });
+    audited_conflicts<tx_type, random_archetype, digest_archetype> told{log, tx, random};
+    (void)conflict_queue{}.raise(tx, {}, now, told);
+    (void)draft_of(decision{}, mutation{});
     (void)anchor_head(signer, anchor, {});
     (void)anchored_head(verifier, anchor);
     mutation_history const past;

@@ -72,12 +72,19 @@ bytes write_leaf(audit_entry const& e) {
 }
 bytes write_secret(audit_entry::secret const& s) {
     auto const masked = fields_of(s.masked);
+    std::vector<audit_field> personal;
+    std::vector<sha256_digest> commitments;
+    for (audit_personal_field const& f : s.personal) {
+        personal.push_back({f.name, {}});
+        commitments.push_back(f.commitment);
+    }
     audit_item i;
+    i.personal = personal;
     i.record = s.record;
     i.masked = masked;
     bytes out;
     cbor_writer w{out};
-    encode_secret(w, i, s.link);
+    encode_secret(w, i, s.link, commitments);
     return out;
 }
 
@@ -92,6 +99,7 @@ void operate(bytes_view input) {
         std::string record;
         bool own = false;
         bool redacted = false;
+        bool personal = false;  ///< with a value that is there
     };
     std::vector<told> list;
     std::uint64_t first = 0;
@@ -102,7 +110,20 @@ void operate(bytes_view input) {
     for (int step = 0; step < 40 && !in.done(); ++step) {
         std::uint64_t const size = list.size();
         std::string const record(1, static_cast<char>('a' + in.below(3)));
-        switch (in.below(8)) {
+        switch (in.below(9)) {
+            case 8: {
+                std::uint64_t n = 0;
+                for (std::size_t i = static_cast<std::size_t>(first); i < list.size(); ++i) {
+                    if (list[i].record == record && !list[i].redacted && list[i].personal) {
+                        list[i].personal = false;
+                        ++n;
+                    }
+                }
+                auto const done = log.redact_field(*tx, "c", as_bytes(record), "f", {}, random);
+                SYNCLINE_FUZZ_REQUIRE(done && done->destroyed == n);
+                if (n != 0) { list.push_back({{}, true}); }
+                break;
+            }
             case 0: {
                 std::uint64_t n = 0;
                 for (std::size_t i = static_cast<std::size_t>(first); i < list.size(); ++i) {
@@ -113,7 +134,7 @@ void operate(bytes_view input) {
                 }
                 auto const done = log.redact(*tx, "c", as_bytes(record), {}, random);
                 SYNCLINE_FUZZ_REQUIRE(done && *done == n);
-                if (n != 0) { list.push_back({{}, true, false}); }
+                if (n != 0) { list.push_back({{}, true}); }
                 break;
             }
             case 1: {
@@ -124,7 +145,7 @@ void operate(bytes_view input) {
                 if (!archive) { break; }
                 SYNCLINE_FUZZ_REQUIRE(log.seal(*tx, *archive, {}, random));
                 sealed = to;
-                list.push_back({{}, true, false});
+                list.push_back({{}, true});
                 break;
             }
             case 2: {
@@ -148,10 +169,11 @@ void operate(bytes_view input) {
                     item.collection = "c";
                     item.record = as_bytes(record);
                 }
-                (in.one_in(2) && has_record ? item.masked : item.open) = fields;
+                bool const personal = has_record && in.one_in(3);
+                (personal ? item.personal : in.one_in(2) && has_record ? item.masked : item.open) = fields;
                 auto const at = log.append(*tx, item, random);
                 SYNCLINE_FUZZ_REQUIRE(at && *at == size);
-                list.push_back({has_record ? record : std::string{}, false, false});
+                list.push_back({has_record ? record : std::string{}, false, false, personal});
                 break;
             }
         }
@@ -172,6 +194,9 @@ void operate(bytes_view input) {
         auto const e = log.find(*tx, i);
         told const& t = list[static_cast<std::size_t>(i)];
         SYNCLINE_FUZZ_REQUIRE(e && *e && (*e)->redacted() == t.redacted);
+        auto const& opened = (*e)->opened;
+        bool const value = opened && !opened->personal.empty() && opened->personal[0].item;
+        SYNCLINE_FUZZ_REQUIRE(value == (t.personal && !t.redacted));
     }
     SYNCLINE_FUZZ_REQUIRE(tx->commit());
 
@@ -197,6 +222,7 @@ void operate(bytes_view input) {
     if (damaged != rows && ours) { SYNCLINE_FUZZ_REQUIRE(!judged || !judged->sound()); }
     if (damaged == rows) { SYNCLINE_FUZZ_REQUIRE(judged && judged->sound()); }
     // Whatever is there, every call answers.
+    (void)log.redact_field(*again, "c", as_bytes("b"), "f", {}, random);
     (void)log.redact(*again, "c", as_bytes("a"), {}, random);
     (void)log.scan(*again, 0, size, [](audit_entry const&) { return true; });
     (void)log.scan_record(*again, {"c", std::string_view{"b"}}, [](audit_entry const&) { return true; });
@@ -237,6 +263,10 @@ int body(std::uint8_t const* data, std::size_t size) {
             auto const copy = redact_archive(hash, in, [](audit_entry const&) { return false; });
             SYNCLINE_FUZZ_REQUIRE(seen.has_value() == copy.has_value());
             if (copy) { SYNCLINE_FUZZ_REQUIRE(equal(*copy, in)); }
+            auto const other =
+                redact_archive_fields(hash, in, [](audit_entry const&, std::string_view) { return true; });
+            SYNCLINE_FUZZ_REQUIRE(seen.has_value() == other.has_value());
+            if (other) { SYNCLINE_FUZZ_REQUIRE(verify_archive(hash, *other)); }
             break;
         }
         case 7:
@@ -277,11 +307,12 @@ void seeds(fuzz::seed_sink sink) {
         item.author.incarnation = static_cast<std::uint32_t>(i);
         item.collection = "c";
         item.record = as_bytes("a");
-        (i % 2 == 0 ? item.open : item.masked) = std::span<audit_field const>{&field, 1};
+        (i == 4 ? item.personal : i % 2 == 0 ? item.open : item.masked) = std::span<audit_field const>{&field, 1};
         (void)log.append(*tx, item, random);
     }
     give(0, "leaf", *log.leaf_data(*tx, 3));
     give(1, "secret", (**log.opening(*tx, 3)).secret);
+    give(1, "personal", (**log.opening(*tx, 4)).secret);
     give(2, "inclusion", encode(*log.prove_inclusion(*tx, 3)));
     give(3, "consistency", encode(*log.prove_consistency(*tx, 3)));
     give(4, "head", encode(*log.head(*tx, {})));

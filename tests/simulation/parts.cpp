@@ -1,23 +1,29 @@
 // SPDX-License-Identifier: BSL-1.0
 
-/// Mistakes planted in delta and blob (parts/*.plant), each of which a property has to find: prints what found which.
+/// Mistakes planted in parts that no simulated world runs (parts/*.plant), each of which a property has to find: prints what found which.
 /// With every switch off all properties hold. Run with a plant's name, that one alone.
 
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include <syncline_plants.hpp>
 
+#include <syncline/audit.hpp>
 #include <syncline/blob.hpp>
+#include <syncline/conflict.hpp>
 #include <syncline/core/random.hpp>
 #include <syncline/delta.hpp>
+#include <syncline/merge.hpp>
 #include <syncline/storage/memory.hpp>
 
 #include "delta/pairs.hpp"
+#include "merge/folding.hpp"
 
 namespace {
 
@@ -221,6 +227,268 @@ bool rules_are_asked() {
     return !permits(never, metered, 1) && !permits(up_to, metered, 101) && permits(up_to, metered, 100);
 }
 
+// ---- Merging
+
+std::string merged(std::string_view base, std::string_view local, std::string_view remote, text_unit unit) {
+    auto const m = merge_text(base, local, remote, unit);
+    return m && m->conflicts.empty() ? m->text : "(conflict)";
+}
+bool what_meets_is_asked() {
+    return merged("a b c", "a x c", "a y c", text_unit::words) == "(conflict)" &&
+           merged("a b c", "x b c", "a b y", text_unit::words) == "x b y";
+}
+bool characters_stay_whole() {
+    // A family is one character: whoever changes the father and whoever changes the child are in each other's way.
+    std::string const joint = "\xE2\x80\x8D", man = "\xF0\x9F\x91\xA8", woman = "\xF0\x9F\x91\xA9",
+                      girl = "\xF0\x9F\x91\xA7", boy = "\xF0\x9F\x91\xA6";
+    auto const family = [&](std::string const& a, std::string const& b) { return a + joint + woman + joint + b; };
+    return merged(family(man, girl), family(woman, girl), family(man, boy), text_unit::characters) == "(conflict)";
+}
+bool items_are_asked_about() {
+    using folding::array_item;
+    using folding::number_item;
+    auto const m =
+        merge_sequence(array_item({number_item(1)}), array_item({number_item(2)}), array_item({number_item(3)}));
+    return m && !*m;
+}
+collection_rules by(rule r) { return {"things", rule::last_writer, {{"f", r}}}; }
+bool lists_are_order_free() {
+    using namespace folding;
+    bytes const p = text_item("p"), q = text_item("q");
+    bytes const in_p = element("p", "1"), in_q = element("q", "2");
+    deed const first{op_kind::elements, edits_item({{element_verb::insert, p, {}, in_p}})};
+    deed const second{op_kind::elements, edits_item({{element_verb::insert, q, {}, in_q}})};
+    std::optional<bytes> value;
+    return order_free(array_item({element("a", "0")}), {{1, {5}, {first}}, {2, {6}, {second}}}, by(rule::list), value);
+}
+bool removed_is_gone() {
+    using namespace folding;
+    bytes const a = text_item("a"), edited = element("a", "9");
+    deed const removes{op_kind::elements, edits_item({{element_verb::remove, a, {}, {}}})};
+    deed const edits{op_kind::elements, edits_item({{element_verb::edit, a, {}, edited}})};
+    std::optional<bytes> value;
+    return order_free(array_item({element("a", "0")}), {{1, {5}, {removes}}, {2, {6}, {edits}}}, by(rule::list),
+                      value) &&
+           value == array_item({});
+}
+bool moved_is_there_once() {
+    using namespace folding;
+    bytes const a = text_item("a"), c = text_item("c");
+    auto r = start(array_item({element("a", "1"), element("b", "2"), element("c", "3")}));
+    (void)lay(r, 1, 2, 1, 5, {{"f", op_kind::elements, edits_item({{element_verb::move, a, c, {}}}), {}}},
+              by(rule::list));
+    return value_of(r) == array_item({element("b", "2"), element("c", "3"), element("a", "1")});
+}
+bool added_stays() {
+    using namespace folding;
+    bytes const x = number_item(7);
+    deed const adds{op_kind::elements, edits_item({{element_verb::add, x, {}, x}})};
+    deed const removes{op_kind::elements, edits_item({{element_verb::remove, x, {}, {}}})};
+    std::optional<bytes> value;
+    return order_free(array_item({x}), {{1, {5}, {adds}}, {2, {6}, {removes}}}, by(rule::add_wins), value) &&
+           value == array_item({x});
+}
+bool siblings_stay() {
+    using namespace folding;
+    deed const one{op_kind::set, array_item({number_item(1)})};
+    deed const two{op_kind::set, array_item({number_item(2)})};
+    std::optional<bytes> value;
+    return order_free(array_item({}), {{1, {5}, {one}}, {2, {6}, {two}}}, by(rule::siblings), value) &&
+           value == array_item({number_item(1), number_item(2)});
+}
+bool undo_spares_what_came_later() {
+    using namespace folding;
+    auto const delta = delta_between(map_item({{"a", number_item(1)}}), map_item({{"a", number_item(2)}}));
+    bytes const later = map_item({{"a", number_item(3)}});
+    auto const undone = apply_delta(inverse(*delta), later);
+    return undone && undone->fields == later && undone->conflicts.size() == 1;
+}
+bool undone_is_nothing() {
+    using namespace folding;
+    auto const delta = delta_between(map_item({{"a", number_item(1)}}), map_item({{"a", number_item(2)}}));
+    auto const both = compose(*delta, inverse(*delta));
+    return both && both->empty();
+}
+
+// ---- Conflicts
+
+bool what_touches_is_not_combined() {
+    using folding::text_item;
+    return !combine(text_item("one two"), text_item("six two"), text_item("one! two"));
+}
+wall_time at(std::int64_t seconds) { return wall_time{milliseconds{seconds * 1000}}; }
+presence editing(std::uint64_t stamp, std::uint32_t seconds) {
+    presence p;
+    p.record = {"bookings", "b1"};
+    p.who = to_bytes("ann");
+    p.stamp = timestamp{stamp};
+    p.seconds = seconds;
+    return p;
+}
+bool nobody_holds_for_ever() {
+    memory_storage store;
+    auto tx = store.begin(access_mode::write);
+    presences const here;
+    if (!here.take(*tx, editing(1, 4'000'000'000), at(100))) { return false; }
+    auto const all = here.of(*tx, {"bookings", "b1"}, at(160));
+    return all && all->size() == 1 && (*all)[0].until <= at(100) + presence_options{}.lease_max;
+}
+bool who_is_done_stays_done() {
+    memory_storage store;
+    auto tx = store.begin(access_mode::write);
+    presences const here;
+    if (!here.take(*tx, editing(2, 0), at(100)) || !here.take(*tx, editing(1, 60), at(101))) { return false; }
+    auto const all = here.of(*tx, {"bookings", "b1"}, at(102));
+    return all && all->empty();
+}
+conflict clash() {
+    using namespace folding;
+    conflict c;
+    c.record = {"bookings", "b1"};
+    c.local.sequence = 1;
+    c.local.stamp = timestamp{100};
+    c.local.record = c.record;
+    c.local.base = 4;
+    c.local.ops = {{"table", op_kind::set, text_item("garden"), timestamp{100}}};
+    c.base = map_item({{"table", text_item("hall")}});
+    c.remote.emplace();
+    c.remote->version = 9;
+    c.remote->floor = {9, timestamp{200}, 2};
+    c.remote->fields = map_item({{"table", text_item("terrace")}});
+    c.fields = {{{"table"}, rule::manual, "", 0, 0, {}}};
+    return c;
+}
+suggestion local_with(share16 confidence) {
+    suggestion s;
+    s.what = conflict_action::local;
+    s.confidence = confidence;
+    return s;
+}
+bool a_person_decides_their_fields() {
+    automatic_options const o{.threshold = 0, .fields = {{"bookings", "table", true, 0}}};
+    suggestion const sure = local_with(share_one);
+    return !automatic_resolution(clash(), {&sure, 1}, o);
+}
+bool below_the_threshold_nothing_happens() {
+    suggestion const unsure = local_with(share_one / 2), sure = local_with(share_one);
+    automatic_options const o{.threshold = share_one / 2 + 1, .fields = {}};
+    return !automatic_resolution(clash(), {&unsure, 1}, o) && automatic_resolution(clash(), {&sure, 1}, o);
+}
+bool the_fields_wish_goes_first() {
+    memory_storage store;
+    auto tx = store.begin(access_mode::write);
+    conflict_preferences const wishes;
+    bytes_view const ann = as_bytes("ann");
+    if (!wishes.set(*tx, ann, "bookings", "", standing_choice::remote)) { return false; }
+    if (!wishes.set(*tx, ann, "bookings", "table", standing_choice::local)) { return false; }
+    auto const found = wishes.find(*tx, ann, "bookings", "table");
+    return found && *found == standing_choice::local;
+}
+bool advice_is_from_people() {
+    memory_storage store;
+    auto tx = store.begin(access_mode::write);
+    conflict_statistics const counts;
+    collection_rules const rules{"bookings", rule::last_writer, {{"table", rule::manual}}};
+    auto const done = settle(clash(), resolution::use_local(), rules, timestamp{300}, 1);
+    if (!done || !counts.decided(*tx, clash(), *done, rules, true)) { return false; }
+    auto const all = counts.most(*tx, 1);
+    return all && all->size() == 1 && (*all)[0].decided == 0 && (*all)[0].automatic == 1;
+}
+
+// ---- Audit
+
+/// A log of a person's entries, each with the same mail address and phone number.
+struct personal_log {
+    memory_storage store{};
+    memory_storage::transaction tx;
+    audit_log<> log{};
+    random_generator random{11};
+    bytes mail = folding::text_item("ann@example");
+    bytes phone = folding::text_item("+49 30 1");
+
+    personal_log() : tx(*store.begin(access_mode::write)) {
+        (void)log.open(tx, at(1), random);
+        for (int i = 0; i < 3; ++i) {
+            audit_field const fields[] = {{"mail", mail}, {"phone", phone}};
+            audit_item item;
+            item.collection = "people";
+            item.record = as_bytes("ann");
+            item.personal = fields;
+            (void)log.append(tx, item, random);
+        }
+    }
+    bool redact(std::string_view field) {
+        return log.redact_field(tx, "people", as_bytes("ann"), field, {}, random).has_value();
+    }
+    bool sound() {
+        auto const report = log.verify(tx);
+        return report && report->sound();
+    }
+    /// Writes an entry's row anew, what opens its personal fields replaced.
+    void write(std::uint64_t index, std::vector<audit_field_opening> const& fields) {
+        bytes key = to_bytes("ae");
+        append_u64(key, index);
+        bytes row;
+        (void)tx.get(key, row);
+        row.resize(row.size() - (**log.opening(tx, index)).fields.size());
+        cbor_writer w{row};
+        w.map(fields.size());
+        for (audit_field_opening const& f : fields) { encode_field_opening(w, f); }
+        (void)tx.put(key, row);
+    }
+    /// What opens an entry's fields; `held` keeps the bytes.
+    std::vector<audit_field_opening> fields(std::uint64_t index, bytes& held) {
+        held = (**log.opening(tx, index)).fields;
+        std::vector<audit_field_opening> out;
+        cbor_reader in{held};
+        read_field_openings(in, [&](audit_field_opening const& f) { out.push_back(f); });
+        return out;
+    }
+};
+bool equal_values_look_different() {
+    personal_log l;
+    auto const a = *l.log.find(l.tx, 0), b = *l.log.find(l.tx, 1);
+    return a->opened->personal[0].commitment != b->opened->personal[0].commitment;
+}
+bool redacted_values_are_gone() {
+    personal_log l;
+    if (!l.redact("mail")) { return false; }
+    for (std::uint64_t i = 0; i < 3; ++i) {
+        auto const e = *l.log.find(l.tx, i);
+        if (e->opened->personal[0].item || e->opened->personal[1].item != l.phone) { return false; }
+    }
+    return true;
+}
+bool redactions_are_said() {
+    personal_log l;
+    return l.sound() && l.redact("mail") && l.sound();
+}
+bool taken_values_are_found() {
+    personal_log l;
+    if (!l.redact("mail")) { return false; }
+    l.write(1, {});
+    return !l.sound();
+}
+bool changed_values_are_found() {
+    personal_log l;
+    bytes held;
+    auto fields = l.fields(1, held);
+    fields[0].item = l.phone;
+    l.write(1, fields);
+    return !l.sound();
+}
+bool changed_archives_are_found() {
+    personal_log l;
+    auto const whole = l.log.export_segment(l.tx, 0, 3, {}, true);
+    if (!whole || !verify_archive(sha256_function{}, *whole)) { return false; }
+    bytes changed = *whole;
+    auto const text = as_text(changed);
+    auto const value = text.find("ann@example");
+    if (value == std::string_view::npos) { return false; }
+    changed[value] = std::byte{'e'};
+    return !verify_archive(sha256_function{}, changed);
+}
+
 struct property {
     std::string_view name;
     bool (*holds)();
@@ -240,6 +508,29 @@ constexpr property properties[] = {
     {"other bytes are refused", other_bytes_are_refused},
     {"pieces are the whole", pieces_are_the_whole},
     {"rules are asked", rules_are_asked},
+    {"what meets is asked", what_meets_is_asked},
+    {"characters stay whole", characters_stay_whole},
+    {"items are asked about", items_are_asked_about},
+    {"lists are order free", lists_are_order_free},
+    {"removed is gone", removed_is_gone},
+    {"moved is there once", moved_is_there_once},
+    {"added stays", added_stays},
+    {"siblings stay", siblings_stay},
+    {"undo spares what came later", undo_spares_what_came_later},
+    {"undone is nothing", undone_is_nothing},
+    {"what touches is not combined", what_touches_is_not_combined},
+    {"nobody holds for ever", nobody_holds_for_ever},
+    {"who is done stays done", who_is_done_stays_done},
+    {"a person decides their fields", a_person_decides_their_fields},
+    {"below the threshold nothing happens", below_the_threshold_nothing_happens},
+    {"the field's wish goes first", the_fields_wish_goes_first},
+    {"advice is from people", advice_is_from_people},
+    {"equal values look different", equal_values_look_different},
+    {"redacted values are gone", redacted_values_are_gone},
+    {"redactions are said", redactions_are_said},
+    {"taken values are found", taken_values_are_found},
+    {"changed values are found", changed_values_are_found},
+    {"changed archives are found", changed_archives_are_found},
 };
 
 }  // namespace

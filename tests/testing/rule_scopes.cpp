@@ -23,6 +23,7 @@ void enumerate_all(rule_scope_options options) {
         CHECK(r.choices <= r.choices_all);
         CHECK(r.applications > r.choices);
         CHECK((r.refused != 0) == (r.by == rule::authority_time));
+        CHECK((r.modelled != 0) == (is_set(r.by) || r.by == rule::list || scopes::rule_scope{r.by}.modelled()));
         CHECK((r.asked != 0) == (r.by == rule::manual || r.by == rule::sequence || is_text(r.by)));
     }
 }

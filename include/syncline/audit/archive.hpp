@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -39,9 +40,10 @@ struct archive_summary {
     audit_head head{};
     std::uint64_t first = 0;
     std::uint64_t last = 0;
-    sha256_digest root_before{};  ///< of the tree of `first` leaves: the archive before ends with it
-    sha256_digest root_after{};   ///< of the tree of `last` leaves
-    std::uint64_t redacted = 0;   ///< entries whose private part is not there
+    sha256_digest root_before{};        ///< of the tree of `first` leaves: the archive before ends with it
+    sha256_digest root_after{};         ///< of the tree of `last` leaves
+    std::uint64_t redacted = 0;         ///< entries whose private part is not there
+    std::uint64_t redacted_fields = 0;  ///< personal fields that are not there, where the private part is
     friend bool operator==(archive_summary const&, archive_summary const&) = default;
 };
 
@@ -68,9 +70,10 @@ inline void write_archive_entry(cbor_writer& out, bytes_view leaf, audit_opening
         out.null();
         return;
     }
-    out.array(2);
+    out.array(opening->fields.empty() ? 2 : 3);
     out.byte_string(opening->salt);
     out.byte_string(opening->secret);
+    if (!opening->fields.empty()) { out.raw(opening->fields); }
 }
 
 namespace detail {
@@ -102,6 +105,7 @@ struct archived_entry {
     bool has_opening = false;
     bytes_view salt{};
     bytes_view secret{};
+    bytes_view fields{};  ///< what opens the personal fields; empty: there are none
 };
 [[nodiscard]] inline archived_entry read_archived_entry(cbor_reader& in) noexcept {
     archived_entry e;
@@ -109,11 +113,30 @@ struct archived_entry {
     e.leaf = in.byte_string();
     if (in.null()) { return e; }
     e.has_opening = true;
-    if (in.array() != 2) { in.fail({errc::malformed, "opening of the wrong length"}); }
+    std::size_t const parts = in.array();
+    if (parts != 2 && parts != 3) { in.fail({errc::malformed, "opening of the wrong length"}); }
     e.salt = in.byte_string();
     e.secret = in.byte_string();
     if (!in.failed() && e.salt.size() != 32) { in.fail({errc::malformed, "salt of the wrong length"}); }
+    if (!in.failed() && parts == 3) { e.fields = in.skip(4); }
     return e;
+}
+[[nodiscard]] inline audit_opening opening_of(archived_entry const& e) {
+    audit_opening o{{}, to_bytes(e.secret), to_bytes(e.fields)};
+    std::memcpy(o.salt.data(), e.salt.data(), o.salt.size());
+    return o;
+}
+
+/// Reads and checks what opens an archived private part's personal fields.
+template <digest_function H>
+[[nodiscard]] status open_archived_fields(H const& hash, audit_entry::secret& s, bytes_view fields,
+                                          decode_limits const& limits) {
+    if (s.personal.empty() != fields.empty()) { return failure{errc::malformed, "openings of personal fields"}; }
+    if (fields.empty()) { return {}; }
+    cbor_reader in{fields, limits};
+    decode_field_openings(in, s);
+    if (auto const ok = in.finish(); !ok) { return ok; }
+    return open_fields(hash, s, fields);
 }
 
 }  // namespace detail
@@ -146,14 +169,16 @@ template <digest_function H>
         if (previous && entry.previous != previous) { return failure{errc::corrupt, "chain of the archive"}; }
         if (raw.has_opening) {
             if (!entry.commitment) { return failure{errc::corrupt, "opening of what has no commitment"}; }
-            audit_opening opening{{}, to_bytes(raw.secret)};
-            std::memcpy(opening.salt.data(), raw.salt.data(), opening.salt.size());
-            if (audit_commitment(hash, opening) != *entry.commitment) {
+            if (audit_commitment(hash, detail::opening_of(raw)) != *entry.commitment) {
                 return failure{errc::corrupt, "opening of another entry"};
             }
             cbor_reader secret{raw.secret, limits};
             entry.opened = decode_secret(secret);
             if (auto const ok = secret.finish(); !ok) { return ok.error(); }
+            if (auto const ok = detail::open_archived_fields(hash, *entry.opened, raw.fields, limits); !ok) {
+                return ok.error();
+            }
+            for (audit_personal_field const& f : entry.opened->personal) { s.redacted_fields += f.item ? 0U : 1U; }
         }
         s.redacted += entry.redacted() ? 1 : 0;
         buffer.clear();
@@ -177,6 +202,53 @@ template <digest_function H>
         hash, in, [](audit_entry const&) { return true; }, limits);
 }
 
+namespace detail {
+
+/// What of an archived entry is to be destroyed.
+struct archive_cut {
+    bool whole = false;          ///< the private part
+    std::vector<bool> fields{};  ///< else of its personal fields those at these places; empty: none
+};
+
+/// A copy of an archive in which what `decide` says of each entry with a private part is destroyed.
+template <digest_function H>
+[[nodiscard]] result<bytes> cut_archive(H const& hash, bytes_view in,
+                                        function_ref<archive_cut(audit_entry const&)> decide,
+                                        decode_limits const& limits) {
+    std::vector<archive_cut> cuts;
+    std::vector<audit_entry::secret> secrets;
+    auto const asked = read_archive(
+        hash, in,
+        [&](audit_entry const& e) {
+            cuts.push_back(e.opened ? decide(e) : archive_cut{});
+            secrets.push_back(e.opened && !cuts.back().fields.empty() ? *e.opened : audit_entry::secret{});
+            return true;
+        },
+        limits);
+    if (!asked) { return asked.error(); }
+    cbor_reader r{in, limits};
+    archive_header const h = read_archive_header(r);
+    bytes out;
+    cbor_writer w{out};
+    write_archive_header(w, h);
+    for (std::size_t i = 0; i < cuts.size(); ++i) {
+        archived_entry const raw = read_archived_entry(r);
+        if (!raw.has_opening || cuts[i].whole) {
+            write_archive_entry(w, raw.leaf, nullptr);
+            continue;
+        }
+        audit_opening opening = opening_of(raw);
+        if (!cuts[i].fields.empty()) {
+            opening.fields =
+                without_fields(secrets[i], raw.fields, [&](std::size_t place) { return cuts[i].fields[place]; });
+        }
+        write_archive_entry(w, raw.leaf, &opening);
+    }
+    return out;
+}
+
+}  // namespace detail
+
 /// A copy of an archive in which the private parts that `which` names are destroyed; it verifies as before. For
 /// archives that were made with private parts, of records that are to be forgotten.
 ///
@@ -184,31 +256,31 @@ template <digest_function H>
 template <digest_function H>
 [[nodiscard]] result<bytes> redact_archive(H const& hash, bytes_view in, archive_visitor which,
                                            decode_limits const& limits = {}) {
-    std::vector<bool> redact;
-    auto const asked = read_archive(
+    return detail::cut_archive(
         hash, in,
         [&](audit_entry const& e) {
-            redact.push_back(e.opened.has_value() && which(e));
-            return true;
+            return detail::archive_cut{which(e), {}};
         },
         limits);
-    if (!asked) { return asked.error(); }
-    cbor_reader r{in, limits};
-    archive_header const h = detail::read_archive_header(r);
-    bytes out;
-    cbor_writer w{out};
-    write_archive_header(w, h);
-    for (bool const destroyed : redact) {
-        detail::archived_entry const raw = detail::read_archived_entry(r);
-        if (!raw.has_opening || destroyed) {
-            write_archive_entry(w, raw.leaf, nullptr);
-            continue;
-        }
-        audit_opening opening{{}, to_bytes(raw.secret)};
-        std::memcpy(opening.salt.data(), raw.salt.data(), opening.salt.size());
-        write_archive_entry(w, raw.leaf, &opening);
-    }
-    return out;
+}
+
+/// Called with an entry of an archive whose private part is there, and the name of a personal field of it.
+using archive_field_visitor = function_ref<bool(audit_entry const& entry, std::string_view field)>;
+
+/// The same for single personal fields: those that `which` names are destroyed, value and salt.
+template <digest_function H>
+[[nodiscard]] result<bytes> redact_archive_fields(H const& hash, bytes_view in, archive_field_visitor which,
+                                                  decode_limits const& limits = {}) {
+    return detail::cut_archive(
+        hash, in,
+        [&](audit_entry const& e) {
+            detail::archive_cut cut;
+            for (audit_personal_field const& f : e.opened->personal) {
+                cut.fields.push_back(f.item.has_value() && which(e, f.name));
+            }
+            return cut;
+        },
+        limits);
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI

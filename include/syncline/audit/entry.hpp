@@ -66,6 +66,7 @@ enum class audit_kind : std::uint8_t {
 inline constexpr std::uint64_t audit_kind_last = 13;
 inline constexpr std::uint64_t audit_format = 1;
 inline constexpr std::size_t audit_actor_bytes_max = 255;
+inline constexpr std::size_t audit_personal_max = 4096;  ///< personal fields in one entry
 
 /// A name and a canonical CBOR item, borrowed.
 struct audit_field {
@@ -74,10 +75,12 @@ struct audit_field {
 };
 
 /// What is to be logged; borrows all that it points to. What is `open` is in the leaf for ever; the record's id and
-/// what is `masked` are behind the leaf's commitment, and can be redacted.
+/// what is `masked` are behind the leaf's commitment, and can be redacted all at once; each `personal` field is behind
+/// a commitment of its own inside of that, and can be redacted by itself.
 ///
-/// `open` and `masked` are in canonical key order (`compare_keys`), each name once. An actor is an opaque name that the
-/// host may keep for ever, such as an account's number; who wants it masked passes it as a masked field.
+/// `open`, `masked` and `personal` are in canonical key order (`compare_keys`), each name once, and no name is masked
+/// and personal. An actor is an opaque name that the host may keep for ever, such as an account's number; who wants it
+/// masked passes it as a masked field.
 struct audit_item {
     audit_kind kind = audit_kind::local_write;
     timestamp stamp{};
@@ -90,9 +93,18 @@ struct audit_item {
     bytes_view record{};            ///< the record's id, masked; at most 255 bytes; may be empty
     std::span<audit_field const> open{};
     std::span<audit_field const> masked{};
+    std::span<audit_field const> personal{};  ///< at most `audit_personal_max`
 
     /// Whether there is anything that needs a commitment.
-    [[nodiscard]] bool has_private() const noexcept { return !record.empty() || !masked.empty(); }
+    [[nodiscard]] bool has_private() const noexcept { return !record.empty() || !masked.empty() || !personal.empty(); }
+};
+
+/// A field that can be redacted by itself, as it was logged.
+struct audit_personal_field {
+    std::string name{};
+    sha256_digest commitment{};   ///< to the value
+    std::optional<bytes> item{};  ///< the value; nothing where it was redacted
+    friend bool operator==(audit_personal_field const&, audit_personal_field const&) = default;
 };
 
 /// An entry as it was logged. The values are one canonical CBOR map each.
@@ -115,6 +127,7 @@ struct audit_entry {
         bytes record{};          ///< the record's id
         bytes masked{};          ///< a map
         std::uint64_t link = 0;  ///< index of the record's entry before, and one; 0: this is its first
+        std::vector<audit_personal_field> personal{};  ///< in canonical key order
         friend bool operator==(secret const&, secret const&) = default;
     };
     std::optional<secret> opened{};
@@ -127,6 +140,7 @@ struct audit_entry {
 struct audit_opening {
     std::array<std::byte, 32> salt{};
     bytes secret{};  ///< the encoded private part
+    bytes fields{};  ///< what opens its personal fields, as `encode_field_opening` writes it; empty: it has none
     friend bool operator==(audit_opening const&, audit_opening const&) = default;
 };
 
@@ -157,6 +171,21 @@ template <digest_function H>
     bytes whole(33);
     append(whole, opening.secret);
     return audit_commitment(hash, opening.salt, whole);
+}
+
+/// The salt of a personal field: 32 secret random bytes, kept beside the value. Destroying it makes the field's
+/// commitment say nothing.
+using audit_field_salt = std::array<std::byte, 32>;
+
+/// The commitment to a personal field's value: SHA-256(4 ‖ salt ‖ item). Its name is bound by where this stands.
+template <digest_function H>
+[[nodiscard]] sha256_digest audit_field_commitment(H const& hash, bytes_view salt, bytes_view item) {
+    bytes whole;
+    whole.reserve(1 + salt.size() + item.size());
+    whole.push_back(std::byte{4});
+    append(whole, salt);
+    append(whole, item);
+    return hash(whole);
 }
 
 namespace detail {
@@ -191,6 +220,16 @@ inline void write_audit_fields(cbor_writer& out, std::span<audit_field const> fi
     if (in.failed()) { return {}; }
     if (auto const ok = validate_fields(map, cbor_depth_only()); !ok) { in.fail({errc::malformed, "audit fields"}); }
     return to_bytes(map);
+}
+/// A personal field's name, behind the one before.
+[[nodiscard]] inline std::string_view read_personal_name(cbor_reader& in, std::string_view before) noexcept {
+    std::string_view const name = in.text();
+    if (in.failed()) { return name; }
+    if (name.empty() || name.size() > field_name_bytes_max) { in.fail({errc::malformed, "name of a personal field"}); }
+    if (!before.empty() && compare_keys(before, name) >= 0) {
+        in.fail({errc::not_deterministic, "personal fields out of order"});
+    }
+    return name;
 }
 [[nodiscard]] inline std::optional<sha256_digest> read_optional_digest(cbor_reader& in) noexcept {
     if (in.null()) { return std::nullopt; }
@@ -227,26 +266,130 @@ inline void write_optional_digest(cbor_writer& out, sha256_digest const* d) {
     }
     if (item.record.size() > record_id_bytes_max) { return failure{errc::invalid, "record of an audit entry"}; }
     if (auto const s = detail::check_audit_fields(item.open); !s) { return s; }
-    return detail::check_audit_fields(item.masked);
+    if (auto const s = detail::check_audit_fields(item.masked); !s) { return s; }
+    if (item.personal.size() > audit_personal_max) { return failure{errc::invalid, "so many personal fields"}; }
+    if (auto const s = detail::check_audit_fields(item.personal); !s) { return s; }
+    for (std::size_t m = 0, p = 0; m < item.masked.size() && p < item.personal.size();) {
+        auto const order = compare_keys(item.masked[m].name, item.personal[p].name);
+        if (order == 0) { return failure{errc::invalid, "audit field that is masked and personal"}; }
+        ++(order < 0 ? m : p);
+    }
+    return {};
 }
 
-/// Appends the private part: an array of the record's id, the masked fields and the link to the record's entry before.
-/// Precondition: `check(item)`.
-inline void encode_secret(cbor_writer& out, audit_item const& item, std::uint64_t link) {
-    out.array(3);
+/// Appends the private part: an array of the record's id, the masked fields, the link to the record's entry before and,
+/// if there are personal fields, a map of their names and commitments.
+/// Preconditions: `check(item)`; a commitment for each personal field.
+inline void encode_secret(cbor_writer& out, audit_item const& item, std::uint64_t link,
+                          std::span<sha256_digest const> commitments = {}) {
+    SYNCLINE_ASSERT(commitments.size() == item.personal.size());
+    out.array(item.personal.empty() ? 3 : 4);
     out.byte_string(item.record);
     detail::write_audit_fields(out, item.masked);
     out.unsigned_integer(link);
+    if (item.personal.empty()) { return; }
+    out.map(item.personal.size());
+    for (std::size_t i = 0; i < item.personal.size(); ++i) {
+        out.text(item.personal[i].name);
+        out.byte_string(commitments[i]);
+    }
 }
-/// Reads a stranger's. On anything else the reader has failed.
+/// Reads a stranger's; its personal fields have no values yet (`decode_field_openings`). On anything else the reader has
+/// failed.
 [[nodiscard]] inline audit_entry::secret decode_secret(cbor_reader& in) {
     audit_entry::secret s;
-    if (in.array() != 3) { in.fail({errc::malformed, "private part of the wrong length"}); }
+    std::size_t const parts = in.array();
+    if (parts != 3 && parts != 4) { in.fail({errc::malformed, "private part of the wrong length"}); }
     s.record = to_bytes(in.byte_string());
     if (s.record.size() > record_id_bytes_max) { in.fail({errc::malformed, "record of an audit entry"}); }
     s.masked = detail::read_audit_fields(in);
     s.link = in.unsigned_integer();
+    if (in.failed() || parts == 3) { return s; }
+    std::size_t const n = in.map();
+    if (n == 0 || n > audit_personal_max) { in.fail({errc::malformed, "number of personal fields"}); }
+    for (std::size_t i = 0; i < n && !in.failed(); ++i) {
+        std::string_view const name = detail::read_personal_name(in, s.personal.empty() ? "" : s.personal.back().name);
+        sha256_digest const commitment = read_digest(in);
+        if (!in.failed()) { s.personal.push_back({std::string{name}, commitment, std::nullopt}); }
+    }
     return s;
+}
+
+/// What opens one personal field; borrows.
+struct audit_field_opening {
+    std::string_view name{};
+    bytes_view salt{};  ///< 32 bytes
+    bytes_view item{};
+};
+/// Appends one of a map's: the name, and an array of salt and value. The map's head is the caller's, and the order.
+inline void encode_field_opening(cbor_writer& out, audit_field_opening const& o) {
+    out.text(o.name);
+    out.array(2);
+    out.byte_string(o.salt);
+    out.raw(o.item);
+}
+/// Reads a stranger's map of them, and calls `visit` with each, in order. On anything else the reader has failed.
+template <class Visit>
+void read_field_openings(cbor_reader& in, Visit&& visit) {
+    std::size_t const n = in.map();
+    std::string_view before;
+    for (std::size_t i = 0; i < n && !in.failed(); ++i) {
+        audit_field_opening o;
+        o.name = detail::read_personal_name(in, before);
+        if (in.array() != 2) { in.fail({errc::malformed, "opening of a field of the wrong length"}); }
+        o.salt = in.byte_string();
+        if (!in.failed() && o.salt.size() != 32) { in.fail({errc::malformed, "salt of the wrong length"}); }
+        o.item = in.skip(2);
+        if (!in.failed()) { visit(o); }
+        before = o.name;
+    }
+}
+/// Reads a stranger's map of them into the fields of their private part. Whether they open the commitments is for
+/// `open_fields` to say. On a name that the private part hasn't, and anything else, the reader has failed.
+inline void decode_field_openings(cbor_reader& in, audit_entry::secret& s) {
+    std::size_t at = 0;
+    read_field_openings(in, [&](audit_field_opening const& o) {
+        while (at < s.personal.size() && s.personal[at].name != o.name) { ++at; }
+        if (at == s.personal.size()) {
+            in.fail({errc::malformed, "opening of no personal field"});
+            return;
+        }
+        s.personal[at++].item = to_bytes(o.item);
+    });
+}
+/// Whether what is given opens the commitments of a private part's personal fields; those that are missing were
+/// redacted, or are not shown. `errc::corrupt` when one doesn't open, else as of `decode_field_openings`.
+/// Cost: a hash and an allocation for each.
+template <digest_function H>
+[[nodiscard]] status open_fields(H const& hash, audit_entry::secret const& s, bytes_view openings) {
+    cbor_reader in{openings};
+    std::size_t at = 0;
+    read_field_openings(in, [&](audit_field_opening const& o) {
+        while (at < s.personal.size() && s.personal[at].name != o.name) { ++at; }
+        if (at == s.personal.size()) {
+            in.fail({errc::malformed, "opening of no personal field"});
+        } else if (audit_field_commitment(hash, o.salt, o.item) != s.personal[at++].commitment) {
+            in.fail({errc::corrupt, "opening of another value"});
+        }
+    });
+    return in.finish();
+}
+/// The same map without the fields for which `gone(place)` is true, where a place counts in the private part's fields.
+/// Precondition: a map that `decode_field_openings` took with `s`. Nothing is left of what was taken out.
+template <class Gone>
+[[nodiscard]] bytes without_fields(audit_entry::secret const& s, bytes_view openings, Gone&& gone) {
+    std::vector<audit_field_opening> left;
+    std::size_t at = 0;
+    cbor_reader in{openings};
+    read_field_openings(in, [&](audit_field_opening const& o) {
+        while (at < s.personal.size() && s.personal[at].name != o.name) { ++at; }
+        if (!gone(at)) { left.push_back(o); }
+    });
+    bytes out;
+    cbor_writer w{out};
+    w.map(left.size());
+    for (audit_field_opening const& o : left) { encode_field_opening(w, o); }
+    return out;
 }
 
 /// Appends a leaf's data: an array of thirteen. Precondition: `check(item)`.
@@ -312,27 +455,53 @@ inline void encode_leaf(cbor_writer& out, audit_item const& item, std::uint64_t 
 
 // ---- What is shown ---------------------------------------------------------------------------------------------
 
-/// Which fields of which collections may be read in the log by everybody, for ever. Nothing is, until it is said.
+/// How an entry holds a field.
+enum class audit_visibility : std::uint8_t {
+    masked = 1,    ///< behind the entry's commitment, with all that is masked
+    open = 2,      ///< in the leaf, for ever
+    personal = 3,  ///< behind a commitment of its own, to be redacted by itself
+};
+
+/// Which fields of which collections may be read in the log by everybody, for ever, and which are to be redacted by
+/// themselves. All are masked, until it is said.
 class audit_disclosure {
 public:
     /// Makes a field public.
     audit_disclosure& show(std::string_view collection, std::string_view field) {
-        shown_.push_back({std::string{collection}, std::string{field}});
-        return *this;
+        return set(collection, field, audit_visibility::open);
+    }
+    /// Lets a field be redacted by itself. It costs a hash and about 75 bytes an entry.
+    audit_disclosure& separate(std::string_view collection, std::string_view field) {
+        return set(collection, field, audit_visibility::personal);
     }
     [[nodiscard]] bool shows(std::string_view collection, std::string_view field) const noexcept {
-        for (entry const& e : shown_) {
-            if (e.collection == collection && e.field == field) { return true; }
+        return of(collection, field) == audit_visibility::open;
+    }
+    /// What was said of a field last. Cost: linear in what was said.
+    [[nodiscard]] audit_visibility of(std::string_view collection, std::string_view field) const noexcept {
+        for (entry const& e : said_) {
+            if (e.collection == collection && e.field == field) { return e.how; }
         }
-        return false;
+        return audit_visibility::masked;
     }
 
 private:
     struct entry {
         std::string collection;
         std::string field;
+        audit_visibility how;
     };
-    std::vector<entry> shown_;
+    audit_disclosure& set(std::string_view collection, std::string_view field, audit_visibility how) {
+        for (entry& e : said_) {
+            if (e.collection == collection && e.field == field) {
+                e.how = how;
+                return *this;
+            }
+        }
+        said_.push_back({std::string{collection}, std::string{field}, how});
+        return *this;
+    }
+    std::vector<entry> said_;
 };
 
 /// An item that owns its fields. Movable; the item borrows from it.
@@ -345,16 +514,24 @@ public:
     audit_item item{};
 
     /// Adds a field, encoded. Precondition: in canonical key order among those of its kind.
-    void add(std::string_view field, bytes_view encoded, bool shown) {
-        parts_.push_back({std::string{field}, to_bytes(encoded), shown});
+    void add(std::string_view field, bytes_view encoded, audit_visibility how) {
+        parts_.push_back({std::string{field}, to_bytes(encoded), how});
     }
     /// The item, whole. It lives as long as this, unchanged.
     [[nodiscard]] audit_item const& finish() {
         open_.clear();
         masked_.clear();
-        for (part const& p : parts_) { (p.shown ? open_ : masked_).push_back({p.name, p.item}); }
+        personal_.clear();
+        for (part const& p : parts_) {
+            switch (p.how) {
+                case audit_visibility::masked: masked_.push_back({p.name, p.item}); break;
+                case audit_visibility::open: open_.push_back({p.name, p.item}); break;
+                case audit_visibility::personal: personal_.push_back({p.name, p.item}); break;
+            }
+        }
         item.open = open_;
         item.masked = masked_;
+        item.personal = personal_;
         return item;
     }
 
@@ -362,15 +539,32 @@ private:
     struct part {
         std::string name;
         bytes item;
-        bool shown;
+        audit_visibility how;
     };
     std::vector<part> parts_;
     std::vector<audit_field> open_;
     std::vector<audit_field> masked_;
+    std::vector<audit_field> personal_;
 };
 
+/// An entry about no record and no mutation: a push (how many), a pull (up to which position), a switch of the principal,
+/// a reset, a migration (to which version). Stamp, device and actor are the caller's to add.
+[[nodiscard]] inline audit_item item_of(audit_kind kind, std::uint64_t code = 0) noexcept {
+    audit_item out;
+    out.kind = kind;
+    out.code = code;
+    return out;
+}
+/// An entry about a record as such, which it borrows: that it was evicted, that somebody was denied it (the `errc`).
+[[nodiscard]] inline audit_item item_of(audit_kind kind, record_key const& record, std::uint64_t code = 0) noexcept {
+    audit_item out = item_of(kind, code);
+    out.collection = record.collection;
+    out.record = record.id;
+    return out;
+}
+
 /// A mutation as an entry of any kind about it: its fields, each as an array of what was done (`op_kind`) and the value;
-/// shown where `disclosure` says so, masked else. Borrows the mutation's record.
+/// shown or personal where `disclosure` says so, masked else. Borrows the mutation's record.
 [[nodiscard]] inline audit_draft draft_of(audit_kind kind, mutation const& m, audit_disclosure const& disclosure) {
     audit_draft d;
     d.item.kind = kind;
@@ -385,8 +579,17 @@ private:
         w.array(op.kind == op_kind::unset ? 1 : 2);
         w.unsigned_integer(static_cast<std::uint64_t>(op.kind));
         if (op.kind != op_kind::unset) { w.raw(op.value); }
-        d.add(op.field, encoded, disclosure.shows(m.record.collection, op.field));
+        d.add(op.field, encoded, disclosure.of(m.record.collection, op.field));
     }
+    return d;
+}
+/// The verdict on a mutation as an entry: verdict, whose code is its `verdict_kind`; of one that was rejected denial,
+/// whose code is the `errc`. Else as `draft_of` for a local write.
+[[nodiscard]] inline audit_draft draft_of(verdict_kind said, errc why, mutation const& m,
+                                          audit_disclosure const& disclosure) {
+    bool const refused = said == verdict_kind::rejected;
+    audit_draft d = draft_of(refused ? audit_kind::denial : audit_kind::verdict, m, disclosure);
+    d.item.code = refused ? static_cast<std::uint64_t>(why) : static_cast<std::uint64_t>(said);
     return d;
 }
 

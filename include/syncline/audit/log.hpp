@@ -98,9 +98,19 @@ struct audit_finding {
 /// What was verified, and what was wrong with it.
 struct audit_report {
     std::uint64_t entries = 0;              ///< looked at
-    std::uint64_t redacted = 0;             ///< of them
+    std::uint64_t redacted = 0;             ///< of them, those without their private part
+    std::uint64_t redacted_fields = 0;      ///< personal fields without their value, in the others
     std::vector<audit_finding> findings{};  ///< the first of them, as many as asked for
     [[nodiscard]] bool sound() const noexcept { return findings.empty(); }
+};
+
+/// What the redaction of a field did.
+struct audit_field_redaction {
+    std::uint64_t destroyed = 0;  ///< values that were there and are gone
+    /// Entries that hold a field of that name as a masked one: behind the entry's own commitment, which only `redact`
+    /// destroys. Their values are still there.
+    std::uint64_t shared = 0;
+    friend bool operator==(audit_field_redaction const&, audit_field_redaction const&) = default;
 };
 
 /// What to verify.
@@ -154,7 +164,7 @@ public:
     /// Errors: `errc::invalid` for what `check` refuses, and for kinds that the log writes itself; `errc::limit`;
     /// then nothing was written. Those of the storage, `errc::corrupt`.
     /// Cost: a get and two puts, with a private part one more each; one hash for the leaf, amortised one for the tree,
-    /// with a private part two more. Amortised 64 bytes of tree.
+    /// with a private part two more, and one for each personal field. Amortised 64 bytes of tree.
     template <storage_transaction Tx, random_source G, observer O = no_observer>
     [[nodiscard]] result<std::uint64_t> append(Tx& tx, audit_item const& item, G& random, O&& told = {}) const {
         return append_all(tx, std::span<audit_item const>{&item, 1}, random, told);
@@ -211,9 +221,7 @@ public:
             std::uint64_t const index = link - 1;
             auto const e = load_entry(tx, index, value);
             if (!e) { return e.error(); }
-            bool const ours = e->entry.opened && e->entry.collection == collection &&
-                              equal(e->entry.opened->record, record) && e->entry.opened->link < link;
-            if (!ours) { return failure{errc::corrupt, "link of an audit entry"}; }
+            if (!is_of(e->entry, collection, record, link)) { return failure{errc::corrupt, "link of an audit entry"}; }
             link = e->entry.opened->link;
             value.resize(e->leaf_end);
             if (auto const ok = tx.put(entry_key(index), value); !ok) { return ok.error(); }
@@ -223,6 +231,55 @@ public:
         if (auto const ok = log_redaction(tx, *s, gone, context, random); !ok) { return ok.error(); }
         if (auto const ok = store(tx, *s); !ok) { return ok.error(); }
         return gone.count();
+    }
+
+    /// Destroys the values and salts of one personal field in all entries of a record; what was destroyed is an entry
+    /// itself. Everything else of the entries stays, the tree, every proof, and openings that were given away before.
+    ///
+    /// The redaction says which entries and at which place among their personal fields, never the field's name.
+    /// `context` as of `redact`. Look at `shared`: an entry that was logged with the field masked keeps it. What is
+    /// logged later is not concerned. Copies in archives: `redact_archive_fields`.
+    /// Errors: `errc::invalid` for a record or field that can't be; those of the storage, `errc::corrupt`.
+    /// Cost: a get for each entry of the record, a put for each value.
+    template <storage_transaction Tx, random_source G>
+    [[nodiscard]] result<audit_field_redaction> redact_field(Tx& tx, std::string_view collection, bytes_view record,
+                                                             std::string_view field, audit_item const& context,
+                                                             G& random) const {
+        bool const possible = collection.size() <= collection_bytes_max && record.size() <= record_id_bytes_max &&
+                              !field.empty() && field.size() <= field_name_bytes_max;
+        if (!possible) { return failure{errc::invalid, "field of a record"}; }
+        auto s = load(tx);
+        if (!s) { return s.error(); }
+        auto const row = load_record(tx, record_row_key(collection, record));
+        if (!row) { return row.error(); }
+        audit_field_redaction done;
+        std::vector<interval_set> gone;
+        bytes value;
+        for (std::uint64_t link = *row ? (*row)->last : 0; link > s->first;) {
+            std::uint64_t const index = link - 1;
+            auto const e = load_entry(tx, index, value);
+            if (!e) { return e.error(); }
+            if (!is_of(e->entry, collection, record, link)) { return failure{errc::corrupt, "link of an audit entry"}; }
+            audit_entry::secret const& secret = *e->entry.opened;
+            link = secret.link;
+            auto const masked = map_find(secret.masked, field);
+            if (masked && *masked) { ++done.shared; }
+            std::size_t place = 0;
+            while (place < secret.personal.size() && secret.personal[place].name != field) { ++place; }
+            if (place == secret.personal.size() || !secret.personal[place].item) { continue; }
+            bytes const left = without_fields(secret, bytes_view{value}.subspan(e->fields_at),
+                                              [&](std::size_t at) { return at == place; });
+            value.resize(e->fields_at);
+            append_bytes(value, left);
+            if (auto const ok = tx.put(entry_key(index), value); !ok) { return ok.error(); }
+            if (gone.size() <= place) { gone.resize(place + 1); }
+            gone[place].add(index);
+            ++done.destroyed;
+        }
+        if (done.destroyed == 0) { return done; }
+        if (auto const ok = log_field_redaction(tx, *s, gone, context, random); !ok) { return ok.error(); }
+        if (auto const ok = store(tx, *s); !ok) { return ok.error(); }
+        return done;
     }
 
     // ---- Reading ------------------------------------------------------------------------------------------------
@@ -489,11 +546,19 @@ private:
         audit_entry entry{};
         std::size_t leaf_end = 0;   ///< of the row: prefix and leaf
         std::size_t secret_at = 0;  ///< where the private part begins; the row's end: there is none
+        std::size_t fields_at = 0;  ///< where it ends, and what opens its personal fields begins, if it has any
+
+        [[nodiscard]] bytes_view secret_in(bytes_view row) const noexcept {
+            return row.subspan(secret_at, fields_at - secret_at);
+        }
+        [[nodiscard]] bytes_view fields_in(bytes_view row) const noexcept { return row.subspan(fields_at); }
     };
     /// Buffers of a call that appends: allocated once, however many entries it has.
     struct writer {
         bytes row;
         bytes secret;
+        bytes fields;
+        std::vector<sha256_digest> commitments;
         explicit writer(std::size_t room) { row.reserve(room); }
     };
     /// Of all but a tree of more than 2^36 leaves.
@@ -616,7 +681,13 @@ private:
         return std::optional<record_row>{r};
     }
 
-    /// A row: the leaf with its prefix, then the private part if there is one.
+    /// Whether the entry that a record's chain leads to by `link` is that record's.
+    [[nodiscard]] static bool is_of(audit_entry const& e, std::string_view collection, bytes_view record,
+                                    std::uint64_t link) noexcept {
+        return e.opened && e.collection == collection && equal(e.opened->record, record) && e.opened->link < link;
+    }
+    /// A row: the leaf with its prefix, then the private part if there is one, then what opens its personal fields if
+    /// there are any.
     [[nodiscard]] result<stored_entry> parse_row(bytes_view value) const {
         failure const damaged{errc::corrupt, "audit entry"};
         if (value.empty() || value[0] != merkle_leaf_prefix) { return damaged; }
@@ -626,10 +697,14 @@ private:
         if (in.failed()) { return in.error().code == errc::unsupported ? in.error() : damaged; }
         e.leaf_end = 1 + in.position();
         e.secret_at = value.size();
+        e.fields_at = value.size();
         if (!in.at_end()) {
             if (!e.entry.commitment) { return damaged; }
             e.secret_at = e.leaf_end;
             e.entry.opened = decode_secret(in);
+            if (in.failed()) { return damaged; }
+            e.fields_at = 1 + in.position();
+            if (!e.entry.opened->personal.empty()) { decode_field_openings(in, *e.entry.opened); }
         }
         if (!in.finish()) { return damaged; }
         return e;
@@ -650,8 +725,8 @@ private:
         auto const row = load_record(tx, record_row_key(e.entry.collection, e.entry.opened->record));
         if (!row) { return row.error(); }
         if (!*row) { return failure{errc::corrupt, "key of an audit record"}; }
-        return std::optional<audit_opening>{
-            audit_opening{audit_salt(hash_, (*row)->key, e.entry.index), to_bytes(value.subspan(e.secret_at))}};
+        return std::optional<audit_opening>{audit_opening{audit_salt(hash_, (*row)->key, e.entry.index),
+                                                          to_bytes(e.secret_in(value)), to_bytes(e.fields_in(value))}};
     }
 
     /// An upper bound of what an item takes.
@@ -660,6 +735,8 @@ private:
         for (auto const fields : {item.open, item.masked}) {
             for (audit_field const& f : fields) { n += f.name.size() + f.item.size() + 9; }
         }
+        // Name, commitment; name, salt and value.
+        for (audit_field const& f : item.personal) { n += 2 * f.name.size() + f.item.size() + 80; }
         return n;
     }
 
@@ -679,9 +756,11 @@ private:
             } else {
                 fill(random, std::span<std::byte>{r.key});
             }
+            w.commitments.clear();
+            if (!item.personal.empty()) { commit_fields(item, random, w); }
             w.secret.assign(33, std::byte{});
             cbor_writer out{w.secret};
-            encode_secret(out, item, r.last);
+            encode_secret(out, item, r.last, w.commitments);
             commitment = audit_commitment(hash_, audit_salt(hash_, r.key, index), w.secret);
             if (auto const ok = tx.put(key, record_bytes({r.key, index + 1})); !ok) { return ok; }
         }
@@ -691,8 +770,22 @@ private:
         encode_leaf(out, item, index, index == 0 ? nullptr : &s.last, item.has_private() ? &commitment : nullptr);
         s.last = hash_(w.row);
         if (item.has_private()) { append_bytes(w.row, bytes_view{w.secret}.subspan(33)); }
+        if (!item.personal.empty()) { append_bytes(w.row, w.fields); }
         if (auto const ok = tx.put(entry_key(index), w.row); !ok) { return ok; }
         return s.tree.add(tx, tiles_, hash_, s.last);
+    }
+    /// A salt and a commitment for each personal field.
+    template <random_source G>
+    void commit_fields(audit_item const& item, G& random, writer& w) const {
+        w.fields.clear();
+        cbor_writer out{w.fields};
+        out.map(item.personal.size());
+        for (audit_field const& f : item.personal) {
+            audit_field_salt salt;
+            fill(random, std::span<std::byte>{salt});
+            encode_field_opening(out, {f.name, salt, f.item});
+            w.commitments.push_back(audit_field_commitment(hash_, salt, f.item));
+        }
     }
     /// An entry of the log's own: who asked, and what is open.
     template <storage_transaction Tx, random_source G>
@@ -727,6 +820,59 @@ private:
         }
         return {};
     }
+    /// Says which values at which places were redacted, in as many entries as it takes. `gone` is by place.
+    template <storage_transaction Tx, random_source G>
+    [[nodiscard]] status log_field_redaction(Tx& tx, state& s, std::vector<interval_set> const& gone,
+                                             audit_item const& context, G& random) const {
+        std::size_t place = 0;
+        std::size_t at = 0;  // among the intervals of that place
+        while (place < gone.size()) {
+            std::size_t places = 0;
+            std::uint64_t values = 0;
+            bytes groups;
+            cbor_writer group{groups};
+            for (std::size_t room = options_.redactions_max; room != 0 && place < gone.size();) {
+                auto const all = gone[place].intervals();
+                interval_set some;
+                for (; at < all.size() && room != 0; ++at, --room) { some.add(all[at]); }
+                if (!some.empty()) {
+                    group.array(2);
+                    group.unsigned_integer(place);
+                    encode_interval_set(group, some);
+                    values += some.count();
+                    ++places;
+                }
+                if (at == all.size()) {
+                    at = 0;
+                    ++place;
+                }
+            }
+            bytes encoded;
+            cbor_writer w{encoded};
+            w.array(places);
+            w.raw(groups);
+            audit_field const open{"fields", encoded};
+            auto const ok =
+                put_own(tx, s, audit_kind::redaction, values, std::span<audit_field const>{&open, 1}, context, random);
+            if (!ok) { return ok; }
+        }
+        return {};
+    }
+    /// Adds the values that a redaction speaks of to sets by place; nothing for one that is damaged.
+    static void fields_redacted_by(audit_entry const& e, std::vector<interval_set>& by_place) {
+        auto const found = map_find(e.open, "fields");
+        if (!found || !*found) { return; }
+        cbor_reader in{**found};
+        std::size_t const n = in.array();
+        for (std::size_t i = 0; i < n && !in.failed(); ++i) {
+            if (in.array() != 2) { return; }
+            std::uint64_t const place = in.unsigned_integer();
+            interval_set const set = decode_interval_set(in);
+            if (in.failed() || place >= audit_personal_max) { return; }
+            if (by_place.size() <= place) { by_place.resize(static_cast<std::size_t>(place) + 1); }
+            by_place[static_cast<std::size_t>(place)].merge(set);
+        }
+    }
     /// The indices that a redaction speaks of; nothing for one that is damaged.
     [[nodiscard]] static interval_set redacted_by(audit_entry const& e) {
         auto const found = map_find(e.open, "entries");
@@ -743,8 +889,10 @@ private:
         state const& s;
         audit_verification const& what;
         audit_report report{};
-        interval_set hidden{};    ///< private parts that are not there
-        interval_set redacted{};  ///< those of which an entry says so
+        interval_set hidden{};                        ///< private parts that are not there
+        interval_set redacted{};                      ///< those of which an entry says so
+        std::vector<interval_set> hidden_fields{};    ///< values that are not there, by place
+        std::vector<interval_set> redacted_fields{};  ///< those of which an entry says so
         std::optional<sha256_digest> previous{};
         std::uint64_t sealed = 0;  ///< as the last of the log's entries about it says
 
@@ -763,6 +911,11 @@ private:
             if (auto const ok = later_redactions(tx, last); !ok) { return ok; }
             interval_set const unsaid = hidden.difference(redacted);
             for (interval const& i : unsaid.intervals()) { found(audit_fault::hidden, i.first); }
+            for (std::size_t place = 0; place < hidden_fields.size(); ++place) {
+                interval_set const said = place < redacted_fields.size() ? redacted_fields[place] : interval_set{};
+                interval_set const taken = hidden_fields[place].difference(said);
+                for (interval const& i : taken.intervals()) { found(audit_fault::hidden, i.first); }
+            }
             if (what.whole) {
                 bool const empty = size == 0;
                 bool const told = first == s.first && last == size;  // of all that the state speaks of
@@ -817,7 +970,7 @@ private:
             auto const stored = leaf(tx, index);
             if (!stored) { return stored.error(); }
             if (*stored && **stored != *previous) { found(audit_fault::leaf, index); }
-            if (e->entry.kind == audit_kind::redaction) { redacted.merge(redacted_by(e->entry)); }
+            if (e->entry.kind == audit_kind::redaction) { redaction(e->entry); }
             if (e->entry.kind == audit_kind::archival) { sealed = e->entry.code; }
             if (!e->entry.commitment) { return {}; }
             if (!e->entry.opened) {
@@ -833,13 +986,29 @@ private:
             if (!row && row.error() != errc::corrupt) { return row.error(); }
             bool opens = row && *row;
             if (opens) {
-                audit_opening const o{audit_salt(log.hash_, (*row)->key, e.entry.index),
-                                      to_bytes(value.subspan(e.secret_at))};
-                opens = audit_commitment(log.hash_, o) == *e.entry.commitment;
+                audit_opening const o{
+                    audit_salt(log.hash_, (*row)->key, e.entry.index), to_bytes(e.secret_in(value)), {}};
+                opens = audit_commitment(log.hash_, o) == *e.entry.commitment && fields(index, e, value);
                 if ((*row)->last < index + 1) { found(audit_fault::record, index); }
             }
             if (!opens) { found(audit_fault::opening, index); }
             return {};
+        }
+        /// That the personal fields that are there open their commitments; which aren't there is kept.
+        [[nodiscard]] bool fields(std::uint64_t index, stored_entry const& e, bytes_view value) {
+            auto const& personal = e.entry.opened->personal;
+            if (personal.empty()) { return true; }
+            for (std::size_t place = 0; place < personal.size(); ++place) {
+                if (personal[place].item) { continue; }
+                ++report.redacted_fields;
+                if (hidden_fields.size() <= place) { hidden_fields.resize(place + 1); }
+                hidden_fields[place].add(index);
+            }
+            return open_fields(log.hash_, *e.entry.opened, e.fields_in(value)).has_value();
+        }
+        void redaction(audit_entry const& e) {
+            redacted.merge(redacted_by(e));
+            fields_redacted_by(e, redacted_fields);
         }
         /// What the tree has at an index; nothing where the tree is damaged, which `tiles` tells of.
         template <storage_transaction Tx>
@@ -867,10 +1036,10 @@ private:
         /// Redactions behind the range that was looked at speak of entries in it.
         template <storage_transaction Tx>
         [[nodiscard]] status later_redactions(Tx& tx, std::uint64_t from) {
-            if (hidden.empty() || from >= s.tree.size()) { return {}; }
+            if ((hidden.empty() && hidden_fields.empty()) || from >= s.tree.size()) { return {}; }
             auto const row = [&](bytes_view, bytes_view value) {
                 auto const e = log.parse_row(value);
-                if (e && e->entry.kind == audit_kind::redaction) { redacted.merge(redacted_by(e->entry)); }
+                if (e && e->entry.kind == audit_kind::redaction) { redaction(e->entry); }
                 return true;
             };
             return tx.scan({log.entry_key(from), log.entry_end((std::numeric_limits<std::uint64_t>::max)())}, row);

@@ -19,6 +19,7 @@
 #include <syncline/core/cbor.hpp>
 #include <syncline/merge/apply.hpp>
 #include <syncline/merge/rule.hpp>
+#include <syncline/testing/naive_elements.hpp>
 #include <syncline/testing/naive_merge.hpp>
 #include <syncline/testing/violation.hpp>
 
@@ -40,7 +41,7 @@ struct rule_scope_report {
     std::uint64_t applications = 0;  ///< runs of `apply`: orders share their beginnings
     std::uint64_t asked = 0;         ///< of them, those in which a person had to decide
     std::uint64_t refused = 0;       ///< of them, those that were rejected
-    std::uint64_t modelled = 0;      ///< of them, those that the naive model was asked about
+    std::uint64_t modelled = 0;  ///< of them, those that the naive model was asked about; of sets and lists: choices
     std::vector<violation> broken{};
 };
 
@@ -213,6 +214,13 @@ public:
             default: return true;
         }
     }
+    /// Whether a naive model knows the rule by all that was ever done.
+    [[nodiscard]] bool of_elements() const noexcept { return is_set(by_) || by_ == rule::list; }
+    /// What that says of it, when all of `deeds` has come.
+    [[nodiscard]] bytes of_elements(std::vector<naive_deed> const& deeds) const {
+        if (by_ == rule::list) { return naive_list(*before(), deeds); }
+        return naive_set({unknown_author, 1, 0, {}, {}}, {naive_item(1)}, deeds, by_ == rule::add_wins);
+    }
     /// Whether the naive model knows the rule and its operations.
     [[nodiscard]] bool modelled() const noexcept {
         switch (by_) {
@@ -328,7 +336,8 @@ private:
 ///
 /// Checked: `order_free`, that all orders leave the same value, for the rules that promise it, and for texts and
 /// sequences where no order asks a person; `model`, that the naive model comes to the same row and verdict after every
-/// step, for the rules that it knows; `kept`, that a step which is parked or refused leaves the row as it is, and that
+/// step, for the rules that it knows, and of sets and lists that the naive one of elements comes to the same in the end;
+/// `kept`, that a step which is parked or refused leaves the row as it is, and that
 /// none is refused for another reason than its rule's; `integrity`, that no element of a list is lost, doubled or comes
 /// back.
 /// Every position behind the base counts alike, so orders that reach the same row after the same operations are one
@@ -450,6 +459,21 @@ private:
         }
         if (scope.text() && !asks && values.size() != 1) {
             complain("order_free", c, "nobody is asked, and there are " + std::to_string(values.size()) + " texts");
+        }
+        if (scope.of_elements()) {
+            // In any order of arrival: the model needs one in which each replica's own are in theirs.
+            std::vector<naive_deed> deeds;
+            for (std::size_t r = 0; r != replicas; ++r) {
+                for (std::size_t t = 0; t != c.turns; ++t) {
+                    mutation const& m = all[r][t];
+                    deeds.push_back(
+                        {static_cast<author_index>(r) + 2, 2 + deeds.size(), m.base, m.stamp, m.ops[0].value});
+                }
+            }
+            ++report.modelled;
+            if (values.size() != 1 || values[0] != scope.of_elements(deeds)) {
+                complain("model", c, "other elements than the model's");
+            }
         }
         for (auto const& value : values) {
             if (by != rule::list) { break; }
