@@ -412,7 +412,8 @@ TEST_CASE("news that come while an exchange is under way are asked for after it,
     bytes const early = *l.c.answer(first, l.clock.now);
     REQUIRE(other.write([&](auto& tx) { return other.self.put(tx, key_a, fields({{"name", 1}}), l.clock.now); }));
     scripted_transport way{l.c, l.clock};
-    REQUIRE(drive(other.link, other.store, way, [&] { return l.clock.now; }, [](event const&) {}));
+    REQUIRE(drive(
+        other.link, other.store, way, [&] { return l.clock.now; }, [](event const&) {}));
     position const at = other.write([&](auto& tx) { return other.self.status_of(tx); })->head;
     input(news{at});
     CHECK(asks().empty());
@@ -437,7 +438,8 @@ TEST_CASE("news are spread over time where the host wants that") {
         session_options o;
         o.news_spread = milliseconds{4'000};
         session link(l.d.store, l.d.self, random_generator(seed), o);
-        REQUIRE(drive(link, l.d.store, l.way, [&] { return l.clock.now; }, [](event const&) {}));
+        REQUIRE(drive(
+            link, l.d.store, l.way, [&] { return l.clock.now; }, [](event const&) {}));
         REQUIRE(l.d.write([&](auto& tx) { return link.handle(news{1'000}, tx, l.clock.now); }));
         auto const out = link.poll(l.clock.now);
         REQUIRE(out);

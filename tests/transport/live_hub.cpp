@@ -78,7 +78,9 @@ TEST_CASE("live hub: notes go to the others, with who said it, in order; too man
     answer(hub, anna, live_subscribe{{"rooms"}});
     answer(hub, ben, live_subscribe{{"rooms"}});
     auto const said = [&](unsigned i) { return live_say{"rooms", live_note_kind::own, bytes(i)}; };
-    auto const heard = [&](unsigned i) { return live_frame{live_note{"rooms", "anna", live_note_kind::own, bytes(i)}}; };
+    auto const heard = [&](unsigned i) {
+        return live_frame{live_note{"rooms", "anna", live_note_kind::own, bytes(i)}};
+    };
     for (unsigned i = 0; i < 3; ++i) { CHECK(answer(hub, anna, said(i)) == live_frame{live_done{}}); }
     CHECK(all_for(hub, anna).empty());
     CHECK(all_for(hub, ben) == std::vector<live_frame>{heard(0), heard(1), heard(2)});
@@ -119,7 +121,8 @@ TEST_CASE("live hub: who is too many, silent or no device is turned away") {
 
 TEST_CASE("live hub: over random operations it tells what a naive one tells") {
     random_generator g(GENERATE(1U, 2U, 3U));
-    live_hub hub(life(1), {.members_max = 6, .topics_kept_max = 3, .waiting_max = 4, .notes = {.count = 1000, .burst = 1000}});
+    live_hub hub(life(1),
+                 {.members_max = 6, .topics_kept_max = 3, .waiting_max = 4, .notes = {.count = 1000, .burst = 1000}});
     struct model {
         std::set<std::string> topics{};
         std::map<std::string, std::uint64_t> news{};  ///< not told yet

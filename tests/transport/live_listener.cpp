@@ -192,7 +192,8 @@ TEST_CASE("live listener: what is no frame ends the connection") {
     CHECK(d.step(live_failed{errc::timed_out, {}}, 1).empty());
 }
 
-TEST_CASE("live listener: notes are sent while it is subscribed, the newest of each kind, and dropped with the connection") {
+TEST_CASE(
+    "live listener: notes are sent while it is subscribed, the newest of each kind, and dropped with the connection") {
     device d({.says_max = 2}, {"rooms", "tables"});
     live_say const first{"rooms", live_note_kind::presence, to_bytes("1")};
     CHECK(d.self.say(first).error() == errc::unreachable);
@@ -227,7 +228,8 @@ TEST_CASE("live listener: other topics are asked for over the same connection") 
     CHECK(d.hear(live_news{"tables", 3}, 3) == "news:tables:3 ");
 }
 
-TEST_CASE("live listener: whatever is lost on the way, each one hears of all that was published, or that it missed some") {
+TEST_CASE(
+    "live listener: whatever is lost on the way, each one hears of all that was published, or that it missed some") {
     unsigned const seed = GENERATE(1U, 2U, 3U, 4U, 5U, 6U);
     random_generator g(seed);
     monotonic_time now = at(0);

@@ -213,7 +213,8 @@ private:
     void hear(news const& n, instant now) {
         if (!news_.any()) {
             bool const spread = options_.news_spread.count() > 0;
-            news_.due = now.monotonic + (spread ? uniform(milliseconds{0}, options_.news_spread, random_) : milliseconds{0});
+            news_.due =
+                now.monotonic + (spread ? uniform(milliseconds{0}, options_.news_spread, random_) : milliseconds{0});
         }
         news_.at = (std::max)(news_.at, n.at);
         news_.unsure = news_.unsure || n.at == 0;

@@ -20,8 +20,8 @@
 namespace syncline::inline SYNCLINE_ABI {
 
 /// One member of a hub. Live frames go to the hub, other messages to the handler; an exchange is complete when `exchange`
-/// returns. The first one joins the hub; when the hub has ended the member, or `disconnect` was called, `receive` says so
-/// once, and the next exchange joins again.
+/// returns. The first one joins the hub; when the hub has ended the member, or `disconnect` was called, `receive` says so,
+/// and the next exchange joins again.
 ///
 /// Hub, handler, `may` and `now` are borrowed. Cost: what the hub costs; nothing of its own.
 class hub_loopback {
@@ -40,7 +40,7 @@ public:
         if (!connected()) {
             auto const joined = hub_.join(principal_, now_());
             if (!joined) { return done({joined.error(), {}}); }
-            gap_ = gap_ || member_;
+            gap_ = member_.has_value();  // a loss that `receive` has not told of
             member_ = *joined;
         }
         auto answer = [this](bytes_view message) -> peer_reply {
@@ -52,10 +52,15 @@ public:
     }
     [[nodiscard]] transport_limits limits() const noexcept { return limits_; }
 
-    /// Hands over what waits for the member; `connection_lost` once after each loss, and while there is no connection.
+    /// Hands over what waits for the member; `connection_lost` once after each loss, and while
+    /// there is no connection.
     [[nodiscard]] status receive(message_visitor visit) {
         if (std::exchange(gap_, false)) { return failure{errc::connection_lost, "messages may have been missed"}; }
-        if (!connected()) { return failure{errc::connection_lost, "disconnected"}; }
+        if (!connected()) {
+            close();
+            member_.reset();
+            return failure{errc::connection_lost, "disconnected"};
+        }
         while (auto const message = hub_.take(*member_)) { visit(*message); }
         return {};
     }
@@ -71,7 +76,7 @@ public:
         reachable_ = false;
     }
     void reconnect() noexcept { reachable_ = true; }
-    /// Under which name the hub knows it; empty before the first exchange.
+    /// Under which name the hub knows it; empty before the first exchange and after a loss was told.
     [[nodiscard]] std::optional<live_hub::member> member() const noexcept { return member_; }
 
 private:

@@ -23,10 +23,10 @@
 namespace syncline::inline SYNCLINE_ABI {
 
 inline constexpr std::uint64_t live_format = 1;
-inline constexpr std::size_t live_topics_max = 256;           ///< of one subscription
-inline constexpr std::size_t live_topic_bytes_max = 256;      ///< of one name; 1 at least
-inline constexpr std::size_t live_from_bytes_max = 256;       ///< of a principal's name
-inline constexpr std::size_t live_body_bytes_max = 16 * 1024; ///< of a note
+inline constexpr std::size_t live_topics_max = 256;            ///< of one subscription
+inline constexpr std::size_t live_topic_bytes_max = 256;       ///< of one name; 1 at least
+inline constexpr std::size_t live_from_bytes_max = 256;        ///< of a principal's name
+inline constexpr std::size_t live_body_bytes_max = 16 * 1024;  ///< of a note
 
 /// What a note is about. On the wire: append, never renumber; from 64 on they are the host's own.
 enum class live_note_kind : std::uint64_t {
@@ -81,12 +81,15 @@ struct live_missed {
 };
 
 /// `[format, kind, ...]` in deterministic CBOR; the kinds are the alternatives' numbers from 1 on: append, never reorder.
-using live_frame = std::variant<live_subscribe, live_say, live_ping, live_welcome, live_done, live_news, live_note,
-                                live_missed>;
+using live_frame =
+    std::variant<live_subscribe, live_say, live_ping, live_welcome, live_done, live_news, live_note, live_missed>;
 
-/// Whether a message begins as a frame does; a message of the protocol ("SYL") does not, so one handler can take both.
+/// Whether a message begins as a frame does: then a handler that takes other messages too, which begin otherwise ("SYL"),
+/// leaves it to the hub.
 [[nodiscard]] inline bool is_live_frame(bytes_view message) noexcept {
-    return message.size() >= 3 && (message[0] & std::byte{0xE0}) == std::byte{0x80};
+    constexpr auto kinds = std::variant_size_v<live_frame>;
+    return message.size() >= 3 && message[0] >= std::byte{0x82} && message[0] <= std::byte{0x86} &&
+           message[1] == std::byte{live_format} && message[2] >= std::byte{1} && message[2] <= std::byte{kinds};
 }
 
 /// Whether it may be a topic's name.
@@ -244,7 +247,10 @@ private:
             out = std::move(f);
             break;
         }
-        case 3: more(0); out = live_ping{}; break;
+        case 3:
+            more(0);
+            out = live_ping{};
+            break;
         case 4: {
             more(2);
             live_welcome f;
@@ -265,7 +271,10 @@ private:
             out = std::move(f);
             break;
         }
-        case 5: more(0); out = live_done{}; break;
+        case 5:
+            more(0);
+            out = live_done{};
+            break;
         case 6: {
             more(2);
             live_news f;
@@ -286,7 +295,10 @@ private:
             out = std::move(f);
             break;
         }
-        case 8: more(0); out = live_missed{}; break;
+        case 8:
+            more(0);
+            out = live_missed{};
+            break;
         default: in.fail({errc::unsupported, "kind of a live frame"}); break;
     }
     if (auto ok = in.finish(); !ok) { return ok.error(); }

@@ -30,12 +30,12 @@ namespace syncline::inline SYNCLINE_ABI {
 
 /// How much a hub keeps, and of whom.
 struct live_hub_options {
-    std::size_t members_max = 10'000;               ///< one more is `throttled`; > 0
-    std::size_t topics_kept_max = 10'000;           ///< whose newest position is remembered while nobody listens
-    std::size_t waiting_max = 64;                   ///< notes that wait for one member; one more: all go, it missed some; > 0
-    std::size_t waiting_bytes_max = 256 * 1024;     ///< and their bytes together
-    milliseconds idle_timeout{75'000};              ///< a member that was not heard of for so long is gone; > 0
-    rate_options notes{.count = 20, .burst = 40};   ///< what one member may say; more is `throttled`
+    std::size_t members_max = 10'000;      ///< one more is `throttled`; > 0
+    std::size_t topics_kept_max = 10'000;  ///< whose newest position is remembered while nobody listens
+    std::size_t waiting_max = 64;          ///< notes that wait for one member; one more: all go, it missed some; > 0
+    std::size_t waiting_bytes_max = 256 * 1024;    ///< and their bytes together
+    milliseconds idle_timeout{75'000};             ///< a member that was not heard of for so long is gone; > 0
+    rate_options notes{.count = 20, .burst = 40};  ///< what one member may say; more is `throttled`
 };
 [[nodiscard]] constexpr bool valid(live_hub_options const& o) noexcept {
     return o.members_max > 0 && o.waiting_max > 0 && o.idle_timeout.count() > 0 && valid(o.notes);
@@ -205,7 +205,7 @@ private:
     };
     struct topic {
         std::map<member, listener> members{};  ///< in the order in which they joined the hub
-        std::uint64_t newest = 0;  ///< 0: nothing was published
+        std::uint64_t newest = 0;              ///< 0: nothing was published
     };
     struct by_name {
         using is_transparent = void;

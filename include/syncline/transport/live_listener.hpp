@@ -71,7 +71,8 @@ struct live_wait {
     bool subscribed = false;  ///< news will be heard
     std::optional<failure> paused{};
 };
-using live_output = std::variant<live_ask, live_news, live_note, live_gap, live_refused, live_missed, live_close, live_wait>;
+using live_output =
+    std::variant<live_ask, live_news, live_note, live_gap, live_refused, live_missed, live_close, live_wait>;
 
 struct live_options {
     retry_policy_options retry{};        ///< between attempts to subscribe
