@@ -5,6 +5,7 @@
 
 #include <syncline/transport/carried.hpp>        // IWYU pragma: export
 #include <syncline/transport/failover.hpp>       // IWYU pragma: export
+#include <syncline/transport/fifo.hpp>           // IWYU pragma: export
 #include <syncline/transport/hub_loopback.hpp>   // IWYU pragma: export
 #include <syncline/transport/live_frame.hpp>     // IWYU pragma: export
 #include <syncline/transport/live_hub.hpp>       // IWYU pragma: export

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <iterator>
 #include <map>
 #include <optional>
@@ -24,6 +23,7 @@
 #include <syncline/core/time.hpp>
 #include <syncline/core/utf8.hpp>
 #include <syncline/retry/limiter.hpp>
+#include <syncline/transport/fifo.hpp>
 #include <syncline/transport/live_frame.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
@@ -122,7 +122,7 @@ public:
         for (auto& [id, listener] : t.members) {
             if (!listener.waiting) {
                 listener.waiting = true;
-                listener.who->news.push_back(&*at);
+                listener.who->news.push(&*at);
             }
             ready(id, *listener.who);
         }
@@ -138,8 +138,7 @@ public:
     /// A member for whom something waits, each once until more comes for it; nothing when there is none.
     [[nodiscard]] std::optional<member> next_ready() {
         while (!ready_.empty()) {
-            member const id = ready_.front();
-            ready_.pop_front();
+            member const id = ready_.pop();
             auto const at = members_.find(id);
             if (at == members_.end()) { continue; }
             at->second.ready = false;
@@ -153,8 +152,7 @@ public:
         if (at == members_.end()) { return std::nullopt; }
         entry& e = at->second;
         if (!e.news.empty()) {
-            auto& [name, t] = *e.news.front();
-            e.news.pop_front();
+            auto& [name, t] = *e.news.pop();
             t.members.find(id)->second.waiting = false;
             return encode(live_news{name, t.newest});
         }
@@ -163,8 +161,7 @@ public:
             return encode(live_missed{});
         }
         if (e.waiting.empty()) { return std::nullopt; }
-        bytes message = std::move(e.waiting.front());
-        e.waiting.pop_front();
+        bytes message = e.waiting.pop();
         e.waiting_bytes -= message.size();
         return message;
     }
@@ -219,8 +216,8 @@ private:
         token_bucket notes;
         monotonic_time heard;
         std::vector<topic_map::value_type*> topics{};
-        std::deque<topic_map::value_type*> news{};
-        std::deque<bytes> waiting{};
+        detail::fifo<topic_map::value_type*> news{};
+        detail::fifo<bytes> waiting{};
         std::size_t waiting_bytes = 0;
         bool missed = false;
         bool ready = false;  ///< is in `ready_`
@@ -230,13 +227,13 @@ private:
         return !e.news.empty() || e.missed || !e.waiting.empty();
     }
     void ready(member id, entry& e) {
-        if (!std::exchange(e.ready, true)) { ready_.push_back(id); }
+        if (!std::exchange(e.ready, true)) { ready_.push(id); }
     }
     bool enqueue(member id, entry& e, bytes_view message) {
         bool const room =
             e.waiting.size() < options_.waiting_max && message.size() <= options_.waiting_bytes_max - e.waiting_bytes;
         if (room) {
-            e.waiting.push_back(to_bytes(message));
+            e.waiting.push(to_bytes(message));
             e.waiting_bytes += message.size();
         } else {  // what waits is old by now, and a member that is told so asks for the whole
             e.waiting.clear();
@@ -291,7 +288,7 @@ private:
     live_hub_options options_;
     topic_map topics_;
     std::map<member, entry> members_;
-    std::deque<member> ready_;
+    detail::fifo<member> ready_;
     std::size_t unheard_ = 0;  ///< topics without a member
     member last_ = 0;
 };

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -22,6 +21,7 @@
 #include <syncline/core/time.hpp>
 #include <syncline/retry/backoff.hpp>
 #include <syncline/retry/policy.hpp>
+#include <syncline/transport/fifo.hpp>
 #include <syncline/transport/live_frame.hpp>
 #include <syncline/transport/transport.hpp>
 
@@ -126,7 +126,7 @@ public:
             }
         }
         if (says_.size() >= options_.says_max) { return failure{errc::limit, "too many notes wait"}; }
-        says_.push_back(std::move(note));
+        says_.push(std::move(note));
         return {};
     }
 
@@ -145,7 +145,7 @@ public:
             if (!subscribed_) { not_before_ = now; }
         }
         if (asked_ && now >= sent_ + options_.reply_timeout) {
-            out_.emplace_back(live_close{});
+            out_.push(live_close{});
             failed(failure{errc::timed_out, "the peer does not answer"}, {}, now);
         }
         if (attempt_ && subscribed_ && now >= since_ + options_.stable_after) { settle(now); }
@@ -154,11 +154,7 @@ public:
 
     /// The next thing to do.
     [[nodiscard]] live_output poll(monotonic_time now) {
-        if (!out_.empty()) {
-            live_output next = std::move(out_.front());
-            out_.pop_front();
-            return next;
-        }
+        if (!out_.empty()) { return out_.pop(); }
         if (send_) {
             send_ = false;
             return live_ask{message_};
@@ -195,9 +191,7 @@ private:
             pending_ = topics_;
             send(question::subscribe, encode(topics_), now);
         } else if (!says_.empty()) {
-            bytes frame = encode(std::move(says_.front()));
-            says_.pop_front();
-            send(question::say, std::move(frame), now);
+            send(question::say, encode(says_.pop()), now);
         } else if (now >= heard_ + options_.heartbeat) {
             send(question::ping, encode(live_ping{}), now);
         }
@@ -227,11 +221,11 @@ private:
             auto const at = newest_.find(news->topic);
             if (at == newest_.end() || news->position <= at->second) { return; }
             at->second = news->position;
-            out_.emplace_back(std::move(*news));
+            out_.push(std::move(*news));
         } else if (auto* note = std::get_if<live_note>(&*frame)) {
-            if (newest_.find(note->topic) != newest_.end()) { out_.emplace_back(std::move(*note)); }
+            if (newest_.find(note->topic) != newest_.end()) { out_.push(std::move(*note)); }
         } else if (std::holds_alternative<live_missed>(*frame)) {
-            out_.emplace_back(live_missed{});
+            out_.push(live_missed{});
         } else {
             give_up(failure{errc::malformed, "a frame that no peer sends unasked"}, now);
         }
@@ -260,12 +254,12 @@ private:
         for (std::size_t i = 0; i < w.newest.size(); ++i) {
             std::string const& topic = pending_.topics[i];
             if (!w.newest[i]) {
-                out_.emplace_back(live_refused{topic});
+                out_.push(live_refused{topic});
                 continue;
             }
             auto const known = newest_.find(topic);
             bool const whole = known != newest_.end() && w.life == life_ && known->second >= *w.newest[i];
-            if (!whole) { out_.emplace_back(live_gap{topic}); }
+            if (!whole) { out_.push(live_gap{topic}); }
             newest.emplace(topic, *w.newest[i]);
         }
         newest_ = std::move(newest);
@@ -293,7 +287,7 @@ private:
     }
     /// What is no frame of ours comes from somebody else, or from a peer of another version.
     void give_up(failure const& why, monotonic_time now) {
-        out_.emplace_back(live_close{});
+        out_.push(live_close{});
         lose(why == errc::unsupported ? why : failure{errc::foreign, why.detail}, {}, now);
     }
     void lose(failure why, std::optional<milliseconds> retry_after, monotonic_time now) {
@@ -331,8 +325,8 @@ private:
     live_subscribe pending_{};  ///< what was asked for last
     std::map<std::string, std::uint64_t> newest_{};
     id128 life_{};
-    std::deque<live_say> says_{};
-    std::deque<live_output> out_{};
+    detail::fifo<live_say> says_{};
+    detail::fifo<live_output> out_{};
     bytes message_{};
     std::optional<question> asked_{};
     bool send_ = false;
