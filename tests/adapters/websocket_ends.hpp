@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-/// Both ends of our WebSockets as tests run them, with TLS and without.
+/// Both ends of our WebSockets as tests run them.
 
 #include <chrono>
 #include <cstdint>
