@@ -128,6 +128,7 @@ template class observer_ref<observer_archetype>;
 template class until_commit<observer_archetype>;
 template class session<storage_archetype, random_archetype>;
 template class session<storage_archetype, random_archetype, observer_ref<observer_archetype>>;
+template class live_listener<random_archetype>;
 template class audit_log<digest_archetype>;
 template class delta_chooser<codec_archetype, sequence_archetype>;
 
@@ -181,6 +182,18 @@ void ground(tx_type& tx, random_archetype& random, handler_archetype& handler, b
     (void)loop.limits();
     live_loopback live(handler);
     (void)live.limits();
+    auto const may = [](std::string_view, std::string_view) { return true; };
+    auto const stopwatch = [] { return monotonic_time{}; };
+    live_hub hub({});
+    hub_loopback member(hub, handler, "", may, stopwatch);
+    (void)member.limits();
+}
+
+void listening(live_listener<random_archetype>& ear, live_transport_archetype& way);
+void listening(live_listener<random_archetype>& ear, live_transport_archetype& way) {
+    auto const stopwatch = [] { return monotonic_time{}; };
+    auto const tell = [](live_output const&) {};
+    (void)attend(ear, way, stopwatch, tell);
 }
 
 void observed(tx_type& tx, outbox const& o, conflict_queue const& q, audit_log<> const& log, traced_schedule& s,

@@ -2,6 +2,7 @@
 
 #include "support/catch.hpp"
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -354,4 +355,99 @@ TEST_CASE("drive asks at once when it is told to hurry, though nothing is due") 
     auto const tell = [](event const&) {};
     REQUIRE(drive(l.d.link, l.d.store, l.way, time, tell, hurry{}));
     CHECK(l.way.calls == calls + 1);
+}
+
+TEST_CASE("news are asked for once, unless they are held, after a wait for backoff, and again when that failed") {
+    linked l;
+    l.write(1);
+    REQUIRE(l.go());
+    auto const time = [&] { return l.clock.now; };
+    auto const quiet = [](event const&) {};
+    auto const told = [&](position at) {
+        std::size_t const before = l.way.calls;
+        auto const report = drive(l.d.link, l.d.store, l.way, time, quiet, news{at});
+        REQUIRE(report);
+        return l.way.calls - before;
+    };
+    position const held = l.d.write([&](auto& tx) { return l.d.self.status_of(tx); })->cursor;
+    REQUIRE(held > 0);
+    CHECK(told(held) == 0);
+    CHECK(told(held + 5) == 1);  // whether or not the authority has them
+    CHECK(told(0) == 1);
+    REQUIRE(l.go());
+    CHECK(*l.waits().deadline > l.clock.now.monotonic + milliseconds{20'000});
+
+    l.way.before = failure{errc::throttled};
+    l.way.retry_after = milliseconds{20'000};
+    CHECK(told(held + 5) == 1);
+    CHECK(told(held + 6) == 0);
+    CHECK(*l.waits().deadline >= l.clock.now.monotonic + milliseconds{20'000});
+    CHECK(*l.waits().deadline <= l.clock.now.monotonic + milliseconds{20'200});
+    l.way.before.reset();
+    l.clock.pass(20'201);
+    std::size_t const before = l.way.calls;
+    REQUIRE(l.go());
+    CHECK(l.way.calls == before + 1);
+    REQUIRE(l.go());
+    CHECK(l.way.calls == before + 1);
+}
+
+TEST_CASE("news that come while an exchange is under way are asked for after it, if it did not bring them") {
+    linked l;
+    REQUIRE(l.go());
+    device other{200};
+    REQUIRE(open(other, l.clock.now));
+    auto const input = [&](session_input const& in) {
+        REQUIRE(l.d.write([&](auto& tx) { return l.d.link.handle(in, tx, l.clock.now); }));
+    };
+    auto const asks = [&] {
+        auto const out = l.d.link.poll(l.clock.now);
+        REQUIRE(out);
+        auto const* t = std::get_if<transmit>(&*out);
+        return t == nullptr ? bytes{} : to_bytes(t->message);
+    };
+    input(hurry{});
+    bytes const first = asks();
+    REQUIRE(!first.empty());
+    bytes const early = *l.c.answer(first, l.clock.now);
+    REQUIRE(other.write([&](auto& tx) { return other.self.put(tx, key_a, fields({{"name", 1}}), l.clock.now); }));
+    scripted_transport way{l.c, l.clock};
+    REQUIRE(drive(
+        other.link, other.store, way, [&] { return l.clock.now; }, [](event const&) {}));
+    position const at = other.write([&](auto& tx) { return other.self.status_of(tx); })->head;
+    input(news{at});
+    CHECK(asks().empty());
+    SECTION("it did not") {
+        input(received{early});
+        input(tick{});
+        CHECK(!asks().empty());
+    }
+    SECTION("it did") {
+        input(received{*l.c.answer(first, l.clock.now)});
+        (void)l.waits();
+        input(tick{});
+        CHECK(asks().empty());
+    }
+}
+
+TEST_CASE("news are spread over time where the host wants that") {
+    std::vector<std::int64_t> waits;
+    for (unsigned seed = 1; seed <= 8; ++seed) {
+        linked l;
+        REQUIRE(l.go());
+        session_options o;
+        o.news_spread = milliseconds{4'000};
+        session link(l.d.store, l.d.self, random_generator(seed), o);
+        REQUIRE(drive(
+            link, l.d.store, l.way, [&] { return l.clock.now; }, [](event const&) {}));
+        REQUIRE(l.d.write([&](auto& tx) { return link.handle(news{1'000}, tx, l.clock.now); }));
+        auto const out = link.poll(l.clock.now);
+        REQUIRE(out);
+        auto const* wait = std::get_if<wait_until>(&*out);
+        REQUIRE(wait != nullptr);
+        waits.push_back((*wait->deadline - l.clock.now.monotonic).count());
+        CHECK(waits.back() <= 4'000);
+    }
+    std::sort(waits.begin(), waits.end());
+    CHECK(waits.back() - waits.front() > 500);
 }

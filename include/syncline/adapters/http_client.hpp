@@ -91,12 +91,118 @@ private:
     bool done_ = false;
 };
 
+/// What the Host header says.
+template <class Link>
+[[nodiscard]] std::string host_header(std::string const& name, std::uint16_t port) {
+    std::string host = name.find(':') != std::string::npos ? '[' + name + ']' : name;
+    if (port != 0 && port != Link::default_port) { host += ':' + std::to_string(port); }
+    return host;
+}
+
 /// The failure for an error while a reply was awaited: the peer may have acted.
 [[nodiscard]] inline failure http_read_failure(asio_error e) noexcept {
     if (e == beast::error::timeout) { return {errc::timed_out, "no reply in time", e.value()}; }
     if (e == beast_http::error::body_limit) { return {errc::too_large, "reply over the transport's limit"}; }
     if (is_http_syntax_error(e)) { return {errc::foreign, "the answer is not HTTP", e.value()}; }
     return {errc::connection_lost, "the connection broke before the reply was whole", e.value()};
+}
+
+/// A name's addresses. `cancelled` may change meanwhile.
+[[nodiscard]] inline std::optional<failure> resolve_name(asio::io_context& io, std::string const& host,
+                                                         std::uint16_t port,
+                                                         std::chrono::steady_clock::time_point deadline,
+                                                         bool const& cancelled,
+                                                         std::vector<asio_tcp::endpoint>& endpoints) {
+    asio_error e;
+    auto const address = asio::ip::make_address(host, e);
+    if (!e) {
+        endpoints.emplace_back(address, port);
+        return std::nullopt;
+    }
+    struct lookup {
+        bool done = false;
+        asio_error error{};
+        asio_tcp::resolver::results_type found{};
+    };
+    // Shared, because a lookup can't be stopped: it may end long after this call gave it up.
+    auto const state = std::make_shared<lookup>();
+    asio_tcp::resolver resolver(io);
+    resolver.async_resolve(host, std::to_string(port), asio_tcp::resolver::numeric_service,
+                           [state](asio_error error, asio_tcp::resolver::results_type found) {
+                               *state = {true, error, std::move(found)};
+                           });
+    io.restart();
+    while (!state->done) {
+        io.run_one_until(deadline);
+        if (!state->done && (cancelled || std::chrono::steady_clock::now() >= deadline)) {
+            resolver.cancel();
+            return failure{errc::unreachable, "the name was not resolved in time"};
+        }
+    }
+    if (state->error) { return failure{errc::unreachable, "the name does not resolve", state->error.value()}; }
+    for (auto const& entry : state->found) { endpoints.push_back(entry.endpoint()); }
+    return std::nullopt;
+}
+
+/// The TLS handshake, if there is to be one.
+template <class Link>
+[[nodiscard]] std::optional<failure> secure_link([[maybe_unused]] asio::io_context& io,
+                                                 [[maybe_unused]] std::optional<Link>& link,
+                                                 [[maybe_unused]] std::string const& host,
+                                                 [[maybe_unused]] std::chrono::steady_clock::time_point deadline) {
+    if constexpr (Link::secure) {
+        link->tcp().expires_at(deadline);
+        asio_error e = link->prepare(host);
+        if (!e) {
+            http_operation shaking;
+            link->async_handshake(shaking.handler());
+            shaking.wait(io);
+            e = shaking.error();
+        }
+        if (e) {
+            failure const why = link->handshake_failure(e);
+            link.reset();
+            return why;
+        }
+    }
+    return std::nullopt;
+}
+
+/// Connects to the first of the peer's addresses that accepts; `link` is empty after a failure.
+template <class Link>
+[[nodiscard]] std::optional<failure> connect_link(asio::io_context& io, typename Link::security_type& security,
+                                                  std::optional<Link>& link, std::string const& host,
+                                                  std::uint16_t port, std::chrono::steady_clock::time_point deadline,
+                                                  bool const& cancelled) {
+    using clock = std::chrono::steady_clock;
+    link.reset();
+    std::vector<asio_tcp::endpoint> endpoints;
+    if (auto const unknown =
+            resolve_name(io, host, port != 0 ? port : Link::default_port, deadline, cancelled, endpoints)) {
+        return unknown;
+    }
+    failure last{errc::unreachable, "the name has no address"};
+    for (std::size_t i = 0; i < endpoints.size(); ++i) {
+        auto const now = clock::now();
+        if (cancelled) { return failure{errc::cancelled}; }
+        if (now >= deadline) { return failure{errc::unreachable, "no connection in time"}; }
+        link.emplace(io, security);
+        link->tcp().expires_at(now + (deadline - now) / static_cast<clock::rep>(endpoints.size() - i));
+        http_operation connecting;
+        link->tcp().async_connect(endpoints[i], connecting.handler());
+        connecting.wait(io);
+        if (!connecting.error()) {
+            asio_error ignored;
+            link->tcp().socket().set_option(asio_tcp::no_delay(true), ignored);
+            return secure_link(io, link, host, deadline);
+        }
+        last = failure{
+            errc::unreachable,
+            connecting.error() == beast::error::timeout ? "no connection in time" : "the peer accepts no connection",
+            connecting.error().value()};
+        link.reset();
+    }
+    return last;
 }
 
 }  // namespace detail
@@ -246,85 +352,7 @@ private:
     /// Connects to the first of the peer's addresses that accepts.
     [[nodiscard]] std::optional<failure> connect(clock::time_point exchange_deadline) {
         clock::time_point const deadline = (std::min)(exchange_deadline, clock::now() + options_.connect_timeout);
-        link_.reset();
-        std::vector<detail::asio_tcp::endpoint> endpoints;
-        if (auto const unknown = resolve(deadline, endpoints)) { return unknown; }
-        failure last{errc::unreachable, "the name has no address"};
-        for (std::size_t i = 0; i < endpoints.size(); ++i) {
-            auto const now = clock::now();
-            if (cancelled_) { return failure{errc::cancelled}; }
-            if (now >= deadline) { return failure{errc::unreachable, "no connection in time"}; }
-            link_.emplace(io_, security_);
-            link_->tcp().expires_at(now + (deadline - now) / static_cast<clock::rep>(endpoints.size() - i));
-            detail::http_operation connecting;
-            link_->tcp().async_connect(endpoints[i], connecting.handler());
-            connecting.wait(io_);
-            if (!connecting.error()) {
-                detail::asio_error ignored;
-                link_->tcp().socket().set_option(detail::asio_tcp::no_delay(true), ignored);
-                return secure(deadline);
-            }
-            last = failure{errc::unreachable,
-                           connecting.error() == detail::beast::error::timeout ? "no connection in time"
-                                                                               : "the peer accepts no connection",
-                           connecting.error().value()};
-            link_.reset();
-        }
-        return last;
-    }
-
-    /// The TLS handshake, if there is to be one.
-    [[nodiscard]] std::optional<failure> secure([[maybe_unused]] clock::time_point deadline) {
-        if constexpr (Link::secure) {
-            link_->tcp().expires_at(deadline);
-            detail::asio_error e = link_->prepare(options_.host);
-            if (!e) {
-                detail::http_operation shaking;
-                link_->async_handshake(shaking.handler());
-                shaking.wait(io_);
-                e = shaking.error();
-            }
-            if (e) {
-                failure const why = link_->handshake_failure(e);
-                link_.reset();
-                return why;
-            }
-        }
-        return std::nullopt;
-    }
-
-    [[nodiscard]] std::optional<failure> resolve(clock::time_point deadline,
-                                                 std::vector<detail::asio_tcp::endpoint>& endpoints) {
-        std::uint16_t const port = options_.port != 0 ? options_.port : Link::default_port;
-        detail::asio_error e;
-        auto const address = detail::asio::ip::make_address(options_.host, e);
-        if (!e) {
-            endpoints.emplace_back(address, port);
-            return std::nullopt;
-        }
-        struct lookup {
-            bool done = false;
-            detail::asio_error error{};
-            detail::asio_tcp::resolver::results_type found{};
-        };
-        // Shared, because a lookup can't be stopped: it may end long after this call gave it up.
-        auto const state = std::make_shared<lookup>();
-        detail::asio_tcp::resolver resolver(io_);
-        resolver.async_resolve(options_.host, std::to_string(port), detail::asio_tcp::resolver::numeric_service,
-                               [state](detail::asio_error error, detail::asio_tcp::resolver::results_type found) {
-                                   *state = {true, error, std::move(found)};
-                               });
-        io_.restart();
-        while (!state->done) {
-            io_.run_one_until(deadline);
-            if (!state->done && (cancelled_ || clock::now() >= deadline)) {
-                resolver.cancel();
-                return failure{errc::unreachable, "the name was not resolved in time"};
-            }
-        }
-        if (state->error) { return failure{errc::unreachable, "the name does not resolve", state->error.value()}; }
-        for (auto const& entry : state->found) { endpoints.push_back(entry.endpoint()); }
-        return std::nullopt;
+        return detail::connect_link(io_, security_, link_, options_.host, options_.port, deadline, cancelled_);
     }
 
     /// One request and its reply over the connection that stands. The connection is dropped unless it can be kept.
@@ -334,7 +362,7 @@ private:
         link_->tcp().expires_at(deadline);
 
         http::request<http::span_body<char const>> message(http::verb::post, options_.target, 11);
-        message.set(http::field::host, host_header());
+        message.set(http::field::host, detail::host_header<Link>(options_.host, options_.port));
         message.set(http::field::user_agent, options_.user_agent);
         message.set(http::field::content_type, http_content_type);
         message.set(http::field::accept, http_content_type);
@@ -435,13 +463,6 @@ private:
         std::string_view const date = head[http::field::date];
         wall_time const now = parse_http_date(date, local).value_or(local);
         return parse_retry_after(head[http::field::retry_after], now);
-    }
-
-    [[nodiscard]] std::string host_header() const {
-        bool const bracketed = options_.host.find(':') != std::string::npos;
-        std::string host = bracketed ? '[' + options_.host + ']' : options_.host;
-        if (options_.port != 0 && options_.port != Link::default_port) { host += ':' + std::to_string(options_.port); }
-        return host;
     }
 
     static constexpr std::uint64_t discarded_bytes_max = 64 * 1024;

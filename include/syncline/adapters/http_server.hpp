@@ -44,6 +44,38 @@ namespace detail {
     return authorization;
 }
 
+/// Listens at an address; why it can't, with the system's number, `acceptor` then empty.
+[[nodiscard]] inline std::optional<failure> open_acceptor(asio::io_context& io, std::string const& address,
+                                                          std::uint16_t port,
+                                                          std::optional<asio_tcp::acceptor>& acceptor) {
+    asio_error e;
+    auto const parsed = asio::ip::make_address(address, e);
+    if (e) { return failure{errc::invalid, "not an address to listen on", e.value()}; }
+    try {
+        asio_tcp::endpoint const at(parsed, port);
+        acceptor.emplace(io);
+        acceptor->open(at.protocol(), e);
+        if (!e) { acceptor->set_option(asio_tcp::acceptor::reuse_address(true), e); }
+        if (!e) { acceptor->bind(at, e); }
+        if (!e) { acceptor->listen(asio::socket_base::max_listen_connections, e); }
+        if (!e) { static_cast<void>(acceptor->local_endpoint(e)); }
+    } catch (boost::system::system_error const& refused) {  // Asio has no other way to say it
+        e = refused.code();
+    }
+    if (!e) { return std::nullopt; }
+    acceptor.reset();
+    return failure{errc::unreachable, "can't listen", e.value()};
+}
+
+/// Address and port of the other end; empty when it has gone.
+[[nodiscard]] inline std::string peer_name(beast::tcp_stream& stream) {
+    asio_error e;
+    auto const remote = stream.socket().remote_endpoint(e);
+    if (e) { return {}; }
+    bool const six = remote.address().is_v6();
+    return (six ? "[" : "") + remote.address().to_string() + (six ? "]:" : ":") + std::to_string(remote.port());
+}
+
 }  // namespace detail
 
 /// Where a server listens and what it takes of a stranger.
@@ -147,24 +179,11 @@ public:
     [[nodiscard]] status listen() {
         if (!valid(options_)) { return failure{errc::invalid, "HTTP server options out of range"}; }
         if (status const ready = security_.ready(); !ready) { return ready.error(); }
+        if (auto const refused = detail::open_acceptor(io_, options_.address, options_.port, acceptor_)) {
+            return *refused;
+        }
         detail::asio_error e;
-        auto const address = detail::asio::ip::make_address(options_.address, e);
-        if (e) { return failure{errc::invalid, "not an address to listen on", e.value()}; }
-        try {
-            tcp::endpoint const at(address, options_.port);
-            acceptor_.emplace(io_);
-            acceptor_->open(at.protocol(), e);
-            if (!e) { acceptor_->set_option(tcp::acceptor::reuse_address(true), e); }
-            if (!e) { acceptor_->bind(at, e); }
-            if (!e) { acceptor_->listen(detail::asio::socket_base::max_listen_connections, e); }
-            if (!e) { port_ = acceptor_->local_endpoint(e).port(); }
-        } catch (boost::system::system_error const& refused) {  // Asio has no other way to say it
-            e = refused.code();
-        }
-        if (e) {
-            acceptor_.reset();
-            return failure{errc::unreachable, "can't listen", e.value()};
-        }
+        port_ = acceptor_->local_endpoint(e).port();
         accept();
         return {};
     }
@@ -228,14 +247,11 @@ private:
     class session : public std::enable_shared_from_this<session> {
     public:
         session(basic_http_server& server, tcp::socket socket, bool welcome)
-            : server_(server), link_(std::move(socket), server.security_), welcome_(welcome) {
+            : server_(server),
+              link_(std::move(socket), server.security_),
+              welcome_(welcome),
+              peer_(detail::peer_name(link_.tcp())) {
             detail::asio_error e;
-            auto const remote = link_.tcp().socket().remote_endpoint(e);
-            if (!e) {
-                bool const six = remote.address().is_v6();
-                peer_ = (six ? "[" : "") + remote.address().to_string() + (six ? "]:" : ":") +
-                        std::to_string(remote.port());
-            }
             link_.tcp().socket().set_option(tcp::no_delay(true), e);
             server_.sessions_.push_back(this);
         }

@@ -30,6 +30,11 @@ namespace syncline::inline SYNCLINE_ABI {
 struct tick {};
 /// Something was written, or the host wants an exchange now: whatever backoff waits for is over.
 struct hurry {};
+/// The authority has something new, up to a position, as a live connection told. Asks for it unless it is held already,
+/// when backoff lets it; news that an exchange which failed was to fetch are asked for again.
+struct news {
+    position at = 0;  ///< 0: not known, something may have been missed
+};
 /// The peer's reply; borrowed for the call only.
 struct received {
     bytes_view message;
@@ -41,7 +46,7 @@ struct failed {
 };
 /// What stopped the session was mended (signed in again, the right authority): go on.
 struct resume {};
-using session_input = std::variant<tick, hurry, received, failed, resume>;
+using session_input = std::variant<tick, hurry, received, failed, resume, news>;
 
 /// Send this to the peer; valid until the next call.
 struct transmit {
@@ -62,6 +67,7 @@ using session_output = std::variant<transmit, notify, wait_until>;
 struct session_options {
     backoff_options backoff{};
     milliseconds poll_interval{30'000};  ///< how often to ask when nothing is pending; > 0
+    milliseconds news_spread{0};  ///< news are asked for anywhere in this span, lest all who heard come as one; >= 0
     milliseconds reply_timeout{60'000};  ///< an exchange without a completion is given up after that
     /// Set: a whole policy says when a failed exchange is made again (budget, breaker and backoff), and `backoff` above
     /// is not used. For fleets; see docs/retry.md. Empty: backoff alone.
@@ -109,7 +115,9 @@ public:
         // First: what the time-out would wait for is over when the host hurries.
         if (in_flight_ && now.monotonic >= sent_ + options_.reply_timeout) { fail(errc::timed_out, {}, now); }
         if (std::get_if<resume>(&in) != nullptr) { paused_.reset(); }
-        if (std::get_if<tick>(&in) == nullptr) {
+        if (auto const* n = std::get_if<news>(&in)) {
+            hear(*n, now);
+        } else if (std::get_if<tick>(&in) == nullptr) {
             not_before_ = now.monotonic;
             asked_ = true;
         }
@@ -145,6 +153,7 @@ public:
             observer_.counted(metric_counter::retries, retried_ ? 1 : 0);
             send_ = false;
             asked_ = false;
+            fetching_ = std::exchange(news_, {});
             in_flight_ = true;
             sent_ = now.monotonic;
             return session_output{transmit{message_}};
@@ -194,6 +203,23 @@ public:
     [[nodiscard]] retry_policy<>& policy() noexcept { return policy_; }
 
 private:
+    /// News that are not asked for yet.
+    struct unheard {
+        position at = 0;      ///< up to there; 0: none with a position
+        bool unsure = false;  ///< something may have been missed
+        monotonic_time due{};
+        [[nodiscard]] bool any() const noexcept { return at != 0 || unsure; }
+    };
+    void hear(news const& n, instant now) {
+        if (!news_.any()) {
+            bool const spread = options_.news_spread.count() > 0;
+            news_.due =
+                now.monotonic + (spread ? uniform(milliseconds{0}, options_.news_spread, random_) : milliseconds{0});
+        }
+        news_.at = (std::max)(news_.at, n.at);
+        news_.unsure = news_.unsure || n.at == 0;
+    }
+
     void tell_verdict(verdict_kind k) noexcept {
         auto const one = [this](metric_counter c) { observer_.counted(c, 1); };
         switch (k) {
@@ -237,6 +263,7 @@ private:
         observer_.counted(metric_counter::rows_pulled, report->rows);
         if (in_flight_) { observer_.took(metric_latency::exchange, round_trip(now)); }
         in_flight_ = false;
+        fetching_ = {};
         exchanged_ = true;
         not_before_ = now.monotonic;
         last_success_ = now.monotonic;
@@ -255,6 +282,12 @@ private:
 
     void fail(failure why, std::optional<milliseconds> retry_after, instant now) {
         in_flight_ = false;
+        if (fetching_.any()) {
+            news_.at = (std::max)(news_.at, fetching_.at);
+            news_.unsure = news_.unsure || fetching_.unsure;
+            news_.due = fetching_.due;
+            fetching_ = {};
+        }
         last_failure_ = why;
         observer_.counted(metric_counter::exchanges_failed, 1);
         observer_.failed(observed_part::session, why, now.wall);
@@ -290,6 +323,11 @@ private:
     [[nodiscard]] result<monotonic_time> deadline(Tx& tx, instant now) {
         auto const after = [&](monotonic_time t) { return (std::max)(t, not_before_); };
         if (asked_) { return after(now.monotonic); }
+        if (news_.at != 0 && !news_.unsure) {
+            auto const stands = replica_.status_of(tx);
+            if (!stands) { return stands.error(); }
+            if (stands->cursor >= news_.at) { news_ = {}; }
+        }
         auto work = replica_.work_left(tx, now);
         if (!work) { return work.error(); }
         if (*work || !exchanged_) { return after(now.monotonic); }
@@ -297,6 +335,7 @@ private:
         auto due = replica_.queue().next_due(tx, now.wall);
         if (!due) { return due.error(); }
         if (*due) { next = (std::min)(next, now.monotonic + (std::min)(**due - now.wall, options_.poll_interval)); }
+        if (news_.any()) { next = (std::min)(next, news_.due); }
         return after(next);
     }
 
@@ -316,6 +355,8 @@ private:
     bool asked_ = false;
     bool exchanged_ = false;
     bool retried_ = false;
+    unheard news_{};
+    unheard fetching_{};  ///< what the exchange under way is to bring
     std::optional<failure> paused_{};
     std::optional<failure> last_failure_{};
     exchange_report report_{};
