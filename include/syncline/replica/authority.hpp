@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +19,7 @@
 #include <syncline/core/hash.hpp>
 #include <syncline/core/random.hpp>
 #include <syncline/model/schema.hpp>
+#include <syncline/replica/constraints.hpp>
 #include <syncline/replica/leases.hpp>
 #include <syncline/replica/protocol.hpp>
 #include <syncline/storage/storage.hpp>
@@ -61,6 +63,9 @@ struct authority_options {
     /// carried up to it, and rows down to what a device says that it knows. Null: all have the first version. Outlives
     /// the authority.
     schema_table const* schemas = nullptr;
+    /// What must hold across records; `valid`. Over rows that were there before it, build its index first:
+    /// `build_constraints`. Outlives the authority.
+    constraint_table const* constraints = nullptr;
 };
 
 /// Decides mutations and answers what changed.
@@ -73,7 +78,9 @@ template <class Validate = accept_all>
 class authority {
 public:
     explicit authority(rule_table rules = {}, authority_options options = {}, Validate validate = {})
-        : rules_(std::move(rules)), options_(options), validate_(std::move(validate)), leases_("al", options.leases) {}
+        : rules_(std::move(rules)), options_(options), validate_(std::move(validate)), leases_("al", options.leases) {
+        if (options_.constraints != nullptr) { constraints_.emplace(*options_.constraints, schemas()); }
+    }
 
     /// Makes the store an authority's, with a new epoch, unless it is one already.
     template <storage_transaction Tx, random_source G>
@@ -94,8 +101,9 @@ public:
     ///
     /// `message` is a stranger's. Errors leave nothing to commit: those of `decode_request`;
     /// `errc::malformed` for a mutation without a readable sequence; `errc::forbidden` for a replica that
-    /// belongs to another principal; `errc::limit` when no more replicas are registered; `errc::corrupt` and
-    /// the storage's own. A poison mutation gets its verdict and blocks nobody.
+    /// belongs to another principal; `errc::limit` when no more replicas are registered; `errc::busy` while the index of
+    /// the constraints is not built; `errc::corrupt` and the storage's own. A poison mutation gets its verdict and blocks
+    /// nobody.
     /// Cost: O(mutations + rows of the page) storage operations.
     template <storage_transaction Tx>
     [[nodiscard]] result<bytes> handle(Tx& tx, std::string_view principal, bytes_view message, instant now) const {
@@ -126,6 +134,10 @@ public:
         timestamp const stamp_max = latest_within(now.wall, options_.stamp_ahead_max);
         bool known = true;  // the sender seems to be who we know by this name
         origin_books origins{origin_prefix(q->replica.device, principal)};
+        bool const constrained = constraints_ && !q->mutations.empty();
+        if (constrained) {
+            if (auto ok = constraints_->current(tx, head_before); !ok) { return ok.error(); }
+        }
         for (std::size_t i = 0; i < q->mutations.size(); ++i) {
             origin const from = q->origins.empty() ? origin{} : q->origins[i];
             auto decided = decide(tx, q->mutations[i], principal, *author, *meta, stamp_max, known, from, origins);
@@ -143,6 +155,9 @@ public:
         }
         if (meta->head != head_before || meta->authors_changed) {
             if (auto ok = write_meta(tx, *meta); !ok) { return ok.error(); }
+        }
+        if (constrained && meta->head != head_before) {
+            if (auto ok = constraints_->mark(tx, meta->head); !ok) { return ok.error(); }
         }
 
         p.author = author->index;
@@ -217,6 +232,21 @@ public:
         }
         if (auto raised = leases_.raise_horizon(tx, report.horizon); !raised) { return raised.error(); }
         return report;
+    }
+
+    /// Builds the index of the constraints over rows that were there before them, a step at a time, and tells what breaks
+    /// them already; nothing is decided until it says no `more`. Where the index is built, it does nothing.
+    /// `errc::invalid` without constraints, or where they aren't `valid`. Cost: O(`budget`) storage operations; `budget` > 0.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<constraint_book::build_report> build_constraints(
+        Tx& tx, std::size_t budget, function_ref<void(record_key const&, refusal const&)> visit) const {
+        if (!constraints_ || !valid(constraints_->table()) || budget == 0) {
+            return failure{errc::invalid, "no constraints that can be kept"};
+        }
+        auto meta = read_meta(tx);
+        if (!meta) { return meta.error(); }
+        auto const find = [&](record_key const& k) { return read_newest(tx, k); };
+        return constraints_->build(tx, meta->head, budget, key('r'), find, visit);
     }
 
     /// The confirmed row of a record, a tombstone too; nothing if there never was one.
@@ -600,20 +630,124 @@ private:
             }
             validation said = validate_(validation_input{principal, m, *before, *after});
             if (!said.accepted) { return reject(said.reason, std::move(said.text)); }
-            if (*before) {
-                if (auto ok = tx.erase(position_key((*before)->version)); !ok) { return ok; }
+            std::vector<record_effect> effects;
+            effects.push_back({m.record, std::move(*before), std::move(*after)});
+            if (constraints_) {
+                auto kept = constrain(tx, m, context, effects);
+                if (!kept) { return kept.error(); }
+                if (!kept->accepted) { return reject(kept->reason, std::move(kept->text)); }
             }
-            buffer.clear();
-            cbor_writer w{buffer};
-            encode_row(w, *after);
-            if (auto ok = tx.put(k, buffer); !ok) { return ok; }
-            meta.head = context.at;
-            if (auto ok = tx.put(position_key(meta.head), bytes_view{k}.subspan(2)); !ok) { return ok; }
+            for (record_effect const& e : effects) {
+                if (auto ok = write_effect(tx, e, buffer); !ok) { return ok; }
+            }
+            meta.head = effects.back().after.version;
+            after = std::move(effects.back().after);
         }
         v.kind = outcome.verdict;
         v.version = after ? after->version : 0;
         v.decisions = std::move(outcome.decisions);
         return {};
+    }
+
+    /// A row, and its change in the order of positions and in the index.
+    template <class Tx>
+    [[nodiscard]] status write_effect(Tx& tx, record_effect const& e, bytes& buffer) const {
+        if (e.before) {
+            if (auto ok = tx.erase(position_key(e.before->version)); !ok) { return ok; }
+        }
+        bytes const k = row_key(e.record);
+        buffer.clear();
+        cbor_writer w{buffer};
+        encode_row(w, e.after);
+        if (auto ok = tx.put(k, buffer); !ok) { return ok; }
+        if (auto ok = tx.put(position_key(e.after.version), bytes_view{k}.subspan(2)); !ok) { return ok; }
+        return constraints_ ? constraints_->enter(tx, e) : status{};
+    }
+
+    /// A row as of the newest schema version.
+    template <class Tx>
+    [[nodiscard]] result<std::optional<row>> read_newest(Tx& tx, record_key const& k) const {
+        bytes raw;
+        auto r = read_row(tx, row_key(k), raw);
+        if (!r || !*r) { return r; }
+        collection_schema const& schema = schemas().of(k.collection);
+        if (auto ok = schema.cast(**r, schema.version()); !ok) { return ok.error(); }
+        return r;
+    }
+
+    /// What the constraints say of a change, `effects`' only one. What a deletion takes along is put before it, children
+    /// before their parents, each with a position of its own: a page that ends between two shows no child without its
+    /// parent.
+    template <class Tx>
+    [[nodiscard]] result<validation> constrain(Tx& tx, mutation const& m, apply_context context,
+                                               std::vector<record_effect>& effects) const {
+        auto const refused = [](refusal const& r) { return validation{false, code_of(r.kind), to_text(r)}; };
+        if (m.kind == change_kind::erase) {
+            auto const find = [&](record_key const& k) { return read_newest(tx, k); };
+            auto reach = constraints_->reach_of(tx, m.record, find);
+            if (!reach && reach.error().code == errc::unsupported) {
+                return validation{false, errc::unsupported, reach.error().detail};
+            }
+            if (!reach) { return reach.error(); }
+            if (reach->refused) { return refused(*reach->refused); }
+            std::vector<record_effect> all;
+            auto const change = [&](record_key const& k, row&& was, change_kind kind, std::vector<field_op> ops) {
+                mutation const along{0,
+                                     m.stamp,
+                                     kind,
+                                     k,
+                                     was.life,
+                                     was.version,
+                                     std::move(ops),
+                                     merge_hint::merge,
+                                     schemas().of(k.collection).version()};
+                std::optional<row> before{std::move(was)};
+                std::optional<row> after = before;
+                apply_outcome const outcome = apply(after, along, rules_.of(k.collection), context);
+                if (!outcome.changed) {
+                    errc const why = outcome.verdict == verdict_kind::rejected ? outcome.reason : errc::rejected;
+                    return validation{false, why, "a record that is deleted or changed along may not be"};
+                }
+                after->schema = along.schema;
+                all.push_back({k, std::move(before), std::move(*after)});
+                ++context.at;
+                return validation{};
+            };
+            for (deletion_reach::orphan& o : reach->orphaned) {
+                std::vector<field_op> ops;
+                for (std::string& f : o.fields) { ops.push_back({std::move(f), op_kind::unset, {}, m.stamp}); }
+                auto said = change(o.record, std::move(o.state), change_kind::update, std::move(ops));
+                if (!said.accepted) { return said; }
+            }
+            for (auto e = reach->deleted.rbegin(); e != reach->deleted.rend(); ++e) {
+                auto said = change(e->record, std::move(*e->before), change_kind::erase, {});
+                if (!said.accepted) { return said; }
+            }
+            if (!all.empty()) {
+                record_effect own = std::move(effects.back());
+                std::optional<row> after = own.before;
+                if (!apply(after, m, rules_.of(m.record.collection), context).changed) { return validation{false}; }
+                after->schema = own.after.schema;
+                own.after = std::move(*after);
+                all.push_back(std::move(own));
+                effects = std::move(all);
+            }
+        }
+        auto const lives = [&](record_key const& k) -> result<bool> {
+            for (record_effect const& e : effects) {
+                if (e.record == k) { return !e.after.deleted; }
+            }
+            bytes raw;
+            auto r = read_row(tx, row_key(k), raw);
+            if (!r) { return r.error(); }
+            return detail::living(*r);
+        };
+        auto const against = constraints_->refuses(tx, effects, lives);
+        if (!against && against.error().code == errc::type_mismatch) {
+            return validation{false, errc::type_mismatch, against.error().detail};
+        }
+        if (!against) { return against.error(); }
+        return *against ? refused(**against) : validation{};
     }
 
     [[nodiscard]] schema_table const& schemas() const noexcept {
@@ -732,6 +866,7 @@ private:
     authority_options options_;
     SYNCLINE_NO_UNIQUE_ADDRESS Validate validate_;
     lease_book leases_;
+    std::optional<constraint_book> constraints_{};
 };
 
 /// Answers one request over a store: begins, handles, commits, and makes it durable before it returns.
