@@ -21,30 +21,12 @@
 #include <syncline/model/schema.hpp>
 #include <syncline/replica/constraints.hpp>
 #include <syncline/replica/leases.hpp>
+#include <syncline/replica/policy.hpp>
 #include <syncline/replica/protocol.hpp>
+#include <syncline/replica/validation.hpp>
 #include <syncline/storage/storage.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
-
-/// What a validation says of one mutation.
-struct validation {
-    bool accepted = true;
-    errc reason = errc::rejected;  ///< when it is not accepted
-    std::string text{};            ///< for the person who wrote it
-};
-
-/// What a validation looks at; borrowed for the call.
-struct validation_input {
-    std::string_view principal;
-    mutation const& change;
-    std::optional<row> const& before;
-    row const& after;
-};
-
-/// Accepts every mutation.
-struct accept_all {
-    [[nodiscard]] validation operator()(validation_input const&) const { return {}; }
-};
 
 /// The version of an authority's layout in storage; a store of a later one is `errc::unsupported`.
 inline constexpr std::uint64_t authority_format = 1;
@@ -63,6 +45,8 @@ struct authority_options {
     /// carried up to it, and rows down to what a device says that it knows. Null: all have the first version. Outlives
     /// the authority.
     schema_table const* schemas = nullptr;
+    /// What must hold of each record, whoever writes it; of those that a deletion takes along too. Outlives the authority.
+    check_table const* checks = nullptr;
     /// What must hold across records; `valid`. Over rows that were there before it, build its index first:
     /// `build_constraints`. Outlives the authority.
     constraint_table const* constraints = nullptr;
@@ -71,7 +55,8 @@ struct authority_options {
 /// Decides mutations and answers what changed.
 ///
 /// It holds options, rules and the validation, and no state: everything is in storage, under keys that begin
-/// with 'a'. A mutation's verdict, its effect, its author's sequence and the position all commit in the
+/// with 'a'. A `Validate` is asked of each mutation that would take effect, with its author and the record before and
+/// after; one that is an admitting_policy also before it is applied. A mutation's verdict, its effect, its author's sequence and the position all commit in the
 /// transaction that `handle` is given; the reply may leave only after that commit, at the durability that is
 /// promised to replicas.
 template <class Validate = accept_all>
@@ -604,6 +589,10 @@ private:
         auto carried = *before ? schema.cast(**before, schema.version()) : status{};
         if (carried) { carried = schema.carry_up(m, *before); }
         if (!carried) { return reject(carried.error().code, carried.error().detail); }
+        if constexpr (admitting_policy<Validate>) {
+            validation said = validate_.admits(principal, m, *before);
+            if (!said.accepted) { return reject(said.reason, std::move(said.text)); }
+        }
         std::optional<row> after = *before;
         apply_context context;
         context.author = author.index;
@@ -628,12 +617,14 @@ private:
             if (after->fields.size() > options_.record_max || marks_size(*after) > options_.record_max) {
                 return reject(errc::too_large);
             }
-            validation said = validate_(validation_input{principal, m, *before, *after});
+            validation_input const seen{principal, m, *before, *after};
+            validation said = options_.checks == nullptr ? validation{} : (*options_.checks)(seen);
+            if (said.accepted) { said = validate_(seen); }
             if (!said.accepted) { return reject(said.reason, std::move(said.text)); }
             std::vector<record_effect> effects;
             effects.push_back({m.record, std::move(*before), std::move(*after)});
             if (constraints_) {
-                auto kept = constrain(tx, m, context, effects);
+                auto kept = constrain(tx, principal, m, context, effects);
                 if (!kept) { return kept.error(); }
                 if (!kept->accepted) { return reject(kept->reason, std::move(kept->text)); }
             }
@@ -679,8 +670,8 @@ private:
     /// before their parents, each with a position of its own: a page that ends between two shows no child without its
     /// parent.
     template <class Tx>
-    [[nodiscard]] result<validation> constrain(Tx& tx, mutation const& m, apply_context context,
-                                               std::vector<record_effect>& effects) const {
+    [[nodiscard]] result<validation> constrain(Tx& tx, std::string_view principal, mutation const& m,
+                                               apply_context context, std::vector<record_effect>& effects) const {
         auto const refused = [](refusal const& r) { return validation{false, code_of(r.kind), to_text(r)}; };
         if (m.kind == change_kind::erase) {
             auto const find = [&](record_key const& k) { return read_newest(tx, k); };
@@ -709,6 +700,10 @@ private:
                     return validation{false, why, "a record that is deleted or changed along may not be"};
                 }
                 after->schema = along.schema;
+                if (options_.checks != nullptr) {
+                    validation said = (*options_.checks)(validation_input{principal, along, before, *after});
+                    if (!said.accepted) { return said; }
+                }
                 all.push_back({k, std::move(before), std::move(*after)});
                 ++context.at;
                 return validation{};

@@ -24,11 +24,13 @@
 #include <syncline/model/observer.hpp>
 #include <syncline/model/schema.hpp>
 #include <syncline/outbox/outbox.hpp>
+#include <syncline/replica/constraints.hpp>
 #include <syncline/replica/event.hpp>
 #include <syncline/replica/pending.hpp>
 #include <syncline/replica/protocol.hpp>
 #include <syncline/replica/ranges.hpp>
 #include <syncline/replica/record_store.hpp>
+#include <syncline/replica/validation.hpp>
 #include <syncline/storage/storage.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
@@ -50,6 +52,11 @@ struct replica_options {
     /// The versions of every collection up to those that the program is written for: what it writes is of the newest,
     /// and what is older is carried up. Null: all have the first version. Outlives the replica.
     schema_table const* schemas = nullptr;
+    /// What must hold of each record: the authority's own table, asked before a write is queued. Outlives the replica.
+    check_table const* checks = nullptr;
+    /// The authority's constraints. What can be seen here is asked before a write is queued: that what it refers to lives
+    /// on this device, once all of that collection was fetched. The rest is the authority's to say. Outlives the replica.
+    constraint_table const* constraints = nullptr;
 };
 
 /// A record as it is read.
@@ -202,6 +209,20 @@ public:
     }
 
     // Writing. Each call appends a mutation to the outbox, and the record as read changes at once.
+    // What `replica_options::checks` refuse fails with their reason, and what refers to nothing with `errc::not_found`; the
+    // state is unchanged. `check` has the words.
+
+    /// What the checks and constraints say of a change that is not made yet, in words for the person who makes it. `ops` as
+    /// for `update`; for a creation `set`s. Errors as those of the write itself.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<validation> check(Tx& tx, record_key const& k, change_kind kind, std::vector<field_op> ops,
+                                           instant now) const {
+        std::sort(ops.begin(), ops.end(),
+                  [](field_op const& a, field_op const& b) { return compare_keys(a.field, b.field) < 0; });
+        auto change = plan(tx, k, kind, std::move(ops), now);
+        if (!change) { return change.error(); }
+        return permitted(tx, *change);
+    }
 
     /// Creates a record. `fields` is a canonical map with text keys. State unchanged on
     /// `errc::already_exists`, `errc::invalid`, `errc::limit` (record too large, outbox full) and whatever
@@ -805,9 +826,18 @@ private:
 
     // Writing.
 
+    /// A write that is not made yet: what it changes, and the record after it.
+    struct write_plan {
+        visible entry;
+        sync_state sync;
+        hybrid_clock clock;
+        pending p;
+        std::optional<row> after;
+    };
+
     template <class Tx>
-    [[nodiscard]] result<write_receipt> write(Tx& tx, record_key const& k, change_kind kind, std::vector<field_op> ops,
-                                              instant now, priority urgency) const {
+    [[nodiscard]] result<write_plan> plan(Tx& tx, record_key const& k, change_kind kind, std::vector<field_op> ops,
+                                          instant now) const {
         if (!valid(k)) { return failure{errc::invalid, "record key"}; }
         for (std::size_t i = 0; i < ops.size(); ++i) {
             if (i != 0 && ops[i].field == ops[i - 1].field) { return failure{errc::invalid, "a field named twice"}; }
@@ -818,7 +848,6 @@ private:
                 return failure{errc::invalid, "a value that is not canonical CBOR"};
             }
         }
-        bytes const name = to_bytes(k);
         auto entry = read_visible(tx, k);
         if (!entry) { return entry.error(); }
         bool const alive = entry->present && !entry->state.deleted;
@@ -852,19 +881,57 @@ private:
         apply_outcome outcome = apply(after, p.change, rules_.of(k.collection), context);
         if (outcome.verdict == verdict_kind::rejected) { return outcome.reason; }
         if (after && after->fields.size() > options_.record_max) { return failure{errc::limit, "record too large"}; }
+        return write_plan{std::move(*entry), *sync, *clock, std::move(p), std::move(after)};
+    }
 
+    /// What the checks and constraints say of it.
+    template <class Tx>
+    [[nodiscard]] result<validation> permitted(Tx& tx, write_plan const& w) const {
+        if ((options_.checks == nullptr && options_.constraints == nullptr) || !w.after) { return validation{}; }
+        std::optional<row> before;
+        if (w.entry.present) { before = w.entry.state; }
+        if (options_.checks != nullptr) {
+            auto mine = read_identity(tx);
+            if (!mine) { return mine.error(); }
+            validation said = (*options_.checks)(validation_input{mine->principal, w.p.change, before, *w.after});
+            if (!said.accepted) { return said; }
+        }
+        if (options_.constraints == nullptr) { return validation{}; }
+        auto const lives = [&](record_key const& parent) -> result<bool> {
+            auto there = read_visible(tx, parent);
+            if (!there) { return there.error(); }
+            if (there->present) { return !there->state.deleted; }
+            auto const all = complete(tx, parent.collection);
+            if (!all) { return all.error(); }
+            return !*all;  // it may be among what was not fetched yet
+        };
+        auto const missing = missing_reference(*options_.constraints, w.p.change.record, before, *w.after, lives);
+        if (!missing) { return missing.error(); }
+        return *missing ? validation{false, code_of((*missing)->kind), to_text(**missing)} : validation{};
+    }
+
+    template <class Tx>
+    [[nodiscard]] result<write_receipt> write(Tx& tx, record_key const& k, change_kind kind, std::vector<field_op> ops,
+                                              instant now, priority urgency) const {
+        auto change = plan(tx, k, kind, std::move(ops), now);
+        if (!change) { return change.error(); }
+        auto const said = permitted(tx, *change);
+        if (!said) { return said.error(); }
+        if (!said->accepted) { return failure{said->reason, "the checks refuse it; `check` says why"}; }
+        auto& [entry, sync, clock, p, after] = *change;
+        bytes const name = to_bytes(k);
         auto receipt = enqueue(tx, name, p, now, urgency);
         if (!receipt) { return receipt.error(); }
-        if (auto ok = write_clock(tx, *clock); !ok) { return ok.error(); }
+        if (auto ok = write_clock(tx, clock); !ok) { return ok.error(); }
         if (receipt->token == 0) {
             // A creation and its deletion annihilated each other: back to what was before both.
             event_batch silent;
-            if (auto ok = rebase(tx, name, *sync, silent); !ok) { return ok.error(); }
+            if (auto ok = rebase(tx, name, sync, silent); !ok) { return ok.error(); }
             return *receipt;
         }
-        held_record held{true, entry->confirmed, after ? std::move(*after) : row{}};
+        held_record held{true, entry.confirmed, after ? std::move(*after) : row{}};
         held.visible.schema = p.change.schema;
-        row const* const confirmed = !entry->dirty && entry->present ? &entry->state : nullptr;
+        row const* const confirmed = !entry.dirty && entry.present ? &entry.state : nullptr;
         if (auto ok = records_.put(tx, k, held, confirmed); !ok) { return ok.error(); }
         return *receipt;
     }
