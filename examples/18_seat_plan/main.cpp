@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// Two box offices sell one seat while they are offline. The authority decides, says why, and leaves a choice.
+// Two box offices sell one seat while they are offline. The authority decides, says why, and leaves a choice. What a
+// ticket may be, and who may do what, is asked too.
 
 #include <iostream>
 #include <optional>
@@ -41,6 +42,37 @@ constraint_table house_constraints() {
 }
 // endregion: constraints
 
+// region: checks
+/// A ticket has a guest with a name that fits on it, and a seat. Devices and the authority have the same table.
+check_table house_checks() {
+    field_check guest{"guest", field_types::text};
+    guest.required = true;
+    guest.length_max = 20;
+    field_check seat{"seat", field_types::text};
+    seat.required = true;
+    check_table checks;
+    checks.add({"tickets", {guest, seat}});
+    return checks;
+}
+// endregion: checks
+
+// region: policy
+/// Every box office sells and moves tickets; shows are the manager's. What no rule allows is refused.
+access_policy<> house_policy() {
+    access_rule tickets;
+    tickets.collection = "tickets";
+    tickets.creates = tickets.updates = tickets.erases = true;
+    access_rule shows;
+    shows.collection = "shows";
+    shows.role = "manager";
+    shows.creates = shows.updates = shows.erases = true;
+    role_source const roles{[](std::string_view principal, std::string_view role, void const*) {
+        return principal == "north" && role == "manager";  // a program looks it up
+    }};
+    return access_policy<>{{tickets, shows}, roles};
+}
+// endregion: policy
+
 rule_table rules() {
     rule_table all = rule_table::of<ticket>();
     all.add({"shows"});
@@ -63,14 +95,22 @@ auto write(Store& store, F f) -> std::invoke_result_t<F, typename Store::transac
 
 struct house {
     constraint_table constraints = house_constraints();
+    check_table checks = house_checks();
     memory_storage store{};
-    authority<> self{rules(), options()};
+    authority<access_policy<>> self{rules(), options(), house_policy()};
 
     house() = default;
     house(house const&) = delete;
     [[nodiscard]] authority_options options() const {
         authority_options o;
         o.constraints = &constraints;
+        o.checks = &checks;
+        return o;
+    }
+    [[nodiscard]] replica_options device_options() const {
+        replica_options o;
+        o.constraints = &constraints;
+        o.checks = &checks;
         return o;
     }
 };
@@ -80,10 +120,11 @@ struct box_office {
     house& home;
     syncline::random_generator random;  // seeded, to print the same each time; a program takes the system's entropy
     memory_storage store{};
-    replica self{rules()};
+    replica self;
     session<memory_storage, syncline::random_generator> link{store, self, random};
 
-    box_office(std::string n, house& h, std::uint64_t seed) : name(std::move(n)), home(h), random(seed) {}
+    box_office(std::string n, house& h, std::uint64_t seed)
+        : name(std::move(n)), home(h), random(seed), self(rules(), h.device_options()) {}
     box_office(box_office const&) = delete;
 
     status open() {
@@ -94,6 +135,15 @@ struct box_office {
         auto const sold = write(store, [&](auto& tx) { return self.create(tx, id, t, now); });
         return sold ? status{} : status{sold.error()};
     }
+    // region: check
+    /// Says what the checks say before anything is written.
+    void try_to_sell(std::string_view id, std::vector<field_op> ops) {
+        auto tx = store.begin(access_mode::read);
+        if (!tx) { return; }
+        auto const said = self.check(*tx, {"tickets", id}, change_kind::create, std::move(ops), now);
+        if (said && !said->accepted) { std::cout << "  " << name << " can't: " << said->text << '\n'; }
+    }
+    // endregion: check
     status erase(record_key const& k) {
         auto const gone = write(store, [&](auto& tx) { return self.erase(tx, k, now); });
         return gone ? status{} : status{gone.error()};
@@ -122,19 +172,22 @@ struct box_office {
 
 // region: refused
 /// What the authority refused, and why.
-struct refused_sale {
+struct refusal_letter {
     std::uint64_t token = 0;  ///< of the dead letter
     mutation wrote{};
-    std::optional<refusal> why{};
+    std::string said;              ///< in words
+    std::optional<refusal> why{};  ///< where a constraint refused it
 };
 template <class Tx>
-result<std::vector<refused_sale>> refused_sales(replica const& self, Tx& tx) {
-    std::vector<refused_sale> all;
+result<std::vector<refusal_letter>> refusals(replica const& self, Tx& tx) {
+    std::vector<refusal_letter> all;
     auto ok = self.queue().scan_dead(tx, [&](outbox_entry const& letter) {
         auto wrote = replica::mutation_of(letter);
         cbor_reader in{letter.verdict};
         verdict const said = decode_verdict(in);
-        if (wrote && in.finish()) { all.push_back({letter.token, std::move(*wrote), refusal_from(said.text)}); }
+        if (wrote && in.finish()) {
+            all.push_back({letter.token, std::move(*wrote), said.text, refusal_from(said.text)});
+        }
         return true;
     });
     if (!ok) { return ok.error(); }
@@ -146,9 +199,9 @@ result<std::vector<refused_sale>> refused_sales(replica const& self, Tx& tx) {
 /// Whoever came second sees who has the seat, and sells another one: a new ticket, and the dead letter goes.
 status move_to(box_office& office, std::string_view seat) {
     return write(office.store, [&](auto& tx) -> status {
-        auto const all = refused_sales(office.self, tx);
+        auto const all = refusals(office.self, tx);
         if (!all) { return all.error(); }
-        for (refused_sale const& sale : *all) {
+        for (refusal_letter const& sale : *all) {
             if (!sale.why || sale.why->kind != refusal_kind::taken || !sale.why->other) { continue; }
             auto const holder = office.self.template read<ticket>(tx, sale.why->other->id_text());
             if (!holder) { return holder.error(); }
@@ -186,6 +239,7 @@ status evening() {
     if (auto ok = south.sync(); !ok) { return ok; }
 
     std::cout << "Both offices are offline.\n";
+    north.try_to_sell("n0", {});
     if (auto ok = north.sell("n1", {"ball", "12", "Ann"}); !ok) { return ok; }
     if (auto ok = south.sell("s1", {"ball", "12", "Ben"}); !ok) { return ok; }
     if (auto ok = south.sell("s2", {"ball", "14", "Cas"}); !ok) { return ok; }
@@ -199,16 +253,18 @@ status evening() {
     if (auto ok = north.sync(); !ok) { return ok; }
     north.list();
 
-    std::cout << "The north deletes the show.\n";
-    if (auto ok = north.erase({"shows", "ball"}); !ok) { return ok; }
-    if (auto ok = north.sync(); !ok) { return ok; }
+    std::cout << "Both delete the show.\n";
+    for (box_office* b : {&south, &north}) {
+        if (auto ok = b->erase({"shows", "ball"}); !ok) { return ok; }
+        if (auto ok = b->sync(); !ok) { return ok; }
+        auto tx = b->store.begin(access_mode::read);
+        if (!tx) { return tx.error(); }
+        auto const refused = refusals(b->self, *tx);
+        if (!refused) { return refused.error(); }
+        for (refusal_letter const& s : *refused) { std::cout << "  " << b->name << " is told: " << s.said << '\n'; }
+    }
     auto tx = north.store.begin(access_mode::read);
     if (!tx) { return tx.error(); }
-    auto const refused = refused_sales(north.self, *tx);
-    if (!refused) { return refused.error(); }
-    for (refused_sale const& s : *refused) {
-        if (s.why) { std::cout << "  north is told: " << to_text(*s.why) << '\n'; }
-    }
     auto const kept = north.self.read<show>(*tx, "ball");
     if (!kept) { return kept.error(); }
     std::cout << "  the show is " << (*kept ? "still on" : "off") << '\n';
