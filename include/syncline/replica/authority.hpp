@@ -28,6 +28,14 @@
 
 namespace syncline::inline SYNCLINE_ABI {
 
+/// What an authority thinks of a device, under whatever incarnation it comes. Values are stored: append, never renumber.
+enum class device_standing : std::uint8_t {
+    good = 0,
+    quarantined = 1,  ///< it is told what changes, and nothing that it sends is decided: it waits, at the device
+    revoked = 2,      ///< every request fails with `errc::forbidden`
+    wiped = 3,        ///< every request is answered with the order to wipe, and nothing else
+};
+
 /// The version of an authority's layout in storage; a store of a later one is `errc::unsupported`.
 inline constexpr std::uint64_t authority_format = 1;
 
@@ -45,6 +53,7 @@ struct authority_options {
     /// carried up to it, and rows down to what a device says that it knows. Null: all have the first version. Outlives
     /// the authority.
     schema_table const* schemas = nullptr;
+    bool standings = false;  ///< asks what was said by `set_standing`; a get an exchange
     /// What must hold of each record, whoever writes it; of those that a deletion takes along too. Outlives the authority.
     check_table const* checks = nullptr;
     /// What must hold across records; `valid`. Over rows that were there before it, build its index first:
@@ -112,12 +121,25 @@ public:
             p.head = meta->head;
             return encode(p);
         }
+        auto const standing =
+            options_.standings ? standing_of(tx, q->replica.device) : result<device_standing>{device_standing::good};
+        if (!standing) { return standing.error(); }
+        if (*standing == device_standing::revoked) { return failure{errc::forbidden, "the device is revoked"}; }
+        if (*standing == device_standing::wiped) {
+            p.author = author->index;
+            p.decided = author->decided;
+            p.head = meta->head;
+            p.from = p.to = q->cursor;
+            p.wipe = true;
+            return encode(p);
+        }
         position const head_before = meta->head;
         author_state const before = *author;
         if (auto ok = forget_verdicts(tx, *author, q->receipts); !ok) { return ok.error(); }
 
         timestamp const stamp_max = latest_within(now.wall, options_.stamp_ahead_max);
-        bool known = true;  // the sender seems to be who we know by this name
+        // The sender seems to be who we know by this name, and its mutations are not held back.
+        bool known = *standing == device_standing::good;
         origin_books origins{origin_prefix(q->replica.device, principal)};
         bool const constrained = constraints_ && !q->mutations.empty();
         if (constrained) {
@@ -150,6 +172,50 @@ public:
         p.head = meta->head;
         if (auto ok = begin_page(tx, *q, p, now); !ok) { return ok.error(); }
         return page(tx, *q, p);
+    }
+
+    /// What is thought of a device from now on; with `authority_options::standings`.
+    template <storage_transaction Tx>
+    [[nodiscard]] status set_standing(Tx& tx, id128 const& device, device_standing standing) const {
+        if (standing == device_standing::good) { return tx.erase(standing_key(device)); }
+        return tx.put(standing_key(device), bytes{static_cast<std::byte>(standing)});
+    }
+    /// `good` for a device of which nothing was said. `errc::corrupt` for a standing that this build does not know.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<device_standing> standing_of(Tx& tx, id128 const& device) const {
+        bytes raw;
+        auto found = tx.get(standing_key(device), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return device_standing::good; }
+        if (raw.size() != 1 || raw[0] > static_cast<std::byte>(device_standing::wiped)) {
+            return failure{errc::corrupt, "device's standing"};
+        }
+        return static_cast<device_standing>(raw[0]);
+    }
+
+    /// What a replica is to its authority.
+    struct known_replica {
+        replica_id name{};
+        std::string principal;
+        author_index author = unknown_author;
+        std::uint64_t decided = 0;   ///< sequences up to here have their verdicts
+        std::uint64_t receipts = 0;  ///< … and up to here it has them
+    };
+    /// Every replica that was ever here, in the order of names. `errc::corrupt` when one does not decode.
+    template <storage_transaction Tx>
+    [[nodiscard]] status replicas(Tx& tx, function_ref<bool(known_replica const&)> visit) const {
+        status outcome;
+        bytes const prefix = key('u');
+        auto ok = scan_prefix(tx, prefix, [&](bytes_view k, bytes_view raw) {
+            auto const name = replica_id_from(k.subspan(prefix.size()));
+            auto const a = parse_author(raw);
+            if (!name || !a) {
+                outcome = failure{errc::corrupt, "authority's author"};
+                return false;
+            }
+            return visit({*name, a->principal, a->index, a->decided, a->receipts});
+        });
+        return ok ? outcome : ok;
     }
 
     /// What a call of `collect` did.
@@ -336,6 +402,12 @@ private:
         return tx.put(key('m'), raw);
     }
 
+    [[nodiscard]] static bytes standing_key(id128 const& device) {
+        bytes k = key('s');
+        append(k, device.bytes);
+        return k;
+    }
+
     /// Bytes of a row's marks, the least that they take: fields that are unset leave theirs, and a row that grows
     /// without end is one that nobody can read any more.
     [[nodiscard]] static std::size_t marks_size(row const& r) noexcept {
@@ -365,6 +437,14 @@ private:
             meta.authors_changed = true;
             return a;
         }
+        auto parsed = parse_author(raw);
+        if (parsed && parsed->principal != principal) {
+            return failure{errc::forbidden, "the replica belongs to another principal"};
+        }
+        return parsed;
+    }
+    [[nodiscard]] static result<author_state> parse_author(bytes_view raw) {
+        author_state a;
         cbor_reader in{raw};
         if (in.array() != 4) { return failure{errc::corrupt, "authority's author"}; }
         a.index = static_cast<author_index>(in.unsigned_integer());
@@ -372,7 +452,6 @@ private:
         a.decided = in.unsigned_integer();
         a.receipts = in.unsigned_integer();
         if (!in.finish()) { return failure{errc::corrupt, "authority's author"}; }
-        if (a.principal != principal) { return failure{errc::forbidden, "the replica belongs to another principal"}; }
         return a;
     }
     template <class Tx>

@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -94,12 +95,13 @@ struct open_conflict {
 /// What an exchange brought.
 struct exchange_report {
     std::size_t verdicts = 0;
-    std::size_t rows = 0;       ///< taken
-    std::size_t changed = 0;    ///< visible records that changed
-    bool advanced = false;      ///< the cursor moved, or a range was told
-    bool more = false;          ///< the authority has more to tell, or the replica more to send
-    bool wait = false;          ///< the authority asked to come again later
-    bool rejoined = false;      ///< its lease was over, and tombstones are gone: everything is told anew
+    std::size_t rows = 0;     ///< taken
+    std::size_t changed = 0;  ///< visible records that changed
+    bool advanced = false;    ///< the cursor moved, or a range was told
+    bool more = false;        ///< the authority has more to tell, or the replica more to send
+    bool wait = false;        ///< the authority asked to come again later
+    bool rejoined = false;    ///< its lease was over, and tombstones are gone: everything is told anew
+    bool wipe = false;        ///< an order of the authority, and all there was in its reply: see `basic_replica::wipe`
     bool reincarnated = false;  ///< the store was a clone or was restored: it has a new identity now
 };
 
@@ -382,6 +384,11 @@ public:
         if (sync->epoch && *sync->epoch != p->epoch) {
             return failure{errc::authority_changed, "another authority answered"};
         }
+        if (p->wipe) {
+            auto report = nothing_taken(tx, now);
+            if (report) { report->wipe = true; }
+            return report;
+        }
         if (p->author == unknown_author) {
             return failure{errc::authority_changed, "the authority was put back to an older state"};
         }
@@ -649,6 +656,41 @@ public:
         auto found = find_conflict(tx, token);
         if (!found) { return found.error(); }
         return tx.erase(numbered('c', token));
+    }
+
+    /// Erases the replica, records, pending work, conflicts and dead letters, a step at a time; true: call again. From the
+    /// first step on, all other calls answer `errc::not_found`, and `open` too, until the last has made the store
+    /// empty. Export first what is to be kept. Cost: O(`budget`) storage operations; `budget` > 0.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<bool> wipe(Tx& tx, std::size_t budget) const {
+        if (auto ok = tx.erase(key('s')); !ok) { return ok.error(); }
+        // Those in the storage go with all else there, damaged ones too.
+        if constexpr (!std::is_same_v<Records, stored_records>) {
+            std::vector<record_key> held;
+            auto found =
+                records_.scan_range(tx, bytes{}, bytes{std::byte{0xFF}}, [&](record_key const& k, held_record&) {
+                    if (held.size() < budget) { held.push_back(k); }
+                    return held.size() < budget;
+                });
+            if (!found) { return found.error(); }
+            for (record_key const& k : held) {
+                if (auto gone = records_.erase(tx, k); !gone) { return gone.error(); }
+            }
+            if (held.size() == budget) { return true; }
+        }
+        std::vector<bytes> rest;
+        bytes const identity_key = key('i');
+        auto ok = scan_prefix(tx, bytes{std::byte{'r'}}, [&](bytes_view k, bytes_view) {
+            if (rest.size() < budget && !equal(k, identity_key)) { rest.push_back(to_bytes(k)); }
+            return rest.size() < budget;
+        });
+        if (!ok) { return ok.error(); }
+        for (bytes const& k : rest) {
+            if (auto gone = tx.erase(k); !gone) { return gone.error(); }
+        }
+        if (rest.size() == budget) { return true; }
+        if (auto gone = tx.erase(identity_key); !gone) { return gone.error(); }
+        return false;
     }
 
     /// The mutation in an outbox entry's payload, a dead letter's for one. `errc::corrupt` when it is none.
