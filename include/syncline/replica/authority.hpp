@@ -438,10 +438,10 @@ private:
             return a;
         }
         auto parsed = parse_author(raw);
-        if (parsed && parsed->principal != principal) {
-            return failure{errc::forbidden, "the replica belongs to another principal"};
-        }
-        return parsed;
+        if (!parsed) { return parsed.error(); }
+        a = std::move(*parsed);
+        if (a.principal != principal) { return failure{errc::forbidden, "the replica belongs to another principal"}; }
+        return a;
     }
     [[nodiscard]] static result<author_state> parse_author(bytes_view raw) {
         author_state a;
@@ -696,9 +696,11 @@ private:
             if (after->fields.size() > options_.record_max || marks_size(*after) > options_.record_max) {
                 return reject(errc::too_large);
             }
-            validation_input const seen{principal, m, *before, *after};
-            validation said = options_.checks == nullptr ? validation{} : (*options_.checks)(seen);
-            if (said.accepted) { said = validate_(seen); }
+            if (options_.checks != nullptr) {
+                validation fits = (*options_.checks)(validation_input{principal, m, *before, *after});
+                if (!fits.accepted) { return reject(fits.reason, std::move(fits.text)); }
+            }
+            validation said = validate_(validation_input{principal, m, *before, *after});
             if (!said.accepted) { return reject(said.reason, std::move(said.text)); }
             std::vector<record_effect> effects;
             effects.push_back({m.record, std::move(*before), std::move(*after)});
@@ -722,8 +724,9 @@ private:
     /// A row, and its change in the order of positions and in the index.
     template <class Tx>
     [[nodiscard]] status write_effect(Tx& tx, record_effect const& e, bytes& buffer) const {
-        if (e.before) {
-            if (auto ok = tx.erase(position_key(e.before->version)); !ok) { return ok; }
+        std::optional<row> const* const before = &e.before;
+        if (*before) {
+            if (auto ok = tx.erase(position_key((*before)->version)); !ok) { return ok; }
         }
         bytes const k = row_key(e.record);
         buffer.clear();

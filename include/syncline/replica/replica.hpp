@@ -960,20 +960,24 @@ private:
         auto const said = permitted(tx, *change);
         if (!said) { return said.error(); }
         if (!said->accepted) { return failure{said->reason, "the checks refuse it; `check` says why"}; }
-        auto& [entry, sync, clock, p, after] = *change;
+        visible* const entry = &change->entry;
+        sync_state* const sync = &change->sync;
+        hybrid_clock* const clock = &change->clock;
+        pending& p = change->p;
+        std::optional<row>& after = change->after;
         bytes const name = to_bytes(k);
         auto receipt = enqueue(tx, name, p, now, urgency);
         if (!receipt) { return receipt.error(); }
-        if (auto ok = write_clock(tx, clock); !ok) { return ok.error(); }
+        if (auto ok = write_clock(tx, *clock); !ok) { return ok.error(); }
         if (receipt->token == 0) {
             // A creation and its deletion annihilated each other: back to what was before both.
             event_batch silent;
-            if (auto ok = rebase(tx, name, sync, silent); !ok) { return ok.error(); }
+            if (auto ok = rebase(tx, name, *sync, silent); !ok) { return ok.error(); }
             return *receipt;
         }
-        held_record held{true, entry.confirmed, after ? std::move(*after) : row{}};
+        held_record held{true, entry->confirmed, after ? std::move(*after) : row{}};
         held.visible.schema = p.change.schema;
-        row const* const confirmed = !entry.dirty && entry.present ? &entry.state : nullptr;
+        row const* const confirmed = !entry->dirty && entry->present ? &entry->state : nullptr;
         if (auto ok = records_.put(tx, k, held, confirmed); !ok) { return ok.error(); }
         return *receipt;
     }
