@@ -3,16 +3,20 @@
 
 /// The whole component `replica`: the replica, the authority, their protocol and the session that drives them.
 
+#include <syncline/replica/admission.hpp>        // IWYU pragma: export
 #include <syncline/replica/authority.hpp>        // IWYU pragma: export
 #include <syncline/replica/columns.hpp>          // IWYU pragma: export
+#include <syncline/replica/constraints.hpp>      // IWYU pragma: export
 #include <syncline/replica/event.hpp>            // IWYU pragma: export
 #include <syncline/replica/leases.hpp>           // IWYU pragma: export
 #include <syncline/replica/mutation_batch.hpp>   // IWYU pragma: export
 #include <syncline/replica/pending.hpp>          // IWYU pragma: export
+#include <syncline/replica/policy.hpp>           // IWYU pragma: export
 #include <syncline/replica/protocol.hpp>         // IWYU pragma: export
 #include <syncline/replica/ranges.hpp>           // IWYU pragma: export
 #include <syncline/replica/record_store.hpp>     // IWYU pragma: export
 #include <syncline/replica/replica.hpp>          // IWYU pragma: export
 #include <syncline/replica/row_page.hpp>         // IWYU pragma: export
 #include <syncline/replica/session.hpp>          // IWYU pragma: export
+#include <syncline/replica/validation.hpp>       // IWYU pragma: export
 #include <syncline/replica/verdict_columns.hpp>  // IWYU pragma: export

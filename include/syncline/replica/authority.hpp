@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,30 +19,21 @@
 #include <syncline/core/hash.hpp>
 #include <syncline/core/random.hpp>
 #include <syncline/model/schema.hpp>
+#include <syncline/replica/constraints.hpp>
 #include <syncline/replica/leases.hpp>
+#include <syncline/replica/policy.hpp>
 #include <syncline/replica/protocol.hpp>
+#include <syncline/replica/validation.hpp>
 #include <syncline/storage/storage.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
 
-/// What a validation says of one mutation.
-struct validation {
-    bool accepted = true;
-    errc reason = errc::rejected;  ///< when it is not accepted
-    std::string text{};            ///< for the person who wrote it
-};
-
-/// What a validation looks at; borrowed for the call.
-struct validation_input {
-    std::string_view principal;
-    mutation const& change;
-    std::optional<row> const& before;
-    row const& after;
-};
-
-/// Accepts every mutation.
-struct accept_all {
-    [[nodiscard]] validation operator()(validation_input const&) const { return {}; }
+/// What an authority thinks of a device, under whatever incarnation it comes. Values are stored: append, never renumber.
+enum class device_standing : std::uint8_t {
+    good = 0,
+    quarantined = 1,  ///< it is told what changes, and nothing that it sends is decided: it waits, at the device
+    revoked = 2,      ///< every request fails with `errc::forbidden`
+    wiped = 3,        ///< every request is answered with the order to wipe, and nothing else
 };
 
 /// The version of an authority's layout in storage; a store of a later one is `errc::unsupported`.
@@ -61,19 +53,28 @@ struct authority_options {
     /// carried up to it, and rows down to what a device says that it knows. Null: all have the first version. Outlives
     /// the authority.
     schema_table const* schemas = nullptr;
+    bool standings = false;  ///< asks what was said by `set_standing`; a get an exchange
+    /// What must hold of each record, whoever writes it; of those that a deletion takes along too. Outlives the authority.
+    check_table const* checks = nullptr;
+    /// What must hold across records; `valid`. Over rows that were there before it, build its index first:
+    /// `build_constraints`. Outlives the authority.
+    constraint_table const* constraints = nullptr;
 };
 
 /// Decides mutations and answers what changed.
 ///
 /// It holds options, rules and the validation, and no state: everything is in storage, under keys that begin
-/// with 'a'. A mutation's verdict, its effect, its author's sequence and the position all commit in the
+/// with 'a'. A `Validate` is asked of each mutation that would take effect, with its author and the record before and
+/// after; one that is an admitting_policy also before it is applied. A mutation's verdict, its effect, its author's sequence and the position all commit in the
 /// transaction that `handle` is given; the reply may leave only after that commit, at the durability that is
 /// promised to replicas.
 template <class Validate = accept_all>
 class authority {
 public:
     explicit authority(rule_table rules = {}, authority_options options = {}, Validate validate = {})
-        : rules_(std::move(rules)), options_(options), validate_(std::move(validate)), leases_("al", options.leases) {}
+        : rules_(std::move(rules)), options_(options), validate_(std::move(validate)), leases_("al", options.leases) {
+        if (options_.constraints != nullptr) { constraints_.emplace(*options_.constraints, schemas()); }
+    }
 
     /// Makes the store an authority's, with a new epoch, unless it is one already.
     template <storage_transaction Tx, random_source G>
@@ -94,8 +95,9 @@ public:
     ///
     /// `message` is a stranger's. Errors leave nothing to commit: those of `decode_request`;
     /// `errc::malformed` for a mutation without a readable sequence; `errc::forbidden` for a replica that
-    /// belongs to another principal; `errc::limit` when no more replicas are registered; `errc::corrupt` and
-    /// the storage's own. A poison mutation gets its verdict and blocks nobody.
+    /// belongs to another principal; `errc::limit` when no more replicas are registered; `errc::busy` while the index of
+    /// the constraints is not built; `errc::corrupt` and the storage's own. A poison mutation gets its verdict and blocks
+    /// nobody.
     /// Cost: O(mutations + rows of the page) storage operations.
     template <storage_transaction Tx>
     [[nodiscard]] result<bytes> handle(Tx& tx, std::string_view principal, bytes_view message, instant now) const {
@@ -119,13 +121,30 @@ public:
             p.head = meta->head;
             return encode(p);
         }
+        auto const standing =
+            options_.standings ? standing_of(tx, q->replica.device) : result<device_standing>{device_standing::good};
+        if (!standing) { return standing.error(); }
+        if (*standing == device_standing::revoked) { return failure{errc::forbidden, "the device is revoked"}; }
+        if (*standing == device_standing::wiped) {
+            p.author = author->index;
+            p.decided = author->decided;
+            p.head = meta->head;
+            p.from = p.to = q->cursor;
+            p.wipe = true;
+            return encode(p);
+        }
         position const head_before = meta->head;
         author_state const before = *author;
         if (auto ok = forget_verdicts(tx, *author, q->receipts); !ok) { return ok.error(); }
 
         timestamp const stamp_max = latest_within(now.wall, options_.stamp_ahead_max);
-        bool known = true;  // the sender seems to be who we know by this name
+        // The sender seems to be who we know by this name, and its mutations are not held back.
+        bool known = *standing == device_standing::good;
         origin_books origins{origin_prefix(q->replica.device, principal)};
+        bool const constrained = constraints_ && !q->mutations.empty();
+        if (constrained) {
+            if (auto ok = constraints_->current(tx, head_before); !ok) { return ok.error(); }
+        }
         for (std::size_t i = 0; i < q->mutations.size(); ++i) {
             origin const from = q->origins.empty() ? origin{} : q->origins[i];
             auto decided = decide(tx, q->mutations[i], principal, *author, *meta, stamp_max, known, from, origins);
@@ -144,12 +163,59 @@ public:
         if (meta->head != head_before || meta->authors_changed) {
             if (auto ok = write_meta(tx, *meta); !ok) { return ok.error(); }
         }
+        if (constrained && meta->head != head_before) {
+            if (auto ok = constraints_->mark(tx, meta->head); !ok) { return ok.error(); }
+        }
 
         p.author = author->index;
         p.decided = author->decided;
         p.head = meta->head;
         if (auto ok = begin_page(tx, *q, p, now); !ok) { return ok.error(); }
         return page(tx, *q, p);
+    }
+
+    /// What is thought of a device from now on; with `authority_options::standings`.
+    template <storage_transaction Tx>
+    [[nodiscard]] status set_standing(Tx& tx, id128 const& device, device_standing standing) const {
+        if (standing == device_standing::good) { return tx.erase(standing_key(device)); }
+        return tx.put(standing_key(device), bytes{static_cast<std::byte>(standing)});
+    }
+    /// `good` for a device of which nothing was said. `errc::corrupt` for a standing that this build does not know.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<device_standing> standing_of(Tx& tx, id128 const& device) const {
+        bytes raw;
+        auto found = tx.get(standing_key(device), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return device_standing::good; }
+        if (raw.size() != 1 || raw[0] > static_cast<std::byte>(device_standing::wiped)) {
+            return failure{errc::corrupt, "device's standing"};
+        }
+        return static_cast<device_standing>(raw[0]);
+    }
+
+    /// What a replica is to its authority.
+    struct known_replica {
+        replica_id name{};
+        std::string principal;
+        author_index author = unknown_author;
+        std::uint64_t decided = 0;   ///< sequences up to here have their verdicts
+        std::uint64_t receipts = 0;  ///< … and up to here it has them
+    };
+    /// Every replica that was ever here, in the order of names. `errc::corrupt` when one does not decode.
+    template <storage_transaction Tx>
+    [[nodiscard]] status replicas(Tx& tx, function_ref<bool(known_replica const&)> visit) const {
+        status outcome;
+        bytes const prefix = key('u');
+        auto ok = scan_prefix(tx, prefix, [&](bytes_view k, bytes_view raw) {
+            auto const name = replica_id_from(k.subspan(prefix.size()));
+            auto const a = parse_author(raw);
+            if (!name || !a) {
+                outcome = failure{errc::corrupt, "authority's author"};
+                return false;
+            }
+            return visit({*name, a->principal, a->index, a->decided, a->receipts});
+        });
+        return ok ? outcome : ok;
     }
 
     /// What a call of `collect` did.
@@ -217,6 +283,21 @@ public:
         }
         if (auto raised = leases_.raise_horizon(tx, report.horizon); !raised) { return raised.error(); }
         return report;
+    }
+
+    /// Builds the index of the constraints over rows that were there before them, a step at a time, and tells what breaks
+    /// them already; nothing is decided until it says no `more`. Where the index is built, it does nothing.
+    /// `errc::invalid` without constraints, or where they aren't `valid`. Cost: O(`budget`) storage operations; `budget` > 0.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<constraint_book::build_report> build_constraints(
+        Tx& tx, std::size_t budget, function_ref<void(record_key const&, refusal const&)> visit) const {
+        if (!constraints_ || !valid(constraints_->table()) || budget == 0) {
+            return failure{errc::invalid, "no constraints that can be kept"};
+        }
+        auto meta = read_meta(tx);
+        if (!meta) { return meta.error(); }
+        auto const find = [&](record_key const& k) { return read_newest(tx, k); };
+        return constraints_->build(tx, meta->head, budget, key('r'), find, visit);
     }
 
     /// The confirmed row of a record, a tombstone too; nothing if there never was one.
@@ -321,6 +402,12 @@ private:
         return tx.put(key('m'), raw);
     }
 
+    [[nodiscard]] static bytes standing_key(id128 const& device) {
+        bytes k = key('s');
+        append(k, device.bytes);
+        return k;
+    }
+
     /// Bytes of a row's marks, the least that they take: fields that are unset leave theirs, and a row that grows
     /// without end is one that nobody can read any more.
     [[nodiscard]] static std::size_t marks_size(row const& r) noexcept {
@@ -350,6 +437,14 @@ private:
             meta.authors_changed = true;
             return a;
         }
+        auto parsed = parse_author(raw);
+        if (!parsed) { return parsed.error(); }
+        a = std::move(*parsed);
+        if (a.principal != principal) { return failure{errc::forbidden, "the replica belongs to another principal"}; }
+        return a;
+    }
+    [[nodiscard]] static result<author_state> parse_author(bytes_view raw) {
+        author_state a;
         cbor_reader in{raw};
         if (in.array() != 4) { return failure{errc::corrupt, "authority's author"}; }
         a.index = static_cast<author_index>(in.unsigned_integer());
@@ -357,7 +452,6 @@ private:
         a.decided = in.unsigned_integer();
         a.receipts = in.unsigned_integer();
         if (!in.finish()) { return failure{errc::corrupt, "authority's author"}; }
-        if (a.principal != principal) { return failure{errc::forbidden, "the replica belongs to another principal"}; }
         return a;
     }
     template <class Tx>
@@ -572,6 +666,10 @@ private:
         auto carried = *before ? schema.cast(**before, schema.version()) : status{};
         if (carried) { carried = schema.carry_up(m, *before); }
         if (!carried) { return reject(carried.error().code, carried.error().detail); }
+        if constexpr (admitting_policy<Validate>) {
+            validation said = validate_.admits(principal, m, *before);
+            if (!said.accepted) { return reject(said.reason, std::move(said.text)); }
+        }
         std::optional<row> after = *before;
         apply_context context;
         context.author = author.index;
@@ -596,22 +694,135 @@ private:
             if (after->fields.size() > options_.record_max || marks_size(*after) > options_.record_max) {
                 return reject(errc::too_large);
             }
+            if (options_.checks != nullptr) {
+                validation fits = (*options_.checks)(validation_input{principal, m, *before, *after});
+                if (!fits.accepted) { return reject(fits.reason, std::move(fits.text)); }
+            }
             validation said = validate_(validation_input{principal, m, *before, *after});
             if (!said.accepted) { return reject(said.reason, std::move(said.text)); }
-            if (*before) {
-                if (auto ok = tx.erase(position_key((*before)->version)); !ok) { return ok; }
+            std::vector<record_effect> effects;
+            effects.push_back({m.record, std::move(*before), std::move(*after)});
+            if (constraints_) {
+                auto kept = constrain(tx, principal, m, context, effects);
+                if (!kept) { return kept.error(); }
+                if (!kept->accepted) { return reject(kept->reason, std::move(kept->text)); }
             }
-            buffer.clear();
-            cbor_writer w{buffer};
-            encode_row(w, *after);
-            if (auto ok = tx.put(k, buffer); !ok) { return ok; }
-            meta.head = context.at;
-            if (auto ok = tx.put(position_key(meta.head), bytes_view{k}.subspan(2)); !ok) { return ok; }
+            for (record_effect const& e : effects) {
+                if (auto ok = write_effect(tx, e, buffer); !ok) { return ok; }
+            }
+            meta.head = effects.back().after.version;
+            after = std::move(effects.back().after);
         }
         v.kind = outcome.verdict;
         v.version = after ? after->version : 0;
         v.decisions = std::move(outcome.decisions);
         return {};
+    }
+
+    /// A row, and its change in the order of positions and in the index.
+    template <class Tx>
+    [[nodiscard]] status write_effect(Tx& tx, record_effect const& e, bytes& buffer) const {
+        std::optional<row> const* const before = &e.before;
+        if (*before) {
+            if (auto ok = tx.erase(position_key((*before)->version)); !ok) { return ok; }
+        }
+        bytes const k = row_key(e.record);
+        buffer.clear();
+        cbor_writer w{buffer};
+        encode_row(w, e.after);
+        if (auto ok = tx.put(k, buffer); !ok) { return ok; }
+        if (auto ok = tx.put(position_key(e.after.version), bytes_view{k}.subspan(2)); !ok) { return ok; }
+        return constraints_ ? constraints_->enter(tx, e) : status{};
+    }
+
+    /// A row as of the newest schema version.
+    template <class Tx>
+    [[nodiscard]] result<std::optional<row>> read_newest(Tx& tx, record_key const& k) const {
+        bytes raw;
+        auto r = read_row(tx, row_key(k), raw);
+        if (!r || !*r) { return r; }
+        collection_schema const& schema = schemas().of(k.collection);
+        if (auto ok = schema.cast(**r, schema.version()); !ok) { return ok.error(); }
+        return r;
+    }
+
+    /// What the constraints say of a change, `effects`' only one. What a deletion takes along is put before it, children
+    /// before their parents, each with a position of its own: a page that ends between two shows no child without its
+    /// parent.
+    template <class Tx>
+    [[nodiscard]] result<validation> constrain(Tx& tx, std::string_view principal, mutation const& m,
+                                               apply_context context, std::vector<record_effect>& effects) const {
+        auto const refused = [](refusal const& r) { return validation{false, code_of(r.kind), to_text(r)}; };
+        if (m.kind == change_kind::erase) {
+            auto const find = [&](record_key const& k) { return read_newest(tx, k); };
+            auto reach = constraints_->reach_of(tx, m.record, find);
+            if (!reach && reach.error().code == errc::unsupported) {
+                return validation{false, errc::unsupported, reach.error().detail};
+            }
+            if (!reach) { return reach.error(); }
+            if (reach->refused) { return refused(*reach->refused); }
+            std::vector<record_effect> all;
+            auto const change = [&](record_key const& k, row&& was, change_kind kind, std::vector<field_op> ops) {
+                mutation const along{0,
+                                     m.stamp,
+                                     kind,
+                                     k,
+                                     was.life,
+                                     was.version,
+                                     std::move(ops),
+                                     merge_hint::merge,
+                                     schemas().of(k.collection).version()};
+                std::optional<row> before{std::move(was)};
+                std::optional<row> after = before;
+                apply_outcome const outcome = apply(after, along, rules_.of(k.collection), context);
+                if (!outcome.changed) {
+                    errc const why = outcome.verdict == verdict_kind::rejected ? outcome.reason : errc::rejected;
+                    return validation{false, why, "a record that is deleted or changed along may not be"};
+                }
+                after->schema = along.schema;
+                if (options_.checks != nullptr) {
+                    validation said = (*options_.checks)(validation_input{principal, along, before, *after});
+                    if (!said.accepted) { return said; }
+                }
+                all.push_back({k, std::move(before), std::move(*after)});
+                ++context.at;
+                return validation{};
+            };
+            for (deletion_reach::orphan& o : reach->orphaned) {
+                std::vector<field_op> ops;
+                for (std::string& f : o.fields) { ops.push_back({std::move(f), op_kind::unset, {}, m.stamp}); }
+                auto said = change(o.record, std::move(o.state), change_kind::update, std::move(ops));
+                if (!said.accepted) { return said; }
+            }
+            for (auto e = reach->deleted.rbegin(); e != reach->deleted.rend(); ++e) {
+                auto said = change(e->record, std::move(*e->before), change_kind::erase, {});
+                if (!said.accepted) { return said; }
+            }
+            if (!all.empty()) {
+                record_effect own = std::move(effects.back());
+                std::optional<row> after = own.before;
+                if (!apply(after, m, rules_.of(m.record.collection), context).changed) { return validation{false}; }
+                after->schema = own.after.schema;
+                own.after = std::move(*after);
+                all.push_back(std::move(own));
+                effects = std::move(all);
+            }
+        }
+        auto const lives = [&](record_key const& k) -> result<bool> {
+            for (record_effect const& e : effects) {
+                if (e.record == k) { return !e.after.deleted; }
+            }
+            bytes raw;
+            auto r = read_row(tx, row_key(k), raw);
+            if (!r) { return r.error(); }
+            return detail::living(*r);
+        };
+        auto const against = constraints_->refuses(tx, effects, lives);
+        if (!against && against.error().code == errc::type_mismatch) {
+            return validation{false, errc::type_mismatch, against.error().detail};
+        }
+        if (!against) { return against.error(); }
+        return *against ? refused(**against) : validation{};
     }
 
     [[nodiscard]] schema_table const& schemas() const noexcept {
@@ -730,6 +941,7 @@ private:
     authority_options options_;
     SYNCLINE_NO_UNIQUE_ADDRESS Validate validate_;
     lease_book leases_;
+    std::optional<constraint_book> constraints_{};
 };
 
 /// Answers one request over a store: begins, handles, commits, and makes it durable before it returns.

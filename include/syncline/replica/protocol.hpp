@@ -105,6 +105,7 @@ struct reply {
     std::uint64_t line = 0;  ///< of the request that it answers
     position horizon = 0;    ///< tombstones up to here are gone at the authority; whoever stands below joins again
     std::vector<told_range> ranges{};  ///< told whole as of `head`; their rows stand last in `rows`, in this order
+    bool wipe = false;                 ///< an order: the replica is to be wiped; nothing else in the reply counts
     friend bool operator==(reply const&, reply const&) = default;
 };
 
@@ -457,6 +458,9 @@ namespace detail {
 
 }  // namespace detail
 
+/// The reply's key for the order to wipe the replica.
+inline constexpr std::uint64_t wipe_key = 26;
+
 /// A reply whose `count` rows stand encoded in `rows`; those of `p` are ignored. `features` are the asker's: rows and
 /// verdicts go in columns where it understands them.
 [[nodiscard]] inline bytes encode_with_rows(reply const& p, std::size_t count, bytes_view rows,
@@ -467,7 +471,8 @@ namespace detail {
     bytes out(frame_bytes);
     out.reserve(page.size() + 256 + p.verdicts.size() * 48 + rows.size());
     cbor_writer w{out};
-    w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) + (p.horizon == 0 ? 0 : 1));
+    w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) + (p.horizon == 0 ? 0 : 1) +
+          (p.wipe ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);
@@ -514,6 +519,10 @@ namespace detail {
     if (verdict_columns) {
         w.unsigned_integer(20);
         encode_verdict_columns(w, p.verdicts);
+    }
+    if (p.wipe) {
+        w.unsigned_integer(wipe_key);
+        w.boolean(true);
     }
     detail::seal_frame(out);
     return out;
@@ -632,6 +641,10 @@ namespace detail {
                     decode_verdict_columns<verdict>(in, limits, exchange_items_max, verdict_kind_of, decode_verdict);
                 return true;
             }
+            case wipe_key:
+                p.wipe = in.boolean();
+                if (!in.failed() && !p.wipe) { in.fail({errc::not_deterministic, "no order, said at length"}); }
+                return true;
             default: return false;
         }
     });

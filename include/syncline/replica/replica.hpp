@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -24,11 +25,13 @@
 #include <syncline/model/observer.hpp>
 #include <syncline/model/schema.hpp>
 #include <syncline/outbox/outbox.hpp>
+#include <syncline/replica/constraints.hpp>
 #include <syncline/replica/event.hpp>
 #include <syncline/replica/pending.hpp>
 #include <syncline/replica/protocol.hpp>
 #include <syncline/replica/ranges.hpp>
 #include <syncline/replica/record_store.hpp>
+#include <syncline/replica/validation.hpp>
 #include <syncline/storage/storage.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
@@ -50,6 +53,11 @@ struct replica_options {
     /// The versions of every collection up to those that the program is written for: what it writes is of the newest,
     /// and what is older is carried up. Null: all have the first version. Outlives the replica.
     schema_table const* schemas = nullptr;
+    /// What must hold of each record: the authority's own table, asked before a write is queued. Outlives the replica.
+    check_table const* checks = nullptr;
+    /// The authority's constraints. What can be seen here is asked before a write is queued: that what it refers to lives
+    /// on this device, once all of that collection was fetched. The rest is the authority's to say. Outlives the replica.
+    constraint_table const* constraints = nullptr;
 };
 
 /// A record as it is read.
@@ -87,12 +95,13 @@ struct open_conflict {
 /// What an exchange brought.
 struct exchange_report {
     std::size_t verdicts = 0;
-    std::size_t rows = 0;       ///< taken
-    std::size_t changed = 0;    ///< visible records that changed
-    bool advanced = false;      ///< the cursor moved, or a range was told
-    bool more = false;          ///< the authority has more to tell, or the replica more to send
-    bool wait = false;          ///< the authority asked to come again later
-    bool rejoined = false;      ///< its lease was over, and tombstones are gone: everything is told anew
+    std::size_t rows = 0;     ///< taken
+    std::size_t changed = 0;  ///< visible records that changed
+    bool advanced = false;    ///< the cursor moved, or a range was told
+    bool more = false;        ///< the authority has more to tell, or the replica more to send
+    bool wait = false;        ///< the authority asked to come again later
+    bool rejoined = false;    ///< its lease was over, and tombstones are gone: everything is told anew
+    bool wipe = false;        ///< an order of the authority, and all there was in its reply: see `basic_replica::wipe`
     bool reincarnated = false;  ///< the store was a clone or was restored: it has a new identity now
 };
 
@@ -202,6 +211,20 @@ public:
     }
 
     // Writing. Each call appends a mutation to the outbox, and the record as read changes at once.
+    // What `replica_options::checks` refuse fails with their reason, and what refers to nothing with `errc::not_found`; the
+    // state is unchanged. `check` has the words.
+
+    /// What the checks and constraints say of a change that is not made yet, in words for the person who makes it. `ops` as
+    /// for `update`; for a creation `set`s. Errors as those of the write itself.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<validation> check(Tx& tx, record_key const& k, change_kind kind, std::vector<field_op> ops,
+                                           instant now) const {
+        std::sort(ops.begin(), ops.end(),
+                  [](field_op const& a, field_op const& b) { return compare_keys(a.field, b.field) < 0; });
+        auto change = plan(tx, k, kind, std::move(ops), now);
+        if (!change) { return change.error(); }
+        return permitted(tx, *change);
+    }
 
     /// Creates a record. `fields` is a canonical map with text keys. State unchanged on
     /// `errc::already_exists`, `errc::invalid`, `errc::limit` (record too large, outbox full) and whatever
@@ -360,6 +383,11 @@ public:
         if (p->line != 0 && p->line != sync->line) { return nothing_taken(tx, now); }
         if (sync->epoch && *sync->epoch != p->epoch) {
             return failure{errc::authority_changed, "another authority answered"};
+        }
+        if (p->wipe) {
+            auto report = nothing_taken(tx, now);
+            if (report) { report->wipe = true; }
+            return report;
         }
         if (p->author == unknown_author) {
             return failure{errc::authority_changed, "the authority was put back to an older state"};
@@ -632,6 +660,41 @@ public:
         return tx.erase(numbered('c', token));
     }
 
+    /// Erases the replica, records, pending work, conflicts and dead letters, a step at a time; true: call again. From the
+    /// first step on, all other calls answer `errc::not_found`, and `open` too, until the last has made the store
+    /// empty. Export first what is to be kept. Cost: O(`budget`) storage operations; `budget` > 0.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<bool> wipe(Tx& tx, std::size_t budget) const {
+        if (auto ok = tx.erase(key('s')); !ok) { return ok.error(); }
+        // Those in the storage go with all else there, damaged ones too.
+        if constexpr (!std::is_same_v<Records, stored_records>) {
+            std::vector<record_key> held;
+            auto found =
+                records_.scan_range(tx, bytes{}, bytes{std::byte{0xFF}}, [&](record_key const& k, held_record&) {
+                    if (held.size() < budget) { held.push_back(k); }
+                    return held.size() < budget;
+                });
+            if (!found) { return found.error(); }
+            for (record_key const& k : held) {
+                if (auto gone = records_.erase(tx, k); !gone) { return gone.error(); }
+            }
+            if (held.size() == budget) { return true; }
+        }
+        std::vector<bytes> rest;
+        bytes const identity_key = key('i');
+        auto ok = scan_prefix(tx, bytes{std::byte{'r'}}, [&](bytes_view k, bytes_view) {
+            if (rest.size() < budget && !equal(k, identity_key)) { rest.push_back(to_bytes(k)); }
+            return rest.size() < budget;
+        });
+        if (!ok) { return ok.error(); }
+        for (bytes const& k : rest) {
+            if (auto gone = tx.erase(k); !gone) { return gone.error(); }
+        }
+        if (rest.size() == budget) { return true; }
+        if (auto gone = tx.erase(identity_key); !gone) { return gone.error(); }
+        return false;
+    }
+
     /// The mutation in an outbox entry's payload, a dead letter's for one. `errc::corrupt` when it is none.
     [[nodiscard]] static result<mutation> mutation_of(outbox_entry const& entry) {
         auto p = pending::parse(entry.payload);
@@ -807,9 +870,18 @@ private:
 
     // Writing.
 
+    /// A write that is not made yet: what it changes, and the record after it.
+    struct write_plan {
+        visible entry;
+        sync_state sync;
+        hybrid_clock clock;
+        pending p;
+        std::optional<row> after;
+    };
+
     template <class Tx>
-    [[nodiscard]] result<write_receipt> write(Tx& tx, record_key const& k, change_kind kind, std::vector<field_op> ops,
-                                              instant now, priority urgency) const {
+    [[nodiscard]] result<write_plan> plan(Tx& tx, record_key const& k, change_kind kind, std::vector<field_op> ops,
+                                          instant now) const {
         if (!valid(k)) { return failure{errc::invalid, "record key"}; }
         for (std::size_t i = 0; i < ops.size(); ++i) {
             if (i != 0 && ops[i].field == ops[i - 1].field) { return failure{errc::invalid, "a field named twice"}; }
@@ -820,7 +892,6 @@ private:
                 return failure{errc::invalid, "a value that is not canonical CBOR"};
             }
         }
-        bytes const name = to_bytes(k);
         auto entry = read_visible(tx, k);
         if (!entry) { return entry.error(); }
         bool const alive = entry->present && !entry->state.deleted;
@@ -854,7 +925,49 @@ private:
         apply_outcome outcome = apply(after, p.change, rules_.of(k.collection), context);
         if (outcome.verdict == verdict_kind::rejected) { return outcome.reason; }
         if (after && after->fields.size() > options_.record_max) { return failure{errc::limit, "record too large"}; }
+        return write_plan{std::move(*entry), *sync, *clock, std::move(p), std::move(after)};
+    }
 
+    /// What the checks and constraints say of it.
+    template <class Tx>
+    [[nodiscard]] result<validation> permitted(Tx& tx, write_plan const& w) const {
+        if ((options_.checks == nullptr && options_.constraints == nullptr) || !w.after) { return validation{}; }
+        std::optional<row> before;
+        if (w.entry.present) { before = w.entry.state; }
+        if (options_.checks != nullptr) {
+            auto mine = read_identity(tx);
+            if (!mine) { return mine.error(); }
+            validation said = (*options_.checks)(validation_input{mine->principal, w.p.change, before, *w.after});
+            if (!said.accepted) { return said; }
+        }
+        if (options_.constraints == nullptr) { return validation{}; }
+        auto const lives = [&](record_key const& parent) -> result<bool> {
+            auto there = read_visible(tx, parent);
+            if (!there) { return there.error(); }
+            if (there->present) { return !there->state.deleted; }
+            auto const all = complete(tx, parent.collection);
+            if (!all) { return all.error(); }
+            return !*all;  // it may be among what was not fetched yet
+        };
+        auto const missing = missing_reference(*options_.constraints, w.p.change.record, before, *w.after, lives);
+        if (!missing) { return missing.error(); }
+        return *missing ? validation{false, code_of((*missing)->kind), to_text(**missing)} : validation{};
+    }
+
+    template <class Tx>
+    [[nodiscard]] result<write_receipt> write(Tx& tx, record_key const& k, change_kind kind, std::vector<field_op> ops,
+                                              instant now, priority urgency) const {
+        auto change = plan(tx, k, kind, std::move(ops), now);
+        if (!change) { return change.error(); }
+        auto const said = permitted(tx, *change);
+        if (!said) { return said.error(); }
+        if (!said->accepted) { return failure{said->reason, "the checks refuse it; `check` says why"}; }
+        visible* const entry = &change->entry;
+        sync_state* const sync = &change->sync;
+        hybrid_clock* const clock = &change->clock;
+        pending& p = change->p;
+        std::optional<row>& after = change->after;
+        bytes const name = to_bytes(k);
         auto receipt = enqueue(tx, name, p, now, urgency);
         if (!receipt) { return receipt.error(); }
         if (auto ok = write_clock(tx, *clock); !ok) { return ok.error(); }

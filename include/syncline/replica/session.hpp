@@ -272,6 +272,8 @@ private:
         bool const stuck = report->more && report->verdicts == 0 && !report->advanced;
         if (options_.retry) { policy_.succeeded(now.monotonic, round_trip(now), retried_); }
         retried_ = false;
+        // The host wipes, and begins anew with another session; `last_report` says that it is that.
+        if (report->wipe) { paused_ = failure{errc::forbidden, "the authority orders this replica to be wiped"}; }
         if (report->wait || stuck) {
             delay({}, now);
         } else {
