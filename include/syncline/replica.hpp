@@ -5,6 +5,7 @@
 
 #include <syncline/replica/authority.hpp>        // IWYU pragma: export
 #include <syncline/replica/columns.hpp>          // IWYU pragma: export
+#include <syncline/replica/dry_run.hpp>          // IWYU pragma: export
 #include <syncline/replica/event.hpp>            // IWYU pragma: export
 #include <syncline/replica/leases.hpp>           // IWYU pragma: export
 #include <syncline/replica/mutation_batch.hpp>   // IWYU pragma: export

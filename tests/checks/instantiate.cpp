@@ -382,6 +382,12 @@ void replicas(tx_type& tx, basic_replica<Records> const& r, random_archetype& ra
     (void)r.conflicts(tx, meet);
     (void)r.resolve(tx, 1, 1, {}, now);
     (void)r.dismiss(tx, 1);
+    (void)r.as_read(k, {});
+    auto const ahead = [](foreseen const&) { return true; };
+    (void)r.foresee(tx, k, ahead);
+    (void)pull_message(tx, r);
+    storage_archetype* const store = nullptr;
+    (void)dry_run(*store, r, b, now, random);
 }
 template void replicas(tx_type&, replica const&, random_archetype&, bytes_view, record_key const&, instant);
 template void replicas(tx_type&, basic_replica<record_store_archetype> const&, random_archetype&, bytes_view,

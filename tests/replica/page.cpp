@@ -3,11 +3,14 @@
 
 #include "support/catch.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
+
+#include <syncline/replica/dry_run.hpp>
 
 #include "replica/world.hpp"
 
@@ -43,6 +46,29 @@ result<wait_until> step(Store& store, session<Store, syncline::random_generator>
     }
 }
 // endregion: loop
+
+// region: dry_run
+/// What the person is shown before anything is taken in: "to change: 3, to decide: 1".
+template <class Store, class Ask, class Random>
+result<std::string> look_ahead(Store& store, replica const& self, Ask ask, instant now, Random random) {
+    result<bytes> question = errc::busy;
+    {
+        auto tx = store.begin(access_mode::read);
+        if (!tx) { return tx.error(); }
+        question = pull_message(*tx, self);
+    }
+    if (!question) { return question.error(); }
+    result<bytes> const reply = ask(*question);
+    if (!reply) { return reply.error(); }
+    auto const would = dry_run(store, self, *reply, now, random);
+    if (!would) { return would.error(); }
+    auto const changed =
+        std::count_if(would->records.begin(), would->records.end(), [](record_preview const& r) { return r.shows(); });
+    auto const asked = std::count_if(would->ahead.begin(), would->ahead.end(),
+                                     [](foreseen const& f) { return f.outcome.verdict == verdict_kind::conflict; });
+    return "to change: " + std::to_string(changed) + ", to decide: " + std::to_string(asked);
+}
+// endregion: dry_run
 
 /// Hexadecimal digits without the blanks between them.
 std::string packed(std::string_view spaced) {
@@ -193,4 +219,22 @@ TEST_CASE("the page of replica: a host's own event loop") {
     REQUIRE(wait->deadline);
     CHECK(*wait->deadline > clock.now.monotonic);
     CHECK(confirmed(c).size() == 1);
+}
+
+TEST_CASE("the page's dry run counts what would change, and what would need a person") {
+    virtual_clock clock;
+    cloud c{clock.now};
+    device one{100};
+    device two{200};
+    REQUIRE(open(one, clock.now));
+    REQUIRE(open(two, clock.now));
+    record_key const key{"things", "a"};
+    REQUIRE(one.write([&](auto& tx) { return one.self.create(tx, key, fields({{"asked", 1}}), clock.now); }));
+    REQUIRE(sync(one, c, clock.now));
+    REQUIRE(sync(two, c, clock.now));
+    REQUIRE(one.write([&](auto& tx) { return one.self.update(tx, key, {set("asked", 2)}, clock.now); }));
+    REQUIRE(sync(one, c, clock.now));
+    REQUIRE(two.write([&](auto& tx) { return two.self.update(tx, key, {set("asked", 3)}, clock.now); }));
+    auto const ask = [&](bytes_view question) { return c.answer(question, clock.now); };
+    CHECK(*look_ahead(two.store, two.self, ask, clock.now, two.random) == "to change: 1, to decide: 1");
 }

@@ -84,6 +84,13 @@ struct open_conflict {
     std::optional<row> remote{};        ///< the confirmed record now; nothing if it is not held yet
 };
 
+/// A mutation that waits, and what would become of it were it decided now on what is confirmed here.
+struct foreseen {
+    std::uint64_t token = 0;  ///< its name: the token that the write's receipt had
+    mutation change{};
+    apply_outcome outcome{};
+};
+
 /// What an exchange brought.
 struct exchange_report {
     std::size_t verdicts = 0;
@@ -117,6 +124,7 @@ public:
     [[nodiscard]] rule_table const& rules() const noexcept { return rules_; }
     [[nodiscard]] replica_options const& options() const noexcept { return options_; }
     [[nodiscard]] outbox const& queue() const noexcept { return outbox_; }
+    [[nodiscard]] Records const& records() const noexcept { return records_; }
 
     /// Makes the store a replica's, with a new identity, bound to `principal`, unless it is one already. Call it at each
     /// start of the program: from then on what is written bears a name that no copy of the store gives, so that
@@ -194,11 +202,45 @@ public:
     [[nodiscard]] status scan(Tx& tx, std::string_view collection,
                               function_ref<bool(record_key const&, record const&)> visit) const {
         return records_.scan(tx, collection, [&](record_key const& k, held_record& h) {
-            if (h.visible.deleted) { return true; }
-            collection_schema const& schema = schema_of_record(k);
-            bool const closed = !schema.cast(h.visible, schema.version());
-            return visit(k, record{std::move(h.visible.fields), h.confirmed, h.pending, closed});
+            auto const r = as_read(k, std::move(h));
+            return r ? visit(k, *r) : true;
         });
+    }
+
+    /// A record of the record store as it is read: nothing when nothing is held, or a tombstone; closed when its schema
+    /// is of a later version than the program knows.
+    [[nodiscard]] std::optional<record> as_read(record_key const& k, std::optional<held_record> held) const {
+        if (!held || held->visible.deleted) { return std::nullopt; }
+        collection_schema const& schema = schema_of_record(k);
+        bool const closed = !schema.cast(held->visible, schema.version());
+        return record{std::move(held->visible.fields), held->confirmed, held->pending, closed};
+    }
+
+    /// What would become of the mutations that wait on a record, in their order, were the authority to decide them now on
+    /// what is confirmed here: decided by the same code, but without the authority's guards and validation. Of a record
+    /// that is closed to the program nothing is foreseen. Errors: `errc::corrupt` and the storage's.
+    /// Cost: a get, a scan of what was decided and is not yet contained, one of the record's queue.
+    template <storage_transaction Tx>
+    [[nodiscard]] status foresee(Tx& tx, record_key const& k, function_ref<bool(foreseen const&)> visit) const {
+        if (!valid(k)) { return failure{errc::invalid, "record key"}; }
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        auto held = records_.find(tx, k);
+        if (!held) { return held.error(); }
+        std::optional<row> over;
+        if (*held && (*held)->pending) {
+            auto confirmed = records_.find_confirmed(tx, k);
+            if (!confirmed) { return confirmed.error(); }
+            over = std::move(*confirmed);
+        } else if (*held) {
+            over = std::move((*held)->visible);
+        }
+        bool go_on = true;
+        auto const tell = [&](std::uint64_t token, mutation& m, apply_outcome& outcome) {
+            if (token != 0 && go_on) { go_on = visit(foreseen{token, std::move(m), std::move(outcome)}); }
+        };
+        auto const laid = lay_over(tx, k, *sync, over, tell, [](std::vector<bytes> const&) { return status{}; });
+        return laid ? status{} : laid.error();
     }
 
     // Writing. Each call appends a mutation to the outbox, and the record as read changes at once.
@@ -1217,6 +1259,72 @@ private:
         return true;
     }
 
+    /// Lays what is not confirmed over a record's confirmed row, in order: what was decided and no held row contains, then
+    /// what waits. `told(token, mutation, outcome)` hears of each that is laid; of what was decided with the token 0.
+    /// `done_with(keys)` takes those of decided ones that the row has, and answers a status. Whether there were any to lay.
+    template <class Tx, class F, class G>
+    [[nodiscard]] result<bool> lay_over(Tx& tx, record_key const& k, sync_state const& sync, std::optional<row>& now,
+                                        F&& told, G&& done_with) const {
+        collection_schema const& schema = schema_of_record(k);
+        collection_rules const& rules = rules_.of(k.collection);
+        position const known = now ? now->version : 0;
+        bool const closed = now && !schema.cast(*now, schema.version());
+        bool any = false;
+        status outcome;
+        auto const lay = [&](bytes_view encoded, timestamp stamp_max, std::uint64_t token) {
+            cbor_reader in{encoded};
+            mutation m = decode_mutation(in);
+            if (!in.finish()) {
+                outcome = failure{errc::corrupt, "pending mutation"};
+                return false;
+            }
+            any = true;
+            if (closed || !schema.carry_up(m, now)) { return true; }  // it shows nothing; what it becomes is decided
+            apply_context context;
+            context.author = sync.author;
+            context.stamp_max = stamp_max;
+            // What a preview rejects or can't decide leaves the record as it is.
+            apply_outcome done = apply(now, m, rules, context);
+            if (now) { now->schema = schema.version(); }
+            told(token, m, done);
+            return true;
+        };
+
+        std::vector<bytes> contained;
+        bytes const name = to_bytes(k);
+        bytes const decided = decided_prefix(name);
+        auto ok = scan_prefix(tx, decided, [&](bytes_view key_bytes, bytes_view raw) {
+            cbor_reader in{raw};
+            (void)in.array();
+            position const version = in.unsigned_integer();
+            timestamp const stamp{in.unsigned_integer()};
+            bytes_view const encoded = in.byte_string();
+            if (!in.finish()) {
+                outcome = failure{errc::corrupt, "decided mutation"};
+                return false;
+            }
+            if (version <= known) {
+                contained.push_back(to_bytes(key_bytes));
+                return true;
+            }
+            return lay(encoded, stamp, 0);
+        });
+        if (ok) { ok = outcome; }
+        if (ok) { ok = done_with(contained); }
+        if (!ok) { return ok.error(); }
+        ok = outbox_.scan_record(tx, name, [&](outbox_entry const& e) {
+            auto p = pending::parse(e.payload);
+            if (!p) {
+                outcome = p.error();
+                return false;
+            }
+            return lay(p->encoded, timestamp{(std::numeric_limits<std::uint64_t>::max)()}, e.token);
+        });
+        if (!ok) { return ok.error(); }
+        if (!outcome) { return outcome.error(); }
+        return any;
+    }
+
     /// Computes a record anew: what is confirmed, plus what is not, in order.
     template <class Tx>
     [[nodiscard]] status rebase(Tx& tx, bytes_view name, sync_state const& sync, event_batch& events) const {
@@ -1239,59 +1347,15 @@ private:
 
         std::optional<row> now = confirmed;
         position const known = now ? now->version : 0;
-        bool const closed = now && !schema.cast(*now, schema.version());
-        collection_rules const& rules = rules_.of(k->collection);
-        bool dirty = false;
-        status outcome;
-        auto const lay = [&](bytes_view encoded, timestamp stamp_max) {
-            cbor_reader in{encoded};
-            mutation m = decode_mutation(in);
-            if (!in.finish()) {
-                outcome = failure{errc::corrupt, "pending mutation"};
-                return false;
-            }
-            dirty = true;
-            if (closed || !schema.carry_up(m, now)) { return true; }  // it shows nothing; what it becomes is decided
-            apply_context context;
-            context.author = sync.author;
-            context.stamp_max = stamp_max;
-            (void)apply(now, m, rules, context);  // what a preview rejects or can't decide leaves the record as it is
-            if (now) { now->schema = schema.version(); }
-            return true;
+        auto const forget = [&](std::vector<bytes> const& contained) {
+            status ok;
+            for (std::size_t i = 0; i < contained.size() && ok; ++i) { ok = tx.erase(contained[i]); }
+            return ok;
         };
-
-        // Decided, but not yet in a confirmed row that is held.
-        std::vector<bytes> contained;
-        bytes const decided = decided_prefix(name);
-        auto ok = scan_prefix(tx, decided, [&](bytes_view key_bytes, bytes_view raw) {
-            cbor_reader in{raw};
-            (void)in.array();
-            position const version = in.unsigned_integer();
-            timestamp const stamp{in.unsigned_integer()};
-            bytes_view const encoded = in.byte_string();
-            if (!in.finish()) {
-                outcome = failure{errc::corrupt, "decided mutation"};
-                return false;
-            }
-            if (version <= known) {
-                contained.push_back(to_bytes(key_bytes));
-                return true;
-            }
-            return lay(encoded, stamp);
-        });
-        if (!ok || !outcome) { return ok ? outcome : ok; }
-        for (bytes const& gone : contained) {
-            if (auto erased = tx.erase(gone); !erased) { return erased; }
-        }
-        ok = outbox_.scan_record(tx, name, [&](outbox_entry const& e) {
-            auto p = pending::parse(e.payload);
-            if (!p) {
-                outcome = p.error();
-                return false;
-            }
-            return lay(p->encoded, timestamp{(std::numeric_limits<std::uint64_t>::max)()});
-        });
-        if (!ok || !outcome) { return ok ? outcome : ok; }
+        auto const laid = lay_over(
+            tx, *k, sync, now, [](std::uint64_t, mutation&, apply_outcome&) {}, forget);
+        if (!laid) { return laid.error(); }
+        bool const dirty = *laid;
 
         if (!dirty && !held->dirty) { return {}; }
         bool const was_there = held->present && !held->state.deleted;
