@@ -127,6 +127,7 @@ template class authority<accept_all>;
 template class observer_ref<observer_archetype>;
 template class until_commit<observer_archetype>;
 template class session<storage_archetype, random_archetype>;
+template class session<storage_archetype, random_archetype, no_observer, stored_records, journal_archetype>;
 template class session<storage_archetype, random_archetype, observer_ref<observer_archetype>>;
 template class audit_log<digest_archetype>;
 template class delta_chooser<codec_archetype, sequence_archetype>;
@@ -351,9 +352,9 @@ void merging() {
     (void)three_way(r, r, r);
 }
 
-template <class Records>
-void replicas(tx_type& tx, basic_replica<Records> const& r, random_archetype& random, bytes_view b, record_key const& k,
-              instant now) {
+template <class Records, class Journal>
+void replicas(tx_type& tx, basic_replica<Records, Journal> const& r, random_archetype& random, bytes_view b,
+              record_key const& k, instant now) {
     (void)r.open(tx, "", now, random);
     (void)r.self(tx);
     (void)r.read(tx, k);
@@ -392,15 +393,22 @@ void replicas(tx_type& tx, basic_replica<Records> const& r, random_archetype& ra
 template void replicas(tx_type&, replica const&, random_archetype&, bytes_view, record_key const&, instant);
 template void replicas(tx_type&, basic_replica<record_store_archetype> const&, random_archetype&, bytes_view,
                        record_key const&, instant);
+template void replicas(tx_type&, basic_replica<stored_records, journal_archetype> const&, random_archetype&, bytes_view,
+                       record_key const&, instant);
 
-void authorities(tx_type& tx, storage_archetype& store, authority<> const& a, random_archetype& random, bytes_view b,
-                 instant now);
-void authorities(tx_type& tx, storage_archetype& store, authority<> const& a, random_archetype& random, bytes_view b,
-                 instant now) {
+template <class Journal>
+void authorities(tx_type& tx, storage_archetype& store, authority<accept_all, Journal> const& a,
+                 random_archetype& random, bytes_view b, instant now) {
     (void)a.open(tx, now, random);
     (void)a.handle(tx, "", b, now);
     (void)serve(store, a, "", b, now);
 }
+template void authorities(tx_type&, storage_archetype&, authority<> const&, random_archetype&, bytes_view, instant);
+template void authorities(tx_type&, storage_archetype&, authority<accept_all, journal_archetype> const&,
+                          random_archetype&, bytes_view, instant);
+
+void journals(tx_type& tx, audit_journal<random_archetype> const& j, journal_note const& note);
+void journals(tx_type& tx, audit_journal<random_archetype> const& j, journal_note const& note) { (void)j(tx, note); }
 
 void deltas(codec_archetype& codec, dictionary_set const& set, bounded_sink& sink, bytes& out, bytes_view b,
             delta_scratch& scratch);

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <variant>
 
+#include <syncline/replica/audit_journal.hpp>
 #include <syncline/replica/dry_run.hpp>
 
 #include "replica/world.hpp"
@@ -69,6 +70,25 @@ result<std::string> look_ahead(Store& store, replica const& self, Ask ask, insta
     return "to change: " + std::to_string(changed) + ", to decide: " + std::to_string(asked);
 }
 // endregion: dry_run
+
+// region: audit
+/// A device that logs what it does, in the store in which it does it.
+struct logging_device {
+    memory_storage store{};
+    syncline::random_generator secrets;  // in a program: the operating system's, as it makes keys
+    audit_log<> log{{}, "log"};
+    basic_replica<stored_records, audit_journal<syncline::random_generator>> self{
+        rules(), {}, {}, {log, secrets, audit_disclosure{}.show("things", "name")}};
+
+    status open(instant now) {
+        auto tx = store.begin(access_mode::write);
+        if (!tx) { return tx.error(); }
+        auto ok = log.open(*tx, now.wall, secrets);
+        if (ok) { ok = self.open(*tx, "anna", now, secrets); }
+        return ok ? tx->commit() : ok;
+    }
+};
+// endregion: audit
 
 /// Hexadecimal digits without the blanks between them.
 std::string packed(std::string_view spaced) {
@@ -237,4 +257,15 @@ TEST_CASE("the page's dry run counts what would change, and what would need a pe
     REQUIRE(two.write([&](auto& tx) { return two.self.update(tx, key, {set("asked", 3)}, clock.now); }));
     auto const ask = [&](bytes_view question) { return c.answer(question, clock.now); };
     CHECK(*look_ahead(two.store, two.self, ask, clock.now, two.random) == "to change: 1, to decide: 1");
+}
+
+TEST_CASE("the page's logging device has an entry for what it writes") {
+    virtual_clock clock;
+    logging_device d{.secrets = syncline::random_generator{7}};
+    REQUIRE(d.open(clock.now));
+    auto tx = d.store.begin(access_mode::write);
+    REQUIRE(tx);
+    REQUIRE(d.self.create(*tx, record_key{"things", "a"}, fields({{"name", 1}}), clock.now));
+    CHECK(d.log.extent(*tx)->size == 1);
+    CHECK(d.log.find(*tx, 0)->value().kind == audit_kind::local_write);
 }

@@ -109,8 +109,8 @@ private:
 /// reply's rows must wait for that verdict, and the dry run shows none: exchange first. The authority learns from it
 /// what it learns from any request: that the replica is there, and how far it holds.
 /// Errors: as of `request_message`. Reads only.
-template <storage_transaction Tx, class Records>
-[[nodiscard]] result<bytes> pull_message(Tx& tx, basic_replica<Records> const& r) {
+template <storage_transaction Tx, class Records, class Journal>
+[[nodiscard]] result<bytes> pull_message(Tx& tx, basic_replica<Records, Journal> const& r) {
     replica_options options = r.options();
     options.mutations_max = 0;
     std::vector<typename detail::watched_records<Records>::noted> notes;
@@ -126,9 +126,9 @@ template <storage_transaction Tx, class Records>
 /// change it.
 /// Errors: those of `absorb`; `errc::busy` while a transaction is open on the store. Cost: that of `absorb`, a look-up more
 /// for each record that it writes and each open conflict; what would change is in memory.
-template <storage S, class Records, random_source G>
-[[nodiscard]] result<pull_preview> dry_run(S& store, basic_replica<Records> const& r, bytes_view reply, instant now,
-                                           G& random) {
+template <storage S, class Records, class Journal, random_source G>
+[[nodiscard]] result<pull_preview> dry_run(S& store, basic_replica<Records, Journal> const& r, bytes_view reply,
+                                           instant now, G& random) {
     using watched = detail::watched_records<Records>;
     auto tx = store.begin(access_mode::write);
     if (!tx) { return tx.error(); }

@@ -25,6 +25,7 @@
 #include <syncline/model/schema.hpp>
 #include <syncline/outbox/outbox.hpp>
 #include <syncline/replica/event.hpp>
+#include <syncline/replica/journal.hpp>
 #include <syncline/replica/pending.hpp>
 #include <syncline/replica/protocol.hpp>
 #include <syncline/replica/ranges.hpp>
@@ -112,14 +113,18 @@ struct exchange_report {
 /// A write never fails on clock grounds. What is read is the confirmed record with the pending mutations
 /// applied; it is stored so, and reading costs one look-up. Where, the `Records` say: a record_store over the storage
 /// of the transactions. What else the replica keeps is in the storage itself.
-template <class Records = stored_records>
+///
+/// A `Journal` is told of each write, of what is made ready to be sent, of each verdict, of each reply that brought
+/// something and of each conflict's end, in the same transaction; when it fails, so does the call. See `journal`.
+template <class Records = stored_records, class Journal = no_journal>
 class basic_replica {
 public:
-    explicit basic_replica(rule_table rules = {}, replica_options options = {}, Records records = {})
+    explicit basic_replica(rule_table rules = {}, replica_options options = {}, Records records = {}, Journal told = {})
         : rules_(std::move(rules)),
           options_(std::move(options)),
           outbox_(options_.outbox, "ro"),
-          records_(std::move(records)) {}
+          records_(std::move(records)),
+          journal_(std::move(told)) {}
 
     [[nodiscard]] rule_table const& rules() const noexcept { return rules_; }
     [[nodiscard]] replica_options const& options() const noexcept { return options_; }
@@ -338,7 +343,13 @@ public:
         for (outbox_entry const& entry : *taken) {
             if (auto ok = freeze(tx, *sync, entry.token, entry.fence, entry.payload, false); !ok) { return ok; }
         }
-        return taken->empty() ? status{} : write_sync(tx, *sync);
+        if (taken->empty()) { return {}; }
+        journal_note note;
+        note.what = journal_event::froze;
+        note.stamp = timestamp::make(now.wall);
+        note.count = taken->size();
+        if (auto ok = tell(tx, note); !ok) { return ok; }
+        return write_sync(tx, *sync);
     }
 
     /// The request that committed storage calls for: what is frozen, and the cursor. Reads only. An observer hears how
@@ -434,7 +445,7 @@ public:
         bool fork = false;     // another content under our name
         bool unknown = false;  // what we never sent, or never settled, was
         for (verdict const& v : p->verdicts) {
-            auto handled = take_verdict(tx, v, dirty, events);
+            auto handled = take_verdict(tx, v, now, dirty, events);
             if (!handled) { return handled.error(); }
             report.verdicts += *handled == verdict_effect::none ? 0 : 1;
             fork = fork || *handled == verdict_effect::forked;
@@ -499,6 +510,18 @@ public:
             if (auto ok = reincarnate(tx, *sync, random); !ok) { return ok.error(); }
             report.reincarnated = true;
             events.add_reincarnation();
+            journal_note note;
+            note.what = journal_event::renamed;
+            note.stamp = timestamp::make(now.wall);
+            if (auto ok = tell(tx, note); !ok) { return ok.error(); }
+        }
+        if (report.rows != 0 || report.advanced) {
+            journal_note note;
+            note.what = journal_event::pulled;
+            note.stamp = timestamp::make(now.wall);
+            note.count = report.rows;
+            note.at = sync->cursor;
+            if (auto ok = tell(tx, note); !ok) { return ok.error(); }
         }
         report.changed = events.changed();
         if (!events.empty()) {
@@ -661,7 +684,14 @@ public:
             if (!written) { return written.error(); }
             receipt = *written;
         }
-        if (auto ok = tx.erase(numbered('c', token)); !ok) { return ok.error(); }
+        auto const all = [&](field_resolution::choice c) {
+            return std::all_of(decisions.begin(), decisions.end(),
+                               [&](field_resolution const& d) { return d.take == c; });
+        };
+        journal_choice const choice = all(field_resolution::choice::local)    ? journal_choice::local
+                                      : all(field_resolution::choice::remote) ? journal_choice::remote
+                                                                              : journal_choice::some;
+        if (auto ok = end_conflict(tx, *found, timestamp::make(now.wall), choice); !ok) { return ok.error(); }
         return receipt;
     }
     /// Ends a conflict for the remote side in everything: the parked mutation is dropped by this explicit call.
@@ -669,7 +699,13 @@ public:
     [[nodiscard]] status dismiss(Tx& tx, std::uint64_t token) const {
         auto found = find_conflict(tx, token);
         if (!found) { return found.error(); }
-        return tx.erase(numbered('c', token));
+        timestamp when{};
+        if constexpr (keeps_journal<Journal>) {
+            auto clock = read_clock(tx);
+            if (!clock) { return clock.error(); }
+            when = clock->last();
+        }
+        return end_conflict(tx, *found, when, journal_choice::remote);
     }
 
     /// The mutation in an outbox entry's payload, a dead letter's for one. `errc::corrupt` when it is none.
@@ -717,6 +753,23 @@ private:
         k.push_back(static_cast<std::byte>(record.size() & 0xFF));
         append(k, record);
         return k;
+    }
+
+    /// Tells the journal, who does it and for whom filled in.
+    template <class Tx>
+    [[nodiscard]] status tell(Tx& tx, journal_note& note) const {
+        if constexpr (keeps_journal<Journal>) {
+            static_assert(journal<Journal, Tx>);
+            auto mine = read_identity(tx);
+            if (!mine) { return mine.error(); }
+            note.device = mine->self;
+            note.principal = mine->principal;
+            return journal_(tx, note);
+        } else {
+            (void)tx;
+            (void)note;
+            return {};
+        }
     }
 
     // Small rows of state.
@@ -898,6 +951,11 @@ private:
         auto receipt = enqueue(tx, name, p, now, urgency);
         if (!receipt) { return receipt.error(); }
         if (auto ok = write_clock(tx, *clock); !ok) { return ok.error(); }
+        journal_note note;
+        note.what = journal_event::wrote;
+        note.stamp = p.change.stamp;
+        note.change = &p.change;
+        if (auto ok = tell(tx, note); !ok) { return ok.error(); }
         if (receipt->token == 0) {
             // A creation and its deletion annihilated each other: back to what was before both.
             event_batch silent;
@@ -1042,7 +1100,7 @@ private:
     enum class verdict_effect : std::uint8_t { none, taken, forgotten, forked };
 
     template <class Tx>
-    [[nodiscard]] result<verdict_effect> take_verdict(Tx& tx, verdict const& v, std::vector<bytes>& dirty,
+    [[nodiscard]] result<verdict_effect> take_verdict(Tx& tx, verdict const& v, instant now, std::vector<bytes>& dirty,
                                                       event_batch& events) const {
         bytes where;
         auto found = tx.get(numbered('f', v.sequence), where);
@@ -1068,6 +1126,13 @@ private:
         bytes const name = to_bytes(m->record);
         dirty.push_back(name);
         events.add_verdict(m->record, v);
+        journal_note note;
+        note.what = journal_event::decided;
+        note.stamp = timestamp::make(now.wall);
+        note.change = &*m;
+        note.sequence = v.sequence;
+        note.said = &v;
+        if (auto ok = tell(tx, note); !ok) { return ok.error(); }
         if (v.kind == verdict_kind::rejected || bare) {
             bytes said;
             cbor_writer w{said};
@@ -1435,11 +1500,24 @@ private:
         return c;
     }
 
+    /// Drops the parked mutation.
+    template <class Tx>
+    [[nodiscard]] status end_conflict(Tx& tx, open_conflict const& c, timestamp when, journal_choice choice) const {
+        journal_note note;
+        note.what = journal_event::settled;
+        note.stamp = when;
+        note.change = &c.local;
+        note.choice = choice;
+        if (auto ok = tell(tx, note); !ok) { return ok; }
+        return tx.erase(numbered('c', c.token));
+    }
+
     rule_table rules_;
     replica_options options_;
     outbox outbox_;
     range_list wanted_{"rw"};
     SYNCLINE_NO_UNIQUE_ADDRESS Records records_;
+    SYNCLINE_NO_UNIQUE_ADDRESS Journal journal_;
 };
 
 /// A replica that keeps its records in its storage.

@@ -83,12 +83,13 @@ struct session_options {
 /// each request, the bytes and the rows of each reply, when they come, and again when the same exchange is made again;
 /// each verdict, when `poll` tells its event, so only of what was committed; what waits, and how long ago the last
 /// exchange succeeded, whenever `poll` answers `wait_until`, which then costs a get more. Pass an `observer_ref`.
-template <storage S, random_source G, observer O = no_observer, class Records = stored_records>
+template <storage S, random_source G, observer O = no_observer, class Records = stored_records,
+          class Journal = no_journal>
 class session {
 public:
     using transaction = typename S::transaction;
 
-    session(S& store, basic_replica<Records> const& r, G random, session_options options = {}, O told = {})
+    session(S& store, basic_replica<Records, Journal> const& r, G random, session_options options = {}, O told = {})
         : store_(store),
           replica_(r),
           random_(std::move(random)),
@@ -301,7 +302,7 @@ private:
     }
 
     S& store_;
-    basic_replica<Records> const& replica_;
+    basic_replica<Records, Journal> const& replica_;
     G random_;
     session_options options_;
     backoff<> backoff_;
@@ -343,8 +344,8 @@ struct drive_report {
 /// own transactions. A failed exchange ends the run: the session's deadline says when to try again.
 /// `first` is what the run begins with: `tick{}` exchanges if something is due, `hurry{}` in any case.
 /// Errors: the storage's; what was committed stays.
-template <storage S, random_source G, transport T, class Clock, class Observe, observer O, class Records>
-[[nodiscard]] result<drive_report> drive(session<S, G, O, Records>& s, S& store, T& way, Clock&& clock,
+template <storage S, random_source G, transport T, class Clock, class Observe, observer O, class Records, class Journal>
+[[nodiscard]] result<drive_report> drive(session<S, G, O, Records, Journal>& s, S& store, T& way, Clock&& clock,
                                          Observe&& observe, session_input const& first = tick{}) {
     drive_report report;
     struct {
