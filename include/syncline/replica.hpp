@@ -6,6 +6,7 @@
 #include <syncline/replica/audit_journal.hpp>    // IWYU pragma: export
 #include <syncline/replica/authority.hpp>        // IWYU pragma: export
 #include <syncline/replica/columns.hpp>          // IWYU pragma: export
+#include <syncline/replica/conflict_desk.hpp>    // IWYU pragma: export
 #include <syncline/replica/dry_run.hpp>          // IWYU pragma: export
 #include <syncline/replica/event.hpp>            // IWYU pragma: export
 #include <syncline/replica/journal.hpp>          // IWYU pragma: export

@@ -407,8 +407,21 @@ template void authorities(tx_type&, storage_archetype&, authority<> const&, rand
 template void authorities(tx_type&, storage_archetype&, authority<accept_all, journal_archetype> const&,
                           random_archetype&, bytes_view, instant);
 
-void journals(tx_type& tx, audit_journal<random_archetype> const& j, journal_note const& note);
-void journals(tx_type& tx, audit_journal<random_archetype> const& j, journal_note const& note) { (void)j(tx, note); }
+void journals(tx_type& tx, audit_journal<random_archetype> const& audit, conflict_desk const& desk,
+              journal_note const& n);
+void journals(tx_type& tx, audit_journal<random_archetype> const& audit, conflict_desk const& desk,
+              journal_note const& n) {
+    (void)two_journals<conflict_desk, audit_journal<random_archetype>>{desk, audit}(tx, n);
+}
+template <class Records, class Journal>
+void desks(tx_type& tx, conflict_desk const& desk, basic_replica<Records, Journal> const& r, instant now) {
+    (void)desk.gather(tx, r, now);
+    (void)desk.resolve(tx, r, 1, 1, {}, {}, now);
+    (void)desk.undo(tx, r, 1, {}, now);
+    (void)desk.redo(tx, r, 1, 1, {}, now);
+}
+template void desks(tx_type&, conflict_desk const&, basic_replica<record_store_archetype> const&, instant);
+template void desks(tx_type&, conflict_desk const&, basic_replica<stored_records, journal_archetype> const&, instant);
 
 void deltas(codec_archetype& codec, dictionary_set const& set, bounded_sink& sink, bytes& out, bytes_view b,
             delta_scratch& scratch);

@@ -11,6 +11,7 @@
 #include <variant>
 
 #include <syncline/replica/audit_journal.hpp>
+#include <syncline/replica/conflict_desk.hpp>
 #include <syncline/replica/dry_run.hpp>
 
 #include "replica/world.hpp"
@@ -70,6 +71,27 @@ result<std::string> look_ahead(Store& store, replica const& self, Ask ask, insta
     return "to change: " + std::to_string(changed) + ", to decide: " + std::to_string(asked);
 }
 // endregion: dry_run
+
+// region: desk
+/// A device whose conflicts stand in a queue. Rules and queue come first: desk and replica refer to them.
+struct deciding_device {
+    memory_storage store{};
+    rule_table table = rules();
+    conflict_queue queue{};
+    conflict_desk desk{queue, table};
+    basic_replica<stored_records, conflict_desk> self{table, {}, {}, desk};
+
+    /// What a person chose, of a conflict as they saw it: decided in the queue, and written as a mutation.
+    result<settled> decide(conflict const& seen, resolution const& how, instant now) {
+        auto tx = store.begin(access_mode::write);
+        if (!tx) { return tx.error(); }
+        auto done = desk.resolve(*tx, self, seen.id, seen.revision, how, as_bytes("anna"), now);
+        if (!done) { return done; }
+        if (auto ok = tx->commit(); !ok) { return ok.error(); }
+        return done;
+    }
+};
+// endregion: desk
 
 // region: audit
 /// A device that logs what it does, in the store in which it does it.
@@ -268,4 +290,12 @@ TEST_CASE("the page's logging device has an entry for what it writes") {
     REQUIRE(d.self.create(*tx, record_key{"things", "a"}, fields({{"name", 1}}), clock.now));
     CHECK(d.log.extent(*tx)->size == 1);
     CHECK(d.log.find(*tx, 0)->value().kind == audit_kind::local_write);
+}
+
+TEST_CASE("the page's deciding device knows no conflict that isn't there") {
+    virtual_clock clock;
+    deciding_device d;
+    conflict none;
+    none.id = 1;
+    CHECK(d.decide(none, resolution::use_local(), clock.now).error() == errc::not_found);
 }

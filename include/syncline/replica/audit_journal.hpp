@@ -37,6 +37,7 @@ public:
 
     template <storage_transaction Tx>
     [[nodiscard]] status operator()(Tx& tx, journal_note const& n) const {
+        if (n.what == journal_event::parked) { return {}; }  // its verdict is an entry already
         mutation const none;
         bool const about_one = n.change != nullptr;
         audit_draft draft = draft_of(kind_of(n), about_one ? *n.change : none, shown_);
@@ -61,7 +62,8 @@ private:
     }
     [[nodiscard]] static audit_kind kind_of(journal_note const& n) noexcept {
         switch (n.what) {
-            case journal_event::wrote: break;
+            case journal_event::wrote:
+            case journal_event::parked: break;
             case journal_event::froze: return audit_kind::push;
             case journal_event::decided: return refused(n) ? audit_kind::denial : audit_kind::verdict;
             case journal_event::pulled: return audit_kind::pull;
@@ -80,6 +82,7 @@ private:
                                   : static_cast<std::uint64_t>(n.said->kind);
             case journal_event::pulled: return n.at;
             case journal_event::settled: return static_cast<std::uint64_t>(n.choice);
+            case journal_event::parked:
             case journal_event::renamed: break;
         }
         return 0;

@@ -5,9 +5,11 @@
 
 #include <concepts>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <type_traits>
 
+#include <syncline/core/function_ref.hpp>
 #include <syncline/core/id.hpp>
 #include <syncline/core/result.hpp>
 #include <syncline/model/mutation.hpp>
@@ -23,8 +25,11 @@ enum class journal_event : std::uint8_t {
     decided,  ///< a mutation has its verdict: at the authority when it is given, at its author when it comes
     pulled,   ///< `count` rows were taken, and the cursor is `at`
     settled,  ///< a person has decided a conflict of the mutation, `choice` says how
+    parked,   ///< the verdict was a conflict: `conflict` waits for a person, with the row that it collides with
     renamed,  ///< the store was a clone or was restored, and has taken a new identity: `device`
 };
+
+struct open_conflict;
 
 /// How a parked mutation ended. The numbers are those of `resolve_kind`.
 enum class journal_choice : std::uint8_t { local = 1, remote = 2, some = 3 };
@@ -37,7 +42,10 @@ struct journal_note {
     std::string_view principal{};      ///< whose that is
     mutation const* change = nullptr;  ///< wrote, decided, settled; at an authority null where it does not decode
     std::uint64_t sequence = 0;        ///< decided: of the mutation
-    verdict const* said = nullptr;     ///< decided
+    verdict const* said = nullptr;     ///< decided, parked
+    open_conflict const* conflict = nullptr;  ///< parked
+    /// pulled: the confirmed row of any record, as it is now.
+    function_ref<result<std::optional<row>>(record_key const&)> const* confirmed = nullptr;
     std::uint64_t count = 0;
     position at = 0;
     journal_choice choice = journal_choice::local;

@@ -442,10 +442,11 @@ public:
         sync->epoch = p->epoch;
         sync->author = p->author;
 
-        bool fork = false;     // another content under our name
-        bool unknown = false;  // what we never sent, or never settled, was
+        std::vector<std::pair<std::uint64_t, verdict const*>> parked;  // tokens of new conflicts
+        bool fork = false;                                             // another content under our name
+        bool unknown = false;                                          // what we never sent, or never settled, was
         for (verdict const& v : p->verdicts) {
-            auto handled = take_verdict(tx, v, now, dirty, events);
+            auto handled = take_verdict(tx, v, now, dirty, events, parked);
             if (!handled) { return handled.error(); }
             report.verdicts += *handled == verdict_effect::none ? 0 : 1;
             fork = fork || *handled == verdict_effect::forked;
@@ -488,6 +489,7 @@ public:
         for (bytes const& k : dirty) {
             if (auto ok = rebase(tx, k, *sync, events); !ok) { return ok.error(); }
         }
+        if (auto ok = tell_parked(tx, parked, now); !ok) { return ok.error(); }
 
         report.advanced = report.advanced || p->to > sync->cursor;
         sync->cursor = (std::max)(sync->cursor, p->to);
@@ -521,6 +523,9 @@ public:
             note.stamp = timestamp::make(now.wall);
             note.count = report.rows;
             note.at = sync->cursor;
+            auto const look = [&](record_key const& k) { return read_confirmed(tx, k); };
+            function_ref<result<std::optional<row>>(record_key const&)> const confirmed = look;
+            note.confirmed = &confirmed;
             if (auto ok = tell(tx, note); !ok) { return ok.error(); }
         }
         report.changed = events.changed();
@@ -694,9 +699,10 @@ public:
         if (auto ok = end_conflict(tx, *found, timestamp::make(now.wall), choice); !ok) { return ok.error(); }
         return receipt;
     }
-    /// Ends a conflict for the remote side in everything: the parked mutation is dropped by this explicit call.
+    /// Ends a conflict for the remote side in everything: the parked mutation is dropped by this explicit call. Where it
+    /// was decided elsewhere, and what it came to is written, `choice` is what the journal is told.
     template <storage_transaction Tx>
-    [[nodiscard]] status dismiss(Tx& tx, std::uint64_t token) const {
+    [[nodiscard]] status dismiss(Tx& tx, std::uint64_t token, journal_choice choice = journal_choice::remote) const {
         auto found = find_conflict(tx, token);
         if (!found) { return found.error(); }
         timestamp when{};
@@ -705,7 +711,7 @@ public:
             if (!clock) { return clock.error(); }
             when = clock->last();
         }
-        return end_conflict(tx, *found, when, journal_choice::remote);
+        return end_conflict(tx, *found, when, choice);
     }
 
     /// The mutation in an outbox entry's payload, a dead letter's for one. `errc::corrupt` when it is none.
@@ -770,6 +776,35 @@ private:
             (void)note;
             return {};
         }
+    }
+
+    /// Tells the journal of new conflicts, once the rows that they collide with are held.
+    template <class Tx>
+    [[nodiscard]] status tell_parked(Tx& tx, std::vector<std::pair<std::uint64_t, verdict const*>> const& parked,
+                                     instant now) const {
+        if constexpr (keeps_journal<Journal>) {
+            for (auto const& [token, said] : parked) {
+                auto c = find_conflict(tx, token);
+                if (!c) { return c.error(); }
+                auto remote = read_confirmed(tx, c->local.record);
+                // Of a record that is closed to the program the row can't be shown.
+                if (!remote && remote.error() != errc::unsupported) { return remote.error(); }
+                if (remote) { c->remote = std::move(*remote); }
+                journal_note note;
+                note.what = journal_event::parked;
+                note.stamp = timestamp::make(now.wall);
+                note.change = &c->local;
+                note.sequence = c->local.sequence;
+                note.said = said;
+                note.conflict = &*c;
+                if (auto ok = tell(tx, note); !ok) { return ok; }
+            }
+        } else {
+            (void)tx;
+            (void)parked;
+            (void)now;
+        }
+        return {};
     }
 
     // Small rows of state.
@@ -1100,8 +1135,9 @@ private:
     enum class verdict_effect : std::uint8_t { none, taken, forgotten, forked };
 
     template <class Tx>
-    [[nodiscard]] result<verdict_effect> take_verdict(Tx& tx, verdict const& v, instant now, std::vector<bytes>& dirty,
-                                                      event_batch& events) const {
+    [[nodiscard]] result<verdict_effect> take_verdict(
+        Tx& tx, verdict const& v, instant now, std::vector<bytes>& dirty, event_batch& events,
+        std::vector<std::pair<std::uint64_t, verdict const*>>& parked) const {
         bytes where;
         auto found = tx.get(numbered('f', v.sequence), where);
         if (!found) { return found.error(); }
@@ -1155,6 +1191,7 @@ private:
                 if (d.won == winner::nobody) { w.text(d.field); }
             }
             if (auto ok = tx.put(numbered('c', token), raw); !ok) { return ok.error(); }
+            parked.emplace_back(token, &v);
         } else if (v.kind == verdict_kind::applied || v.kind == verdict_kind::merged) {
             // In the overlay until a confirmed row holds it; one that was overruled has nothing to show.
             bytes raw;
