@@ -387,6 +387,7 @@ void replicas(tx_type& tx, basic_replica<Records, Journal> const& r, random_arch
     auto const ahead = [](foreseen const&) { return true; };
     (void)r.foresee(tx, k, ahead);
     (void)pull_message(tx, r);
+    (void)issue_refused(tx, r, now);
     storage_archetype* const store = nullptr;
     (void)dry_run(*store, r, b, now, random);
 }

@@ -54,6 +54,7 @@ struct journal_note {
 /// Who keeps a journal: `j(tx, note)` answers a status, `tx` being the transaction of what is told.
 ///
 /// Axioms: it writes under keys of its own only; what it answers depends on the transaction and the note.
+/// Its errors are the storage's or `errc::corrupt`: none by which a call says that it left all as it was.
 /// On an error the call that told it fails with that error, and the transaction is to be rolled back: what can't be
 /// told does not happen.
 template <class J, class Tx>

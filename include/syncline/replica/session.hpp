@@ -17,6 +17,7 @@
 #include <syncline/core/result.hpp>
 #include <syncline/core/time.hpp>
 #include <syncline/model/observer.hpp>
+#include <syncline/replica/again.hpp>
 #include <syncline/replica/replica.hpp>
 #include <syncline/retry/backoff.hpp>
 #include <syncline/retry/policy.hpp>
@@ -66,6 +67,9 @@ struct session_options {
     /// Set: a whole policy says when a failed exchange is made again (budget, breaker and backoff), and `backoff` above
     /// is not used. For fleets; see docs/retry.md. Empty: backoff alone.
     std::optional<retry_policy_options> retry{};
+    /// What is rejected because somebody was first (the rule `authority_time`) is issued again with the reply that brings
+    /// what was: see `issue_refused`. Else it stays a dead letter.
+    bool issue_again = false;
 };
 
 /// Drives one replica's exchanges with its authority.
@@ -232,6 +236,14 @@ private:
         if (!report) {
             fail(report.error(), {}, now);
             return report.error();
+        }
+        if (options_.issue_again && (report->verdicts != 0 || report->rows != 0)) {
+            auto const issued = issue_refused(tx, replica_, now);
+            if (!issued) {
+                fail(issued.error(), {}, now);
+                return issued.error();
+            }
+            report->more = report->more || *issued != 0;
         }
         report_ = *report;
         observer_.counted(metric_counter::exchanges, 1);
