@@ -3,6 +3,8 @@
 
 #include <type_traits>
 
+#include <syncline/replica/journal.hpp>
+
 #include "support/catch.hpp"
 
 using namespace syncline;

@@ -6,7 +6,6 @@
 #include <optional>
 #include <string_view>
 
-#include <syncline/replica/journal.hpp>
 #include <syncline/replica/record_store.hpp>
 #include <syncline/storage/archetype.hpp>
 
@@ -52,6 +51,8 @@ struct record_store_without {
     template <class Tx>
     status scan_range(Tx& tx, bytes_view from, bytes_view to, held_visitor visit) const requires(Missing != 7);
 };
+
+struct journal_note;
 
 /// Models `journal` over any storage, and nothing else. Declared only.
 struct journal_archetype {
