@@ -4,10 +4,15 @@
 /// The whole component `replica`: the replica, the authority, their protocol and the session that drives them.
 
 #include <syncline/replica/admission.hpp>        // IWYU pragma: export
+#include <syncline/replica/again.hpp>            // IWYU pragma: export
+#include <syncline/replica/audit_journal.hpp>    // IWYU pragma: export
 #include <syncline/replica/authority.hpp>        // IWYU pragma: export
 #include <syncline/replica/columns.hpp>          // IWYU pragma: export
+#include <syncline/replica/conflict_desk.hpp>    // IWYU pragma: export
 #include <syncline/replica/constraints.hpp>      // IWYU pragma: export
+#include <syncline/replica/dry_run.hpp>          // IWYU pragma: export
 #include <syncline/replica/event.hpp>            // IWYU pragma: export
+#include <syncline/replica/journal.hpp>          // IWYU pragma: export
 #include <syncline/replica/leases.hpp>           // IWYU pragma: export
 #include <syncline/replica/mutation_batch.hpp>   // IWYU pragma: export
 #include <syncline/replica/pending.hpp>          // IWYU pragma: export

@@ -127,6 +127,7 @@ template class authority<accept_all>;
 template class observer_ref<observer_archetype>;
 template class until_commit<observer_archetype>;
 template class session<storage_archetype, random_archetype>;
+template class session<storage_archetype, random_archetype, no_observer, stored_records, journal_archetype>;
 template class session<storage_archetype, random_archetype, observer_ref<observer_archetype>>;
 template class live_listener<random_archetype>;
 template class audit_log<digest_archetype>;
@@ -369,9 +370,9 @@ void merging() {
     (void)three_way(r, r, r);
 }
 
-template <class Records>
-void replicas(tx_type& tx, basic_replica<Records> const& r, random_archetype& random, bytes_view b, record_key const& k,
-              instant now) {
+template <class Records, class Journal>
+void replicas(tx_type& tx, basic_replica<Records, Journal> const& r, random_archetype& random, bytes_view b,
+              record_key const& k, instant now) {
     (void)r.open(tx, "", now, random);
     (void)r.self(tx);
     (void)r.read(tx, k);
@@ -400,19 +401,46 @@ void replicas(tx_type& tx, basic_replica<Records> const& r, random_archetype& ra
     (void)r.conflicts(tx, meet);
     (void)r.resolve(tx, 1, 1, {}, now);
     (void)r.dismiss(tx, 1);
+    (void)r.as_read(k, {});
+    auto const ahead = [](foreseen const&) { return true; };
+    (void)r.foresee(tx, k, ahead);
+    (void)pull_message(tx, r);
+    (void)issue_refused(tx, r, now);
+    storage_archetype* const store = nullptr;
+    (void)dry_run(*store, r, b, now, random);
 }
 template void replicas(tx_type&, replica const&, random_archetype&, bytes_view, record_key const&, instant);
 template void replicas(tx_type&, basic_replica<record_store_archetype> const&, random_archetype&, bytes_view,
                        record_key const&, instant);
+template void replicas(tx_type&, basic_replica<stored_records, journal_archetype> const&, random_archetype&, bytes_view,
+                       record_key const&, instant);
 
-void authorities(tx_type& tx, storage_archetype& store, authority<> const& a, random_archetype& random, bytes_view b,
-                 instant now);
-void authorities(tx_type& tx, storage_archetype& store, authority<> const& a, random_archetype& random, bytes_view b,
-                 instant now) {
+template <class Journal>
+void authorities(tx_type& tx, storage_archetype& store, authority<accept_all, Journal> const& a,
+                 random_archetype& random, bytes_view b, instant now) {
     (void)a.open(tx, now, random);
     (void)a.handle(tx, "", b, now);
     (void)serve(store, a, "", b, now);
 }
+template void authorities(tx_type&, storage_archetype&, authority<> const&, random_archetype&, bytes_view, instant);
+template void authorities(tx_type&, storage_archetype&, authority<accept_all, journal_archetype> const&,
+                          random_archetype&, bytes_view, instant);
+
+void journals(tx_type& tx, audit_journal<random_archetype> const& audit, conflict_desk const& desk,
+              journal_note const& n);
+void journals(tx_type& tx, audit_journal<random_archetype> const& audit, conflict_desk const& desk,
+              journal_note const& n) {
+    (void)two_journals<conflict_desk, audit_journal<random_archetype>>{desk, audit}(tx, n);
+}
+template <class Records, class Journal>
+void desks(tx_type& tx, conflict_desk const& desk, basic_replica<Records, Journal> const& r, instant now) {
+    (void)desk.gather(tx, r, now);
+    (void)desk.resolve(tx, r, 1, 1, {}, {}, now);
+    (void)desk.undo(tx, r, 1, {}, now);
+    (void)desk.redo(tx, r, 1, 1, {}, now);
+}
+template void desks(tx_type&, conflict_desk const&, basic_replica<record_store_archetype> const&, instant);
+template void desks(tx_type&, conflict_desk const&, basic_replica<stored_records, journal_archetype> const&, instant);
 
 void deltas(codec_archetype& codec, dictionary_set const& set, bounded_sink& sink, bytes& out, bytes_view b,
             delta_scratch& scratch);

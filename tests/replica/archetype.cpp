@@ -3,6 +3,8 @@
 
 #include <type_traits>
 
+#include <syncline/replica/journal.hpp>
+
 #include "support/catch.hpp"
 
 using namespace syncline;
@@ -11,6 +13,10 @@ static_assert(!std::is_default_constructible_v<record_store_archetype>);
 static_assert(!std::is_copy_constructible_v<record_store_archetype>);
 static_assert(record_store<record_store_archetype, storage_archetype>);
 static_assert(record_store<stored_records, storage_archetype>);
+
+static_assert(journal<journal_archetype, storage_archetype::transaction>);
+static_assert(!journal<no_journal, storage_archetype::transaction>);
+static_assert(!std::is_copy_constructible_v<journal_archetype>);
 
 TEST_CASE("record store archetypes: each requirement taken away is missed") {
     CHECK(record_store<record_store_without<0>, storage_archetype>);

@@ -3,11 +3,16 @@
 
 #include "support/catch.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
+
+#include <syncline/replica/audit_journal.hpp>
+#include <syncline/replica/conflict_desk.hpp>
+#include <syncline/replica/dry_run.hpp>
 
 #include "replica/world.hpp"
 
@@ -43,6 +48,69 @@ result<wait_until> step(Store& store, session<Store, syncline::random_generator>
     }
 }
 // endregion: loop
+
+// region: dry_run
+/// What the person is shown before anything is taken in: "to change: 3, to decide: 1".
+template <class Store, class Ask, class Random>
+result<std::string> look_ahead(Store& store, replica const& self, Ask ask, instant now, Random random) {
+    result<bytes> question = errc::busy;
+    {
+        auto tx = store.begin(access_mode::read);
+        if (!tx) { return tx.error(); }
+        question = pull_message(*tx, self);
+    }
+    if (!question) { return question.error(); }
+    result<bytes> const reply = ask(*question);
+    if (!reply) { return reply.error(); }
+    auto const would = dry_run(store, self, *reply, now, random);
+    if (!would) { return would.error(); }
+    auto const changed =
+        std::count_if(would->records.begin(), would->records.end(), [](record_preview const& r) { return r.shows(); });
+    auto const asked = std::count_if(would->ahead.begin(), would->ahead.end(),
+                                     [](foreseen const& f) { return f.outcome.verdict == verdict_kind::conflict; });
+    return "to change: " + std::to_string(changed) + ", to decide: " + std::to_string(asked);
+}
+// endregion: dry_run
+
+// region: desk
+/// A device whose conflicts stand in a queue. Rules and queue come first: desk and replica refer to them.
+struct deciding_device {
+    memory_storage store{};
+    rule_table table = rules();
+    conflict_queue queue{};
+    conflict_desk desk{queue, table};
+    basic_replica<stored_records, conflict_desk> self{table, {}, {}, desk};
+
+    /// What a person chose, of a conflict as they saw it: decided in the queue, and written as a mutation.
+    result<settled> decide(conflict const& seen, resolution const& how, instant now) {
+        auto tx = store.begin(access_mode::write);
+        if (!tx) { return tx.error(); }
+        auto done = desk.resolve(*tx, self, seen.id, seen.revision, how, as_bytes("anna"), now);
+        if (!done) { return done; }
+        if (auto ok = tx->commit(); !ok) { return ok.error(); }
+        return done;
+    }
+};
+// endregion: desk
+
+// region: audit
+/// A device that logs what it does, in the store in which it does it.
+struct logging_device {
+    memory_storage store{};
+    syncline::random_generator secrets;  // in a program: the operating system's, as it makes keys
+    audit_log<> log{{}, "log"};
+    basic_replica<stored_records, audit_journal<syncline::random_generator>> self{
+        rules(), {}, {}, {log, secrets, audit_disclosure{}.show("things", "name")}};
+
+    status open(instant now) {
+        auto tx = store.begin(access_mode::write);
+        if (!tx) { return tx.error(); }
+        auto ok = log.open(*tx, now.wall, secrets);
+        if (ok) { ok = self.open(*tx, "anna", now, secrets); }
+        return ok ? tx->commit() : ok;
+    }
+};
+// endregion: audit
 
 /// Hexadecimal digits without the blanks between them.
 std::string packed(std::string_view spaced) {
@@ -193,4 +261,41 @@ TEST_CASE("the page of replica: a host's own event loop") {
     REQUIRE(wait->deadline);
     CHECK(*wait->deadline > clock.now.monotonic);
     CHECK(confirmed(c).size() == 1);
+}
+
+TEST_CASE("the page's dry run counts what would change, and what would need a person") {
+    virtual_clock clock;
+    cloud c{clock.now};
+    device one{100};
+    device two{200};
+    REQUIRE(open(one, clock.now));
+    REQUIRE(open(two, clock.now));
+    record_key const key{"things", "a"};
+    REQUIRE(one.write([&](auto& tx) { return one.self.create(tx, key, fields({{"asked", 1}}), clock.now); }));
+    REQUIRE(sync(one, c, clock.now));
+    REQUIRE(sync(two, c, clock.now));
+    REQUIRE(one.write([&](auto& tx) { return one.self.update(tx, key, {set("asked", 2)}, clock.now); }));
+    REQUIRE(sync(one, c, clock.now));
+    REQUIRE(two.write([&](auto& tx) { return two.self.update(tx, key, {set("asked", 3)}, clock.now); }));
+    auto const ask = [&](bytes_view question) { return c.answer(question, clock.now); };
+    CHECK(*look_ahead(two.store, two.self, ask, clock.now, two.random) == "to change: 1, to decide: 1");
+}
+
+TEST_CASE("the page's logging device has an entry for what it writes") {
+    virtual_clock clock;
+    logging_device d{.secrets = syncline::random_generator{7}};
+    REQUIRE(d.open(clock.now));
+    auto tx = d.store.begin(access_mode::write);
+    REQUIRE(tx);
+    REQUIRE(d.self.create(*tx, record_key{"things", "a"}, fields({{"name", 1}}), clock.now));
+    CHECK(d.log.extent(*tx)->size == 1);
+    CHECK(d.log.find(*tx, 0)->value().kind == audit_kind::local_write);
+}
+
+TEST_CASE("the page's deciding device knows no conflict that isn't there") {
+    virtual_clock clock;
+    deciding_device d;
+    conflict none;
+    none.id = 1;
+    CHECK(d.decide(none, resolution::use_local(), clock.now).error() == errc::not_found);
 }

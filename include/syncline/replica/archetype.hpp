@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-/// Archetypes of the concept `record_store`, for compiling algorithms against nothing more than it says.
+/// Archetypes of the concepts `record_store` and `journal`, for compiling algorithms against nothing more than it says.
 
 #include <optional>
 #include <string_view>
@@ -50,6 +50,17 @@ struct record_store_without {
     status scan(Tx& tx, std::string_view collection, held_visitor visit) const requires(Missing != 6);
     template <class Tx>
     status scan_range(Tx& tx, bytes_view from, bytes_view to, held_visitor visit) const requires(Missing != 7);
+};
+
+struct journal_note;
+
+/// Models `journal` over any storage, and nothing else. Declared only.
+struct journal_archetype {
+    journal_archetype() = delete;
+    journal_archetype(journal_archetype const&) = delete;
+    journal_archetype& operator=(journal_archetype const&) = delete;
+    template <class Tx>
+    status operator()(Tx& tx, journal_note const& note) const;
 };
 
 }  // namespace syncline::inline SYNCLINE_ABI

@@ -20,6 +20,7 @@
 #include <syncline/core/random.hpp>
 #include <syncline/model/schema.hpp>
 #include <syncline/replica/constraints.hpp>
+#include <syncline/replica/journal.hpp>
 #include <syncline/replica/leases.hpp>
 #include <syncline/replica/policy.hpp>
 #include <syncline/replica/protocol.hpp>
@@ -67,12 +68,16 @@ struct authority_options {
 /// with 'a'. A `Validate` is asked of each mutation that would take effect, with its author and the record before and
 /// after; one that is an admitting_policy also before it is applied. A mutation's verdict, its effect, its author's sequence and the position all commit in the
 /// transaction that `handle` is given; the reply may leave only after that commit, at the durability that is
-/// promised to replicas.
-template <class Validate = accept_all>
+/// promised to replicas. A `Journal` is told of each verdict when it is first given, in that transaction too.
+template <class Validate = accept_all, class Journal = no_journal>
 class authority {
 public:
-    explicit authority(rule_table rules = {}, authority_options options = {}, Validate validate = {})
-        : rules_(std::move(rules)), options_(options), validate_(std::move(validate)), leases_("al", options.leases) {
+    explicit authority(rule_table rules = {}, authority_options options = {}, Validate validate = {}, Journal told = {})
+        : rules_(std::move(rules)),
+          options_(options),
+          validate_(std::move(validate)),
+          leases_("al", options.leases),
+          journal_(std::move(told)) {
         if (options_.constraints != nullptr) { constraints_.emplace(*options_.constraints, schemas()); }
     }
 
@@ -147,9 +152,15 @@ public:
         }
         for (std::size_t i = 0; i < q->mutations.size(); ++i) {
             origin const from = q->origins.empty() ? origin{} : q->origins[i];
+            [[maybe_unused]] std::uint64_t const decided_before = author->decided;
             auto decided = decide(tx, q->mutations[i], principal, *author, *meta, stamp_max, known, from, origins);
             if (!decided) { return decided.error(); }
             if (!*decided) { break; }  // a gap: the replica sees from `decided` where to go on
+            if constexpr (keeps_journal<Journal>) {
+                if (author->decided != decided_before) {
+                    if (auto ok = tell(tx, *q, q->mutations[i], principal, **decided, now); !ok) { return ok.error(); }
+                }
+            }
             // A clone will issue what has no verdict under another name: nothing new may be decided under this one.
             bool const forgotten = (*decided)->kind == verdict_kind::duplicate && (*decided)->reason == errc{};
             bool const forked = (*decided)->kind == verdict_kind::rejected && (*decided)->reason == errc::identity_fork;
@@ -591,6 +602,24 @@ private:
         return std::optional<verdict>{std::move(v)};
     }
 
+    /// Tells the journal of a verdict that was given just now.
+    template <class Tx>
+    [[nodiscard]] status tell(Tx& tx, request const& q, bytes const& raw, std::string_view principal, verdict const& v,
+                              instant now) const {
+        static_assert(journal<Journal, Tx>);
+        cbor_reader in{raw, options_.message};
+        mutation const m = decode_mutation(in);
+        journal_note note;
+        note.what = journal_event::decided;
+        note.stamp = timestamp::make(now.wall);
+        note.device = q.replica;
+        note.principal = principal;
+        note.change = in.finish() ? &m : nullptr;
+        note.sequence = v.sequence;
+        note.said = &v;
+        return journal_(tx, note);
+    }
+
     /// The first verdict again; the same identity with another content is refused.
     template <class Tx>
     [[nodiscard]] result<std::optional<verdict>> recall(Tx& tx, author_state const& author, std::uint64_t sequence,
@@ -942,6 +971,7 @@ private:
     SYNCLINE_NO_UNIQUE_ADDRESS Validate validate_;
     lease_book leases_;
     std::optional<constraint_book> constraints_{};
+    SYNCLINE_NO_UNIQUE_ADDRESS Journal journal_;
 };
 
 /// Answers one request over a store: begins, handles, commits, and makes it durable before it returns.
@@ -949,8 +979,8 @@ private:
 /// Where a commit promises less than `durability::full`, the store's `barrier()` is called before the reply
 /// is handed out, unless the store promises nothing at all (memory). On an error nothing was changed, or,
 /// after a failed commit or barrier, the replica asks again and gets the same verdicts.
-template <storage S, class Validate>
-[[nodiscard]] result<bytes> serve(S& store, authority<Validate> const& a, std::string_view principal,
+template <storage S, class Validate, class Journal>
+[[nodiscard]] result<bytes> serve(S& store, authority<Validate, Journal> const& a, std::string_view principal,
                                   bytes_view message, instant now) {
     auto tx = store.begin(access_mode::write);
     if (!tx) { return tx.error(); }

@@ -27,6 +27,7 @@
 #include <syncline/outbox/outbox.hpp>
 #include <syncline/replica/constraints.hpp>
 #include <syncline/replica/event.hpp>
+#include <syncline/replica/journal.hpp>
 #include <syncline/replica/pending.hpp>
 #include <syncline/replica/protocol.hpp>
 #include <syncline/replica/ranges.hpp>
@@ -92,6 +93,13 @@ struct open_conflict {
     std::optional<row> remote{};        ///< the confirmed record now; nothing if it is not held yet
 };
 
+/// A mutation that waits, and what would become of it were it decided now on what is confirmed here.
+struct foreseen {
+    std::uint64_t token = 0;  ///< its name: the token that the write's receipt had
+    mutation change{};
+    apply_outcome outcome{};
+};
+
 /// What an exchange brought.
 struct exchange_report {
     std::size_t verdicts = 0;
@@ -114,18 +122,23 @@ struct exchange_report {
 /// A write never fails on clock grounds. What is read is the confirmed record with the pending mutations
 /// applied; it is stored so, and reading costs one look-up. Where, the `Records` say: a record_store over the storage
 /// of the transactions. What else the replica keeps is in the storage itself.
-template <class Records = stored_records>
+///
+/// A `Journal` is told of each write, of what is made ready to be sent, of each verdict, of each reply that brought
+/// something and of each conflict's end, in the same transaction; when it fails, so does the call. See `journal`.
+template <class Records = stored_records, class Journal = no_journal>
 class basic_replica {
 public:
-    explicit basic_replica(rule_table rules = {}, replica_options options = {}, Records records = {})
+    explicit basic_replica(rule_table rules = {}, replica_options options = {}, Records records = {}, Journal told = {})
         : rules_(std::move(rules)),
           options_(std::move(options)),
           outbox_(options_.outbox, "ro"),
-          records_(std::move(records)) {}
+          records_(std::move(records)),
+          journal_(std::move(told)) {}
 
     [[nodiscard]] rule_table const& rules() const noexcept { return rules_; }
     [[nodiscard]] replica_options const& options() const noexcept { return options_; }
     [[nodiscard]] outbox const& queue() const noexcept { return outbox_; }
+    [[nodiscard]] Records const& records() const noexcept { return records_; }
 
     /// Makes the store a replica's, with a new identity, bound to `principal`, unless it is one already. Call it at each
     /// start of the program: from then on what is written bears a name that no copy of the store gives, so that
@@ -203,11 +216,45 @@ public:
     [[nodiscard]] status scan(Tx& tx, std::string_view collection,
                               function_ref<bool(record_key const&, record const&)> visit) const {
         return records_.scan(tx, collection, [&](record_key const& k, held_record& h) {
-            if (h.visible.deleted) { return true; }
-            collection_schema const& schema = schema_of_record(k);
-            bool const closed = !schema.cast(h.visible, schema.version());
-            return visit(k, record{std::move(h.visible.fields), h.confirmed, h.pending, closed});
+            auto const r = as_read(k, std::move(h));
+            return r ? visit(k, *r) : true;
         });
+    }
+
+    /// A record of the record store as it is read: nothing when nothing is held, or a tombstone; closed when its schema
+    /// is of a later version than the program knows.
+    [[nodiscard]] std::optional<record> as_read(record_key const& k, std::optional<held_record> held) const {
+        if (!held || held->visible.deleted) { return std::nullopt; }
+        collection_schema const& schema = schema_of_record(k);
+        bool const closed = !schema.cast(held->visible, schema.version());
+        return record{std::move(held->visible.fields), held->confirmed, held->pending, closed};
+    }
+
+    /// What would become of the mutations that wait on a record, in their order, were the authority to decide them now on
+    /// what is confirmed here: decided by the same code, but without the authority's guards and validation. Of a record
+    /// that is closed to the program nothing is foreseen. Errors: `errc::corrupt` and the storage's.
+    /// Cost: a get, a scan of what was decided and is not yet contained, one of the record's queue.
+    template <storage_transaction Tx>
+    [[nodiscard]] status foresee(Tx& tx, record_key const& k, function_ref<bool(foreseen const&)> visit) const {
+        if (!valid(k)) { return failure{errc::invalid, "record key"}; }
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        auto held = records_.find(tx, k);
+        if (!held) { return held.error(); }
+        std::optional<row> over;
+        if (*held && (*held)->pending) {
+            auto confirmed = records_.find_confirmed(tx, k);
+            if (!confirmed) { return confirmed.error(); }
+            over = std::move(*confirmed);
+        } else if (*held) {
+            over = std::move((*held)->visible);
+        }
+        bool go_on = true;
+        auto const tell = [&](std::uint64_t token, mutation& m, apply_outcome& outcome) {
+            if (token != 0 && go_on) { go_on = visit(foreseen{token, std::move(m), std::move(outcome)}); }
+        };
+        auto const laid = lay_over(tx, k, *sync, over, tell, [](std::vector<bytes> const&) { return status{}; });
+        return laid ? status{} : laid.error();
     }
 
     // Writing. Each call appends a mutation to the outbox, and the record as read changes at once.
@@ -319,7 +366,13 @@ public:
         for (outbox_entry const& entry : *taken) {
             if (auto ok = freeze(tx, *sync, entry.token, entry.fence, entry.payload, false); !ok) { return ok; }
         }
-        return taken->empty() ? status{} : write_sync(tx, *sync);
+        if (taken->empty()) { return {}; }
+        journal_note note;
+        note.what = journal_event::froze;
+        note.stamp = timestamp::make(now.wall);
+        note.count = taken->size();
+        if (auto ok = tell(tx, note); !ok) { return ok; }
+        return write_sync(tx, *sync);
     }
 
     /// The request that committed storage calls for: what is frozen, and the cursor. Reads only. An observer hears how
@@ -417,10 +470,11 @@ public:
         sync->epoch = p->epoch;
         sync->author = p->author;
 
-        bool fork = false;     // another content under our name
-        bool unknown = false;  // what we never sent, or never settled, was
+        std::vector<std::pair<std::uint64_t, verdict const*>> parked;  // tokens of new conflicts
+        bool fork = false;                                             // another content under our name
+        bool unknown = false;                                          // what we never sent, or never settled, was
         for (verdict const& v : p->verdicts) {
-            auto handled = take_verdict(tx, v, dirty, events);
+            auto handled = take_verdict(tx, v, now, dirty, events, parked);
             if (!handled) { return handled.error(); }
             report.verdicts += *handled == verdict_effect::none ? 0 : 1;
             fork = fork || *handled == verdict_effect::forked;
@@ -465,6 +519,7 @@ public:
         for (bytes const& k : dirty) {
             if (auto ok = rebase(tx, k, *sync, events); !ok) { return ok.error(); }
         }
+        if (auto ok = tell_parked(tx, parked, now); !ok) { return ok.error(); }
 
         report.advanced = report.advanced || p->to > sync->cursor;
         sync->cursor = (std::max)(sync->cursor, p->to);
@@ -487,6 +542,21 @@ public:
             if (auto ok = reincarnate(tx, *sync, random); !ok) { return ok.error(); }
             report.reincarnated = true;
             events.add_reincarnation();
+            journal_note note;
+            note.what = journal_event::renamed;
+            note.stamp = timestamp::make(now.wall);
+            if (auto ok = tell(tx, note); !ok) { return ok.error(); }
+        }
+        if (report.rows != 0 || report.advanced) {
+            journal_note note;
+            note.what = journal_event::pulled;
+            note.stamp = timestamp::make(now.wall);
+            note.count = report.rows;
+            note.at = sync->cursor;
+            auto const look = [&](record_key const& k) { return read_confirmed(tx, k); };
+            function_ref<result<std::optional<row>>(record_key const&)> const confirmed = look;
+            note.confirmed = &confirmed;
+            if (auto ok = tell(tx, note); !ok) { return ok.error(); }
         }
         report.changed = events.changed();
         if (!events.empty()) {
@@ -649,15 +719,29 @@ public:
             if (!written) { return written.error(); }
             receipt = *written;
         }
-        if (auto ok = tx.erase(numbered('c', token)); !ok) { return ok.error(); }
+        auto const all = [&](field_resolution::choice c) {
+            return std::all_of(decisions.begin(), decisions.end(),
+                               [&](field_resolution const& d) { return d.take == c; });
+        };
+        journal_choice const choice = all(field_resolution::choice::local)    ? journal_choice::local
+                                      : all(field_resolution::choice::remote) ? journal_choice::remote
+                                                                              : journal_choice::some;
+        if (auto ok = end_conflict(tx, *found, timestamp::make(now.wall), choice); !ok) { return ok.error(); }
         return receipt;
     }
-    /// Ends a conflict for the remote side in everything: the parked mutation is dropped by this explicit call.
+    /// Ends a conflict for the remote side in everything: the parked mutation is dropped by this explicit call. Where it
+    /// was decided elsewhere, and what it came to is written, `choice` is what the journal is told.
     template <storage_transaction Tx>
-    [[nodiscard]] status dismiss(Tx& tx, std::uint64_t token) const {
+    [[nodiscard]] status dismiss(Tx& tx, std::uint64_t token, journal_choice choice = journal_choice::remote) const {
         auto found = find_conflict(tx, token);
         if (!found) { return found.error(); }
-        return tx.erase(numbered('c', token));
+        timestamp when{};
+        if constexpr (keeps_journal<Journal>) {
+            auto clock = read_clock(tx);
+            if (!clock) { return clock.error(); }
+            when = clock->last();
+        }
+        return end_conflict(tx, *found, when, choice);
     }
 
     /// Erases the replica, records, pending work, conflicts and dead letters, a step at a time; true: call again. From the
@@ -740,6 +824,52 @@ private:
         k.push_back(static_cast<std::byte>(record.size() & 0xFF));
         append(k, record);
         return k;
+    }
+
+    /// Tells the journal, who does it and for whom filled in.
+    template <class Tx>
+    [[nodiscard]] status tell(Tx& tx, journal_note& note) const {
+        if constexpr (keeps_journal<Journal>) {
+            static_assert(journal<Journal, Tx>);
+            auto mine = read_identity(tx);
+            if (!mine) { return mine.error(); }
+            note.device = mine->self;
+            note.principal = mine->principal;
+            return journal_(tx, note);
+        } else {
+            (void)tx;
+            (void)note;
+            return {};
+        }
+    }
+
+    /// Tells the journal of new conflicts, once the rows that they collide with are held.
+    template <class Tx>
+    [[nodiscard]] status tell_parked(Tx& tx, std::vector<std::pair<std::uint64_t, verdict const*>> const& parked,
+                                     instant now) const {
+        if constexpr (keeps_journal<Journal>) {
+            for (auto const& [token, said] : parked) {
+                auto c = find_conflict(tx, token);
+                if (!c) { return c.error(); }
+                auto remote = read_confirmed(tx, c->local.record);
+                // Of a record that is closed to the program the row can't be shown.
+                if (!remote && remote.error() != errc::unsupported) { return remote.error(); }
+                if (remote) { c->remote = std::move(*remote); }
+                journal_note note;
+                note.what = journal_event::parked;
+                note.stamp = timestamp::make(now.wall);
+                note.change = &c->local;
+                note.sequence = c->local.sequence;
+                note.said = said;
+                note.conflict = &*c;
+                if (auto ok = tell(tx, note); !ok) { return ok; }
+            }
+        } else {
+            (void)tx;
+            (void)parked;
+            (void)now;
+        }
+        return {};
     }
 
     // Small rows of state.
@@ -971,6 +1101,11 @@ private:
         auto receipt = enqueue(tx, name, p, now, urgency);
         if (!receipt) { return receipt.error(); }
         if (auto ok = write_clock(tx, *clock); !ok) { return ok.error(); }
+        journal_note note;
+        note.what = journal_event::wrote;
+        note.stamp = p.change.stamp;
+        note.change = &p.change;
+        if (auto ok = tell(tx, note); !ok) { return ok.error(); }
         if (receipt->token == 0) {
             // A creation and its deletion annihilated each other: back to what was before both.
             event_batch silent;
@@ -1115,8 +1250,9 @@ private:
     enum class verdict_effect : std::uint8_t { none, taken, forgotten, forked };
 
     template <class Tx>
-    [[nodiscard]] result<verdict_effect> take_verdict(Tx& tx, verdict const& v, std::vector<bytes>& dirty,
-                                                      event_batch& events) const {
+    [[nodiscard]] result<verdict_effect> take_verdict(
+        Tx& tx, verdict const& v, instant now, std::vector<bytes>& dirty, event_batch& events,
+        std::vector<std::pair<std::uint64_t, verdict const*>>& parked) const {
         bytes where;
         auto found = tx.get(numbered('f', v.sequence), where);
         if (!found) { return found.error(); }
@@ -1141,6 +1277,13 @@ private:
         bytes const name = to_bytes(m->record);
         dirty.push_back(name);
         events.add_verdict(m->record, v);
+        journal_note note;
+        note.what = journal_event::decided;
+        note.stamp = timestamp::make(now.wall);
+        note.change = &*m;
+        note.sequence = v.sequence;
+        note.said = &v;
+        if (auto ok = tell(tx, note); !ok) { return ok.error(); }
         if (v.kind == verdict_kind::rejected || bare) {
             bytes said;
             cbor_writer w{said};
@@ -1163,6 +1306,7 @@ private:
                 if (d.won == winner::nobody) { w.text(d.field); }
             }
             if (auto ok = tx.put(numbered('c', token), raw); !ok) { return ok.error(); }
+            parked.emplace_back(token, &v);
         } else if (v.kind == verdict_kind::applied || v.kind == verdict_kind::merged) {
             // In the overlay until a confirmed row holds it; one that was overruled has nothing to show.
             bytes raw;
@@ -1332,6 +1476,72 @@ private:
         return true;
     }
 
+    /// Lays what is not confirmed over a record's confirmed row, in order: what was decided and no held row contains, then
+    /// what waits. `told(token, mutation, outcome)` hears of each that is laid; of what was decided with the token 0.
+    /// `done_with(keys)` takes those of decided ones that the row has, and answers a status. Whether there were any to lay.
+    template <class Tx, class F, class G>
+    [[nodiscard]] result<bool> lay_over(Tx& tx, record_key const& k, sync_state const& sync, std::optional<row>& now,
+                                        F&& told, G&& done_with) const {
+        collection_schema const& schema = schema_of_record(k);
+        collection_rules const& rules = rules_.of(k.collection);
+        position const known = now ? now->version : 0;
+        bool const closed = now && !schema.cast(*now, schema.version());
+        bool any = false;
+        status outcome;
+        auto const lay = [&](bytes_view encoded, timestamp stamp_max, std::uint64_t token) {
+            cbor_reader in{encoded};
+            mutation m = decode_mutation(in);
+            if (!in.finish()) {
+                outcome = failure{errc::corrupt, "pending mutation"};
+                return false;
+            }
+            any = true;
+            if (closed || !schema.carry_up(m, now)) { return true; }  // it shows nothing; what it becomes is decided
+            apply_context context;
+            context.author = sync.author;
+            context.stamp_max = stamp_max;
+            // What a preview rejects or can't decide leaves the record as it is.
+            apply_outcome done = apply(now, m, rules, context);
+            if (now) { now->schema = schema.version(); }
+            told(token, m, done);
+            return true;
+        };
+
+        std::vector<bytes> contained;
+        bytes const name = to_bytes(k);
+        bytes const decided = decided_prefix(name);
+        auto ok = scan_prefix(tx, decided, [&](bytes_view key_bytes, bytes_view raw) {
+            cbor_reader in{raw};
+            (void)in.array();
+            position const version = in.unsigned_integer();
+            timestamp const stamp{in.unsigned_integer()};
+            bytes_view const encoded = in.byte_string();
+            if (!in.finish()) {
+                outcome = failure{errc::corrupt, "decided mutation"};
+                return false;
+            }
+            if (version <= known) {
+                contained.push_back(to_bytes(key_bytes));
+                return true;
+            }
+            return lay(encoded, stamp, 0);
+        });
+        if (ok) { ok = outcome; }
+        if (ok) { ok = done_with(contained); }
+        if (!ok) { return ok.error(); }
+        ok = outbox_.scan_record(tx, name, [&](outbox_entry const& e) {
+            auto p = pending::parse(e.payload);
+            if (!p) {
+                outcome = p.error();
+                return false;
+            }
+            return lay(p->encoded, timestamp{(std::numeric_limits<std::uint64_t>::max)()}, e.token);
+        });
+        if (!ok) { return ok.error(); }
+        if (!outcome) { return outcome.error(); }
+        return any;
+    }
+
     /// Computes a record anew: what is confirmed, plus what is not, in order.
     template <class Tx>
     [[nodiscard]] status rebase(Tx& tx, bytes_view name, sync_state const& sync, event_batch& events) const {
@@ -1354,59 +1564,15 @@ private:
 
         std::optional<row> now = confirmed;
         position const known = now ? now->version : 0;
-        bool const closed = now && !schema.cast(*now, schema.version());
-        collection_rules const& rules = rules_.of(k->collection);
-        bool dirty = false;
-        status outcome;
-        auto const lay = [&](bytes_view encoded, timestamp stamp_max) {
-            cbor_reader in{encoded};
-            mutation m = decode_mutation(in);
-            if (!in.finish()) {
-                outcome = failure{errc::corrupt, "pending mutation"};
-                return false;
-            }
-            dirty = true;
-            if (closed || !schema.carry_up(m, now)) { return true; }  // it shows nothing; what it becomes is decided
-            apply_context context;
-            context.author = sync.author;
-            context.stamp_max = stamp_max;
-            (void)apply(now, m, rules, context);  // what a preview rejects or can't decide leaves the record as it is
-            if (now) { now->schema = schema.version(); }
-            return true;
+        auto const forget = [&](std::vector<bytes> const& contained) {
+            status ok;
+            for (std::size_t i = 0; i < contained.size() && ok; ++i) { ok = tx.erase(contained[i]); }
+            return ok;
         };
-
-        // Decided, but not yet in a confirmed row that is held.
-        std::vector<bytes> contained;
-        bytes const decided = decided_prefix(name);
-        auto ok = scan_prefix(tx, decided, [&](bytes_view key_bytes, bytes_view raw) {
-            cbor_reader in{raw};
-            (void)in.array();
-            position const version = in.unsigned_integer();
-            timestamp const stamp{in.unsigned_integer()};
-            bytes_view const encoded = in.byte_string();
-            if (!in.finish()) {
-                outcome = failure{errc::corrupt, "decided mutation"};
-                return false;
-            }
-            if (version <= known) {
-                contained.push_back(to_bytes(key_bytes));
-                return true;
-            }
-            return lay(encoded, stamp);
-        });
-        if (!ok || !outcome) { return ok ? outcome : ok; }
-        for (bytes const& gone : contained) {
-            if (auto erased = tx.erase(gone); !erased) { return erased; }
-        }
-        ok = outbox_.scan_record(tx, name, [&](outbox_entry const& e) {
-            auto p = pending::parse(e.payload);
-            if (!p) {
-                outcome = p.error();
-                return false;
-            }
-            return lay(p->encoded, timestamp{(std::numeric_limits<std::uint64_t>::max)()});
-        });
-        if (!ok || !outcome) { return ok ? outcome : ok; }
+        auto const laid = lay_over(
+            tx, *k, sync, now, [](std::uint64_t, mutation&, apply_outcome&) {}, forget);
+        if (!laid) { return laid.error(); }
+        bool const dirty = *laid;
 
         if (!dirty && !held->dirty) { return {}; }
         bool const was_there = held->present && !held->state.deleted;
@@ -1486,11 +1652,24 @@ private:
         return c;
     }
 
+    /// Drops the parked mutation.
+    template <class Tx>
+    [[nodiscard]] status end_conflict(Tx& tx, open_conflict const& c, timestamp when, journal_choice choice) const {
+        journal_note note;
+        note.what = journal_event::settled;
+        note.stamp = when;
+        note.change = &c.local;
+        note.choice = choice;
+        if (auto ok = tell(tx, note); !ok) { return ok; }
+        return tx.erase(numbered('c', c.token));
+    }
+
     rule_table rules_;
     replica_options options_;
     outbox outbox_;
     range_list wanted_{"rw"};
     SYNCLINE_NO_UNIQUE_ADDRESS Records records_;
+    SYNCLINE_NO_UNIQUE_ADDRESS Journal journal_;
 };
 
 /// A replica that keeps its records in its storage.

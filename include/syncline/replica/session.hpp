@@ -17,6 +17,7 @@
 #include <syncline/core/result.hpp>
 #include <syncline/core/time.hpp>
 #include <syncline/model/observer.hpp>
+#include <syncline/replica/again.hpp>
 #include <syncline/replica/replica.hpp>
 #include <syncline/retry/backoff.hpp>
 #include <syncline/retry/policy.hpp>
@@ -72,6 +73,9 @@ struct session_options {
     /// Set: a whole policy says when a failed exchange is made again (budget, breaker and backoff), and `backoff` above
     /// is not used. For fleets; see docs/retry.md. Empty: backoff alone.
     std::optional<retry_policy_options> retry{};
+    /// What is rejected because somebody was first (the rule `authority_time`) is issued again with the reply that brings
+    /// what was: see `issue_refused`. Else it stays a dead letter.
+    bool issue_again = false;
 };
 
 /// Drives one replica's exchanges with its authority.
@@ -89,12 +93,13 @@ struct session_options {
 /// each request, the bytes and the rows of each reply, when they come, and again when the same exchange is made again;
 /// each verdict, when `poll` tells its event, so only of what was committed; what waits, and how long ago the last
 /// exchange succeeded, whenever `poll` answers `wait_until`, which then costs a get more. Pass an `observer_ref`.
-template <storage S, random_source G, observer O = no_observer, class Records = stored_records>
+template <storage S, random_source G, observer O = no_observer, class Records = stored_records,
+          class Journal = no_journal>
 class session {
 public:
     using transaction = typename S::transaction;
 
-    session(S& store, basic_replica<Records> const& r, G random, session_options options = {}, O told = {})
+    session(S& store, basic_replica<Records, Journal> const& r, G random, session_options options = {}, O told = {})
         : store_(store),
           replica_(r),
           random_(std::move(random)),
@@ -258,6 +263,14 @@ private:
             fail(report.error(), {}, now);
             return report.error();
         }
+        if (options_.issue_again && (report->verdicts != 0 || report->rows != 0)) {
+            auto const issued = issue_refused(tx, replica_, now);
+            if (!issued) {
+                fail(issued.error(), {}, now);
+                return issued.error();
+            }
+            report->more = report->more || *issued != 0;
+        }
         report_ = *report;
         observer_.counted(metric_counter::exchanges, 1);
         observer_.counted(metric_counter::rows_pulled, report->rows);
@@ -342,7 +355,7 @@ private:
     }
 
     S& store_;
-    basic_replica<Records> const& replica_;
+    basic_replica<Records, Journal> const& replica_;
     G random_;
     session_options options_;
     backoff<> backoff_;
@@ -386,8 +399,8 @@ struct drive_report {
 /// own transactions. A failed exchange ends the run: the session's deadline says when to try again.
 /// `first` is what the run begins with: `tick{}` exchanges if something is due, `hurry{}` in any case.
 /// Errors: the storage's; what was committed stays.
-template <storage S, random_source G, transport T, class Clock, class Observe, observer O, class Records>
-[[nodiscard]] result<drive_report> drive(session<S, G, O, Records>& s, S& store, T& way, Clock&& clock,
+template <storage S, random_source G, transport T, class Clock, class Observe, observer O, class Records, class Journal>
+[[nodiscard]] result<drive_report> drive(session<S, G, O, Records, Journal>& s, S& store, T& way, Clock&& clock,
                                          Observe&& observe, session_input const& first = tick{}) {
     drive_report report;
     struct {

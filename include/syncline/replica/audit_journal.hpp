@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// A journal that is an audit log: each write, push, pull, verdict and decision of a replica or an authority as an entry.
+
+#include <cstdint>
+#include <utility>
+
+#include <syncline/audit/entry.hpp>
+#include <syncline/audit/log.hpp>
+#include <syncline/core/bytes.hpp>
+#include <syncline/core/random.hpp>
+#include <syncline/core/result.hpp>
+#include <syncline/replica/journal.hpp>
+#include <syncline/storage/storage.hpp>
+
+namespace syncline::inline SYNCLINE_ABI {
+
+/// Appends an entry to an audit log for each note, in its transaction: the log has it exactly when it happened.
+///
+/// | note    | entry                                                                                      |
+/// | wrote   | local_write; code: `change_kind`                                                           |
+/// | froze   | push; code: how many                                                                       |
+/// | decided | verdict; code: `verdict_kind`. Of one that was rejected denial; code: the `errc`           |
+/// | pulled  | pull; code: the cursor                                                                     |
+/// | settled | conflict_decision; code: `resolve_kind`                                                    |
+/// | renamed | reset                                                                                      |
+/// The actor is the principal, its first 255 bytes. Fields are masked unless the disclosure shows them; where an entry
+/// with them would be larger than the log takes, or a stranger's are none that can be logged, it goes without. The log
+/// must be open, under a prefix that is no other's in the store. Log and generator outlive it; the generator makes
+/// secret keys, see `audit_log::append`. Errors: those of `append`. Cost: an `append`.
+template <random_source G, digest_function H = sha256_function>
+class audit_journal {
+public:
+    audit_journal(audit_log<H> const& log, G& random, audit_disclosure shown = {})
+        : log_(&log), random_(&random), shown_(std::move(shown)) {}
+
+    template <storage_transaction Tx>
+    [[nodiscard]] status operator()(Tx& tx, journal_note const& n) const {
+        if (n.what == journal_event::parked) { return {}; }  // its verdict is an entry already
+        mutation const none;
+        bool const about_one = n.change != nullptr;
+        audit_draft draft = draft_of(kind_of(n), about_one ? *n.change : none, shown_);
+        audit_item& item = draft.item;
+        item.stamp = n.stamp;
+        item.device = n.device;
+        item.actor = as_bytes(n.principal.substr(0, audit_actor_bytes_max));
+        if (n.sequence != 0) { item.sequence = n.sequence; }
+        item.code = code_of(n);
+        auto done = log_->append(tx, draft.finish(), *random_);
+        if (!done && (done.error() == errc::limit || done.error() == errc::invalid)) {
+            item.open = {};
+            item.masked = {};
+            done = log_->append(tx, item, *random_);
+        }
+        return done ? status{} : status{done.error()};
+    }
+
+private:
+    [[nodiscard]] static bool refused(journal_note const& n) noexcept {
+        return n.said != nullptr && n.said->kind == verdict_kind::rejected;
+    }
+    [[nodiscard]] static audit_kind kind_of(journal_note const& n) noexcept {
+        switch (n.what) {
+            case journal_event::wrote:
+            case journal_event::parked: break;
+            case journal_event::froze: return audit_kind::push;
+            case journal_event::decided: return refused(n) ? audit_kind::denial : audit_kind::verdict;
+            case journal_event::pulled: return audit_kind::pull;
+            case journal_event::settled: return audit_kind::conflict_decision;
+            case journal_event::renamed: return audit_kind::reset;
+        }
+        return audit_kind::local_write;
+    }
+    [[nodiscard]] static std::uint64_t code_of(journal_note const& n) noexcept {
+        switch (n.what) {
+            case journal_event::wrote: return n.change == nullptr ? 0 : static_cast<std::uint64_t>(n.change->kind);
+            case journal_event::froze: return n.count;
+            case journal_event::decided:
+                if (n.said == nullptr) { return 0; }
+                return refused(n) ? static_cast<std::uint64_t>(n.said->reason)
+                                  : static_cast<std::uint64_t>(n.said->kind);
+            case journal_event::pulled: return n.at;
+            case journal_event::settled: return static_cast<std::uint64_t>(n.choice);
+            case journal_event::parked:
+            case journal_event::renamed: break;
+        }
+        return 0;
+    }
+
+    audit_log<H> const* log_;
+    G* random_;
+    audit_disclosure shown_;
+};
+
+}  // namespace syncline::inline SYNCLINE_ABI

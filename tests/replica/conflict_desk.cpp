@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <syncline/replica/conflict_desk.hpp>
+
+#include "support/catch.hpp"
+
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <syncline/conflict/automatic.hpp>
+#include <syncline/conflict/suggester.hpp>
+#include <syncline/replica/audit_journal.hpp>
+#include <syncline/testing/faulty_storage.hpp>
+
+#include "replica/world.hpp"
+
+using namespace syncline;
+using namespace world;
+
+namespace {
+
+record_key const key_a{"things", "a"};
+
+/// A device whose conflicts stand in a queue in its own store.
+struct desk_device {
+    memory_storage store{};
+    rule_table table = rules();
+    conflict_queue queue;
+    conflict_desk desk{queue, table};
+    syncline::random_generator random;
+    basic_replica<stored_records, conflict_desk> self{table, {}, {}, desk};
+
+    explicit desk_device(std::uint64_t seed, conflict_options options = {}) : queue(options), random(seed) {}
+    desk_device(desk_device const&) = delete;
+
+    template <class F>
+    auto write(F&& f) {
+        auto tx = store.begin(access_mode::write);
+        auto out = f(*tx);
+        if (out) {
+            if (auto ok = tx->commit(); !ok) { out = ok.error(); }
+        }
+        return out;
+    }
+    template <class F>
+    auto read(F&& f) {
+        auto tx = store.begin(access_mode::read);
+        return f(*tx);
+    }
+    void open(instant now) {
+        REQUIRE(write([&](auto& tx) { return self.open(tx, "anna", now, random); }));
+    }
+    bytes request(instant now) {
+        REQUIRE(write([&](auto& tx) { return self.prepare(tx, now); }));
+        return *read([&](auto& tx) { return self.request_message(tx); });
+    }
+    void sync(cloud& c, instant now) {
+        for (;;) {
+            auto const reply = c.answer(request(now), now);
+            REQUIRE(reply);
+            auto const report = write([&](auto& tx) { return self.absorb(tx, *reply, now, random); });
+            REQUIRE(report);
+            if (!report->more) { return; }
+        }
+    }
+    status update(std::vector<field_op> ops, instant now) {
+        auto const done = write([&](auto& tx) { return self.update(tx, key_a, ops, now); });
+        return done ? status{} : status{done.error()};
+    }
+    std::vector<conflict> queued() {
+        std::vector<conflict> out;
+        REQUIRE(read([&](auto& tx) {
+            auto ok = queue.list(tx, {}, [&](conflict const& c) {
+                out.push_back(c);
+                return true;
+            });
+            return ok ? queue.verify(tx) : ok;
+        }));
+        return out;
+    }
+    std::vector<open_conflict> parked() {
+        std::vector<open_conflict> out;
+        REQUIRE(read([&](auto& tx) {
+            return self.conflicts(tx, [&](open_conflict const& c) {
+                out.push_back(c);
+                return true;
+            });
+        }));
+        return out;
+    }
+    std::int64_t asked() {
+        auto const r = read([&](auto& tx) { return self.read(tx, key_a); });
+        REQUIRE(r);
+        REQUIRE(*r);
+        return *field((*r)->fields, "asked");
+    }
+};
+
+/// Both have edited what a person must decide, and theirs came first.
+struct clash {
+    virtual_clock clock{};
+    cloud c{clock.now};
+    device other{200};
+    desk_device mine;
+    explicit clash(conflict_options options = {}) : mine(100, options) {
+        REQUIRE(open(other, clock.now));
+        mine.open(clock.now);
+        REQUIRE(mine.write([&](auto& tx) {
+            return mine.self.create(tx, key_a, fields({{"asked", 1}, {"count", 10}, {"name", 1}}), clock.now);
+        }));
+        mine.sync(c, clock.now);
+        theirs(2);
+        REQUIRE(mine.update({set("asked", 3), add("count", 5)}, clock.now));
+    }
+    void theirs(std::int64_t n) {
+        clock.pass(10);
+        REQUIRE(sync(other, c, clock.now));
+        REQUIRE(other.write([&](auto& tx) { return other.self.update(tx, key_a, {set("asked", n)}, clock.now); }));
+        REQUIRE(sync(other, c, clock.now));
+        clock.pass(10);
+    }
+    result<settled> resolve(conflict const& c_, resolution const& how, std::uint64_t seen) {
+        return mine.write(
+            [&](auto& tx) { return mine.desk.resolve(tx, mine.self, c_.id, seen, how, as_bytes("anna"), clock.now); });
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a conflict comes into the queue with its verdict, with all that a person needs") {
+    clash w;
+    w.mine.sync(w.c, w.clock.now);
+    auto const open = w.mine.queued();
+    REQUIRE(open.size() == 1);
+    CHECK(open[0].record == key_a);
+    REQUIRE(open[0].fields.size() == 1);
+    CHECK(open[0].fields[0].path == field_path{"asked"});
+    CHECK(open[0].fields[0].by == rule::manual);
+    CHECK(field(open[0].base, "asked") == 1);
+    CHECK(field(*local_fields(open[0]), "asked") == 3);
+    CHECK(field(open[0].remote->fields, "asked") == 2);
+    CHECK(equal(open[0].local_by.writer, as_bytes("anna")));
+    CHECK(open[0].local_by.stamp > open[0].remote_by.stamp);
+    CHECK(open[0].revision == 1);
+    CHECK(w.mine.asked() == 2);
+
+    SECTION("it takes suggestions, and a preview is what the decision makes") {
+        REQUIRE(w.mine.write([&](auto& tx) -> status {
+            heuristics model;
+            auto const all = suggest_all(tx, open[0], model, as_bytes("anna"), {});
+            if (!all) { return all.error(); }
+            return w.mine.queue.suggest(tx, open[0].id, *all, w.clock.now.wall);
+        }));
+        CHECK(w.mine.queued()[0].fields[0].suggested);
+        auto const would = w.mine.read([&](auto& tx) {
+            return w.mine.queue.preview(tx, open[0].id, resolution::use_local(), w.mine.table.of("things"),
+                                        {as_bytes("anna"), {}, w.clock.now.wall, unknown_author, false});
+        });
+        REQUIRE(would);
+        auto const done = w.resolve(open[0], resolution::use_local(), open[0].revision);
+        REQUIRE(done);
+        auto const now = w.mine.read([&](auto& tx) { return w.mine.self.read(tx, key_a); });
+        CHECK((*now)->fields == would->after->fields);
+        CHECK(w.mine.asked() == 3);
+        CHECK(field((*now)->fields, "count") == 15);
+        CHECK(w.mine.queued().empty());
+        CHECK(w.mine.parked().empty());
+        w.mine.sync(w.c, w.clock.now);
+        CHECK(field(confirmed(w.c).at("a"), "asked") == 3);
+        CHECK(field(confirmed(w.c).at("a"), "count") == 15);
+    }
+    SECTION("for the other side, what was not contested still goes along") {
+        REQUIRE(w.resolve(open[0], resolution::use_remote(), open[0].revision));
+        w.mine.sync(w.c, w.clock.now);
+        CHECK(field(confirmed(w.c).at("a"), "asked") == 2);
+        CHECK(field(confirmed(w.c).at("a"), "count") == 15);
+    }
+    SECTION("a decision is undone and done again once it is confirmed") {
+        REQUIRE(w.resolve(open[0], resolution::use_local(), open[0].revision));
+        auto const undo = [&] {
+            return w.mine.write(
+                [&](auto& tx) { return w.mine.desk.undo(tx, w.mine.self, open[0].id, as_bytes("anna"), w.clock.now); });
+        };
+        CHECK(undo().error() == errc::contended);  // not confirmed yet
+        w.mine.sync(w.c, w.clock.now);
+        REQUIRE(undo());
+        CHECK(w.mine.asked() == 2);
+        w.mine.sync(w.c, w.clock.now);
+        CHECK(field(confirmed(w.c).at("a"), "asked") == 2);
+        auto const again = w.mine.queued();
+        REQUIRE(again.size() == 1);
+        REQUIRE(w.mine.write([&](auto& tx) {
+            return w.mine.desk.redo(tx, w.mine.self, again[0].id, again[0].revision, as_bytes("anna"), w.clock.now);
+        }));
+        w.mine.sync(w.c, w.clock.now);
+        CHECK(field(confirmed(w.c).at("a"), "asked") == 3);
+    }
+    SECTION("another remote renews it in the pull's transaction, and an old look decides nothing") {
+        w.theirs(7);
+        w.mine.sync(w.c, w.clock.now);
+        auto const renewed = w.mine.queued();
+        REQUIRE(renewed.size() == 1);
+        CHECK(field(renewed[0].remote->fields, "asked") == 7);
+        CHECK(renewed[0].revision == 2);
+        auto const before = w.mine.store.snapshot();
+        CHECK(w.resolve(open[0], resolution::use_local(), open[0].revision).error() == errc::contended);
+        CHECK(w.mine.store.snapshot() == before);
+        REQUIRE(w.resolve(renewed[0], resolution::use_local(), renewed[0].revision));
+        CHECK(w.resolve(renewed[0], resolution::use_local(), renewed[0].revision).error() == errc::invalid);
+        w.mine.sync(w.c, w.clock.now);
+        CHECK(field(confirmed(w.c).at("a"), "asked") == 3);
+    }
+    SECTION("the record deleted meanwhile: this side begins its next life, or lets it go") {
+        REQUIRE(sync(w.other, w.c, w.clock.now));
+        REQUIRE(w.other.write([&](auto& tx) { return w.other.self.erase(tx, key_a, w.clock.now); }));
+        REQUIRE(sync(w.other, w.c, w.clock.now));
+        w.mine.sync(w.c, w.clock.now);
+        auto const renewed = w.mine.queued();
+        REQUIRE(renewed.size() == 1);
+        CHECK(renewed[0].remote->deleted);
+        bool const keeps = GENERATE(true, false);
+        REQUIRE(w.resolve(renewed[0], keeps ? resolution::use_local() : resolution::use_remote(), renewed[0].revision));
+        w.mine.sync(w.c, w.clock.now);
+        CHECK(confirmed(w.c).size() == (keeps ? 1U : 0U));
+    }
+}
+
+TEST_CASE("a full queue keeps no pull from happening; the conflict is gathered later") {
+    conflict_options one;
+    one.open_max = 1;
+    clash w{one};
+    w.mine.sync(w.c, w.clock.now);
+    auto const first = w.mine.queued();
+    REQUIRE(first.size() == 1);
+    w.theirs(5);
+    REQUIRE(w.mine.update({set("asked", 6)}, w.clock.now));
+    w.mine.sync(w.c, w.clock.now);
+    CHECK(w.mine.parked().size() == 2);
+    CHECK(w.mine.queued().size() == 1);
+    auto const gather = [&] {
+        return w.mine.write([&](auto& tx) { return w.mine.desk.gather(tx, w.mine.self, w.clock.now); });
+    };
+    CHECK(*gather() == 1);
+    auto const now = w.mine.queued();
+    REQUIRE(w.resolve(now[0], resolution::use_remote(), now[0].revision));
+    CHECK(*gather() == 1);
+    CHECK(w.mine.queued().size() == 1);
+    CHECK(w.mine.parked().size() == 1);
+}
+
+TEST_CASE("whatever storage call fails, verdict and conflict, decision and mutation are both there or neither") {
+    clash w;
+    bytes const request = w.mine.request(w.clock.now);
+    auto const reply = w.c.answer(request, w.clock.now);
+    REQUIRE(reply);
+    auto const each_failing = [&](auto const& f) {
+        auto const before = w.mine.store.snapshot();
+        testing::faulty_storage<memory_storage> store{w.mine.store};
+        for (std::uint64_t n = 1;; ++n) {
+            REQUIRE(n < 10'000);
+            auto const faults = store.faults();
+            store.inject({n, errc::storage_io, testing::fault_moment::before, false});
+            bool ok = false;
+            {
+                auto tx = store.begin(access_mode::write);
+                if (tx) {
+                    auto const done = f(*tx);
+                    ok = done && tx->commit();
+                }
+            }
+            bool const failed = store.faults() != faults;
+            store.heal();
+            REQUIRE(ok != failed);
+            if (ok) { return; }
+            REQUIRE(w.mine.store.snapshot() == before);
+        }
+    };
+    each_failing([&](auto& tx) { return w.mine.self.absorb(tx, *reply, w.clock.now, w.mine.random); });
+    auto const open = w.mine.queued();
+    REQUIRE(open.size() == 1);
+    CHECK(w.mine.parked().size() == 1);
+    each_failing([&](auto& tx) {
+        return w.mine.desk.resolve(tx, w.mine.self, open[0].id, open[0].revision, resolution::use_local(),
+                                   as_bytes("anna"), w.clock.now);
+    });
+    CHECK(w.mine.queued().empty());
+    CHECK(w.mine.parked().empty());
+    w.mine.sync(w.c, w.clock.now);
+    each_failing(
+        [&](auto& tx) { return w.mine.desk.undo(tx, w.mine.self, open[0].id, as_bytes("anna"), w.clock.now); });
+}
+
+TEST_CASE("a desk and an audit log are told of the same") {
+    memory_storage store;
+    rule_table const table = rules();
+    conflict_queue const queue;
+    audit_log<> const log{{}, "log"};
+    syncline::random_generator random{5};
+    using both = two_journals<conflict_desk, audit_journal<syncline::random_generator>>;
+    basic_replica<stored_records, both> const self{table, {}, {}, {{queue, table}, {log, random}}};
+    virtual_clock clock;
+    auto tx = store.begin(access_mode::write);
+    REQUIRE(log.open(*tx, clock.now.wall, random));
+    REQUIRE(self.open(*tx, "anna", clock.now, random));
+    REQUIRE(self.create(*tx, key_a, fields({{"name", 1}}), clock.now));
+    CHECK(log.extent(*tx)->size == 1);
+    CHECK(queue.counts(*tx)->open == 0);
+}
+
+TEST_CASE("over random lives the queue holds what is parked, and all converge when it is decided") {
+    std::size_t decisions = 0;
+    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+        CAPTURE(seed);
+        syncline::random_generator dice{seed};
+        auto const roll = [&](std::uint64_t n) { return dice() % n; };
+        virtual_clock clock;
+        cloud c{clock.now};
+        desk_device one{seed * 1'000};
+        desk_device two{seed * 1'000 + 10};
+        desk_device* const all[]{&one, &two};
+        one.open(clock.now);
+        two.open(clock.now);
+        auto const decide = [&](desk_device& d) {
+            for (conflict const& open : d.queued()) {
+                auto const how = roll(2) == 0 ? resolution::use_local() : resolution::use_remote();
+                auto const done = d.write([&](auto& tx) {
+                    return d.desk.resolve(tx, d.self, open.id, open.revision, how, as_bytes("anna"), clock.now);
+                });
+                decisions += done ? 1U : 0U;
+                if (!done) {
+                    // A record that waits to be deleted or created here, or another field that is contested now.
+                    CAPTURE(static_cast<int>(done.error().code), done.error().detail);
+                    bool const expected = done.error() == errc::not_found || done.error() == errc::already_exists ||
+                                          done.error() == errc::contended;
+                    CHECK(expected);
+                }
+            }
+        };
+        auto const agree = [&](desk_device& d) {
+            std::set<std::pair<std::uint64_t, std::uint64_t>> in_queue;
+            std::set<std::pair<std::uint64_t, std::uint64_t>> in_list;
+            for (conflict const& q : d.queued()) { in_queue.emplace(q.local.stamp.raw, q.local.sequence); }
+            for (open_conflict const& p : d.parked()) { in_list.emplace(p.local.stamp.raw, p.local.sequence); }
+            CHECK(in_queue == in_list);
+        };
+        for (int step = 0; step < 60; ++step) {
+            desk_device& d = *all[roll(2)];
+            clock.pass(5);
+            record_key const k{"things", std::string(1, static_cast<char>('a' + roll(3)))};
+            auto const value = static_cast<std::int64_t>(roll(9));
+            switch (roll(7)) {
+                case 0:
+                    (void)d.write([&](auto& tx) {
+                        return d.self.create(tx, k, fields({{"name", value}, {"asked", value}}), clock.now);
+                    });
+                    break;
+                case 1:
+                case 2:
+                    (void)d.write([&](auto& tx) {
+                        return d.self.update(tx, k, {set("asked", value), set("name", value)}, clock.now);
+                    });
+                    break;
+                case 3:
+                    if (roll(3) == 0) {
+                        (void)d.write([&](auto& tx) { return d.self.erase(tx, k, clock.now); });
+                    }
+                    break;
+                case 4: decide(d); break;
+                default: d.sync(c, clock.now); break;
+            }
+            agree(d);
+        }
+        for (int round = 0; round < 20; ++round) {
+            for (desk_device* d : all) {
+                clock.pass(5);
+                d->sync(c, clock.now);
+                decide(*d);
+                d->sync(c, clock.now);
+            }
+        }
+        one.sync(c, clock.now);
+        for (desk_device* d : all) {
+            CHECK(d->queued().empty());
+            CHECK(d->parked().empty());
+            std::map<std::string, bytes> seen;
+            REQUIRE(d->read([&](auto& tx) {
+                return d->self.scan(tx, "things", [&](record_key const& k, record const& r) {
+                    seen[std::string{k.id_text()}] = r.fields;
+                    return true;
+                });
+            }));
+            CHECK(seen == confirmed(c));
+        }
+    }
+    CHECK(decisions > 40);
+}
