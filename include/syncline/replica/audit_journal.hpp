@@ -51,6 +51,7 @@ public:
         if (!done && (done.error() == errc::limit || done.error() == errc::invalid)) {
             item.open = {};
             item.masked = {};
+            item.personal = {};
             done = log_->append(tx, item, *random_);
         }
         return done ? status{} : status{done.error()};
