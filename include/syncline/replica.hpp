@@ -7,6 +7,7 @@
 #include <syncline/replica/columns.hpp>          // IWYU pragma: export
 #include <syncline/replica/event.hpp>            // IWYU pragma: export
 #include <syncline/replica/health.hpp>           // IWYU pragma: export
+#include <syncline/replica/integrity.hpp>        // IWYU pragma: export
 #include <syncline/replica/leases.hpp>           // IWYU pragma: export
 #include <syncline/replica/mutation_batch.hpp>   // IWYU pragma: export
 #include <syncline/replica/pending.hpp>          // IWYU pragma: export
