@@ -4,6 +4,7 @@
 /// The whole component `replica`: the replica, the authority, their protocol and the session that drives them.
 
 #include <syncline/replica/authority.hpp>        // IWYU pragma: export
+#include <syncline/replica/backup.hpp>           // IWYU pragma: export
 #include <syncline/replica/columns.hpp>          // IWYU pragma: export
 #include <syncline/replica/event.hpp>            // IWYU pragma: export
 #include <syncline/replica/health.hpp>           // IWYU pragma: export

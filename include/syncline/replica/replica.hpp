@@ -157,6 +157,21 @@ public:
         return mine->self;
     }
 
+    /// Takes a new incarnation: from now on this store writes under a name of its own, whoever has a copy of it. What is
+    /// frozen is issued again under that name, and counts once. For a store that was put back from a backup, after its
+    /// first exchange, in which what it shares with the lost one is recognised. The event `reincarnated` tells of it.
+    template <storage_transaction Tx, random_source G>
+    [[nodiscard]] status renew(Tx& tx, G& random) const {
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        if (auto ok = reincarnate(tx, *sync, random); !ok) { return ok; }
+        event_batch events;
+        events.add_reincarnation();
+        ++sync->events;
+        if (auto ok = tx.put(numbered('e', sync->events), events.encode()); !ok) { return ok; }
+        return write_sync(tx, *sync);
+    }
+
     // Reading.
 
     /// The record as the person sees it: confirmed and pending. Nothing when it is deleted or never was.
