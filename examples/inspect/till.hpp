@@ -4,6 +4,7 @@
 /// A till with everything that can go wrong, in an SQLite file, for the inspection to look into.
 
 #include <cstdint>
+#include <cstdio>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -47,6 +48,7 @@ inline syncline::result<syncline::instant> till_in_trouble(char const* path) {
     authority<house_rules> const home{rule_table::of<booking>()};
     memory_storage office_store;
     replica const self{rule_table::of<booking>()};  // of both devices: it holds rules and options, no state
+    for (char const* end : {"", "-wal", "-shm"}) { (void)std::remove((std::string(path) + end).c_str()); }
     auto till = sqlite_storage::open(path);
     if (!till) { return till.error(); }
     syncline::random_generator dice(7);
