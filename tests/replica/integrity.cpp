@@ -356,6 +356,68 @@ TEST_CASE("any damage to any rows is found and heals: against a fresh device, ov
     }
 }
 
+TEST_CASE("devices of older and newer programs are compared in the version that they know") {
+    schema_table const first;
+    schema_table newest;
+    newest.collection("things").next({schema_step::rename("name", "title")});
+    world::virtual_clock clock;
+    syncline::random_generator random{5};
+    memory_storage home_store;
+    authority<> const home{world::rules(), {.schemas = &newest}};
+    {
+        auto tx = home_store.begin(access_mode::write);
+        REQUIRE(home.open(*tx, clock.now, random));
+        REQUIRE(tx->commit());
+    }
+    world::device d{1, {.schemas = &first}};
+    world::device modern{2, {.schemas = &newest}};
+    replica const upgraded{world::rules(), {.schemas = &newest}};  // the first one's store, after its program's update
+    auto const sync = [&](world::device& by, replica const& self) {
+        for (int i = 0; i < 4; ++i) {
+            clock.pass(10);
+            REQUIRE(by.write([&](auto& tx) { return self.prepare(tx, clock.now); }));
+            auto const q = *by.read([&](auto& tx) { return self.request_message(tx); });
+            auto const p = serve(home_store, home, "anna", q, clock.now);
+            REQUIRE(p);
+            REQUIRE(by.write([&](auto& tx) { return self.absorb(tx, *p, clock.now, by.random); }));
+        }
+    };
+    auto const differing = [&](world::device& by, replica const& self) {
+        integrity_check const check;
+        REQUIRE(by.write([&](auto& tx) { return check.begin(tx, by.random); }));
+        for (;;) {
+            auto const ask = *by.read([&](auto& tx) { return check.ask(tx, self); });
+            if (!ask) { break; }
+            auto const answer = serve_integrity(home_store, home, *ask);
+            REQUIRE(answer);
+            REQUIRE(by.write([&](auto& tx) { return check.absorb(tx, self, *answer); }));
+        }
+        auto const found = **by.read([&](auto& tx) { return check.report(tx); });
+        CHECK(found.rows == 2);
+        return found.differing;
+    };
+    REQUIRE(world::open(d, clock.now));
+    REQUIRE(world::open(modern, clock.now));
+    REQUIRE(d.write([&](auto& tx) {
+        return d.self.create(tx, thing(1), fields({{"name", 1}, {"count", 2}}), clock.now);
+    }));
+    REQUIRE(modern.write([&](auto& tx) {
+        return modern.self.create(tx, thing(2), fields({{"title", 3}}), clock.now);
+    }));
+    sync(d, d.self);
+    sync(modern, modern.self);
+    sync(d, d.self);
+    CHECK(differing(d, d.self) == 0);
+    CHECK(differing(modern, modern.self) == 0);
+    CHECK(differing(d, upgraded) == 0);
+    row r = **d.read([&](auto& tx) { return d.self.read_confirmed(tx, thing(2)); });
+    r.fields = fields({{"name", 4}});
+    REQUIRE(d.write([&](auto& tx) { return stored_records{}.put(tx, thing(2), {false, r.version, r}, nullptr); }));
+    CHECK(differing(d, upgraded) == 1);
+    sync(d, upgraded);
+    CHECK(differing(d, upgraded) == 0);
+}
+
 TEST_CASE("messages come back as they were, and what is none is an error") {
     integrity_ask q;
     q.key.bytes[3] = std::byte{7};
