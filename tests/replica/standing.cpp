@@ -217,13 +217,13 @@ TEST_CASE("who is known to the authority, and how far", "[replica][standing]") {
     h.create(a, "2");
     h.run(a);
     auto tx = h.home.store.begin(access_mode::read);
-    std::vector<authority<>::known_replica> all;
-    REQUIRE(h.self.replicas(*tx, [&](authority<>::known_replica const& r) {
+    std::vector<registered_replica> all;
+    REQUIRE(h.self.replicas(*tx, [&](registered_replica const& r) {
         all.push_back(r);
         return true;
     }));
     REQUIRE(all.size() == 1);
     CHECK(all[0].principal == "anna");
     CHECK(all[0].decided == 2);
-    CHECK(all[0].name == *a.read([&](auto& t) { return a.self.self(t); }));
+    CHECK(all[0].replica == *a.read([&](auto& t) { return a.self.self(t); }));
 }

@@ -62,6 +62,17 @@ struct authority_options {
     constraint_table const* constraints = nullptr;
 };
 
+/// A replica as its authority knows it.
+struct registered_replica {
+    replica_id replica{};
+    std::string principal{};
+    author_index index = 0;            ///< its number, which rows name as their author
+    std::uint64_t decided = 0;         ///< of its mutations, those up to here have their verdicts
+    std::uint64_t unconfirmed = 0;     ///< verdicts whose receipt it has not confirmed: lost replies, or it is away
+    std::optional<position> cursor{};  ///< where its lease says that it stands; nothing without a lease
+    friend bool operator==(registered_replica const&, registered_replica const&) = default;
+};
+
 /// Decides mutations and answers what changed.
 ///
 /// It holds options, rules and the validation, and no state: everything is in storage, under keys that begin
@@ -204,31 +215,6 @@ public:
         return static_cast<device_standing>(raw[0]);
     }
 
-    /// What a replica is to its authority.
-    struct known_replica {
-        replica_id name{};
-        std::string principal;
-        author_index author = unknown_author;
-        std::uint64_t decided = 0;   ///< sequences up to here have their verdicts
-        std::uint64_t receipts = 0;  ///< … and up to here it has them
-    };
-    /// Every replica that was ever here, in the order of names. `errc::corrupt` when one does not decode.
-    template <storage_transaction Tx>
-    [[nodiscard]] status replicas(Tx& tx, function_ref<bool(known_replica const&)> visit) const {
-        status outcome;
-        bytes const prefix = key('u');
-        auto ok = scan_prefix(tx, prefix, [&](bytes_view k, bytes_view raw) {
-            auto const name = replica_id_from(k.subspan(prefix.size()));
-            auto const a = parse_author(raw);
-            if (!name || !a) {
-                outcome = failure{errc::corrupt, "authority's author"};
-                return false;
-            }
-            return visit({*name, a->principal, a->index, a->decided, a->receipts});
-        });
-        return ok ? outcome : ok;
-    }
-
     /// What a call of `collect` did.
     struct collection_report {
         std::size_t tombstones = 0;  ///< erased
@@ -332,6 +318,55 @@ public:
                 return false;
             }
             return visit(*record, r);
+        });
+        return ok ? outcome : ok;
+    }
+
+    /// The confirmed records of a range, tombstones too, in key order, until the visitor says false.
+    /// `errc::corrupt` when a row does not decode. Precondition: `valid(r)`.
+    template <storage_transaction Tx>
+    [[nodiscard]] status scan_range(Tx& tx, record_range const& r,
+                                    function_ref<bool(record_key const&, row&)> visit) const {
+        bytes from = key('r');
+        append(from, r.from);
+        bytes to = key('r');
+        append(to, r.to);
+        status outcome;
+        auto ok = tx.scan({from, to}, [&](bytes_view k, bytes_view v) {
+            auto const record = record_key_from(k.subspan(2));
+            cbor_reader in{v};
+            row state = decode_row(in);
+            if (!record || !in.finish()) {
+                outcome = failure{errc::corrupt, "authority's row"};
+                return false;
+            }
+            return visit(*record, state);
+        });
+        return ok ? outcome : ok;
+    }
+
+    /// Every replica that was ever here, in the order of their names, until the visitor says false.
+    /// Cost: a scan; with leases a get for each.
+    template <storage_transaction Tx>
+    [[nodiscard]] status replicas(Tx& tx, function_ref<bool(registered_replica const&)> visit) const {
+        status outcome;
+        bytes const prefix = key('u');
+        auto ok = scan_prefix(tx, prefix, [&](bytes_view k, bytes_view raw) {
+            auto const id = replica_id_from(k.subspan(prefix.size()));
+            auto const state = parse_author(raw);
+            if (!id || !state) {
+                outcome = failure{errc::corrupt, "authority's author"};
+                return false;
+            }
+            registered_replica r{
+                *id, state->principal, state->index, state->decided, state->decided - state->receipts, std::nullopt};
+            auto const stands = leases_.cursor_of(tx, state->index);
+            if (!stands) {
+                outcome = stands.error();
+                return false;
+            }
+            r.cursor = *stands;
+            return visit(r);
         });
         return ok ? outcome : ok;
     }
@@ -455,14 +490,14 @@ private:
         return a;
     }
     [[nodiscard]] static result<author_state> parse_author(bytes_view raw) {
-        author_state a;
         cbor_reader in{raw};
-        if (in.array() != 4) { return failure{errc::corrupt, "authority's author"}; }
+        author_state a;
+        bool const whole = in.array() == 4;
         a.index = static_cast<author_index>(in.unsigned_integer());
         a.principal = std::string{in.text()};
         a.decided = in.unsigned_integer();
         a.receipts = in.unsigned_integer();
-        if (!in.finish()) { return failure{errc::corrupt, "authority's author"}; }
+        if (!whole || !in.finish() || a.receipts > a.decided) { return failure{errc::corrupt, "authority's author"}; }
         return a;
     }
     template <class Tx>

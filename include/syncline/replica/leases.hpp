@@ -111,6 +111,14 @@ public:
         return *first ? std::optional<position>{(*first)->first} : std::nullopt;
     }
 
+    /// What a replica's lease protects; nothing where it has none.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::optional<position>> cursor_of(Tx& tx, author_index who) const {
+        auto const held = find(tx, who);
+        if (!held) { return held.error(); }
+        return *held ? std::optional<position>{(*held)->cursor} : std::nullopt;
+    }
+
 private:
     struct state {
         position horizon = 0;

@@ -114,15 +114,16 @@ namespace detail {
 inline constexpr std::array<std::byte, 3> frame_magic{std::byte{'S'}, std::byte{'Y'}, std::byte{'L'}};
 
 /// Puts the frame before a body that was written from `frame_bytes` on.
-inline void seal_frame(bytes& message) {
-    std::copy(frame_magic.begin(), frame_magic.end(), message.begin());
+inline void seal_frame(bytes& message, std::array<std::byte, 3> const& magic = frame_magic) {
+    std::copy(magic.begin(), magic.end(), message.begin());
     message[3] = std::byte{protocol_version};
     std::uint32_t const sum = crc32c(bytes_view{message}.subspan(frame_bytes));
     for (std::size_t i = 0; i < 4; ++i) { message[4 + i] = static_cast<std::byte>(sum >> (24 - 8 * i)); }
 }
 
-[[nodiscard]] inline result<bytes_view> open_frame(bytes_view message) {
-    if (message.size() < frame_bytes || !starts_with(message, frame_magic)) {
+[[nodiscard]] inline result<bytes_view> open_frame(bytes_view message,
+                                                   std::array<std::byte, 3> const& magic = frame_magic) {
+    if (message.size() < frame_bytes || !starts_with(message, magic)) {
         return failure{errc::foreign, "not a syncline message"};
     }
     if (message[3] != std::byte{protocol_version}) { return failure{errc::unsupported, "another protocol version"}; }

@@ -179,6 +179,21 @@ public:
         return mine->self;
     }
 
+    /// Takes a new incarnation: from now on this store writes under a name of its own, whoever has a copy of it. What is
+    /// frozen is issued again under that name, and counts once. For a store that was put back from a backup, after its
+    /// first exchange, in which what it shares with the lost one is recognised. The event `reincarnated` tells of it.
+    template <storage_transaction Tx, random_source G>
+    [[nodiscard]] status renew(Tx& tx, G& random) const {
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        if (auto ok = reincarnate(tx, *sync, random); !ok) { return ok; }
+        event_batch events;
+        events.add_reincarnation();
+        ++sync->events;
+        if (auto ok = tx.put(numbered('e', sync->events), events.encode()); !ok) { return ok; }
+        return write_sync(tx, *sync);
+    }
+
     // Reading.
 
     /// The record as the person sees it: confirmed and pending. Nothing when it is deleted or never was.
@@ -502,7 +517,7 @@ public:
         for (std::size_t i = 0; i < next; ++i) {
             // Passed already, and perhaps a tombstone that everybody has and that is gone here too.
             if (p->rows[i].state.version <= sync->cursor) { continue; }
-            auto taken = take_row(tx, p->rows[i], true, dirty, events);
+            auto taken = take_row(tx, p->rows[i], true, false, dirty, events);
             if (!taken) { return taken.error(); }
             report.rows += *taken ? 1 : 0;
         }
@@ -609,6 +624,40 @@ public:
     [[nodiscard]] result<bool> complete(Tx& tx, std::string_view collection) const {
         if (!valid(record_key{collection, "-"})) { return failure{errc::invalid, "collection"}; }
         return wanted_.complete(tx, range_of(collection));
+    }
+
+    // Looking whether what is held is what the authority has; replica/integrity.hpp does.
+
+    /// Wants a range of records told whole once more, before all others. What is held of it stays until then; what is
+    /// told then takes its place even where that says that it is no newer, or does not decode, and pending mutations
+    /// are laid over it. `errc::invalid` for what is no range.
+    template <storage_transaction Tx>
+    [[nodiscard]] status refetch(Tx& tx, record_range const& r) const {
+        if (!valid(r)) { return failure{errc::invalid, "range of records"}; }
+        return wanted_.add(tx, band_repair, r);
+    }
+    /// Whether nothing of a range is still to be told. Precondition: `valid(r)`.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<bool> complete(Tx& tx, record_range const& r) const {
+        return wanted_.complete(tx, r);
+    }
+    /// Visits the confirmed rows of a range in the order of keys, tombstones too, until the visitor says false. It may
+    /// read, not write. `errc::corrupt` at the first that does not decode. Precondition: `valid(r)`.
+    template <storage_transaction Tx>
+    [[nodiscard]] status scan_confirmed(Tx& tx, record_range const& r,
+                                        function_ref<bool(record_key const&, row const&)> visit) const {
+        status outcome;
+        auto ok = records_.scan_range(tx, r.from, r.to, [&](record_key const& k, held_record& h) {
+            if (h.confirmed == 0) { return true; }
+            if (!h.pending) { return visit(k, h.visible); }
+            auto const kept = records_.find_confirmed(tx, k);
+            if (!kept || !*kept) {
+                outcome = kept ? failure{errc::corrupt, "a confirmed record that is not kept"} : kept.error();
+                return false;
+            }
+            return visit(k, **kept);
+        });
+        return ok ? outcome : ok;
     }
 
     // Events: at least once, in order, kept until forgotten.
@@ -1380,7 +1429,7 @@ private:
         std::vector<bool> held(told.size());
         std::vector<record_key> gone;
         std::size_t next = 0;
-        auto ok = records_.scan_range(tx, covered.from, covered.to, [&](record_key const& k, held_record& h) {
+        auto const look = [&](record_key const& k, held_record& h) {
             bytes name = to_bytes(k);
             while (next < names.size() && compare(names[next], name) < 0) { ++next; }
             if (next < names.size() && equal(names[next], name)) {
@@ -1396,14 +1445,27 @@ private:
             }
             gone.push_back(k);
             return true;
-        });
+        };
+        auto ok = records_.scan_range(tx, covered.from, covered.to, look);
+        if (!ok && ok.error() == errc::corrupt) {
+            // Of damaged records those go that are told anew; then there may be none left.
+            for (row_update const& u : told) {
+                auto const whole = records_.find(tx, u.key);
+                if (!whole) { ok = forget_damaged(tx, u.key, whole.error(), dirty); }
+                if (!whole && !ok) { return ok.error(); }
+            }
+            held.assign(told.size(), false);
+            gone.clear();
+            next = 0;
+            ok = records_.scan_range(tx, covered.from, covered.to, look);
+        }
         if (!ok) { return ok.error(); }
         for (record_key const& k : gone) {
             if (auto taken = take_end(tx, k, head, dirty, events); !taken) { return taken.error(); }
         }
         std::size_t taken = 0;
         for (std::size_t i = 0; i < told.size(); ++i) {
-            auto const newer = take_row(tx, told[i], held[i], dirty, events);
+            auto const newer = take_row(tx, told[i], held[i], true, dirty, events);
             if (!newer) { return newer.error(); }
             taken += *newer ? 1 : 0;
         }
@@ -1443,19 +1505,47 @@ private:
         return records_.put(tx, k, held, nullptr);
     }
 
-    /// True when the row was newer than what is held. `may_be_held`: false when it is known that nothing is.
+    /// What is held of a record does not decode, and the authority has just told it: it goes, and is computed anew.
+    /// Another failure stays what it is.
     template <class Tx>
-    [[nodiscard]] result<bool> take_row(Tx& tx, row_update& u, bool may_be_held, std::vector<bytes>& dirty,
-                                        event_batch& events) const {
+    [[nodiscard]] status forget_damaged(Tx& tx, record_key const& k, failure const& why,
+                                        std::vector<bytes>& dirty) const {
+        if (why != errc::corrupt) { return why; }
+        dirty.push_back(to_bytes(k));
+        return records_.erase(tx, k);
+    }
+    /// Whether what is held as confirmed is this row, in every byte.
+    template <class Tx>
+    [[nodiscard]] result<bool> holds(Tx& tx, row_update const& u, held_record const& held) const {
+        if (held.confirmed != u.state.version) { return false; }
+        if (!held.pending) { return held.visible == u.state; }
+        auto const kept = records_.find_confirmed(tx, u.key);
+        if (!kept && kept.error() != errc::corrupt) { return kept.error(); }
+        return kept && *kept && **kept == u.state;
+    }
+
+    /// True when the row took the place of what is held: it is newer, or, of a range that is told whole (`as_told`), not
+    /// the same. `may_be_held`: false when it is known that nothing is.
+    template <class Tx>
+    [[nodiscard]] result<bool> take_row(Tx& tx, row_update& u, bool may_be_held, bool as_told,
+                                        std::vector<bytes>& dirty, event_batch& events) const {
         std::optional<held_record> held;
         if (may_be_held) {
             auto found = records_.find(tx, u.key);
-            if (!found) { return found.error(); }
-            held = std::move(*found);
+            if (found) {
+                held = std::move(*found);
+            } else if (auto ok = forget_damaged(tx, u.key, found.error(), dirty); !ok) {
+                return ok.error();
+            }
         }
         bool changes = !u.state.deleted;
         if (held) {
-            if (held->confirmed >= u.state.version) { return false; }
+            if (held->confirmed >= u.state.version) {
+                if (!as_told) { return false; }
+                auto const same = holds(tx, u, *held);
+                if (!same) { return same.error(); }
+                if (*same) { return false; }
+            }
             if (held->pending || held->visible.deleted) {
                 if (auto ok = tx.erase(numbered('d', held->confirmed)); !ok) { return ok.error(); }
             }

@@ -204,6 +204,8 @@ public:
     /// Why the last exchange failed; empty after one that succeeded.
     [[nodiscard]] std::optional<failure> const& last_failure() const noexcept { return last_failure_; }
     [[nodiscard]] bool in_flight() const noexcept { return in_flight_; }
+    /// Why it waits for `resume`; empty while it goes on by itself.
+    [[nodiscard]] std::optional<failure> const& paused() const noexcept { return paused_; }
     /// What `session_options::retry` asked for, to be stored (`to_array`) and restored, so that budgets survive a restart.
     [[nodiscard]] retry_policy<>& policy() noexcept { return policy_; }
 
