@@ -61,6 +61,10 @@ struct authority_options {
     /// carried up to it, and rows down to what a device says that it knows. Null: all have the first version. Outlives
     /// the authority.
     schema_table const* schemas = nullptr;
+    /// The store may be put back from a backup: each opening begins an epoch, by which replicas see what was lost, and
+    /// they keep what was decided, to offer it again, until `mark_stable` says that a backup holds it. A store that
+    /// was opened so once remains so. `open` must come after each putting back.
+    bool backups = false;
 };
 
 /// Decides mutations and answers what changed.
@@ -75,7 +79,8 @@ public:
     explicit authority(rule_table rules = {}, authority_options options = {}, Validate validate = {})
         : rules_(std::move(rules)), options_(options), validate_(std::move(validate)), leases_("al", options.leases) {}
 
-    /// Makes the store an authority's, with a new epoch, unless it is one already.
+    /// Makes the store an authority's, with a new epoch, unless it is one already. With `authority_options::backups`
+    /// a new epoch begins at each call, with what is decided first after it.
     template <storage_transaction Tx, random_source G>
     [[nodiscard]] status open(Tx& tx, instant now, G& random) const {
         bytes raw;
@@ -83,11 +88,30 @@ public:
         if (!found) { return found.error(); }
         if (*found) {
             auto meta = read_meta(tx);
-            return meta ? status{} : status{meta.error()};
+            if (!meta) { return meta.error(); }
+            if (!options_.backups && !meta->backups) { return {}; }
+            // The epoch begins with what is decided next: until then this is a beginning of what there was before.
+            meta->backups = true;
+            meta->next = make_id(now.wall, random);
+            return write_meta(tx, *meta);
         }
         meta_state meta;
         meta.epoch = make_id(now.wall, random);
+        meta.backups = options_.backups;
         return write_meta(tx, meta);
+    }
+
+    /// A backup holds everything up to a position: replicas forget what they keep for the case that it is lost. Call it
+    /// once the backup can be trusted, with the `head` that the copied store had. Lower positions change nothing.
+    /// `errc::invalid` for a position beyond the head, and where no backups are expected. State unchanged then.
+    template <storage_transaction Tx>
+    [[nodiscard]] status mark_stable(Tx& tx, position through) const {
+        auto meta = read_meta(tx);
+        if (!meta) { return meta.error(); }
+        if (!meta->backups || through > meta->head) { return failure{errc::invalid, "no position of a backup"}; }
+        if (through <= meta->stable) { return {}; }
+        meta->stable = through;
+        return write_meta(tx, *meta);
     }
 
     /// Answers one request of a replica that `principal` was authenticated for.
@@ -114,9 +138,13 @@ public:
         if (!author) { return author.error(); }
         // A cursor beyond our log, or receipts for verdicts that we never gave.
         bool const ahead = q->cursor > meta->head || q->receipts > author->decided;
-        if (ahead || (q->epoch && *q->epoch != meta->epoch)) {
+        auto const past = end_of_epoch(tx, *q, *meta);
+        if (!past) { return past.error(); }
+        if (ahead || !*past || q->known.value_or(0) > **past || q->cursor > **past) {
             // The replica knows another past than ours: decide nothing, let it see who we are.
             p.head = meta->head;
+            p.decided = author->decided;
+            if (auto ok = tell_past(tx, *q, *meta, p); !ok) { return ok.error(); }
             return encode(p);
         }
         position const head_before = meta->head;
@@ -145,6 +173,16 @@ public:
             if (auto ok = write_meta(tx, *meta); !ok) { return ok.error(); }
         }
 
+        p.epoch = meta->epoch;
+        if (q->epoch && *q->epoch != meta->epoch) {
+            // Of the same past. Who can't follow to another epoch needn't.
+            if (q->known) {
+                p.asked = q->epoch;
+            } else {
+                p.epoch = *q->epoch;
+            }
+        }
+        if (meta->backups) { p.stable = meta->stable; }
         p.author = author->index;
         p.decided = author->decided;
         p.head = meta->head;
@@ -261,6 +299,10 @@ private:
         position head = 0;
         author_index authors = 0;
         bool authors_changed = false;
+        bool backups = false;         ///< it may be put back from one
+        position stable = 0;          ///< a backup holds everything up to here
+        std::uint64_t epochs = 0;     ///< that are over
+        std::optional<id128> next{};  ///< of the epoch that begins with what is decided next
     };
     struct author_state {
         author_index index = 0;
@@ -298,7 +340,8 @@ private:
         if (!*found) { return failure{errc::not_found, "the store is not an authority's; open it first"}; }
         cbor_reader in{raw};
         meta_state meta;
-        if (in.array() != 4) { return failure{errc::corrupt, "authority's head"}; }
+        std::size_t const parts = in.array();
+        if (parts != 4 && parts != 7) { return failure{errc::corrupt, "authority's head"}; }
         std::uint64_t const format = in.unsigned_integer();
         if (!in.failed() && format > authority_format) {
             return failure{errc::unsupported, "written by a later version"};
@@ -306,6 +349,12 @@ private:
         meta.epoch = detail::read_id(in);
         meta.head = in.unsigned_integer();
         meta.authors = static_cast<author_index>(in.unsigned_integer());
+        if (parts == 7) {
+            meta.backups = true;
+            meta.stable = in.unsigned_integer();
+            meta.epochs = in.unsigned_integer();
+            if (!in.null()) { meta.next = detail::read_id(in); }
+        }
         if (!in.finish()) { return failure{errc::corrupt, "authority's head"}; }
         return meta;
     }
@@ -313,12 +362,94 @@ private:
     [[nodiscard]] status write_meta(Tx& tx, meta_state const& meta) const {
         bytes raw;
         cbor_writer w{raw};
-        w.array(4);
+        w.array(meta.backups ? 7 : 4);
         w.unsigned_integer(authority_format);
         w.byte_string(meta.epoch.bytes);
         w.unsigned_integer(meta.head);
         w.unsigned_integer(meta.authors);
+        if (meta.backups) {
+            w.unsigned_integer(meta.stable);
+            w.unsigned_integer(meta.epochs);
+            if (meta.next) {
+                w.byte_string(meta.next->bytes);
+            } else {
+                w.null();
+            }
+        }
         return tx.put(key('m'), raw);
+    }
+
+    // Epochs that are over, kept for ever: 'e' name -> end; 'n' number, from 0 -> name, end. A few bytes an opening.
+
+    [[nodiscard]] static bytes epoch_key(id128 const& name) {
+        bytes k = key('e');
+        append(k, name.bytes);
+        return k;
+    }
+    [[nodiscard]] static bytes epoch_number(std::uint64_t n) {
+        bytes k = key('n');
+        append_u64(k, n);
+        return k;
+    }
+    /// The epoch that `open` has named begins.
+    template <class Tx>
+    [[nodiscard]] status begin_epoch(Tx& tx, meta_state& meta) const {
+        bytes end;
+        append_u64(end, meta.head);
+        if (auto ok = tx.put(epoch_key(meta.epoch), end); !ok) { return ok; }
+        bytes numbered = to_bytes(meta.epoch.bytes);
+        append(numbered, end);
+        if (auto ok = tx.put(epoch_number(meta.epochs), numbered); !ok) { return ok; }
+        ++meta.epochs;
+        meta.epoch = *meta.next;
+        meta.next.reset();
+        return write_meta(tx, meta);
+    }
+    /// The last position that the requester's epoch has here; nothing where it is none of this store's past.
+    template <class Tx>
+    [[nodiscard]] result<std::optional<position>> end_of_epoch(Tx& tx, request const& q, meta_state const& meta) const {
+        if (!q.epoch || *q.epoch == meta.epoch) { return std::optional{meta.head}; }
+        if (!meta.backups) { return std::optional<position>{}; }
+        bytes raw;
+        auto found = tx.get(epoch_key(*q.epoch), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return std::optional<position>{}; }
+        if (raw.size() != 8) { return failure{errc::corrupt, "authority's epoch"}; }
+        return std::optional{read_u64(raw)};
+    }
+    /// Where the requester's past may part from this store's. Nothing where the store was never opened since it was put
+    /// back, or may not be put back: who was there before can't be told from who comes after then.
+    template <class Tx>
+    [[nodiscard]] status tell_past(Tx& tx, request const& q, meta_state const& before, reply& p) const {
+        meta_state meta = before;
+        if (!q.known || !q.epoch || q.epoch == meta.next) { return {}; }
+        if (meta.next) {
+            if (meta.authors_changed) { --meta.authors; }  // the requester is not registered
+            if (auto ok = begin_epoch(tx, meta); !ok) { return ok; }
+        }
+        if (*q.epoch == meta.epoch) { return {}; }
+        p.epoch = meta.epoch;
+        p.asked = q.epoch;
+        auto const end = end_of_epoch(tx, q, meta);
+        if (!end) { return end.error(); }
+        if (*end) {
+            p.past.push_back({*q.epoch, **end});
+            return {};
+        }
+        status outcome;
+        std::uint64_t const first = meta.epochs > past_epochs_max ? meta.epochs - past_epochs_max : 0;
+        auto ok = tx.scan({epoch_number(first), prefix_end(key('n'))}, [&](bytes_view, bytes_view raw) {
+            past_epoch e;
+            if (raw.size() != e.name.bytes.size() + 8) {
+                outcome = failure{errc::corrupt, "authority's epoch"};
+                return false;
+            }
+            std::copy_n(raw.begin(), e.name.bytes.size(), e.name.bytes.begin());
+            e.end = read_u64(raw.subspan(e.name.bytes.size()));
+            p.past.push_back(e);
+            return p.past.size() < past_epochs_max;
+        });
+        return ok ? outcome : ok;
     }
 
     /// Bytes of a row's marks, the least that they take: fields that are unset leave theirs, and a row that grows
@@ -475,6 +606,9 @@ private:
         bytes_view hash = bytes_view{digest}.first(hash_bytes);
         if (sequence <= author.decided) { return recall(tx, author, sequence, hash, from, origins); }
         if (!known || author.decided - author.receipts >= options_.verdicts_max) { return std::optional<verdict>{}; }
+        if (meta.next) {
+            if (auto ok = begin_epoch(tx, meta); !ok) { return ok.error(); }
+        }
 
         verdict v;
         v.sequence = sequence;

@@ -34,6 +34,7 @@ namespace syncline::inline SYNCLINE_ABI {
 inline constexpr std::uint8_t protocol_version = 1;
 inline constexpr std::size_t frame_bytes = 8;
 inline constexpr std::size_t exchange_items_max = 65'536;  ///< mutations, verdicts or rows of one message
+inline constexpr std::size_t past_epochs_max = 64;         ///< epochs of one reply
 
 /// What the sender of a request understands beyond the least: bits of its `features`.
 inline constexpr std::uint64_t feature_columns = 1;  ///< a reply's rows, and a request's mutations, in columns
@@ -82,7 +83,16 @@ struct request {
     std::vector<record_range> ranges{};  ///< not held yet; with a cursor of 0, nothing is, and the tail is not wanted
     std::vector<schema_of> schemas{};    ///< what the device's program knows, where it is more than the first version
     std::uint64_t features = 0;          ///< `feature_columns`; unknown bits mean nothing
+    /// The last position that the sender was told of; with it, it can follow an authority to another epoch.
+    std::optional<position> known{};
     friend bool operator==(request const&, request const&) = default;
+};
+
+/// An epoch of an authority that is over, and the last position that belongs to it.
+struct past_epoch {
+    id128 name{};
+    position end = 0;
+    friend bool operator==(past_epoch const&, past_epoch const&) = default;
 };
 
 struct row_update {
@@ -105,6 +115,10 @@ struct reply {
     std::uint64_t line = 0;  ///< of the request that it answers
     position horizon = 0;    ///< tombstones up to here are gone at the authority; whoever stands below joins again
     std::vector<told_range> ranges{};  ///< told whole as of `head`; their rows stand last in `rows`, in this order
+    std::optional<id128> asked{};      ///< epoch of the request, where it isn't the authority's any more
+    /// Positions up to here are in a backup; told by an authority that may be put back to one. Empty: it says nothing.
+    std::optional<position> stable{};
+    std::vector<past_epoch> past{};  ///< with `unknown_author`: where the requester's past and the authority's may part
     friend bool operator==(reply const&, reply const&) = default;
 };
 
@@ -196,6 +210,24 @@ template <class F>
             in.fail({errc::not_deterministic, "collections out of order"});
         }
         all.push_back({std::string{name}, decode_later_schema(in)});
+    }
+    return all;
+}
+inline void encode_past(cbor_writer& w, std::vector<past_epoch> const& all) {
+    w.array(all.size() * 2);
+    for (past_epoch const& e : all) {
+        w.byte_string(e.name.bytes);
+        w.unsigned_integer(e.end);
+    }
+}
+[[nodiscard]] inline std::vector<past_epoch> decode_past(cbor_reader& in) {
+    std::vector<past_epoch> all;
+    std::size_t const n = in.array();
+    if (n == 0 || n % 2 != 0) { in.fail({errc::malformed, "epochs of the wrong length"}); }
+    if (n / 2 > past_epochs_max) { in.fail({errc::limit, "too many epochs"}); }
+    for (std::size_t i = 0; i < n / 2 && !in.failed(); ++i) {
+        id128 const name = read_id(in);
+        all.push_back({name, in.unsigned_integer()});
     }
     return all;
 }
@@ -325,7 +357,7 @@ inline constexpr std::uint64_t schemas_key = 14;
     bytes batch;
     bool const columns = (q.features & feature_columns) != 0 && detail::encode_batch(batch, q);
     w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() || columns ? 0 : 1) + (q.line == 0 ? 0 : 1) +
-          (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1));
+          (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1) + (q.known ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(to_array(q.replica));
     if (q.epoch) {
@@ -373,6 +405,10 @@ inline constexpr std::uint64_t schemas_key = 14;
         w.unsigned_integer(16);
         w.raw(batch);
     }
+    if (q.known) {
+        w.unsigned_integer(24);
+        w.unsigned_integer(*q.known);
+    }
     detail::seal_frame(out);
     return out;
 }
@@ -412,6 +448,7 @@ inline constexpr std::uint64_t schemas_key = 14;
                 (void)detail::decode_batch(in, limits, q);
                 return true;
             }
+            case 24: q.known = in.unsigned_integer(); return true;
             default: return false;
         }
     });
@@ -467,7 +504,8 @@ namespace detail {
     bytes out(frame_bytes);
     out.reserve(page.size() + 256 + p.verdicts.size() * 48 + rows.size());
     cbor_writer w{out};
-    w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) + (p.horizon == 0 ? 0 : 1));
+    w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) + (p.horizon == 0 ? 0 : 1) +
+          (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1));
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);
@@ -514,6 +552,18 @@ namespace detail {
     if (verdict_columns) {
         w.unsigned_integer(20);
         encode_verdict_columns(w, p.verdicts);
+    }
+    if (p.asked) {
+        w.unsigned_integer(24);
+        w.byte_string(p.asked->bytes);
+    }
+    if (p.stable) {
+        w.unsigned_integer(25);
+        w.unsigned_integer(*p.stable);
+    }
+    if (!p.past.empty()) {
+        w.unsigned_integer(26);
+        detail::encode_past(w, p.past);
     }
     detail::seal_frame(out);
     return out;
@@ -632,6 +682,9 @@ namespace detail {
                     decode_verdict_columns<verdict>(in, limits, exchange_items_max, verdict_kind_of, decode_verdict);
                 return true;
             }
+            case 24: p.asked = detail::read_id(in); return true;
+            case 25: p.stable = in.unsigned_integer(); return true;
+            case 26: p.past = detail::decode_past(in); return true;
             default: return false;
         }
     });

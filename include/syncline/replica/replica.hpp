@@ -47,6 +47,9 @@ struct replica_options {
     std::size_t record_max = std::size_t{1} << 20;     ///< bytes of one record's fields; a larger write is refused
     decode_limits message{};
     std::vector<std::string> essential{};  ///< collections that a first sync fetches before all others, in this order
+    /// Mutations that are kept after their verdict, until a backup of the authority holds them; the oldest go first.
+    /// None is where the authority expects no backups.
+    std::size_t decided_max = 10'000;
     /// The versions of every collection up to those that the program is written for: what it writes is of the newest,
     /// and what is older is carried up. Null: all have the first version. Outlives the replica.
     schema_table const* schemas = nullptr;
@@ -94,6 +97,7 @@ struct exchange_report {
     bool wait = false;          ///< the authority asked to come again later
     bool rejoined = false;      ///< its lease was over, and tombstones are gone: everything is told anew
     bool reincarnated = false;  ///< the store was a clone or was restored: it has a new identity now
+    bool regressed = false;     ///< the authority was put back to an older state: what it lost is offered again
 };
 
 /// A replica over any storage. It holds options and rules, and no state.
@@ -294,7 +298,7 @@ public:
         auto taken = outbox_.claim(tx, claims, now.wall);
         if (!taken) { return taken.error(); }
         for (outbox_entry const& entry : *taken) {
-            if (auto ok = freeze(tx, *sync, entry.token, entry.fence, entry.payload, false); !ok) { return ok; }
+            if (auto ok = freeze(tx, *sync, entry.token, entry.fence, pending::parse(entry.payload), false); !ok) { return ok; }
         }
         return taken->empty() ? status{} : write_sync(tx, *sync);
     }
@@ -315,6 +319,7 @@ public:
         q.rows_max = options_.rows_max;
         q.bytes_max = options_.bytes_max;
         q.line = sync->line;
+        if (sync->kept) { q.known = sync->told(); }
         q.features = feature_columns;
         if (options_.schemas != nullptr) {
             options_.schemas->each([&](std::string_view name, schema_version v) {
@@ -325,14 +330,15 @@ public:
         if (!wanted) { return wanted.error(); }
         q.ranges = std::move(*wanted);
         std::size_t size = 0;
-        auto ok = each_frozen(tx, [&](std::uint64_t, outbox_entry const& entry, pending const& p) {
+        auto ok = each_frozen(tx, [&](frozen_mutation const& f) {
+            pending const& p = f.what;
             if (q.mutations.size() >= options_.mutations_max ||
                 (size != 0 && size + p.encoded.size() > options_.mutation_bytes)) {
                 return false;
             }
             size += p.encoded.size();
             q.mutations.push_back(p.encoded);
-            q.origins.push_back({p.line, detail::outbox_sequence(entry.token)});
+            q.origins.push_back({p.line, f.number});
             return true;
         });
         if (!ok) { return ok.error(); }
@@ -344,9 +350,11 @@ public:
     ///
     /// `message` is a stranger's. Errors, all to be rolled back: those of `decode_reply`;
     /// `errc::authority_changed` when it comes from another authority, or from one that was put back to an
-    /// older state: nothing is taken, pending work stays; `errc::corrupt` and the storage's own. A reply that
+    /// older state and expects no backups, or to one so old that what it lost is no longer kept here: nothing is taken,
+    /// pending work stays; `errc::corrupt` and the storage's own. A reply that
     /// was seen before, or that is older than what is held, changes nothing.
-    /// Cost: O(verdicts + rows) storage operations; a record with pending mutations is computed anew.
+    /// Cost: O(verdicts + rows) storage operations; a record with pending mutations is computed anew. Once after an
+    /// authority was put back: O(records held).
     template <storage_transaction Tx, random_source G>
     [[nodiscard]] result<exchange_report> absorb(Tx& tx, bytes_view message, instant now, G& random) const {
         auto p = decode_reply(message, options_.message);
@@ -358,8 +366,22 @@ public:
         if (!(mine->self == p->replica)) { return nothing_taken(tx, now); }  // to an identity that was left behind
         // To what this store was before it was opened anew: its sequences may have named other mutations then.
         if (p->line != 0 && p->line != sync->line) { return nothing_taken(tx, now); }
-        if (sync->epoch && *sync->epoch != p->epoch) {
-            return failure{errc::authority_changed, "another authority answered"};
+        bool const elsewhere = sync->epoch && *sync->epoch != p->epoch;
+        std::vector<past_epoch> past;
+        if (elsewhere) {
+            if (sync->kept) {
+                auto met = read_past(tx);
+                if (!met) { return met.error(); }
+                past = std::move(*met);
+            }
+            auto const left = [&](past_epoch const& e) { return e.name == p->epoch; };
+            // Of an epoch that was left, or an answer to what was asked in one.
+            bool const late = std::any_of(past.begin(), past.end(), left) ||
+                              (sync->kept && p->asked && *p->asked != *sync->epoch);
+            if (late) { return nothing_taken(tx, now); }
+            if (!sync->kept || !p->asked) { return failure{errc::authority_changed, "another authority answered"}; }
+            past.push_back({*sync->epoch, sync->told()});
+            if (p->author == unknown_author) { return regress(tx, *p, *sync, std::move(past), now, random); }
         }
         if (p->author == unknown_author) {
             return failure{errc::authority_changed, "the authority was put back to an older state"};
@@ -388,11 +410,19 @@ public:
         std::vector<bytes> dirty;  // record keys to compute anew
         sync->epoch = p->epoch;
         sync->author = p->author;
+        if (elsewhere) {
+            if (auto ok = write_past(tx, std::move(past)); !ok) { return ok.error(); }
+        }
+        if (p->stable && !sync->kept) {
+            // What was decided before is not kept: an older state than this is not to be had back.
+            sync->kept.emplace();
+            sync->kept->from = before.told();
+        }
 
         bool fork = false;     // another content under our name
         bool unknown = false;  // what we never sent, or never settled, was
         for (verdict const& v : p->verdicts) {
-            auto handled = take_verdict(tx, v, dirty, events);
+            auto handled = take_verdict(tx, v, *sync, dirty, events);
             if (!handled) { return handled.error(); }
             report.verdicts += *handled == verdict_effect::none ? 0 : 1;
             fork = fork || *handled == verdict_effect::forked;
@@ -439,6 +469,10 @@ public:
         report.advanced = report.advanced || p->to > sync->cursor;
         sync->cursor = (std::max)(sync->cursor, p->to);
         sync->head = (std::max)(sync->head, p->head);
+        if (sync->kept) {
+            sync->kept->horizon = (std::max)(sync->kept->horizon, p->horizon);
+            if (auto ok = forget_decided(tx, *sync->kept, p->stable.value_or(0)); !ok) { return ok.error(); }
+        }
         if (p->horizon != 0 && p->horizon <= sync->cursor) {
             if (auto ok = drop_tombstones(tx, p->horizon); !ok) { return ok.error(); }
         }
@@ -642,6 +676,16 @@ private:
         replica_id self{};
         std::string principal;
     };
+    static constexpr position no_position = (std::numeric_limits<position>::max)();
+    /// Where the authority may be put back to a backup.
+    struct kept_state {
+        position from = 0;             ///< everything of this replica that was decided after it is kept
+        std::uint64_t first = 1;       ///< number of the first that is
+        std::uint64_t next = 1;        ///< … and of the next to be
+        position horizon = 0;          ///< tombstones up to here may have been dropped
+        position shared = no_position;  ///< the authority was put back to this: a base beyond it, seen before, is void
+        friend bool operator==(kept_state const&, kept_state const&) = default;
+    };
     struct sync_state {
         std::optional<id128> epoch{};
         position cursor = 0;
@@ -651,7 +695,10 @@ private:
         std::uint64_t settled = 0;  ///< every sequence up to here has its verdict in storage
         std::uint64_t events = 0;   ///< batches written
         std::uint64_t line = 0;     ///< of the origins of what is written; drawn at each opening
+        std::optional<kept_state> kept{};
         friend bool operator==(sync_state const&, sync_state const&) = default;
+        /// The last position that it was told of: no row that is held, and no verdict, has a later one.
+        [[nodiscard]] position told() const noexcept { return (std::max)(cursor, head); }
     };
     /// A record as it stands in the record store.
     struct visible {
@@ -724,7 +771,7 @@ private:
         cbor_reader in{raw};
         sync_state s;
         std::size_t const parts = in.array();
-        if (parts != 7 && parts != 8) { return failure{errc::corrupt, "replica's sync state"}; }
+        if (parts != 7 && parts != 8 && parts != 13) { return failure{errc::corrupt, "replica's sync state"}; }
         if (!in.null()) { s.epoch = detail::read_id(in); }
         s.cursor = in.unsigned_integer();
         s.head = in.unsigned_integer();
@@ -732,7 +779,15 @@ private:
         s.next_sequence = in.unsigned_integer();
         s.settled = in.unsigned_integer();
         s.events = in.unsigned_integer();
-        if (parts == 8) { s.line = in.unsigned_integer(); }
+        if (parts >= 8) { s.line = in.unsigned_integer(); }
+        if (parts == 13) {
+            s.kept.emplace();
+            s.kept->from = in.unsigned_integer();
+            s.kept->first = in.unsigned_integer();
+            s.kept->next = in.unsigned_integer();
+            s.kept->horizon = in.unsigned_integer();
+            s.kept->shared = in.unsigned_integer();
+        }
         if (!in.finish() || s.settled >= s.next_sequence) { return failure{errc::corrupt, "replica's sync state"}; }
         return s;
     }
@@ -740,7 +795,7 @@ private:
     [[nodiscard]] status write_sync(Tx& tx, sync_state const& s) const {
         bytes raw;
         cbor_writer w{raw};
-        w.array(8);
+        w.array(s.kept ? 13 : 8);
         if (s.epoch) {
             w.byte_string(s.epoch->bytes);
         } else {
@@ -753,6 +808,13 @@ private:
         w.unsigned_integer(s.settled);
         w.unsigned_integer(s.events);
         w.unsigned_integer(s.line);
+        if (s.kept) {
+            w.unsigned_integer(s.kept->from);
+            w.unsigned_integer(s.kept->first);
+            w.unsigned_integer(s.kept->next);
+            w.unsigned_integer(s.kept->horizon);
+            w.unsigned_integer(s.kept->shared);
+        }
         return tx.put(key('s'), raw);
     }
     template <class Tx>
@@ -907,19 +969,21 @@ private:
         return write_receipt{*token, false};
     }
 
-    // Frozen mutations: 'f' sequence -> token, fence of the outbox entry that holds its bytes.
+    // Frozen mutations: 'f' sequence -> token, fence of the outbox entry that holds its bytes; or 0 and the key of a
+    // decided one that is offered again.
 
     /// Gives the next sequence. `renamed`: it was frozen under another identity of this store, and is the same still;
     /// otherwise one that was frozen before was set aside, and a person sends it anew.
     template <class Tx>
-    [[nodiscard]] status freeze(Tx& tx, sync_state& sync, std::uint64_t token, std::uint64_t fence, bytes_view payload,
-                                bool renamed) const {
-        auto p = pending::parse(payload);
+    [[nodiscard]] status freeze(Tx& tx, sync_state& sync, std::uint64_t token, std::uint64_t fence,
+                                result<pending> p, bool renamed) const {
         if (!p) { return p.error(); }
         auto m = p->decoded();
         if (!m) { return m.error(); }
         p->change = std::move(*m);
         if (p->change.sequence != 0 && !renamed && p->line != 0) { ++p->line; }
+        // It may have lain aside while the authority was put back: of what it saw then nothing is sure.
+        if (p->change.sequence != 0 && sync.kept) { p->change.base = (std::min)(p->change.base, sync.kept->shared); }
         p->change.sequence = sync.next_sequence;
         if (auto ok = outbox_.set_payload(tx, token, fence, p->encode()); !ok) { return ok; }
         bytes where;
@@ -929,31 +993,53 @@ private:
         ++sync.next_sequence;
         return {};
     }
+    struct frozen_mutation {
+        std::uint64_t sequence = 0;
+        std::uint64_t token = 0;
+        std::uint64_t fence = 0;
+        std::uint64_t number = 0;  ///< of its origin
+        bytes again{};             ///< offered again: the key that it lies under; empty: in the outbox
+        pending what{};
+    };
+    /// The frozen mutation that lies where a row of 'f' says. The sequence is the caller's.
+    template <class Tx>
+    [[nodiscard]] result<frozen_mutation> find_frozen(Tx& tx, bytes_view where) const {
+        frozen_mutation f;
+        if (where.size() < 16) { return failure{errc::corrupt, "frozen mutation"}; }
+        f.token = read_u64(where);
+        if (where.size() != 16) {
+            f.again = to_bytes(where.subspan(8));
+            auto offered = find_offered(tx, f.again);
+            if (!offered) { return offered.error(); }
+            f.token = offered->token;
+            f.number = detail::outbox_sequence(offered->token);
+            f.what = std::move(offered->what);
+            return f;
+        }
+        f.fence = read_u64(where.subspan(8));
+        auto entry = outbox_.find(tx, f.token);
+        if (!entry) { return entry.error(); }
+        if (!*entry || (*entry)->fence != f.fence) { return failure{errc::corrupt, "frozen mutation without its entry"}; }
+        auto p = pending::parse((*entry)->payload);
+        if (!p) { return p.error(); }
+        f.number = detail::outbox_sequence(f.token);
+        f.what = std::move(*p);
+        return f;
+    }
     /// Visits frozen mutations without a verdict, in sequence.
     template <class Tx, class F>
     [[nodiscard]] status each_frozen(Tx& tx, F&& visit) const {
         status outcome;
         bytes const prefix = key('f');
         auto ok = scan_prefix(tx, prefix, [&](bytes_view k, bytes_view where) {
-            if (k.size() != 10 || where.size() != 16) {
-                outcome = failure{errc::corrupt, "frozen mutation"};
+            auto f = k.size() == 10 ? find_frozen(tx, where)
+                                    : result<frozen_mutation>{failure{errc::corrupt, "frozen mutation"}};
+            if (!f) {
+                outcome = f.error();
                 return false;
             }
-            auto entry = outbox_.find(tx, read_u64(where));
-            if (!entry) {
-                outcome = entry.error();
-                return false;
-            }
-            if (!*entry || (*entry)->fence != read_u64(where.subspan(8))) {
-                outcome = failure{errc::corrupt, "frozen mutation without its entry"};
-                return false;
-            }
-            auto p = pending::parse((*entry)->payload);
-            if (!p) {
-                outcome = p.error();
-                return false;
-            }
-            return visit(read_u64(k.subspan(2)), **entry, *p);
+            f->sequence = read_u64(k.subspan(2));
+            return visit(*f);
         });
         return ok ? outcome : ok;
     }
@@ -1000,33 +1086,36 @@ private:
     enum class verdict_effect : std::uint8_t { none, taken, forgotten, forked };
 
     template <class Tx>
-    [[nodiscard]] result<verdict_effect> take_verdict(Tx& tx, verdict const& v, std::vector<bytes>& dirty,
-                                                      event_batch& events) const {
+    [[nodiscard]] result<verdict_effect> take_verdict(Tx& tx, verdict const& v, sync_state& sync,
+                                                      std::vector<bytes>& dirty, event_batch& events) const {
         bytes where;
         auto found = tx.get(numbered('f', v.sequence), where);
         if (!found) { return found.error(); }
         if (!*found) { return verdict_effect::none; }
-        if (where.size() != 16) { return failure{errc::corrupt, "frozen mutation"}; }
         if (v.kind == verdict_kind::retry_after || v.kind == verdict_kind::collateral) { return verdict_effect::none; }
         // Another content under our name: it stays frozen and is issued again under a new one.
         if (v.kind == verdict_kind::rejected && v.reason == errc::identity_fork) { return verdict_effect::forked; }
         // A copy of this store has sent it, perhaps joined with more or with less, and what was decided nobody knows here.
         // Neither lost nor sent twice: a person decides.
         bool const bare = v.kind == verdict_kind::duplicate;
-        std::uint64_t const token = read_u64(where);
-        std::uint64_t const fence = read_u64(bytes_view{where}.subspan(8));
-        auto entry = outbox_.find(tx, token);
-        if (!entry) { return entry.error(); }
-        if (!*entry) { return failure{errc::corrupt, "frozen mutation without its entry"}; }
-        auto p = pending::parse((*entry)->payload);
-        if (!p) { return p.error(); }
+        auto f = find_frozen(tx, where);
+        if (!f) { return f.error(); }
+        std::uint64_t const token = f->token;
+        std::uint64_t const fence = f->fence;
+        pending* const p = &f->what;
         auto m = p->decoded();
         if (!m) { return m.error(); }
 
         bytes const name = to_bytes(m->record);
         dirty.push_back(name);
         events.add_verdict(m->record, v);
-        if (v.kind == verdict_kind::rejected || bare) {
+        if (!f->again.empty()) {
+            if (auto ok = tx.erase(f->again); !ok) { return ok.error(); }
+            if (v.kind == verdict_kind::rejected) {
+                // Its entry went with its first verdict, so it is no dead letter now, but a conflict with no fields.
+                if (auto ok = park(tx, token, *p, v); !ok) { return ok.error(); }
+            }
+        } else if (v.kind == verdict_kind::rejected || bare) {
             bytes said;
             cbor_writer w{said};
             encode_verdict(w, v);
@@ -1036,18 +1125,7 @@ private:
             if (auto ok = outbox_.ack(tx, token, fence); !ok) { return ok.error(); }
         }
         if (v.kind == verdict_kind::conflict) {
-            bytes raw;
-            cbor_writer w{raw};
-            w.array(3);
-            w.byte_string(p->encoded);
-            w.byte_string(p->base);
-            std::size_t const open = static_cast<std::size_t>(std::count_if(
-                v.decisions.begin(), v.decisions.end(), [](decision const& d) { return d.won == winner::nobody; }));
-            w.array(open);
-            for (decision const& d : v.decisions) {
-                if (d.won == winner::nobody) { w.text(d.field); }
-            }
-            if (auto ok = tx.put(numbered('c', token), raw); !ok) { return ok.error(); }
+            if (auto ok = park(tx, token, *p, v); !ok) { return ok.error(); }
         } else if (v.kind == verdict_kind::applied || v.kind == verdict_kind::merged) {
             // In the overlay until a confirmed row holds it; one that was overruled has nothing to show.
             bytes raw;
@@ -1060,9 +1138,303 @@ private:
             append_u64(k, token);
             if (auto ok = tx.put(k, raw); !ok) { return ok.error(); }
         }
+        bool const stands = v.kind == verdict_kind::applied || v.kind == verdict_kind::merged ||
+                            v.kind == verdict_kind::overruled;
+        if (stands && sync.kept) {
+            if (auto ok = keep_decided(tx, *sync.kept, {v.version, token, std::move(*p)}); !ok) { return ok.error(); }
+        }
         if (auto ok = tx.erase(numbered('f', v.sequence)); !ok) { return ok.error(); }
         // Where the authority has had our receipt, which we never sent, another bears our name.
         return bare && v.reason == errc{} ? verdict_effect::forgotten : verdict_effect::taken;
+    }
+
+    // Where the authority may be put back to a backup. Decided mutations: 'k' number, in the order of their verdicts.
+    // One that is offered again lies with those that no held row contains: no row contains it till its next verdict.
+
+    struct decided_mutation {
+        position version = 0;
+        std::uint64_t token = 0;
+        pending what{};
+    };
+    static constexpr std::size_t decided_forgotten_max = 1'024;  ///< in one exchange
+    static constexpr std::size_t past_kept_max = 8;              ///< epochs
+
+    template <class Tx>
+    [[nodiscard]] status keep_decided(Tx& tx, kept_state& kept, decided_mutation const& d) const {
+        bytes raw;
+        cbor_writer w{raw};
+        w.array(5);
+        w.unsigned_integer(d.version);
+        w.unsigned_integer(d.token);
+        w.byte_string(d.what.encoded);
+        w.byte_string(d.what.base);
+        w.unsigned_integer(d.what.line);
+        return tx.put(numbered('k', kept.next++), raw);
+    }
+    [[nodiscard]] static result<decided_mutation> parse_decided(bytes_view raw) {
+        cbor_reader in{raw};
+        decided_mutation d;
+        bool const right = in.array() == 5;
+        d.version = in.unsigned_integer();
+        d.token = in.unsigned_integer();
+        d.what.encoded = to_bytes(in.byte_string());
+        d.what.base = to_bytes(in.byte_string());
+        d.what.line = in.unsigned_integer();
+        if (!right || !in.finish()) { return failure{errc::corrupt, "decided mutation"}; }
+        return d;
+    }
+    /// Forgets those that a backup holds, and the oldest of more than are to be kept.
+    template <class Tx>
+    [[nodiscard]] status forget_decided(Tx& tx, kept_state& kept, position stable) const {
+        bytes raw;
+        for (std::size_t n = 0; kept.first != kept.next && n < decided_forgotten_max; ++n, ++kept.first) {
+            bool const many = kept.next - kept.first > options_.decided_max;
+            if (!many && stable <= kept.from) { return {}; }
+            auto found = tx.get(numbered('k', kept.first), raw);
+            if (!found) { return found.error(); }
+            if (!*found) { continue; }  // it was offered again
+            auto const d = parse_decided(raw);
+            if (!d) { return d.error(); }
+            if (d->version > stable) {
+                if (!many) { break; }
+                kept.from = (std::max)(kept.from, d->version);
+            }
+            if (auto ok = tx.erase(numbered('k', kept.first)); !ok) { return ok; }
+        }
+        auto const oldest = [&]() -> result<bool> {  // whether nothing that is left is in the backup
+            if (kept.first == kept.next) { return true; }
+            auto found = tx.get(numbered('k', kept.first), raw);
+            if (!found) { return found.error(); }
+            if (!*found) { return false; }
+            auto const d = parse_decided(raw);
+            if (!d) { return d.error(); }
+            return d->version > stable;
+        };
+        if (stable <= kept.from) { return {}; }
+        auto const done = oldest();
+        if (!done) { return done.error(); }
+        if (*done) { kept.from = stable; }
+        return {};
+    }
+
+    /// What lies under a key of an offered one; with its token.
+    template <class Tx>
+    [[nodiscard]] result<decided_mutation> find_offered(Tx& tx, bytes_view at) const {
+        bytes raw;
+        auto found = tx.get(at, raw);
+        if (!found) { return found.error(); }
+        cbor_reader in{raw};
+        decided_mutation d;
+        bool const right = *found && at.size() > 8 && in.array() == 5;
+        d.version = in.unsigned_integer();
+        (void)in.unsigned_integer();
+        d.what.encoded = to_bytes(in.byte_string());
+        d.what.base = to_bytes(in.byte_string());
+        d.what.line = in.unsigned_integer();
+        if (!right || !in.finish()) { return failure{errc::corrupt, "frozen mutation without its entry"}; }
+        d.token = read_u64(at.subspan(at.size() - 8));
+        return d;
+    }
+    /// Freezes a decided mutation once more, under the next sequence; its base is one that the authority has.
+    template <class Tx>
+    [[nodiscard]] status offer_again(Tx& tx, sync_state& sync, decided_mutation const& d) const {
+        auto m = d.what.decoded();
+        if (!m) { return m.error(); }
+        m->sequence = sync.next_sequence;
+        m->base = (std::min)(m->base, sync.kept->shared);
+        bytes encoded;
+        cbor_writer body{encoded};
+        encode_mutation(body, *m);
+        bytes raw;
+        cbor_writer w{raw};
+        w.array(5);
+        w.unsigned_integer(no_position);
+        w.unsigned_integer((std::numeric_limits<std::uint64_t>::max)());
+        w.byte_string(encoded);
+        w.byte_string(d.what.base);
+        w.unsigned_integer(d.what.line);
+        bytes at = decided_prefix(to_bytes(m->record));
+        append_u64(at, d.token);
+        if (auto ok = tx.put(at, raw); !ok) { return ok; }
+        bytes where;
+        append_u64(where, 0);
+        append(where, at);
+        return tx.put(numbered('f', sync.next_sequence++), where);
+    }
+
+    // Epochs that were left: 'p', with the last position that this replica and they share, the oldest first.
+
+    template <class Tx>
+    [[nodiscard]] result<std::vector<past_epoch>> read_past(Tx& tx) const {
+        bytes raw;
+        std::vector<past_epoch> past;
+        auto found = tx.get(key('p'), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return past; }
+        cbor_reader in{raw};
+        past = detail::decode_past(in);
+        if (!in.finish()) { return failure{errc::corrupt, "epochs that were left"}; }
+        return past;
+    }
+    template <class Tx>
+    [[nodiscard]] status write_past(Tx& tx, std::vector<past_epoch> past) const {
+        if (past.size() > past_kept_max) {
+            past.erase(past.begin(), past.end() - static_cast<std::ptrdiff_t>(past_kept_max));
+        }
+        bytes raw;
+        cbor_writer w{raw};
+        detail::encode_past(w, past);
+        return tx.put(key('p'), raw);
+    }
+
+    /// The authority was put back, and what this replica knows and it doesn't is void: back to the last position that
+    /// both have. Own mutations that were decided after it are offered again, the records that changed after it are
+    /// asked for anew. `past` ends with the epoch that is left.
+    template <class Tx, class G>
+    [[nodiscard]] result<exchange_report> regress(Tx& tx, reply const& p, sync_state& sync,
+                                                  std::vector<past_epoch> past, instant now, G& random) const {
+        std::optional<position> shared;
+        for (past_epoch const& mine : past) {
+            for (past_epoch const& theirs : p.past) {
+                if (mine.name == theirs.name) {
+                    shared = (std::max)(shared.value_or(0), (std::min)(mine.end, theirs.end));
+                }
+            }
+        }
+        kept_state& kept = *sync.kept;
+        if (!shared || *shared > p.head) { return failure{errc::authority_changed, "another authority answered"}; }
+        if (*shared < kept.from) {
+            return failure{errc::authority_changed, "the authority was put back further than what is kept"};
+        }
+        for (past_epoch& e : past) { e.end = (std::min)(e.end, *shared); }
+        if (auto ok = write_past(tx, std::move(past)); !ok) { return ok.error(); }
+        bool const verdicts_lost = p.decided < sync.settled;
+        bool const frozen = sync.settled + 1 != sync.next_sequence;
+        sync.epoch = p.epoch;
+        sync.cursor = (std::min)(sync.cursor, *shared);
+        sync.head = p.head;
+        kept.shared = (std::min)(kept.shared, *shared);
+
+        std::vector<bytes> dirty;
+        event_batch events;
+        auto fetched = void_rows(tx, *shared, kept.horizon > *shared || sync.cursor == 0, dirty);
+        if (!fetched) { return fetched.error(); }
+        kept.horizon = (std::min)(kept.horizon, *shared);
+        auto lost = take_lost(tx, *shared, dirty);
+        if (!lost) { return lost.error(); }
+        if (auto ok = void_bases(tx, *shared, p.decided); !ok) { return ok.error(); }
+        // Where the authority has a verdict that is not known here yet, it is to be had under this name only.
+        if ((verdicts_lost || frozen || !lost->empty()) && p.decided <= sync.settled) {
+            if (auto ok = reincarnate(tx, sync, random, *lost); !ok) { return ok.error(); }
+        } else {
+            for (decided_mutation const& d : *lost) {
+                if (auto ok = offer_again(tx, sync, d); !ok) { return ok.error(); }
+            }
+        }
+        std::sort(dirty.begin(), dirty.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
+        dirty.erase(std::unique(dirty.begin(), dirty.end()), dirty.end());
+        for (bytes const& k : dirty) {
+            if (auto ok = rebase(tx, k, sync, events); !ok) { return ok.error(); }
+        }
+        exchange_report report;
+        report.regressed = true;
+        report.changed = events.changed();
+        events.add_regress({lost->size(), *fetched});
+        ++sync.events;
+        if (auto ok = tx.put(numbered('e', sync.events), events.encode()); !ok) { return ok.error(); }
+        if (auto ok = write_sync(tx, sync); !ok) { return ok.error(); }
+        auto work = work_left(tx, now);
+        if (!work) { return work.error(); }
+        report.more = *work;
+        return report;
+    }
+    /// No row of a position after `shared` stays confirmed; each is wanted anew, or `all` are. Answers how many.
+    template <class Tx>
+    [[nodiscard]] result<std::size_t> void_rows(Tx& tx, position shared, bool all, std::vector<bytes>& dirty) const {
+        std::vector<record_key> gone;
+        record_range const every = every_record();
+        auto ok = records_.scan_range(tx, every.from, every.to, [&](record_key const& k, held_record& h) {
+            if (h.confirmed > shared) { gone.push_back(k); }
+            return true;
+        });
+        if (!ok) { return ok.error(); }
+        for (record_key const& k : gone) {
+            auto held = records_.find(tx, k);
+            if (!held) { return held.error(); }
+            if (!*held) { return failure{errc::corrupt, "visible record"}; }
+            if (ok = tx.erase(numbered('d', (*held)->confirmed)); !ok) { return ok.error(); }
+            if (ok = records_.drop_confirmed(tx, k); !ok) { return ok.error(); }
+            // Computed anew below, from no confirmed row.
+            (*held)->pending = true;
+            (*held)->confirmed = 0;
+            if (ok = records_.put(tx, k, **held, nullptr); !ok) { return ok.error(); }
+            dirty.push_back(to_bytes(k));
+            if (!all) { ok = wanted_.add(tx, band_repair, range_of(k)); }
+            if (!ok) { return ok.error(); }
+        }
+        if (all) {
+            if (ok = want_everything(tx); !ok) { return ok.error(); }
+        }
+        return gone.size();
+    }
+    /// Takes what was decided after `shared` out of what is kept.
+    template <class Tx>
+    [[nodiscard]] result<std::vector<decided_mutation>> take_lost(Tx& tx, position shared,
+                                                                  std::vector<bytes>& dirty) const {
+        std::vector<decided_mutation> lost;
+        std::vector<bytes> keys;
+        status outcome;
+        auto ok = scan_prefix(tx, key('k'), [&](bytes_view k, bytes_view raw) {
+            auto d = parse_decided(raw);
+            if (!d) {
+                outcome = d.error();
+                return false;
+            }
+            if (d->version > shared) {
+                keys.push_back(to_bytes(k));
+                lost.push_back(std::move(*d));
+            }
+            return true;
+        });
+        if (!ok || !outcome) { return ok ? outcome.error() : ok.error(); }
+        for (std::size_t i = 0; i < lost.size(); ++i) {
+            if (auto gone = tx.erase(keys[i]); !gone) { return gone.error(); }
+            auto m = lost[i].what.decoded();
+            if (!m) { return m.error(); }
+            dirty.push_back(to_bytes(m->record));
+        }
+        return lost;
+    }
+    /// What waits, and what is frozen beyond `decided`, has seen nothing after `shared` that the authority still has.
+    template <class Tx>
+    [[nodiscard]] status void_bases(Tx& tx, position shared, std::uint64_t decided) const {
+        struct rewritten {
+            std::uint64_t token, fence;
+            bytes payload;
+        };
+        std::vector<rewritten> all;
+        status outcome;
+        auto ok = outbox_.scan(tx, [&](outbox_entry const& e) {
+            auto p = pending::parse(e.payload);
+            auto m = p ? p->decoded() : result<mutation>{p.error()};
+            if (!m) {
+                outcome = m.error();
+                return false;
+            }
+            if (m->base <= shared || (e.fence != 0 && m->sequence <= decided)) { return true; }
+            m->base = shared;
+            p->change = std::move(*m);
+            all.push_back({e.token, e.fence, p->encode()});
+            return true;
+        });
+        if (!ok || !outcome) { return ok ? outcome : ok; }
+        for (rewritten const& r : all) {
+            auto const done = r.fence == 0 ? outbox_.amend(tx, r.token, r.payload)
+                                           : outbox_.set_payload(tx, r.token, r.fence, r.payload);
+            // One that was revived and waits is mended when it is sent.
+            if (!done && done.error() != errc::claim_lost) { return done; }
+        }
+        return {};
     }
 
     // Ranges that the authority has yet to tell: 'w'. The lowest band is for single records, then come the essential
@@ -1265,10 +1637,11 @@ private:
         bytes const decided = decided_prefix(name);
         auto ok = scan_prefix(tx, decided, [&](bytes_view key_bytes, bytes_view raw) {
             cbor_reader in{raw};
-            (void)in.array();
+            std::size_t const parts = in.array();
             position const version = in.unsigned_integer();
             timestamp const stamp{in.unsigned_integer()};
             bytes_view const encoded = in.byte_string();
+            for (std::size_t i = 3; i < parts; ++i) { (void)in.skip(); }  // of one that is offered again
             if (!in.finish()) {
                 outcome = failure{errc::corrupt, "decided mutation"};
                 return false;
@@ -1311,10 +1684,11 @@ private:
         return records_.put(tx, *k, shown, keeps ? &*confirmed : nullptr);
     }
 
-    /// A new identity: the authority knows mutations under the old one that this store doesn't. What is
-    /// frozen without a verdict is issued again under the new name.
+    /// A new identity: the authority knows mutations under the old one that this store doesn't, or lost some that it
+    /// knew. What is frozen without a verdict is issued again under the new name, after what is offered again.
     template <class Tx, class G>
-    [[nodiscard]] status reincarnate(Tx& tx, sync_state& sync, G& random) const {
+    [[nodiscard]] status reincarnate(Tx& tx, sync_state& sync, G& random,
+                                     std::span<decided_mutation const> lost = {}) const {
         auto mine = read_identity(tx);
         if (!mine) { return mine.error(); }
         std::uint32_t const old = mine->self.incarnation;
@@ -1323,29 +1697,49 @@ private:
         } while (mine->self.incarnation == old);
         if (auto ok = write_identity(tx, *mine); !ok) { return ok; }
 
-        struct frozen_entry {
-            std::uint64_t sequence, token, fence;
-            bytes payload;
-        };
-        std::vector<frozen_entry> frozen;
-        auto ok = each_frozen(tx, [&](std::uint64_t sequence, outbox_entry const& e, pending const&) {
-            frozen.push_back({sequence, e.token, e.fence, e.payload});
+        std::vector<frozen_mutation> frozen;
+        auto ok = each_frozen(tx, [&](frozen_mutation& f) {
+            frozen.push_back(std::move(f));
             return true;
         });
         if (!ok) { return ok; }
-        for (frozen_entry const& f : frozen) {
+        for (frozen_mutation const& f : frozen) {
             if (auto erased = tx.erase(numbered('f', f.sequence)); !erased) { return erased; }
         }
         sync.author = unknown_author;
         sync.next_sequence = 1;
         sync.settled = 0;
-        for (frozen_entry const& f : frozen) {
-            if (auto again = freeze(tx, sync, f.token, f.fence, f.payload, true); !again) { return again; }
+        for (decided_mutation const& d : lost) {
+            if (auto again = offer_again(tx, sync, d); !again) { return again; }
+        }
+        for (frozen_mutation& f : frozen) {
+            if (!f.again.empty()) {
+                if (auto again = offer_again(tx, sync, {no_position, f.token, std::move(f.what)}); !again) {
+                    return again;
+                }
+                continue;
+            }
+            if (auto again = freeze(tx, sync, f.token, f.fence, f.what, true); !again) { return again; }
         }
         return {};
     }
 
     // Conflicts: 'c' token -> the parked mutation, what its writer saw, the fields that wait.
+
+    template <class Tx>
+    [[nodiscard]] static status park(Tx& tx, std::uint64_t token, pending const& p, verdict const& v) {
+        bytes raw;
+        cbor_writer w{raw};
+        w.array(3);
+        w.byte_string(p.encoded);
+        w.byte_string(p.base);
+        auto const waits = [](decision const& d) { return d.won == winner::nobody; };
+        w.array(static_cast<std::size_t>(std::count_if(v.decisions.begin(), v.decisions.end(), waits)));
+        for (decision const& d : v.decisions) {
+            if (waits(d)) { w.text(d.field); }
+        }
+        return tx.put(numbered('c', token), raw);
+    }
 
     [[nodiscard]] static status parse_conflict(bytes_view k, bytes_view raw, open_conflict& c) {
         cbor_reader in{raw};

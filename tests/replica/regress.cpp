@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: BSL-1.0
+// An authority that is put back from a backup: it is noticed, and what it lost is offered again, once.
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <syncline/replica/event.hpp>
+
+#include "replica/world.hpp"
+#include "support/catch.hpp"
+
+using namespace syncline;
+using namespace world;
+
+namespace {
+
+record_key const key_a{"things", "a"};
+record_key const key_b{"things", "b"};
+
+/// An authority that expects to be put back.
+struct office {
+    memory_storage store{};
+    authority<> self;
+    random_generator random{77};
+
+    explicit office(instant now, authority_options options = {}) : self(rules(), expecting(options)) { open(now); }
+    static authority_options expecting(authority_options o) {
+        o.backups = true;
+        return o;
+    }
+    void open(instant now) {
+        auto tx = store.begin(access_mode::write);
+        REQUIRE(self.open(*tx, now, random));
+        REQUIRE(tx->commit());
+    }
+    using image = decltype(std::declval<memory_storage>().snapshot());
+    void put_back(image const& backup, instant now) {
+        store.restore(backup);
+        open(now);
+    }
+    position head() {
+        auto tx = store.begin(access_mode::read);
+        return *self.head(*tx);
+    }
+    status stable(position through) {
+        auto tx = store.begin(access_mode::write);
+        auto ok = self.mark_stable(*tx, through);
+        return ok ? tx->commit() : ok;
+    }
+    result<bytes> answer(bytes_view request, instant now) { return serve(store, self, "anna", request, now); }
+    std::map<std::string, bytes> confirmed() {
+        std::map<std::string, bytes> out;
+        auto tx = store.begin(access_mode::read);
+        REQUIRE(self.scan(*tx, [&](record_key const& k, row const& r) {
+            if (!r.deleted) { out[std::string{k.id_text()}] = r.fields; }
+            return true;
+        }));
+        return out;
+    }
+};
+
+status sync_with(device& d, office& c, instant now) {
+    for (int i = 0; i < 200; ++i) {
+        auto const reply = c.answer(request_of(d, now), now);
+        if (!reply) { return reply.error(); }
+        auto const report = absorb(d, *reply, now);
+        if (!report) { return report.error(); }
+        if (!report->more) { return {}; }
+    }
+    return errc::timed_out;
+}
+
+std::size_t waiting(device& d) {
+    std::size_t n = 0;
+    (void)d.read([&](auto& tx) {
+        return d.self.queue().scan(tx, [&](outbox_entry const&) {
+            ++n;
+            return true;
+        });
+    });
+    return n;
+}
+std::size_t letters(device& d) {
+    std::size_t n = 0;
+    (void)d.read([&](auto& tx) {
+        return d.self.queue().scan_dead(tx, [&](outbox_entry const&) {
+            ++n;
+            return true;
+        });
+    });
+    return n;
+}
+std::size_t open_conflicts(device& d) {
+    std::size_t n = 0;
+    (void)d.read([&](auto& tx) {
+        return d.self.conflicts(tx, [&](open_conflict const&) {
+            ++n;
+            return true;
+        });
+    });
+    return n;
+}
+std::vector<lost_work> regressions(device& d) {
+    std::vector<lost_work> out;
+    (void)d.read([&](auto& tx) {
+        return d.self.events(tx, 0, [&](std::uint64_t, event const& e) {
+            if (e.kind == event_kind::regressed) { out.push_back(e.lost); }
+            return true;
+        });
+    });
+    return out;
+}
+
+struct scene {
+    virtual_clock clock{};
+    office c;
+    device one{1};
+    device two{2};
+
+    explicit scene(authority_options options = {}) : c(clock.now, options) {
+        REQUIRE(open(one, clock.now));
+        REQUIRE(open(two, clock.now));
+        create(one, key_a, {{"count", 1}});
+        both();
+    }
+    void create(device& d, record_key const& k, std::vector<std::pair<std::string, std::int64_t>> f) {
+        clock.pass(10);
+        REQUIRE(d.write([&](auto& tx) { return d.self.create(tx, k, fields(std::move(f)), clock.now); }));
+    }
+    void update(device& d, record_key const& k, field_op op) {
+        clock.pass(10);
+        REQUIRE(d.write([&](auto& tx) { return d.self.update(tx, k, {op}, clock.now); }));
+    }
+    void erase(device& d, record_key const& k) {
+        clock.pass(10);
+        REQUIRE(d.write([&](auto& tx) { return d.self.erase(tx, k, clock.now); }));
+    }
+    void both() {
+        for (int i = 0; i < 3; ++i) {
+            clock.pass(1'000);
+            REQUIRE(sync_with(one, c, clock.now));
+            REQUIRE(sync_with(two, c, clock.now));
+        }
+    }
+    void agree() {
+        both();
+        CHECK(visible(one) == c.confirmed());
+        CHECK(visible(two) == c.confirmed());
+        for (device* d : {&one, &two}) {
+            CHECK(waiting(*d) == 0);
+            CHECK(letters(*d) == 0);
+        }
+    }
+};
+
+}  // namespace
+
+TEST_CASE("what a restored authority lost is offered again, and what waited goes with it") {
+    scene w;
+    auto const backup = w.c.store.snapshot();
+    w.update(w.one, key_a, add("count", 10));
+    w.create(w.two, key_b, {{"count", 100}});
+    w.both();
+    w.update(w.one, key_b, add("count", 1'000));
+    w.both();
+    w.update(w.one, key_a, add("count", 10'000));
+    auto const before = visible(w.one);
+    w.c.put_back(backup, w.clock.now);
+    SECTION("by who created first") {
+        REQUIRE(sync_with(w.two, w.c, w.clock.now));
+        REQUIRE(sync_with(w.one, w.c, w.clock.now));
+    }
+    SECTION("first by who edited what is not there yet") {
+        REQUIRE(sync_with(w.one, w.c, w.clock.now));
+        REQUIRE(sync_with(w.two, w.c, w.clock.now));
+    }
+    w.agree();
+    CHECK(visible(w.one) == before);
+    CHECK(open_conflicts(w.one) == 0);
+    REQUIRE(regressions(w.one).size() == 1);
+    CHECK(regressions(w.one)[0] == lost_work{2, 2});
+    REQUIRE(regressions(w.two).size() == 1);
+    CHECK(regressions(w.two)[0] == lost_work{1, 2});
+}
+
+TEST_CASE("a restored authority that has gone on beyond what a replica knew is noticed") {
+    scene w;
+    auto const backup = w.c.store.snapshot();
+    w.update(w.one, key_a, add("count", 10));
+    REQUIRE(sync_with(w.one, w.c, w.clock.now));
+    w.c.put_back(backup, w.clock.now);
+    for (int n = 0; n < 5; ++n) { w.create(w.two, {"things", "n" + std::to_string(n)}, {{"name", n}}); }
+    REQUIRE(sync_with(w.two, w.c, w.clock.now));
+    w.agree();
+    CHECK(field(w.c.confirmed().at("a"), "count") == 11);
+    CHECK(regressions(w.one).size() == 1);
+    CHECK(regressions(w.two).empty());
+}
+
+TEST_CASE("a deletion that a restored authority lost is done again, and one that nobody offers is undone") {
+    scene w;
+    w.create(w.two, key_b, {{"count", 1}});
+    w.both();
+    auto const backup = w.c.store.snapshot();
+    w.erase(w.one, key_a);
+    w.both();
+    CHECK(visible(w.two).count("a") == 0);
+    w.c.put_back(backup, w.clock.now);
+    REQUIRE(sync_with(w.two, w.c, w.clock.now));
+    CHECK(visible(w.two).count("a") == 1);
+    w.agree();
+    CHECK(w.c.confirmed().count("a") == 0);
+}
+
+TEST_CASE("openings that lose nothing change nothing, and a late reply of an epoch that was left neither") {
+    scene w;
+    bytes const asked = request_of(w.one, w.clock.now);
+    bytes const late = *w.c.answer(asked, w.clock.now);
+    for (int n = 0; n < 12; ++n) {
+        w.c.open(w.clock.now);
+        w.update(w.one, key_a, add("count", 1));
+        w.both();
+        auto const before = w.one.store.snapshot();
+        if (n < 7) {
+            REQUIRE(absorb(w.one, late, w.clock.now));
+            CHECK(w.one.store.snapshot() == before);
+        }
+    }
+    w.agree();
+    CHECK(field(w.c.confirmed().at("a"), "count") == 13);
+    CHECK(regressions(w.one).empty());
+    CHECK(regressions(w.two).empty());
+}
+
+TEST_CASE("an authority that is put back further than what is kept is refused, and nothing is lost") {
+    scene w;
+    auto const backup = w.c.store.snapshot();
+    w.update(w.one, key_a, add("count", 10));
+    w.both();
+    auto const before = visible(w.one);
+    SECTION("a later backup was said to be good") {
+        CHECK(w.c.stable(w.c.head() + 1).error() == errc::invalid);
+        REQUIRE(w.c.stable(w.c.head()));
+        w.both();
+    }
+    SECTION("another authority") {
+        office other{w.clock.now};
+        auto tx = other.store.begin(access_mode::write);
+        (void)tx;
+    }
+    SECTION("more was decided than is kept") {
+        replica_options options;
+        options.decided_max = 2;
+        device small{9, options};
+        REQUIRE(open(small, w.clock.now));
+        REQUIRE(sync_with(small, w.c, w.clock.now));
+        for (int n = 0; n < 4; ++n) {
+            w.update(small, key_a, set("name", n));
+            REQUIRE(sync_with(small, w.c, w.clock.now));
+        }
+        w.c.put_back(backup, w.clock.now);
+        auto const held = small.store.snapshot();
+        CHECK(sync_with(small, w.c, w.clock.now).error() == errc::authority_changed);
+        CHECK(small.store.snapshot() == held);
+        return;
+    }
+    w.c.put_back(backup, w.clock.now);
+    auto const ok = sync_with(w.one, w.c, w.clock.now);
+    if (w.c.head() == 1 && !ok) {
+        CHECK(ok.error() == errc::authority_changed);
+        CHECK(visible(w.one) == before);
+    }
+}
+
+TEST_CASE("what a backup holds is kept no longer") {
+    scene w;
+    auto const decided = [&] {
+        std::size_t n = 0;
+        auto tx = w.one.store.begin(access_mode::read);
+        REQUIRE(scan_prefix(*tx, as_bytes("rk"), [&](bytes_view, bytes_view) {
+            ++n;
+            return true;
+        }));
+        return n;
+    };
+    for (int n = 0; n < 5; ++n) {
+        w.update(w.one, key_a, add("count", 1));
+        REQUIRE(sync_with(w.one, w.c, w.clock.now));
+    }
+    CHECK(decided() == 6);
+    REQUIRE(w.c.stable(4));
+    w.both();
+    CHECK(decided() == 2);
+    REQUIRE(w.c.stable(6));
+    w.both();
+    CHECK(decided() == 0);
+    CHECK(w.c.stable(3));
+}
