@@ -301,3 +301,34 @@ TEST_CASE("what a backup holds is kept no longer") {
     CHECK(decided() == 0);
     CHECK(w.c.stable(3));
 }
+
+TEST_CASE("an edit of a record that a restored authority lost waits for whoever created it, and a person sees it") {
+    scene w;
+    auto const backup = w.c.store.snapshot();
+    w.create(w.two, key_b, {{"count", 100}});
+    w.both();
+    w.update(w.one, key_b, add("count", 1'000));
+    w.both();
+    w.update(w.one, key_b, add("count", 10'000));
+    w.c.put_back(backup, w.clock.now);
+    REQUIRE(sync_with(w.one, w.c, w.clock.now));
+    CHECK(visible(w.one).count("b") == 0);
+    CHECK(open_conflicts(w.one) == 2);
+    CHECK(letters(w.one) == 0);
+    std::size_t fate = 0;
+    SECTION("it comes") {}
+    SECTION("the person has dismissed one") {
+        std::uint64_t token = 0;
+        REQUIRE(w.one.read([&](auto& tx) {
+            return w.one.self.conflicts(tx, [&](open_conflict const& c) {
+                token = c.token;
+                return false;
+            });
+        }));
+        REQUIRE(w.one.write([&](auto& tx) { return w.one.self.dismiss(tx, token); }));
+        fate = 1'000;
+    }
+    w.agree();
+    CHECK(open_conflicts(w.one) == 0);
+    CHECK(field(w.c.confirmed().at("b"), "count") == 11'100 - fate);
+}

@@ -460,10 +460,15 @@ public:
             report.rows += *taken;
             report.advanced = true;
         }
+        if (sync->kept && sync->kept->orphans != 0) {
+            for (row_update const& u : p->rows) { dirty.push_back(to_bytes(u.key)); }
+        }
         std::sort(dirty.begin(), dirty.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
         dirty.erase(std::unique(dirty.begin(), dirty.end()), dirty.end());
         for (bytes const& k : dirty) {
-            if (auto ok = rebase(tx, k, *sync, events); !ok) { return ok.error(); }
+            auto ok = offer_orphans(tx, k, *sync);
+            if (ok) { ok = rebase(tx, k, *sync, events); }
+            if (!ok) { return ok.error(); }
         }
 
         report.advanced = report.advanced || p->to > sync->cursor;
@@ -684,6 +689,7 @@ private:
         std::uint64_t next = 1;        ///< … and of the next to be
         position horizon = 0;          ///< tombstones up to here may have been dropped
         position shared = no_position;  ///< the authority was put back to this: a base beyond it, seen before, is void
+        std::uint64_t orphans = 0;      ///< offered again in vain: their records are lost, but may come
         friend bool operator==(kept_state const&, kept_state const&) = default;
     };
     struct sync_state {
@@ -771,7 +777,7 @@ private:
         cbor_reader in{raw};
         sync_state s;
         std::size_t const parts = in.array();
-        if (parts != 7 && parts != 8 && parts != 13) { return failure{errc::corrupt, "replica's sync state"}; }
+        if (parts != 7 && parts != 8 && parts != 14) { return failure{errc::corrupt, "replica's sync state"}; }
         if (!in.null()) { s.epoch = detail::read_id(in); }
         s.cursor = in.unsigned_integer();
         s.head = in.unsigned_integer();
@@ -780,13 +786,14 @@ private:
         s.settled = in.unsigned_integer();
         s.events = in.unsigned_integer();
         if (parts >= 8) { s.line = in.unsigned_integer(); }
-        if (parts == 13) {
+        if (parts == 14) {
             s.kept.emplace();
             s.kept->from = in.unsigned_integer();
             s.kept->first = in.unsigned_integer();
             s.kept->next = in.unsigned_integer();
             s.kept->horizon = in.unsigned_integer();
             s.kept->shared = in.unsigned_integer();
+            s.kept->orphans = in.unsigned_integer();
         }
         if (!in.finish() || s.settled >= s.next_sequence) { return failure{errc::corrupt, "replica's sync state"}; }
         return s;
@@ -795,7 +802,7 @@ private:
     [[nodiscard]] status write_sync(Tx& tx, sync_state const& s) const {
         bytes raw;
         cbor_writer w{raw};
-        w.array(s.kept ? 13 : 8);
+        w.array(s.kept ? 14 : 8);
         if (s.epoch) {
             w.byte_string(s.epoch->bytes);
         } else {
@@ -814,6 +821,7 @@ private:
             w.unsigned_integer(s.kept->next);
             w.unsigned_integer(s.kept->horizon);
             w.unsigned_integer(s.kept->shared);
+            w.unsigned_integer(s.kept->orphans);
         }
         return tx.put(key('s'), raw);
     }
@@ -1109,12 +1117,13 @@ private:
         bytes const name = to_bytes(m->record);
         dirty.push_back(name);
         events.add_verdict(m->record, v);
+        // Its record is lost, and whoever created that may offer it yet.
+        bool const orphaned = v.kind == verdict_kind::rejected && v.reason == errc::not_found && sync.kept &&
+                              (!f->again.empty() || m->base == sync.kept->shared);
         if (!f->again.empty()) {
             if (auto ok = tx.erase(f->again); !ok) { return ok.error(); }
-            if (v.kind == verdict_kind::rejected) {
-                // Its entry went with its first verdict, so it is no dead letter now, but a conflict with no fields.
-                if (auto ok = park(tx, token, *p, v); !ok) { return ok.error(); }
-            }
+        } else if (orphaned) {
+            if (auto ok = outbox_.ack(tx, token, fence); !ok) { return ok.error(); }
         } else if (v.kind == verdict_kind::rejected || bare) {
             bytes said;
             cbor_writer w{said};
@@ -1137,6 +1146,14 @@ private:
             bytes k = decided_prefix(name);
             append_u64(k, token);
             if (auto ok = tx.put(k, raw); !ok) { return ok.error(); }
+        }
+        if (v.kind == verdict_kind::rejected && (orphaned || !f->again.empty())) {
+            // There is no entry of it that could be a dead letter: it is a conflict with no fields.
+            if (auto ok = park(tx, token, *p, v); !ok) { return ok.error(); }
+            if (orphaned) {
+                if (auto ok = put_offered(tx, {0, token, *p}, name); !ok) { return ok.error(); }
+                ++sync.kept->orphans;
+            }
         }
         bool const stands = v.kind == verdict_kind::applied || v.kind == verdict_kind::merged ||
                             v.kind == verdict_kind::overruled;
@@ -1240,26 +1257,66 @@ private:
     [[nodiscard]] status offer_again(Tx& tx, sync_state& sync, decided_mutation const& d) const {
         auto m = d.what.decoded();
         if (!m) { return m.error(); }
+        bytes const name = to_bytes(m->record);
         m->sequence = sync.next_sequence;
         m->base = (std::min)(m->base, sync.kept->shared);
-        bytes encoded;
-        cbor_writer body{encoded};
+        pending again;
+        cbor_writer body{again.encoded};
         encode_mutation(body, *m);
+        again.base = d.what.base;
+        again.line = d.what.line;
+        if (auto ok = put_offered(tx, {no_position, d.token, std::move(again)}, name); !ok) { return ok; }
+        bytes where;
+        append_u64(where, 0);
+        append(where, decided_prefix(name));
+        append_u64(where, d.token);
+        return tx.put(numbered('f', sync.next_sequence++), where);
+    }
+    /// With the version 0 it is in no record: it waits for its record to come, as a conflict.
+    template <class Tx>
+    [[nodiscard]] static status put_offered(Tx& tx, decided_mutation const& d, bytes_view record) {
         bytes raw;
         cbor_writer w{raw};
         w.array(5);
-        w.unsigned_integer(no_position);
+        w.unsigned_integer(d.version);
         w.unsigned_integer((std::numeric_limits<std::uint64_t>::max)());
-        w.byte_string(encoded);
+        w.byte_string(d.what.encoded);
         w.byte_string(d.what.base);
         w.unsigned_integer(d.what.line);
-        bytes at = decided_prefix(to_bytes(m->record));
+        bytes at = decided_prefix(record);
         append_u64(at, d.token);
-        if (auto ok = tx.put(at, raw); !ok) { return ok; }
-        bytes where;
-        append_u64(where, 0);
-        append(where, at);
-        return tx.put(numbered('f', sync.next_sequence++), where);
+        return tx.put(at, raw);
+    }
+    /// A record that was lost has come: what waited for it is offered, unless a person has dismissed it. As a new
+    /// write, since it was decided under its origin.
+    template <class Tx>
+    [[nodiscard]] status offer_orphans(Tx& tx, bytes_view name, sync_state& sync) const {
+        if (!sync.kept || sync.kept->orphans == 0) { return {}; }
+        std::vector<bytes> at;
+        auto ok = scan_prefix(tx, decided_prefix(name), [&](bytes_view k, bytes_view raw) {
+            cbor_reader in{raw};
+            if (in.array() == 5 && in.unsigned_integer() == 0) { at.push_back(to_bytes(k)); }
+            return true;
+        });
+        if (!ok || at.empty()) { return ok; }
+        auto const k = record_key_from(name);
+        if (!k) { return k.error(); }
+        auto held = records_.find(tx, *k);
+        if (!held) { return held.error(); }
+        if (!*held || (*held)->confirmed == 0) { return {}; }
+        bytes raw;
+        for (bytes const& one : at) {
+            auto d = find_offered(tx, one);
+            if (!d) { return d.error(); }
+            auto parked = tx.get(numbered('c', d->token), raw);
+            if (!parked) { return parked.error(); }
+            if (ok = tx.erase(*parked ? numbered('c', d->token) : one); !ok) { return ok; }
+            --sync.kept->orphans;
+            if (!*parked) { continue; }
+            if (d->what.line != 0) { ++d->what.line; }
+            if (ok = offer_again(tx, sync, *d); !ok) { return ok; }
+        }
+        return ok;
     }
 
     // Epochs that were left: 'p', with the last position that this replica and they share, the oldest first.
@@ -1542,8 +1599,8 @@ private:
         std::vector<bytes> over;
         auto ok = scan_prefix(tx, decided_prefix(name), [&](bytes_view at, bytes_view raw) {
             cbor_reader in{raw};
-            (void)in.array();
-            if (in.unsigned_integer() <= head) { over.push_back(to_bytes(at)); }
+            bool const offered = in.array() == 5;  // has no effect yet
+            if (!offered && in.unsigned_integer() <= head) { over.push_back(to_bytes(at)); }
             return true;
         });
         for (std::size_t i = 0; i < over.size() && ok; ++i) { ok = tx.erase(over[i]); }
@@ -1642,10 +1699,12 @@ private:
             timestamp const stamp{in.unsigned_integer()};
             bytes_view const encoded = in.byte_string();
             for (std::size_t i = 3; i < parts; ++i) { (void)in.skip(); }  // of one that is offered again
+            bool const orphan = parts == 5 && version == 0;
             if (!in.finish()) {
                 outcome = failure{errc::corrupt, "decided mutation"};
                 return false;
             }
+            if (orphan) { return true; }
             if (version <= known) {
                 contained.push_back(to_bytes(key_bytes));
                 return true;
