@@ -1374,8 +1374,8 @@ private:
 
         std::vector<bytes> dirty;
         event_batch events;
-        auto fetched = void_rows(tx, *shared, kept.horizon > *shared || sync.cursor == 0, dirty);
-        if (!fetched) { return fetched.error(); }
+        auto voided = void_rows(tx, *shared, kept.horizon > *shared || sync.cursor == 0, dirty);
+        if (!voided) { return voided.error(); }
         kept.horizon = (std::min)(kept.horizon, *shared);
         auto lost = take_lost(tx, *shared, dirty);
         if (!lost) { return lost.error(); }
@@ -1393,10 +1393,20 @@ private:
         for (bytes const& k : dirty) {
             if (auto ok = rebase(tx, k, sync, events); !ok) { return ok.error(); }
         }
+        for (auto& [k, life] : *voided) {
+            auto const left = records_.find(tx, k);
+            if (!left) { return left.error(); }
+            if (*left) { continue; }
+            // Who creates it before it has come again begins a later life than the one that was seen.
+            held_record ended{};
+            ended.visible.deleted = true;
+            ended.visible.life = life;
+            if (auto ok = records_.put(tx, k, ended, nullptr); !ok) { return ok.error(); }
+        }
         exchange_report report;
         report.regressed = true;
         report.changed = events.changed();
-        events.add_regress({lost->size(), *fetched});
+        events.add_regress({lost->size(), voided->size()});
         ++sync.events;
         if (auto ok = tx.put(numbered('e', sync.events), events.encode()); !ok) { return ok.error(); }
         if (auto ok = write_sync(tx, sync); !ok) { return ok.error(); }
@@ -1405,17 +1415,19 @@ private:
         report.more = *work;
         return report;
     }
-    /// No row of a position after `shared` stays confirmed; each is wanted anew, or `all` are. Answers how many.
+    /// No row of a position after `shared` stays confirmed; each is wanted anew, or `all` are. Answers which, and the
+    /// lives that they had.
     template <class Tx>
-    [[nodiscard]] result<std::size_t> void_rows(Tx& tx, position shared, bool all, std::vector<bytes>& dirty) const {
-        std::vector<record_key> gone;
+    [[nodiscard]] result<std::vector<std::pair<record_key, std::uint64_t>>> void_rows(
+        Tx& tx, position shared, bool all, std::vector<bytes>& dirty) const {
+        std::vector<std::pair<record_key, std::uint64_t>> gone;
         record_range const every = every_record();
         auto ok = records_.scan_range(tx, every.from, every.to, [&](record_key const& k, held_record& h) {
-            if (h.confirmed > shared) { gone.push_back(k); }
+            if (h.confirmed > shared) { gone.emplace_back(k, h.visible.life); }
             return true;
         });
         if (!ok) { return ok.error(); }
-        for (record_key const& k : gone) {
+        for (auto const& [k, life] : gone) {
             auto held = records_.find(tx, k);
             if (!held) { return held.error(); }
             if (!*held) { return failure{errc::corrupt, "visible record"}; }
@@ -1432,7 +1444,7 @@ private:
         if (all) {
             if (ok = want_everything(tx); !ok) { return ok.error(); }
         }
-        return gone.size();
+        return gone;
     }
     /// Takes what was decided after `shared` out of what is kept.
     template <class Tx>
@@ -1558,7 +1570,8 @@ private:
                 return true;
             }
             // What came in later than the answer was given is no part of what it tells.
-            if (h.confirmed == 0 ? !h.pending : h.confirmed > head) { return true; }
+            bool const voided = h.confirmed == 0 && h.visible.deleted;
+            if (h.confirmed == 0 ? !h.pending && !voided : h.confirmed > head) { return true; }
             if (gone.size() >= options_.rows_max) {
                 covered.to = std::move(name);
                 std::fill(held.begin() + static_cast<std::ptrdiff_t>(next), held.end(), true);
@@ -1737,7 +1750,7 @@ private:
         }
         row nothing;
         nothing.deleted = true;
-        nothing.life = 0;
+        nothing.life = sync.kept && sync.kept->shared != no_position && held->present ? held->state.life : 0;
         bool const keeps = dirty && !held->dirty && confirmed;
         held_record const shown{dirty, known, now ? std::move(*now) : std::move(nothing)};
         return records_.put(tx, *k, shown, keeps ? &*confirmed : nullptr);
