@@ -456,7 +456,7 @@ private:
                     auto const reply = office_.answer(request_of(*d, clock_.now), clock_.now);
                     REQUIRE(reply);
                     auto const report = absorb(*d, *reply, clock_.now);
-                    REQUIRE(report);
+                    if (!report) { FAIL(message(report.error().code) << ": " << report.error().detail); }
                     regressed_ += report->regressed ? 1 : 0;
                     if (!report->more) { break; }
                 }

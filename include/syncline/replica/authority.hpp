@@ -138,9 +138,15 @@ public:
         if (!author) { return author.error(); }
         // A cursor beyond our log, or receipts for verdicts that we never gave.
         bool const ahead = q->cursor > meta->head || q->receipts > author->decided;
-        auto const past = end_of_epoch(tx, *q, *meta);
-        if (!past) { return past.error(); }
-        if (ahead || !*past || q->known.value_or(0) > **past || q->cursor > **past) {
+        result<std::vector<past_epoch>> past{std::vector<past_epoch>{}};
+        position end = meta->head;  // of what the requester's epoch and this store have in common
+        if (q->epoch && *q->epoch != meta->epoch) {
+            past = epochs_from(tx, *q->epoch, *meta);
+            if (!past) { return past.error(); }
+            end = past->empty() ? 0 : past->front().end;
+        }
+        bool const stranger = q->epoch && *q->epoch != meta->epoch && past->empty();
+        if (ahead || stranger || q->known.value_or(0) > end || q->cursor > end) {
             // The replica knows another past than ours: decide nothing, let it see who we are.
             p.head = meta->head;
             p.decided = author->decided;
@@ -148,6 +154,7 @@ public:
             return encode(p);
         }
         position const head_before = meta->head;
+        id128 const epoch_before = meta->epoch;
         author_state const before = *author;
         if (auto ok = forget_verdicts(tx, *author, q->receipts); !ok) { return ok.error(); }
 
@@ -178,6 +185,9 @@ public:
             // Of the same past. Who can't follow to another epoch needn't.
             if (q->known) {
                 p.asked = q->epoch;
+                p.past = std::move(*past);
+                if (meta->epoch != epoch_before) { p.past.push_back({epoch_before, head_before}); }  // just now
+                if (p.past.size() > past_epochs_max) { p.past.erase(p.past.begin()); }
             } else {
                 p.epoch = *q->epoch;
             }
@@ -379,7 +389,7 @@ private:
         return tx.put(key('m'), raw);
     }
 
-    // Epochs that are over, kept for ever: 'e' name -> end; 'n' number, from 0 -> name, end. A few bytes an opening.
+    // Epochs that are over, kept for ever: 'e' name -> number, from 0; 'n' number -> name, end. A few bytes an opening.
 
     [[nodiscard]] static bytes epoch_key(id128 const& name) {
         bytes k = key('e');
@@ -394,28 +404,52 @@ private:
     /// The epoch that `open` has named begins.
     template <class Tx>
     [[nodiscard]] status begin_epoch(Tx& tx, meta_state& meta) const {
-        bytes end;
-        append_u64(end, meta.head);
-        if (auto ok = tx.put(epoch_key(meta.epoch), end); !ok) { return ok; }
-        bytes numbered = to_bytes(meta.epoch.bytes);
-        append(numbered, end);
-        if (auto ok = tx.put(epoch_number(meta.epochs), numbered); !ok) { return ok; }
+        bytes number;
+        append_u64(number, meta.epochs);
+        if (auto ok = tx.put(epoch_key(meta.epoch), number); !ok) { return ok; }
+        bytes over = to_bytes(meta.epoch.bytes);
+        append_u64(over, meta.head);
+        if (auto ok = tx.put(epoch_number(meta.epochs), over); !ok) { return ok; }
         ++meta.epochs;
         meta.epoch = *meta.next;
         meta.next.reset();
         return write_meta(tx, meta);
     }
-    /// The last position that the requester's epoch has here; nothing where it is none of this store's past.
+    /// The epochs that are over, from the requester's on; none where that is not of this store's past. The last of
+    /// them, but always the requester's.
     template <class Tx>
-    [[nodiscard]] result<std::optional<position>> end_of_epoch(Tx& tx, request const& q, meta_state const& meta) const {
-        if (!q.epoch || *q.epoch == meta.epoch) { return std::optional{meta.head}; }
-        if (!meta.backups) { return std::optional<position>{}; }
+    [[nodiscard]] result<std::vector<past_epoch>> epochs_from(Tx& tx, id128 const& name, meta_state const& meta) const {
+        std::vector<past_epoch> all;
+        if (!meta.backups) { return all; }
         bytes raw;
-        auto found = tx.get(epoch_key(*q.epoch), raw);
+        auto found = tx.get(epoch_key(name), raw);
         if (!found) { return found.error(); }
-        if (!*found) { return std::optional<position>{}; }
+        if (!*found) { return all; }
         if (raw.size() != 8) { return failure{errc::corrupt, "authority's epoch"}; }
-        return std::optional{read_u64(raw)};
+        std::uint64_t const first = read_u64(raw);
+        if (auto ok = list_epochs(tx, first, 1, all); !ok) { return ok.error(); }
+        std::uint64_t const rest =
+            meta.epochs - first > past_epochs_max ? meta.epochs - past_epochs_max + 1 : first + 1;
+        if (auto ok = list_epochs(tx, rest, past_epochs_max - 1, all); !ok) { return ok.error(); }
+        return all;
+    }
+    template <class Tx>
+    [[nodiscard]] status list_epochs(Tx& tx, std::uint64_t first, std::size_t count,
+                                     std::vector<past_epoch>& all) const {
+        status outcome;
+        auto ok = tx.scan({epoch_number(first), prefix_end(key('n'))}, [&](bytes_view, bytes_view raw) {
+            past_epoch e;
+            if (raw.size() != e.name.bytes.size() + 8) {
+                outcome = failure{errc::corrupt, "authority's epoch"};
+                return false;
+            }
+            if (count == 0) { return false; }
+            std::copy_n(raw.begin(), e.name.bytes.size(), e.name.bytes.begin());
+            e.end = read_u64(raw.subspan(e.name.bytes.size()));
+            all.push_back(e);
+            return --count != 0;
+        });
+        return ok ? outcome : ok;
     }
     /// Where the requester's past may part from this store's. Nothing where the store was never opened since it was put
     /// back, or may not be put back: who was there before can't be told from who comes after then.
@@ -430,26 +464,12 @@ private:
         if (*q.epoch == meta.epoch) { return {}; }
         p.epoch = meta.epoch;
         p.asked = q.epoch;
-        auto const end = end_of_epoch(tx, q, meta);
-        if (!end) { return end.error(); }
-        if (*end) {
-            p.past.push_back({*q.epoch, **end});
-            return {};
-        }
-        status outcome;
+        auto past = epochs_from(tx, *q.epoch, meta);
+        if (!past) { return past.error(); }
+        p.past = std::move(*past);
+        if (!p.past.empty()) { return {}; }
         std::uint64_t const first = meta.epochs > past_epochs_max ? meta.epochs - past_epochs_max : 0;
-        auto ok = tx.scan({epoch_number(first), prefix_end(key('n'))}, [&](bytes_view, bytes_view raw) {
-            past_epoch e;
-            if (raw.size() != e.name.bytes.size() + 8) {
-                outcome = failure{errc::corrupt, "authority's epoch"};
-                return false;
-            }
-            std::copy_n(raw.begin(), e.name.bytes.size(), e.name.bytes.begin());
-            e.end = read_u64(raw.subspan(e.name.bytes.size()));
-            p.past.push_back(e);
-            return p.past.size() < past_epochs_max;
-        });
-        return ok ? outcome : ok;
+        return list_epochs(tx, first, past_epochs_max, p.past);
     }
 
     /// Bytes of a row's marks, the least that they take: fields that are unset leave theirs, and a row that grows

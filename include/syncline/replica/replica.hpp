@@ -380,7 +380,11 @@ public:
                               (sync->kept && p->asked && *p->asked != *sync->epoch);
             if (late) { return nothing_taken(tx, now); }
             if (!sync->kept || !p->asked) { return failure{errc::authority_changed, "another authority answered"}; }
-            past.push_back({*sync->epoch, sync->told()});
+            if (p->author != unknown_author && !p->past.empty()) {
+                past.insert(past.end(), p->past.begin(), p->past.end());
+            } else {
+                past.push_back({*sync->epoch, sync->told()});
+            }
             if (p->author == unknown_author) { return regress(tx, *p, *sync, std::move(past), now, random); }
         }
         if (p->author == unknown_author) {
@@ -1174,7 +1178,7 @@ private:
         pending what{};
     };
     static constexpr std::size_t decided_forgotten_max = 1'024;  ///< in one exchange
-    static constexpr std::size_t past_kept_max = 8;              ///< epochs
+    static constexpr std::size_t past_kept_max = 16;             ///< epochs
 
     template <class Tx>
     [[nodiscard]] status keep_decided(Tx& tx, kept_state& kept, decided_mutation const& d) const {
@@ -1363,7 +1367,13 @@ private:
         if (*shared < kept.from) {
             return failure{errc::authority_changed, "the authority was put back further than what is kept"};
         }
+        // What is kept of this replica's past: those it shares, and the names of those it leaves.
+        auto const told = [&](past_epoch const& e) {
+            return std::any_of(p.past.begin(), p.past.end(), [&](past_epoch const& t) { return t.name == e.name; });
+        };
+        past.erase(std::remove_if(past.begin(), past.end(), told), past.end());
         for (past_epoch& e : past) { e.end = (std::min)(e.end, *shared); }
+        past.insert(past.end(), p.past.begin(), p.past.end());
         if (auto ok = write_past(tx, std::move(past)); !ok) { return ok.error(); }
         bool const verdicts_lost = p.decided < sync.settled;
         bool const frozen = sync.settled + 1 != sync.next_sequence;
