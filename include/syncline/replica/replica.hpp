@@ -426,7 +426,7 @@ public:
         bool fork = false;     // another content under our name
         bool unknown = false;  // what we never sent, or never settled, was
         for (verdict const& v : p->verdicts) {
-            auto handled = take_verdict(tx, v, *sync, dirty, events);
+            auto handled = take_verdict(tx, v, p->head, *sync, dirty, events);
             if (!handled) { return handled.error(); }
             report.verdicts += *handled == verdict_effect::none ? 0 : 1;
             fork = fork || *handled == verdict_effect::forked;
@@ -1098,7 +1098,7 @@ private:
     enum class verdict_effect : std::uint8_t { none, taken, forgotten, forked };
 
     template <class Tx>
-    [[nodiscard]] result<verdict_effect> take_verdict(Tx& tx, verdict const& v, sync_state& sync,
+    [[nodiscard]] result<verdict_effect> take_verdict(Tx& tx, verdict const& v, position head, sync_state& sync,
                                                       std::vector<bytes>& dirty, event_batch& events) const {
         bytes where;
         auto found = tx.get(numbered('f', v.sequence), where);
@@ -1159,10 +1159,13 @@ private:
                 ++sync.kept->orphans;
             }
         }
+        // An old request of this replica may have come first, to the authority as it was put back.
+        bool const known = bare && !f->again.empty();
         bool const stands = v.kind == verdict_kind::applied || v.kind == verdict_kind::merged ||
-                            v.kind == verdict_kind::overruled;
+                            v.kind == verdict_kind::overruled || known;
         if (stands && sync.kept) {
-            if (auto ok = keep_decided(tx, *sync.kept, {v.version, token, std::move(*p)}); !ok) { return ok.error(); }
+            decided_mutation const d{known ? head : v.version, token, std::move(*p)};
+            if (auto ok = keep_decided(tx, *sync.kept, d); !ok) { return ok.error(); }
         }
         if (auto ok = tx.erase(numbered('f', v.sequence)); !ok) { return ok.error(); }
         // Where the authority has had our receipt, which we never sent, another bears our name.
