@@ -694,6 +694,8 @@ namespace detail {
     if ((seen & (1U << 20)) != 0) { seen |= 1U << 5; }
     constexpr unsigned needed = 0b11111111110;
     if ((seen & needed) != needed) { return failure{errc::malformed, "a part of the reply is missing"}; }
+    bool const beyond = std::any_of(p.past.begin(), p.past.end(), [&](past_epoch const& e) { return e.end > p.head; });
+    if (beyond || p.stable.value_or(0) > p.head) { return failure{errc::malformed, "a position outside of the log"}; }
     if (p.author == unknown_author) { return p; }  // a stranger's answer: its head alone means something
     if (p.from > p.to || p.to > p.head || p.horizon > p.head) {
         return failure{errc::malformed, "a page outside of the log"};
