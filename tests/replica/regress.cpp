@@ -22,6 +22,16 @@ namespace {
 record_key const key_a{"things", "a"};
 record_key const key_b{"things", "b"};
 
+// region: backup
+/// A copy of the authority's store is safe: what it holds needn't be kept by the devices any more.
+status copied(memory_storage& store, authority<> const& self, position head_of_the_copy) {
+    auto tx = store.begin(access_mode::write);
+    if (!tx) { return tx.error(); }
+    auto ok = self.mark_stable(*tx, head_of_the_copy);
+    return ok ? tx->commit() : ok;
+}
+// endregion: backup
+
 /// An authority that expects to be put back.
 struct office {
     memory_storage store{};
@@ -48,11 +58,7 @@ struct office {
         auto tx = store.begin(access_mode::read);
         return *self.head(*tx);
     }
-    status stable(position through) {
-        auto tx = store.begin(access_mode::write);
-        auto ok = self.mark_stable(*tx, through);
-        return ok ? tx->commit() : ok;
-    }
+    status stable(position through) { return copied(store, self, through); }
     result<bytes> answer(bytes_view request, instant now) { return serve(store, self, "anna", request, now); }
     std::map<std::string, bytes> confirmed() {
         std::map<std::string, bytes> out;
@@ -387,9 +393,8 @@ private:
         device& d = *devices_[who];
         bool const first = below(dice_, 2) == 0;
         std::int64_t const n = static_cast<std::int64_t>(1 + below(dice_, 9));
-        auto const ok = d.write([&](auto& tx) {
-            return d.self.update(tx, first ? key_a : key_b, {add("count", n)}, clock_.now);
-        });
+        auto const ok =
+            d.write([&](auto& tx) { return d.self.update(tx, first ? key_a : key_b, {add("count", n)}, clock_.now); });
         // It may be on its way back from the authority.
         if (ok) { (first ? a_ : b_) += n; }
         if (!ok) { REQUIRE(ok.error() == errc::not_found); }

@@ -599,12 +599,12 @@ TEST_CASE("nth failure: an authority was put back, at the replica and at the aut
             (void)in_transaction(s, [&](auto& tx) { return home.open(tx, now, random); });
             return w;
         };
-        auto const report = nth_failure(
-            make,
-            [&](failing_storage& s, office_scene& w) {
-                return in_transaction(s, [&](auto& tx) { return home.handle(tx, "anna", w.request, now); });
-            },
-            {.repeatable = true});
+        auto const report =
+            nth_failure(make,
+                        [&](failing_storage& s, office_scene& w) {
+                            return in_transaction(s, [&](auto& tx) { return home.handle(tx, "anna", w.request, now); });
+                        },
+                        {.repeatable = true});
         CHECK(to_text(report.violations) == "");
         CHECK(injected(report) >= 5 * 8);
     }

@@ -298,7 +298,9 @@ public:
         auto taken = outbox_.claim(tx, claims, now.wall);
         if (!taken) { return taken.error(); }
         for (outbox_entry const& entry : *taken) {
-            if (auto ok = freeze(tx, *sync, entry.token, entry.fence, pending::parse(entry.payload), false); !ok) { return ok; }
+            if (auto ok = freeze(tx, *sync, entry.token, entry.fence, pending::parse(entry.payload), false); !ok) {
+                return ok;
+            }
         }
         return taken->empty() ? status{} : write_sync(tx, *sync);
     }
@@ -376,8 +378,8 @@ public:
             }
             auto const left = [&](past_epoch const& e) { return e.name == p->epoch; };
             // Of an epoch that was left, or an answer to what was asked in one.
-            bool const late = std::any_of(past.begin(), past.end(), left) ||
-                              (sync->kept && p->asked && *p->asked != *sync->epoch);
+            bool const late =
+                std::any_of(past.begin(), past.end(), left) || (sync->kept && p->asked && *p->asked != *sync->epoch);
             if (late) { return nothing_taken(tx, now); }
             if (!sync->kept || !p->asked) { return failure{errc::authority_changed, "another authority answered"}; }
             if (p->author != unknown_author && !p->past.empty()) {
@@ -688,10 +690,10 @@ private:
     static constexpr position no_position = (std::numeric_limits<position>::max)();
     /// Where the authority may be put back to a backup.
     struct kept_state {
-        position from = 0;             ///< everything of this replica that was decided after it is kept
-        std::uint64_t first = 1;       ///< number of the first that is
-        std::uint64_t next = 1;        ///< … and of the next to be
-        position horizon = 0;          ///< tombstones up to here may have been dropped
+        position from = 0;              ///< everything of this replica that was decided after it is kept
+        std::uint64_t first = 1;        ///< number of the first that is
+        std::uint64_t next = 1;         ///< … and of the next to be
+        position horizon = 0;           ///< tombstones up to here may have been dropped
         position shared = no_position;  ///< the authority was put back to this: a base beyond it, seen before, is void
         std::uint64_t orphans = 0;      ///< offered again in vain: their records are lost, but may come
         friend bool operator==(kept_state const&, kept_state const&) = default;
@@ -987,8 +989,8 @@ private:
     /// Gives the next sequence. `renamed`: it was frozen under another identity of this store, and is the same still;
     /// otherwise one that was frozen before was set aside, and a person sends it anew.
     template <class Tx>
-    [[nodiscard]] status freeze(Tx& tx, sync_state& sync, std::uint64_t token, std::uint64_t fence,
-                                result<pending> p, bool renamed) const {
+    [[nodiscard]] status freeze(Tx& tx, sync_state& sync, std::uint64_t token, std::uint64_t fence, result<pending> p,
+                                bool renamed) const {
         if (!p) { return p.error(); }
         auto m = p->decoded();
         if (!m) { return m.error(); }
@@ -1031,7 +1033,9 @@ private:
         f.fence = read_u64(where.subspan(8));
         auto entry = outbox_.find(tx, f.token);
         if (!entry) { return entry.error(); }
-        if (!*entry || (*entry)->fence != f.fence) { return failure{errc::corrupt, "frozen mutation without its entry"}; }
+        if (!*entry || (*entry)->fence != f.fence) {
+            return failure{errc::corrupt, "frozen mutation without its entry"};
+        }
         auto p = pending::parse((*entry)->payload);
         if (!p) { return p.error(); }
         f.number = detail::outbox_sequence(f.token);
@@ -1431,8 +1435,8 @@ private:
     /// No row of a position after `shared` stays confirmed; each is wanted anew, or `all` are. Answers which, and the
     /// lives that they had.
     template <class Tx>
-    [[nodiscard]] result<std::vector<std::pair<record_key, std::uint64_t>>> void_rows(
-        Tx& tx, position shared, bool all, std::vector<bytes>& dirty) const {
+    [[nodiscard]] result<std::vector<std::pair<record_key, std::uint64_t>>> void_rows(Tx& tx, position shared, bool all,
+                                                                                      std::vector<bytes>& dirty) const {
         std::vector<std::pair<record_key, std::uint64_t>> gone;
         record_range const every = every_record();
         auto ok = records_.scan_range(tx, every.from, every.to, [&](record_key const& k, held_record& h) {
