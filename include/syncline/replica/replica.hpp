@@ -368,6 +368,8 @@ public:
         if (!(mine->self == p->replica)) { return nothing_taken(tx, now); }  // to an identity that was left behind
         // To what this store was before it was opened anew: its sequences may have named other mutations then.
         if (p->line != 0 && p->line != sync->line) { return nothing_taken(tx, now); }
+        // An answer to what was asked in an epoch that was left.
+        if (sync->kept && p->asked && p->asked != sync->epoch) { return nothing_taken(tx, now); }
         bool const elsewhere = sync->epoch && *sync->epoch != p->epoch;
         std::vector<past_epoch> past;
         if (elsewhere) {
@@ -377,10 +379,7 @@ public:
                 past = std::move(*met);
             }
             auto const left = [&](past_epoch const& e) { return e.name == p->epoch; };
-            // Of an epoch that was left, or an answer to what was asked in one.
-            bool const late =
-                std::any_of(past.begin(), past.end(), left) || (sync->kept && p->asked && *p->asked != *sync->epoch);
-            if (late) { return nothing_taken(tx, now); }
+            if (std::any_of(past.begin(), past.end(), left)) { return nothing_taken(tx, now); }
             if (!sync->kept || !p->asked) { return failure{errc::authority_changed, "another authority answered"}; }
             if (p->author != unknown_author && !p->past.empty()) {
                 past.insert(past.end(), p->past.begin(), p->past.end());
@@ -467,7 +466,7 @@ public:
             report.advanced = true;
         }
         if (sync->kept && sync->kept->orphans != 0) {
-            for (row_update const& u : p->rows) { dirty.push_back(to_bytes(u.key)); }
+            for (row_update const& u : p->rows) { dirty.emplace_back(to_bytes(u.key)); }
         }
         std::sort(dirty.begin(), dirty.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
         dirty.erase(std::unique(dirty.begin(), dirty.end()), dirty.end());
@@ -997,7 +996,9 @@ private:
         p->change = std::move(*m);
         if (p->change.sequence != 0 && !renamed && p->line != 0) { ++p->line; }
         // It may have lain aside while the authority was put back: of what it saw then nothing is sure.
-        if (p->change.sequence != 0 && sync.kept) { p->change.base = (std::min)(p->change.base, sync.kept->shared); }
+        if (p->change.sequence != 0 && !renamed && sync.kept) {
+            p->change.base = (std::min)(p->change.base, sync.kept->shared);
+        }
         p->change.sequence = sync.next_sequence;
         if (auto ok = outbox_.set_payload(tx, token, fence, p->encode()); !ok) { return ok; }
         bytes where;
@@ -1127,7 +1128,7 @@ private:
         events.add_verdict(m->record, v);
         // Its record is lost, and whoever created that may offer it yet.
         bool const orphaned = v.kind == verdict_kind::rejected && v.reason == errc::not_found && sync.kept &&
-                              (!f->again.empty() || m->base == sync.kept->shared);
+                              (!f->again.empty() || m->base >= sync.kept->shared);
         if (!f->again.empty()) {
             if (auto ok = tx.erase(f->again); !ok) { return ok.error(); }
         } else if (orphaned) {
@@ -1265,12 +1266,12 @@ private:
     }
     /// Freezes a decided mutation once more, under the next sequence; its base is one that the authority has.
     template <class Tx>
-    [[nodiscard]] status offer_again(Tx& tx, sync_state& sync, decided_mutation const& d) const {
+    [[nodiscard]] status offer_again(Tx& tx, sync_state& sync, decided_mutation const& d, position base_max) const {
         auto m = d.what.decoded();
         if (!m) { return m.error(); }
         bytes const name = to_bytes(m->record);
         m->sequence = sync.next_sequence;
-        m->base = (std::min)(m->base, sync.kept->shared);
+        m->base = (std::min)(m->base, base_max);
         pending again;
         cbor_writer body{again.encoded};
         encode_mutation(body, *m);
@@ -1325,7 +1326,7 @@ private:
             --sync.kept->orphans;
             if (!*parked) { continue; }
             if (d->what.line != 0) { ++d->what.line; }
-            if (ok = offer_again(tx, sync, *d); !ok) { return ok; }
+            if (ok = offer_again(tx, sync, *d, sync.kept->shared); !ok) { return ok; }
         }
         return ok;
     }
@@ -1399,10 +1400,10 @@ private:
         if (auto ok = void_bases(tx, *shared, p.decided); !ok) { return ok.error(); }
         // Where the authority has a verdict that is not known here yet, it is to be had under this name only.
         if ((verdicts_lost || frozen || !lost->empty()) && p.decided <= sync.settled) {
-            if (auto ok = reincarnate(tx, sync, random, *lost); !ok) { return ok.error(); }
+            if (auto ok = reincarnate(tx, sync, random, *lost, *shared); !ok) { return ok.error(); }
         } else {
             for (decided_mutation const& d : *lost) {
-                if (auto ok = offer_again(tx, sync, d); !ok) { return ok.error(); }
+                if (auto ok = offer_again(tx, sync, d, *shared); !ok) { return ok.error(); }
             }
         }
         std::sort(dirty.begin(), dirty.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
@@ -1776,8 +1777,8 @@ private:
     /// A new identity: the authority knows mutations under the old one that this store doesn't, or lost some that it
     /// knew. What is frozen without a verdict is issued again under the new name, after what is offered again.
     template <class Tx, class G>
-    [[nodiscard]] status reincarnate(Tx& tx, sync_state& sync, G& random,
-                                     std::span<decided_mutation const> lost = {}) const {
+    [[nodiscard]] status reincarnate(Tx& tx, sync_state& sync, G& random, std::span<decided_mutation const> lost = {},
+                                     position base_max = no_position) const {
         auto mine = read_identity(tx);
         if (!mine) { return mine.error(); }
         std::uint32_t const old = mine->self.incarnation;
@@ -1799,13 +1800,12 @@ private:
         sync.next_sequence = 1;
         sync.settled = 0;
         for (decided_mutation const& d : lost) {
-            if (auto again = offer_again(tx, sync, d); !again) { return again; }
+            if (auto again = offer_again(tx, sync, d, base_max); !again) { return again; }
         }
         for (frozen_mutation& f : frozen) {
             if (!f.again.empty()) {
-                if (auto again = offer_again(tx, sync, {no_position, f.token, std::move(f.what)}); !again) {
-                    return again;
-                }
+                decided_mutation const d{no_position, f.token, std::move(f.what)};
+                if (auto again = offer_again(tx, sync, d, base_max); !again) { return again; }
                 continue;
             }
             if (auto again = freeze(tx, sync, f.token, f.fence, f.what, true); !again) { return again; }
