@@ -282,6 +282,22 @@ TEST_CASE("an authority that is put back further than what is kept is refused, a
     CHECK(visible(w.one) == before);
 }
 
+TEST_CASE("the word of a restored authority that comes twice changes nothing the second time") {
+    scene w;
+    auto const backup = w.c.store.snapshot();
+    w.create(w.two, key_b, {{"count", 1}});
+    w.both();
+    w.c.put_back(backup, w.clock.now);
+    bytes const word = *w.c.answer(request_of(w.one, w.clock.now), w.clock.now);
+    auto const report = absorb(w.one, word, w.clock.now);
+    REQUIRE(report);
+    CHECK(report->regressed);
+    auto const after = w.one.store.snapshot();
+    REQUIRE(absorb(w.one, word, w.clock.now));
+    CHECK(w.one.store.snapshot() == after);
+    w.agree();
+}
+
 TEST_CASE("what a backup holds is kept no longer") {
     scene w;
     auto const decided = [&] {
