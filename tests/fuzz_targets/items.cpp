@@ -190,6 +190,10 @@ void check_events(bytes_view in) {
                 exact = exact && e.record == record_key{};
                 again.add_reincarnation();
                 break;
+            case event_kind::regressed:
+                exact = exact && e.record == record_key{};
+                again.add_regress(e.lost);
+                break;
         }
         // An unknown kind of verdict is parked as another.
         exact = exact && e.said.kind != verdict_kind::retry_after;

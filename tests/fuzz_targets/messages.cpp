@@ -89,7 +89,7 @@ void check_form(bytes_view message, request const& q) {
     std::size_t const keys = in.map();
     if (in_columns(message)) { return; }  // there are many ways to pack the same
     if (keys == 6U + (q.features == 0 ? 0 : 1) + (q.ranges.empty() ? 0 : 1) + (q.epoch ? 1 : 0) +
-                    (q.origins.empty() ? 0 : 1) + (q.line == 0 ? 0 : 1)) {
+                    (q.origins.empty() ? 0 : 1) + (q.line == 0 ? 0 : 1) + (q.known ? 1 : 0)) {
         SYNCLINE_FUZZ_REQUIRE(equal(encode(q), message));
     }
 }

@@ -22,6 +22,7 @@ event_batch sample() {
     v.text = "voll";
     b.add_verdict({"guests", "c"}, v);
     b.add_reincarnation();
+    b.add_regress({3, 1'000});
     return b;
 }
 std::vector<event> all(bytes_view stored) {
@@ -39,13 +40,15 @@ TEST_CASE("a batch of events gives back what was put in, in order") {
     CHECK(event_batch{}.empty());
     CHECK(sample().changed() == 2);
     auto const events = all(sample().encode());
-    REQUIRE(events.size() == 4);
+    REQUIRE(events.size() == 5);
     CHECK(events[0].kind == event_kind::changed);
     CHECK(events[0].record == record_key{"guests", "a"});
     CHECK(events[1].kind == event_kind::removed);
     CHECK(events[2].kind == event_kind::decided);
     CHECK(events[2].said.text == "voll");
     CHECK(events[3].kind == event_kind::reincarnated);
+    CHECK(events[4].kind == event_kind::regressed);
+    CHECK(events[4].lost == lost_work{3, 1'000});
 }
 
 TEST_CASE("a visitor may stop") {

@@ -70,6 +70,28 @@ TEST_CASE("requests and replies give themselves back") {
     CHECK(*decode_reply(encode(sample_reply())) == sample_reply());
 }
 
+TEST_CASE("what tells of epochs gives itself back, and names no position outside of the log") {
+    request q = sample_request();
+    q.known = 12;
+    CHECK(*decode_request(encode(q)) == q);
+    reply p = sample_reply();
+    p.asked.emplace().bytes[0] = std::byte{3};
+    p.stable = 30;
+    p.past = {{id128{}, 4}, {p.epoch, 30}};
+    CHECK(*decode_reply(encode(p)) == p);
+    p.stable = 0;
+    CHECK(*decode_reply(encode(p)) == p);
+    p.stable = 31;
+    CHECK(decode_reply(encode(p)).error() == errc::malformed);
+    p.stable.reset();
+    p.past.back().end = 31;
+    CHECK(decode_reply(encode(p)).error() == errc::malformed);
+    p.author = unknown_author;
+    CHECK(decode_reply(encode(p)).error() == errc::malformed);
+    p.past.assign(past_epochs_max + 1, {});
+    CHECK(decode_reply(encode(p)).error() == errc::limit);
+}
+
 TEST_CASE("messages are pinned: another version of this library reads them") {
     CHECK(to_hex(encode(sample_request())) ==
           "53594c01"

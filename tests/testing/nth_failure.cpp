@@ -505,6 +505,111 @@ TEST_CASE("nth failure: the authority's answer, and its opening") {
                       .violations) == "");
 }
 
+TEST_CASE("nth failure: an authority was put back, at the replica and at the authority") {
+    // Which of the two stands on the storage that fails is the test's to say.
+    authority_options expecting;
+    expecting.backups = true;
+    authority<> const home{world::rules(), expecting};
+    struct device_scene {
+        replica self{world::rules()};
+        bytes reply{};
+    };
+    struct office_scene {
+        bytes request{};
+    };
+    auto const play = [&](auto& office, auto& store, replica const& self, bytes& request, bytes& reply) {
+        random_generator random{7};
+        auto const exchange = [&] {
+            auto ok = in_transaction(store, [&](auto& tx) { return self.prepare(tx, now); });
+            ok = in_transaction(store, [&](auto& tx) {
+                auto q = self.request_message(tx);
+                if (q) { request = *q; }
+                return q;
+            });
+            ok = in_transaction(office, [&](auto& tx) {
+                auto p = home.handle(tx, "anna", request, now);
+                if (p) { reply = *p; }
+                return p;
+            });
+        };
+        auto const sync = [&] {
+            exchange();
+            (void)in_transaction(store, [&](auto& tx) { return self.absorb(tx, reply, now, random); });
+        };
+        (void)in_transaction(office, [&](auto& tx) { return home.open(tx, now, random); });
+        (void)in_transaction(store, [&](auto& tx) { return self.open(tx, "anna", now, random); });
+        (void)in_transaction(store, [&](auto& tx) {
+            return self.create(tx, record_a, fields({{"name", 1}, {"count", 1}}), now);
+        });
+        sync();
+        std::vector<std::pair<bytes, bytes>> backup;
+        (void)in_transaction(office, [&](auto& tx) {
+            return tx.scan({bytes{}, bytes{}}, [&](bytes_view k, bytes_view v) {
+                backup.emplace_back(to_bytes(k), to_bytes(v));
+                return true;
+            });
+        });
+        (void)in_transaction(store, [&](auto& tx) { return self.update(tx, record_a, {world::add("count", 5)}, now); });
+        sync();
+        sync();
+        (void)in_transaction(store, [&](auto& tx) { return self.update(tx, record_a, {world::set("name", 2)}, now); });
+        std::vector<bytes> all;
+        (void)in_transaction(office, [&](auto& tx) {
+            return tx.scan({bytes{}, bytes{}}, [&](bytes_view k, bytes_view) {
+                all.push_back(to_bytes(k));
+                return true;
+            });
+        });
+        (void)in_transaction(office, [&](auto& tx) {
+            status ok;
+            for (bytes const& k : all) { ok = ok ? tx.erase(k) : ok; }
+            for (auto const& [k, v] : backup) { ok = ok ? tx.put(k, v) : ok; }
+            return ok;
+        });
+        (void)in_transaction(office, [&](auto& tx) { return home.open(tx, now, random); });
+        exchange();
+    };
+    SECTION("the replica goes back") {
+        auto const make = [&](failing_storage& s) {
+            device_scene w;
+            memory_storage office;
+            bytes request;
+            play(office, s, w.self, request, w.reply);
+            return w;
+        };
+        auto const report = nth_failure(make, [](failing_storage& s, device_scene& w) {
+            random_generator dice{5};
+            return in_transaction(s, [&](auto& tx) {
+                auto const done = w.self.absorb(tx, w.reply, now, dice);
+                SYNCLINE_ASSERT(!done || done->regressed);
+                return done;
+            });
+        });
+        CHECK(to_text(report.violations) == "");
+        CHECK(injected(report) >= 10 * 8);
+    }
+    SECTION("the authority begins an epoch and tells the past") {
+        auto const make = [&](failing_storage& s) {
+            office_scene w;
+            memory_storage device;
+            replica const self{world::rules()};
+            bytes reply;
+            play(s, device, self, w.request, reply);
+            random_generator random{9};
+            (void)in_transaction(s, [&](auto& tx) { return home.open(tx, now, random); });
+            return w;
+        };
+        auto const report =
+            nth_failure(make,
+                        [&](failing_storage& s, office_scene& w) {
+                            return in_transaction(s, [&](auto& tx) { return home.handle(tx, "anna", w.request, now); });
+                        },
+                        {.repeatable = true});
+        CHECK(to_text(report.violations) == "");
+        CHECK(injected(report) >= 5 * 8);
+    }
+}
+
 TEST_CASE("nth failure: a session that is driven to its end, over a network that fails too") {
     struct home {
         world::cloud c{now};

@@ -60,6 +60,11 @@ struct authority_options {
     /// What must hold across records; `valid`. Over rows that were there before it, build its index first:
     /// `build_constraints`. Outlives the authority.
     constraint_table const* constraints = nullptr;
+    /// The store may be put back from a backup: each opening begins an epoch, by which replicas see what was lost, and
+    /// they keep what was decided, to offer it again, until `mark_stable` says that a backup holds it. A store that
+    /// was opened so once remains so. `open` must come after each putting back. Not beside leases: a tombstone that was
+    /// collected in what is lost can't be told from a record that never was.
+    bool backups = false;
 };
 
 /// A replica as its authority knows it.
@@ -77,9 +82,9 @@ struct registered_replica {
 ///
 /// It holds options, rules and the validation, and no state: everything is in storage, under keys that begin
 /// with 'a'. A `Validate` is asked of each mutation that would take effect, with its author and the record before and
-/// after; one that is an admitting_policy also before it is applied. A mutation's verdict, its effect, its author's sequence and the position all commit in the
-/// transaction that `handle` is given; the reply may leave only after that commit, at the durability that is
-/// promised to replicas. A `Journal` is told of each verdict when it is first given, in that transaction too.
+/// after; one that is an admitting_policy also before it is applied. A mutation's verdict, its effect, its author's
+/// sequence and the position all commit in the transaction that `handle` is given; the reply may leave only after that
+/// commit, at the durability that is promised to replicas. A `Journal` is told of each verdict when it is first given, in that transaction too.
 template <class Validate = accept_all, class Journal = no_journal>
 class authority {
 public:
@@ -92,19 +97,42 @@ public:
         if (options_.constraints != nullptr) { constraints_.emplace(*options_.constraints, schemas()); }
     }
 
-    /// Makes the store an authority's, with a new epoch, unless it is one already.
+    /// Makes the store an authority's, with a new epoch, unless it is one already. With `authority_options::backups`
+    /// a new epoch begins at each call, with what is decided first after it. `errc::invalid` for backups beside leases.
     template <storage_transaction Tx, random_source G>
     [[nodiscard]] status open(Tx& tx, instant now, G& random) const {
+        if (options_.backups && leases_.kept()) {
+            return failure{errc::invalid, "an authority that may be put back keeps no leases"};
+        }
         bytes raw;
         auto found = tx.get(key('m'), raw);
         if (!found) { return found.error(); }
         if (*found) {
             auto meta = read_meta(tx);
-            return meta ? status{} : status{meta.error()};
+            if (!meta) { return meta.error(); }
+            if (!options_.backups && !meta->backups) { return {}; }
+            // The epoch begins with what is decided next: until then this is a beginning of what there was before.
+            meta->backups = true;
+            meta->next = make_id(now.wall, random);
+            return write_meta(tx, *meta);
         }
         meta_state meta;
         meta.epoch = make_id(now.wall, random);
+        meta.backups = options_.backups;
         return write_meta(tx, meta);
+    }
+
+    /// A backup holds everything up to a position: replicas forget what they keep for the case that it is lost. Call it
+    /// once the backup can be trusted, with the `head` that the copied store had. Lower positions change nothing.
+    /// `errc::invalid` for a position beyond the head, and where no backups are expected. State unchanged then.
+    template <storage_transaction Tx>
+    [[nodiscard]] status mark_stable(Tx& tx, position through) const {
+        auto meta = read_meta(tx);
+        if (!meta) { return meta.error(); }
+        if (!meta->backups || through > meta->head) { return failure{errc::invalid, "no position of a backup"}; }
+        if (through <= meta->stable) { return {}; }
+        meta->stable = through;
+        return write_meta(tx, *meta);
     }
 
     /// Answers one request of a replica that `principal` was authenticated for.
@@ -132,9 +160,19 @@ public:
         if (!author) { return author.error(); }
         // A cursor beyond our log, or receipts for verdicts that we never gave.
         bool const ahead = q->cursor > meta->head || q->receipts > author->decided;
-        if (ahead || (q->epoch && *q->epoch != meta->epoch)) {
+        result<std::vector<past_epoch>> past{std::vector<past_epoch>{}};
+        position end = meta->head;  // of what the requester's epoch and this store have in common
+        if (q->epoch && *q->epoch != meta->epoch) {
+            past = epochs_from(tx, *q->epoch, *meta);
+            if (!past) { return past.error(); }
+            end = past->empty() ? 0 : past->front().end;
+        }
+        bool const stranger = q->epoch && *q->epoch != meta->epoch && past->empty();
+        if (ahead || stranger || q->known.value_or(0) > end || q->cursor > end) {
             // The replica knows another past than ours: decide nothing, let it see who we are.
             p.head = meta->head;
+            p.decided = author->decided;
+            if (auto ok = tell_past(tx, *q, *meta, p); !ok) { return ok.error(); }
             return encode(p);
         }
         auto const standing =
@@ -150,6 +188,7 @@ public:
             return encode(p);
         }
         position const head_before = meta->head;
+        id128 const epoch_before = meta->epoch;
         author_state const before = *author;
         if (auto ok = forget_verdicts(tx, *author, q->receipts); !ok) { return ok.error(); }
 
@@ -189,6 +228,19 @@ public:
             if (auto ok = constraints_->mark(tx, meta->head); !ok) { return ok.error(); }
         }
 
+        p.epoch = meta->epoch;
+        if (q->epoch && *q->epoch != meta->epoch) {
+            // Of the same past. Who can't follow to another epoch needn't.
+            if (q->known) {
+                p.asked = q->epoch;
+                p.past = std::move(*past);
+                if (meta->epoch != epoch_before) { p.past.push_back({epoch_before, head_before}); }  // just now
+                if (p.past.size() > past_epochs_max) { p.past.erase(p.past.begin()); }
+            } else {
+                p.epoch = *q->epoch;
+            }
+        }
+        if (meta->backups) { p.stable = meta->stable; }
         p.author = author->index;
         p.decided = author->decided;
         p.head = meta->head;
@@ -388,6 +440,10 @@ private:
         position head = 0;
         author_index authors = 0;
         bool authors_changed = false;
+        bool backups = false;         ///< it may be put back from one
+        position stable = 0;          ///< a backup holds everything up to here
+        std::uint64_t epochs = 0;     ///< that are over
+        std::optional<id128> next{};  ///< of the epoch that begins with what is decided next
     };
     struct author_state {
         author_index index = 0;
@@ -425,7 +481,8 @@ private:
         if (!*found) { return failure{errc::not_found, "the store is not an authority's; open it first"}; }
         cbor_reader in{raw};
         meta_state meta;
-        if (in.array() != 4) { return failure{errc::corrupt, "authority's head"}; }
+        std::size_t const parts = in.array();
+        if (parts != 4 && parts != 7) { return failure{errc::corrupt, "authority's head"}; }
         std::uint64_t const format = in.unsigned_integer();
         if (!in.failed() && format > authority_format) {
             return failure{errc::unsupported, "written by a later version"};
@@ -433,6 +490,12 @@ private:
         meta.epoch = detail::read_id(in);
         meta.head = in.unsigned_integer();
         meta.authors = static_cast<author_index>(in.unsigned_integer());
+        if (parts == 7) {
+            meta.backups = true;
+            meta.stable = in.unsigned_integer();
+            meta.epochs = in.unsigned_integer();
+            if (!in.null()) { meta.next = detail::read_id(in); }
+        }
         if (!in.finish()) { return failure{errc::corrupt, "authority's head"}; }
         return meta;
     }
@@ -440,11 +503,20 @@ private:
     [[nodiscard]] status write_meta(Tx& tx, meta_state const& meta) const {
         bytes raw;
         cbor_writer w{raw};
-        w.array(4);
+        w.array(meta.backups ? 7 : 4);
         w.unsigned_integer(authority_format);
         w.byte_string(meta.epoch.bytes);
         w.unsigned_integer(meta.head);
         w.unsigned_integer(meta.authors);
+        if (meta.backups) {
+            w.unsigned_integer(meta.stable);
+            w.unsigned_integer(meta.epochs);
+            if (meta.next) {
+                w.byte_string(meta.next->bytes);
+            } else {
+                w.null();
+            }
+        }
         return tx.put(key('m'), raw);
     }
 
@@ -452,6 +524,89 @@ private:
         bytes k = key('s');
         append(k, device.bytes);
         return k;
+    }
+
+    // Epochs that are over, kept for ever: 'e' name -> number, from 0; 'n' number -> name, end. A few bytes an opening.
+
+    [[nodiscard]] static bytes epoch_key(id128 const& name) {
+        bytes k = key('e');
+        append(k, name.bytes);
+        return k;
+    }
+    [[nodiscard]] static bytes epoch_number(std::uint64_t n) {
+        bytes k = key('n');
+        append_u64(k, n);
+        return k;
+    }
+    /// The epoch that `open` has named begins.
+    template <class Tx>
+    [[nodiscard]] status begin_epoch(Tx& tx, meta_state& meta) const {
+        bytes number;
+        append_u64(number, meta.epochs);
+        if (auto ok = tx.put(epoch_key(meta.epoch), number); !ok) { return ok; }
+        bytes over = to_bytes(meta.epoch.bytes);
+        append_u64(over, meta.head);
+        if (auto ok = tx.put(epoch_number(meta.epochs), over); !ok) { return ok; }
+        ++meta.epochs;
+        meta.epoch = *meta.next;
+        meta.next.reset();
+        return write_meta(tx, meta);
+    }
+    /// The epochs that are over, from the requester's on; none where that is not of this store's past. The last of
+    /// them, but always the requester's.
+    template <class Tx>
+    [[nodiscard]] result<std::vector<past_epoch>> epochs_from(Tx& tx, id128 const& name, meta_state const& meta) const {
+        std::vector<past_epoch> all;
+        if (!meta.backups) { return all; }
+        bytes raw;
+        auto found = tx.get(epoch_key(name), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return all; }
+        if (raw.size() != 8) { return failure{errc::corrupt, "authority's epoch"}; }
+        std::uint64_t const first = read_u64(raw);
+        if (auto ok = list_epochs(tx, first, 1, all); !ok) { return ok.error(); }
+        std::uint64_t const rest =
+            meta.epochs - first > past_epochs_max ? meta.epochs - past_epochs_max + 1 : first + 1;
+        if (auto ok = list_epochs(tx, rest, past_epochs_max - 1, all); !ok) { return ok.error(); }
+        return all;
+    }
+    template <class Tx>
+    [[nodiscard]] status list_epochs(Tx& tx, std::uint64_t first, std::size_t count,
+                                     std::vector<past_epoch>& all) const {
+        status outcome;
+        auto ok = tx.scan({epoch_number(first), prefix_end(key('n'))}, [&](bytes_view, bytes_view raw) {
+            past_epoch e;
+            if (raw.size() != e.name.bytes.size() + 8) {
+                outcome = failure{errc::corrupt, "authority's epoch"};
+                return false;
+            }
+            if (count == 0) { return false; }
+            std::copy_n(raw.begin(), e.name.bytes.size(), e.name.bytes.begin());
+            e.end = read_u64(raw.subspan(e.name.bytes.size()));
+            all.push_back(e);
+            return --count != 0;
+        });
+        return ok ? outcome : ok;
+    }
+    /// Where the requester's past may part from this store's. Nothing where the store was never opened since it was put
+    /// back, or may not be put back: who was there before can't be told from who comes after then.
+    template <class Tx>
+    [[nodiscard]] status tell_past(Tx& tx, request const& q, meta_state const& before, reply& p) const {
+        meta_state meta = before;
+        if (!q.known || !q.epoch || q.epoch == meta.next) { return {}; }
+        if (meta.next) {
+            if (meta.authors_changed) { --meta.authors; }  // the requester is not registered
+            if (auto ok = begin_epoch(tx, meta); !ok) { return ok; }
+        }
+        if (*q.epoch == meta.epoch) { return {}; }
+        p.epoch = meta.epoch;
+        p.asked = q.epoch;
+        auto past = epochs_from(tx, *q.epoch, meta);
+        if (!past) { return past.error(); }
+        p.past = std::move(*past);
+        if (!p.past.empty()) { return {}; }
+        std::uint64_t const first = meta.epochs > past_epochs_max ? meta.epochs - past_epochs_max : 0;
+        return list_epochs(tx, first, past_epochs_max, p.past);
     }
 
     /// Bytes of a row's marks, the least that they take: fields that are unset leave theirs, and a row that grows
@@ -615,6 +770,9 @@ private:
         bytes_view hash = bytes_view{digest}.first(hash_bytes);
         if (sequence <= author.decided) { return recall(tx, author, sequence, hash, from, origins); }
         if (!known || author.decided - author.receipts >= options_.verdicts_max) { return std::optional<verdict>{}; }
+        if (meta.next) {
+            if (auto ok = begin_epoch(tx, meta); !ok) { return ok.error(); }
+        }
 
         verdict v;
         v.sequence = sequence;

@@ -22,12 +22,21 @@ enum class event_kind : std::uint8_t {
     removed = 2,       ///< a visible record went
     decided = 3,       ///< a mutation got its verdict; `said` holds it, `conflict` and `rejected` too
     reincarnated = 4,  ///< the store was a clone or was restored, and has taken a new identity
+    regressed = 5,     ///< the authority was put back to an older state; `lost` says what that means here
+};
+
+/// What an authority that was put back had lost of what a replica knew.
+struct lost_work {
+    std::uint64_t offered = 0;  ///< mutations that had their verdict, and wait for another one
+    std::uint64_t fetched = 0;  ///< records whose confirmed state is gone, and is asked for anew
+    friend bool operator==(lost_work const&, lost_work const&) = default;
 };
 
 struct event {
     event_kind kind = event_kind::changed;
-    record_key record{};  ///< empty for `reincarnated`
+    record_key record{};  ///< empty for `reincarnated` and `regressed`
     verdict said{};       ///< of `decided`
+    lost_work lost{};     ///< of `regressed`
     friend bool operator==(event const&, event const&) = default;
 };
 
@@ -44,6 +53,12 @@ public:
         encode_verdict(w, v);
     }
     void add_reincarnation() { head(event_kind::reincarnated, {}); }
+    void add_regress(lost_work const& lost) {
+        head(event_kind::regressed, {});
+        cbor_writer w{body_};
+        w.unsigned_integer(lost.offered);
+        w.unsigned_integer(lost.fetched);
+    }
 
     [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
     [[nodiscard]] std::size_t changed() const noexcept { return changed_; }
@@ -66,7 +81,8 @@ public:
             e.record.collection = std::string{in.text()};
             e.record.id = to_bytes(in.byte_string());
             if (e.kind == event_kind::decided) { e.said = decode_verdict(in); }
-            if (in.failed() || kind < 1 || kind > 4) { return failure{errc::corrupt, "event"}; }
+            if (e.kind == event_kind::regressed) { e.lost = {in.unsigned_integer(), in.unsigned_integer()}; }
+            if (in.failed() || kind < 1 || kind > 5) { return failure{errc::corrupt, "event"}; }
             if (!visit(e)) { return {}; }
         }
         return in.finish() ? status{} : status{failure{errc::corrupt, "event"}};

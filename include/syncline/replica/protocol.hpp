@@ -34,6 +34,7 @@ namespace syncline::inline SYNCLINE_ABI {
 inline constexpr std::uint8_t protocol_version = 1;
 inline constexpr std::size_t frame_bytes = 8;
 inline constexpr std::size_t exchange_items_max = 65'536;  ///< mutations, verdicts or rows of one message
+inline constexpr std::size_t past_epochs_max = 64;         ///< epochs of one reply
 
 /// What the sender of a request understands beyond the least: bits of its `features`.
 inline constexpr std::uint64_t feature_columns = 1;  ///< a reply's rows, and a request's mutations, in columns
@@ -82,7 +83,16 @@ struct request {
     std::vector<record_range> ranges{};  ///< not held yet; with a cursor of 0, nothing is, and the tail is not wanted
     std::vector<schema_of> schemas{};    ///< what the device's program knows, where it is more than the first version
     std::uint64_t features = 0;          ///< `feature_columns`; unknown bits mean nothing
+    /// The last position that the sender was told of; with it, it can follow an authority to another epoch.
+    std::optional<position> known{};
     friend bool operator==(request const&, request const&) = default;
+};
+
+/// An epoch of an authority that is over, and the last position that belongs to it.
+struct past_epoch {
+    id128 name{};
+    position end = 0;
+    friend bool operator==(past_epoch const&, past_epoch const&) = default;
 };
 
 struct row_update {
@@ -105,7 +115,11 @@ struct reply {
     std::uint64_t line = 0;  ///< of the request that it answers
     position horizon = 0;    ///< tombstones up to here are gone at the authority; whoever stands below joins again
     std::vector<told_range> ranges{};  ///< told whole as of `head`; their rows stand last in `rows`, in this order
-    bool wipe = false;                 ///< an order: the replica is to be wiped; nothing else in the reply counts
+    std::optional<id128> asked{};      ///< epoch of the request, where it isn't the authority's any more
+    /// Positions up to here are in a backup; told by an authority that may be put back to one. Empty: it says nothing.
+    std::optional<position> stable{};
+    std::vector<past_epoch> past{};  ///< with `unknown_author`: where the requester's past and the authority's may part
+    bool wipe = false;               ///< an order: the replica is to be wiped; nothing else in the reply counts
     friend bool operator==(reply const&, reply const&) = default;
 };
 
@@ -198,6 +212,24 @@ template <class F>
             in.fail({errc::not_deterministic, "collections out of order"});
         }
         all.push_back({std::string{name}, decode_later_schema(in)});
+    }
+    return all;
+}
+inline void encode_past(cbor_writer& w, std::vector<past_epoch> const& all) {
+    w.array(all.size() * 2);
+    for (past_epoch const& e : all) {
+        w.byte_string(e.name.bytes);
+        w.unsigned_integer(e.end);
+    }
+}
+[[nodiscard]] inline std::vector<past_epoch> decode_past(cbor_reader& in) {
+    std::vector<past_epoch> all;
+    std::size_t const n = in.array();
+    if (n == 0 || n % 2 != 0) { in.fail({errc::malformed, "epochs of the wrong length"}); }
+    if (n / 2 > past_epochs_max) { in.fail({errc::limit, "too many epochs"}); }
+    for (std::size_t i = 0; i < n / 2 && !in.failed(); ++i) {
+        id128 const name = read_id(in);
+        all.push_back({name, in.unsigned_integer()});
     }
     return all;
 }
@@ -327,7 +359,7 @@ inline constexpr std::uint64_t schemas_key = 14;
     bytes batch;
     bool const columns = (q.features & feature_columns) != 0 && detail::encode_batch(batch, q);
     w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() || columns ? 0 : 1) + (q.line == 0 ? 0 : 1) +
-          (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1));
+          (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1) + (q.known ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(to_array(q.replica));
     if (q.epoch) {
@@ -375,6 +407,10 @@ inline constexpr std::uint64_t schemas_key = 14;
         w.unsigned_integer(16);
         w.raw(batch);
     }
+    if (q.known) {
+        w.unsigned_integer(24);
+        w.unsigned_integer(*q.known);
+    }
     detail::seal_frame(out);
     return out;
 }
@@ -414,6 +450,7 @@ inline constexpr std::uint64_t schemas_key = 14;
                 (void)detail::decode_batch(in, limits, q);
                 return true;
             }
+            case 24: q.known = in.unsigned_integer(); return true;
             default: return false;
         }
     });
@@ -460,7 +497,7 @@ namespace detail {
 }  // namespace detail
 
 /// The reply's key for the order to wipe the replica.
-inline constexpr std::uint64_t wipe_key = 26;
+inline constexpr std::uint64_t wipe_key = 27;
 
 /// A reply whose `count` rows stand encoded in `rows`; those of `p` are ignored. `features` are the asker's: rows and
 /// verdicts go in columns where it understands them.
@@ -473,7 +510,7 @@ inline constexpr std::uint64_t wipe_key = 26;
     out.reserve(page.size() + 256 + p.verdicts.size() * 48 + rows.size());
     cbor_writer w{out};
     w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) + (p.horizon == 0 ? 0 : 1) +
-          (p.wipe ? 1 : 0));
+          (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);
@@ -520,6 +557,18 @@ inline constexpr std::uint64_t wipe_key = 26;
     if (verdict_columns) {
         w.unsigned_integer(20);
         encode_verdict_columns(w, p.verdicts);
+    }
+    if (p.asked) {
+        w.unsigned_integer(24);
+        w.byte_string(p.asked->bytes);
+    }
+    if (p.stable) {
+        w.unsigned_integer(25);
+        w.unsigned_integer(*p.stable);
+    }
+    if (!p.past.empty()) {
+        w.unsigned_integer(26);
+        detail::encode_past(w, p.past);
     }
     if (p.wipe) {
         w.unsigned_integer(wipe_key);
@@ -642,6 +691,9 @@ namespace detail {
                     decode_verdict_columns<verdict>(in, limits, exchange_items_max, verdict_kind_of, decode_verdict);
                 return true;
             }
+            case 24: p.asked = detail::read_id(in); return true;
+            case 25: p.stable = in.unsigned_integer(); return true;
+            case 26: p.past = detail::decode_past(in); return true;
             case wipe_key:
                 p.wipe = in.boolean();
                 if (!in.failed() && !p.wipe) { in.fail({errc::not_deterministic, "no order, said at length"}); }
@@ -655,6 +707,8 @@ namespace detail {
     if ((seen & (1U << 20)) != 0) { seen |= 1U << 5; }
     constexpr unsigned needed = 0b11111111110;
     if ((seen & needed) != needed) { return failure{errc::malformed, "a part of the reply is missing"}; }
+    bool const beyond = std::any_of(p.past.begin(), p.past.end(), [&](past_epoch const& e) { return e.end > p.head; });
+    if (beyond || p.stable.value_or(0) > p.head) { return failure{errc::malformed, "a position outside of the log"}; }
     if (p.author == unknown_author) { return p; }  // a stranger's answer: its head alone means something
     if (p.from > p.to || p.to > p.head || p.horizon > p.head) {
         return failure{errc::malformed, "a page outside of the log"};

@@ -51,6 +51,9 @@ struct replica_options {
     std::size_t record_max = std::size_t{1} << 20;     ///< bytes of one record's fields; a larger write is refused
     decode_limits message{};
     std::vector<std::string> essential{};  ///< collections that a first sync fetches before all others, in this order
+    /// Mutations that are kept after their verdict, until a backup of the authority holds them; the oldest go first.
+    /// None is where the authority expects no backups.
+    std::size_t decided_max = 10'000;
     /// The versions of every collection up to those that the program is written for: what it writes is of the newest,
     /// and what is older is carried up. Null: all have the first version. Outlives the replica.
     schema_table const* schemas = nullptr;
@@ -111,6 +114,7 @@ struct exchange_report {
     bool rejoined = false;    ///< its lease was over, and tombstones are gone: everything is told anew
     bool wipe = false;        ///< an order of the authority, and all there was in its reply: see `basic_replica::wipe`
     bool reincarnated = false;  ///< the store was a clone or was restored: it has a new identity now
+    bool regressed = false;     ///< the authority was put back to an older state: what it lost is offered again
 };
 
 /// A replica over any storage. It holds options and rules, and no state.
@@ -379,7 +383,9 @@ public:
         auto taken = outbox_.claim(tx, claims, now.wall);
         if (!taken) { return taken.error(); }
         for (outbox_entry const& entry : *taken) {
-            if (auto ok = freeze(tx, *sync, entry.token, entry.fence, entry.payload, false); !ok) { return ok; }
+            if (auto ok = freeze(tx, *sync, entry.token, entry.fence, pending::parse(entry.payload), false); !ok) {
+                return ok;
+            }
         }
         if (taken->empty()) { return {}; }
         journal_note note;
@@ -406,6 +412,7 @@ public:
         q.rows_max = options_.rows_max;
         q.bytes_max = options_.bytes_max;
         q.line = sync->line;
+        if (sync->kept) { q.known = sync->told(); }
         q.features = feature_columns;
         if (options_.schemas != nullptr) {
             options_.schemas->each([&](std::string_view name, schema_version v) {
@@ -416,14 +423,15 @@ public:
         if (!wanted) { return wanted.error(); }
         q.ranges = std::move(*wanted);
         std::size_t size = 0;
-        auto ok = each_frozen(tx, [&](std::uint64_t, outbox_entry const& entry, pending const& p) {
+        auto ok = each_frozen(tx, [&](frozen_mutation const& f) {
+            pending const& p = f.what;
             if (q.mutations.size() >= options_.mutations_max ||
                 (size != 0 && size + p.encoded.size() > options_.mutation_bytes)) {
                 return false;
             }
             size += p.encoded.size();
             q.mutations.push_back(p.encoded);
-            q.origins.push_back({p.line, detail::outbox_sequence(entry.token)});
+            q.origins.push_back({p.line, f.number});
             return true;
         });
         if (!ok) { return ok.error(); }
@@ -435,9 +443,11 @@ public:
     ///
     /// `message` is a stranger's. Errors, all to be rolled back: those of `decode_reply`;
     /// `errc::authority_changed` when it comes from another authority, or from one that was put back to an
-    /// older state: nothing is taken, pending work stays; `errc::corrupt` and the storage's own. A reply that
+    /// older state and expects no backups, or to one so old that what it lost is no longer kept here: nothing is taken,
+    /// pending work stays; `errc::corrupt` and the storage's own. A reply that
     /// was seen before, or that is older than what is held, changes nothing.
-    /// Cost: O(verdicts + rows) storage operations; a record with pending mutations is computed anew.
+    /// Cost: O(verdicts + rows) storage operations; a record with pending mutations is computed anew. Once after an
+    /// authority was put back: O(records held).
     template <storage_transaction Tx, random_source G>
     [[nodiscard]] result<exchange_report> absorb(Tx& tx, bytes_view message, instant now, G& random) const {
         auto p = decode_reply(message, options_.message);
@@ -449,8 +459,25 @@ public:
         if (!(mine->self == p->replica)) { return nothing_taken(tx, now); }  // to an identity that was left behind
         // To what this store was before it was opened anew: its sequences may have named other mutations then.
         if (p->line != 0 && p->line != sync->line) { return nothing_taken(tx, now); }
-        if (sync->epoch && *sync->epoch != p->epoch) {
-            return failure{errc::authority_changed, "another authority answered"};
+        // An answer to what was asked in an epoch that was left.
+        if (sync->kept && p->asked && p->asked != sync->epoch) { return nothing_taken(tx, now); }
+        bool const elsewhere = sync->epoch && *sync->epoch != p->epoch;
+        std::vector<past_epoch> past;
+        if (elsewhere) {
+            if (sync->kept) {
+                auto met = read_past(tx);
+                if (!met) { return met.error(); }
+                past = std::move(*met);
+            }
+            auto const left = [&](past_epoch const& e) { return e.name == p->epoch; };
+            if (std::any_of(past.begin(), past.end(), left)) { return nothing_taken(tx, now); }
+            if (!sync->kept || !p->asked) { return failure{errc::authority_changed, "another authority answered"}; }
+            if (p->author != unknown_author && !p->past.empty()) {
+                past.insert(past.end(), p->past.begin(), p->past.end());
+            } else {
+                past.push_back({*sync->epoch, sync->told()});
+            }
+            if (p->author == unknown_author) { return regress(tx, *p, *sync, std::move(past), now, random); }
         }
         if (p->wipe) {
             auto report = nothing_taken(tx, now);
@@ -484,12 +511,20 @@ public:
         std::vector<bytes> dirty;  // record keys to compute anew
         sync->epoch = p->epoch;
         sync->author = p->author;
+        if (elsewhere) {
+            if (auto ok = write_past(tx, std::move(past)); !ok) { return ok.error(); }
+        }
+        if (p->stable && !sync->kept) {
+            // What was decided before is not kept: an older state than this is not to be had back.
+            sync->kept.emplace();
+            sync->kept->from = before.told();
+        }
 
         std::vector<std::pair<std::uint64_t, verdict const*>> parked;  // tokens of new conflicts
         bool fork = false;                                             // another content under our name
         bool unknown = false;                                          // what we never sent, or never settled, was
         for (verdict const& v : p->verdicts) {
-            auto handled = take_verdict(tx, v, now, dirty, events, parked);
+            auto handled = take_verdict(tx, v, now, p->head, *sync, dirty, events, parked);
             if (!handled) { return handled.error(); }
             report.verdicts += *handled == verdict_effect::none ? 0 : 1;
             fork = fork || *handled == verdict_effect::forked;
@@ -529,16 +564,25 @@ public:
             report.rows += *taken;
             report.advanced = true;
         }
+        if (sync->kept && sync->kept->orphans != 0) {
+            for (row_update const& u : p->rows) { dirty.emplace_back(to_bytes(u.key)); }
+        }
         std::sort(dirty.begin(), dirty.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
         dirty.erase(std::unique(dirty.begin(), dirty.end()), dirty.end());
         for (bytes const& k : dirty) {
-            if (auto ok = rebase(tx, k, *sync, events); !ok) { return ok.error(); }
+            auto ok = offer_orphans(tx, k, *sync);
+            if (ok) { ok = rebase(tx, k, *sync, events); }
+            if (!ok) { return ok.error(); }
         }
         if (auto ok = tell_parked(tx, parked, now); !ok) { return ok.error(); }
 
         report.advanced = report.advanced || p->to > sync->cursor;
         sync->cursor = (std::max)(sync->cursor, p->to);
         sync->head = (std::max)(sync->head, p->head);
+        if (sync->kept) {
+            sync->kept->horizon = (std::max)(sync->kept->horizon, p->horizon);
+            if (auto ok = forget_decided(tx, *sync->kept, p->stable.value_or(0)); !ok) { return ok.error(); }
+        }
         if (p->horizon != 0 && p->horizon <= sync->cursor) {
             if (auto ok = drop_tombstones(tx, p->horizon); !ok) { return ok.error(); }
         }
@@ -840,6 +884,17 @@ private:
         replica_id self{};
         std::string principal;
     };
+    static constexpr position no_position = (std::numeric_limits<position>::max)();
+    /// Where the authority may be put back to a backup.
+    struct kept_state {
+        position from = 0;              ///< everything of this replica that was decided after it is kept
+        std::uint64_t first = 1;        ///< number of the first that is
+        std::uint64_t next = 1;         ///< … and of the next to be
+        position horizon = 0;           ///< tombstones up to here may have been dropped
+        position shared = no_position;  ///< the authority was put back to this: a base beyond it, seen before, is void
+        std::uint64_t orphans = 0;      ///< offered again in vain: their records are lost, but may come
+        friend bool operator==(kept_state const&, kept_state const&) = default;
+    };
     struct sync_state {
         std::optional<id128> epoch{};
         position cursor = 0;
@@ -849,7 +904,10 @@ private:
         std::uint64_t settled = 0;  ///< every sequence up to here has its verdict in storage
         std::uint64_t events = 0;   ///< batches written
         std::uint64_t line = 0;     ///< of the origins of what is written; drawn at each opening
+        std::optional<kept_state> kept{};
         friend bool operator==(sync_state const&, sync_state const&) = default;
+        /// The last position that it was told of: no row that is held, and no verdict, has a later one.
+        [[nodiscard]] position told() const noexcept { return (std::max)(cursor, head); }
     };
     /// A record as it stands in the record store.
     struct visible {
@@ -968,7 +1026,7 @@ private:
         cbor_reader in{raw};
         sync_state s;
         std::size_t const parts = in.array();
-        if (parts != 7 && parts != 8) { return failure{errc::corrupt, "replica's sync state"}; }
+        if (parts != 7 && parts != 8 && parts != 14) { return failure{errc::corrupt, "replica's sync state"}; }
         if (!in.null()) { s.epoch = detail::read_id(in); }
         s.cursor = in.unsigned_integer();
         s.head = in.unsigned_integer();
@@ -976,7 +1034,16 @@ private:
         s.next_sequence = in.unsigned_integer();
         s.settled = in.unsigned_integer();
         s.events = in.unsigned_integer();
-        if (parts == 8) { s.line = in.unsigned_integer(); }
+        if (parts >= 8) { s.line = in.unsigned_integer(); }
+        if (parts == 14) {
+            s.kept.emplace();
+            s.kept->from = in.unsigned_integer();
+            s.kept->first = in.unsigned_integer();
+            s.kept->next = in.unsigned_integer();
+            s.kept->horizon = in.unsigned_integer();
+            s.kept->shared = in.unsigned_integer();
+            s.kept->orphans = in.unsigned_integer();
+        }
         if (!in.finish() || s.settled >= s.next_sequence) { return failure{errc::corrupt, "replica's sync state"}; }
         return s;
     }
@@ -984,7 +1051,7 @@ private:
     [[nodiscard]] status write_sync(Tx& tx, sync_state const& s) const {
         bytes raw;
         cbor_writer w{raw};
-        w.array(8);
+        w.array(s.kept ? 14 : 8);
         if (s.epoch) {
             w.byte_string(s.epoch->bytes);
         } else {
@@ -997,6 +1064,14 @@ private:
         w.unsigned_integer(s.settled);
         w.unsigned_integer(s.events);
         w.unsigned_integer(s.line);
+        if (s.kept) {
+            w.unsigned_integer(s.kept->from);
+            w.unsigned_integer(s.kept->first);
+            w.unsigned_integer(s.kept->next);
+            w.unsigned_integer(s.kept->horizon);
+            w.unsigned_integer(s.kept->shared);
+            w.unsigned_integer(s.kept->orphans);
+        }
         return tx.put(key('s'), raw);
     }
     template <class Tx>
@@ -1206,19 +1281,23 @@ private:
         return write_receipt{*token, false};
     }
 
-    // Frozen mutations: 'f' sequence -> token, fence of the outbox entry that holds its bytes.
+    // Frozen mutations: 'f' sequence -> token, fence of the outbox entry that holds its bytes; or 0 and the key of a
+    // decided one that is offered again.
 
     /// Gives the next sequence. `renamed`: it was frozen under another identity of this store, and is the same still;
     /// otherwise one that was frozen before was set aside, and a person sends it anew.
     template <class Tx>
-    [[nodiscard]] status freeze(Tx& tx, sync_state& sync, std::uint64_t token, std::uint64_t fence, bytes_view payload,
+    [[nodiscard]] status freeze(Tx& tx, sync_state& sync, std::uint64_t token, std::uint64_t fence, result<pending> p,
                                 bool renamed) const {
-        auto p = pending::parse(payload);
         if (!p) { return p.error(); }
         auto m = p->decoded();
         if (!m) { return m.error(); }
         p->change = std::move(*m);
         if (p->change.sequence != 0 && !renamed && p->line != 0) { ++p->line; }
+        // It may have lain aside while the authority was put back: of what it saw then nothing is sure.
+        if (p->change.sequence != 0 && !renamed && sync.kept) {
+            p->change.base = (std::min)(p->change.base, sync.kept->shared);
+        }
         p->change.sequence = sync.next_sequence;
         if (auto ok = outbox_.set_payload(tx, token, fence, p->encode()); !ok) { return ok; }
         bytes where;
@@ -1228,31 +1307,55 @@ private:
         ++sync.next_sequence;
         return {};
     }
+    struct frozen_mutation {
+        std::uint64_t sequence = 0;
+        std::uint64_t token = 0;
+        std::uint64_t fence = 0;
+        std::uint64_t number = 0;  ///< of its origin
+        bytes again{};             ///< offered again: the key that it lies under; empty: in the outbox
+        pending what{};
+    };
+    /// The frozen mutation that lies where a row of 'f' says. The sequence is the caller's.
+    template <class Tx>
+    [[nodiscard]] result<frozen_mutation> find_frozen(Tx& tx, bytes_view where) const {
+        frozen_mutation f;
+        if (where.size() < 16) { return failure{errc::corrupt, "frozen mutation"}; }
+        f.token = read_u64(where);
+        if (where.size() != 16) {
+            f.again = to_bytes(where.subspan(8));
+            auto offered = find_offered(tx, f.again);
+            if (!offered) { return offered.error(); }
+            f.token = offered->token;
+            f.number = detail::outbox_sequence(offered->token);
+            f.what = std::move(offered->what);
+            return f;
+        }
+        f.fence = read_u64(where.subspan(8));
+        auto entry = outbox_.find(tx, f.token);
+        if (!entry) { return entry.error(); }
+        if (!*entry || (*entry)->fence != f.fence) {
+            return failure{errc::corrupt, "frozen mutation without its entry"};
+        }
+        auto p = pending::parse((*entry)->payload);
+        if (!p) { return p.error(); }
+        f.number = detail::outbox_sequence(f.token);
+        f.what = std::move(*p);
+        return f;
+    }
     /// Visits frozen mutations without a verdict, in sequence.
     template <class Tx, class F>
     [[nodiscard]] status each_frozen(Tx& tx, F&& visit) const {
         status outcome;
         bytes const prefix = key('f');
         auto ok = scan_prefix(tx, prefix, [&](bytes_view k, bytes_view where) {
-            if (k.size() != 10 || where.size() != 16) {
-                outcome = failure{errc::corrupt, "frozen mutation"};
+            auto f = k.size() == 10 ? find_frozen(tx, where)
+                                    : result<frozen_mutation>{failure{errc::corrupt, "frozen mutation"}};
+            if (!f) {
+                outcome = f.error();
                 return false;
             }
-            auto entry = outbox_.find(tx, read_u64(where));
-            if (!entry) {
-                outcome = entry.error();
-                return false;
-            }
-            if (!*entry || (*entry)->fence != read_u64(where.subspan(8))) {
-                outcome = failure{errc::corrupt, "frozen mutation without its entry"};
-                return false;
-            }
-            auto p = pending::parse((*entry)->payload);
-            if (!p) {
-                outcome = p.error();
-                return false;
-            }
-            return visit(read_u64(k.subspan(2)), **entry, *p);
+            f->sequence = read_u64(k.subspan(2));
+            return visit(*f);
         });
         return ok ? outcome : ok;
     }
@@ -1300,26 +1403,23 @@ private:
 
     template <class Tx>
     [[nodiscard]] result<verdict_effect> take_verdict(
-        Tx& tx, verdict const& v, instant now, std::vector<bytes>& dirty, event_batch& events,
-        std::vector<std::pair<std::uint64_t, verdict const*>>& parked) const {
+        Tx& tx, verdict const& v, instant now, position head, sync_state& sync, std::vector<bytes>& dirty,
+        event_batch& events, std::vector<std::pair<std::uint64_t, verdict const*>>& parked) const {
         bytes where;
         auto found = tx.get(numbered('f', v.sequence), where);
         if (!found) { return found.error(); }
         if (!*found) { return verdict_effect::none; }
-        if (where.size() != 16) { return failure{errc::corrupt, "frozen mutation"}; }
         if (v.kind == verdict_kind::retry_after || v.kind == verdict_kind::collateral) { return verdict_effect::none; }
         // Another content under our name: it stays frozen and is issued again under a new one.
         if (v.kind == verdict_kind::rejected && v.reason == errc::identity_fork) { return verdict_effect::forked; }
         // A copy of this store has sent it, perhaps joined with more or with less, and what was decided nobody knows here.
         // Neither lost nor sent twice: a person decides.
         bool const bare = v.kind == verdict_kind::duplicate;
-        std::uint64_t const token = read_u64(where);
-        std::uint64_t const fence = read_u64(bytes_view{where}.subspan(8));
-        auto entry = outbox_.find(tx, token);
-        if (!entry) { return entry.error(); }
-        if (!*entry) { return failure{errc::corrupt, "frozen mutation without its entry"}; }
-        auto p = pending::parse((*entry)->payload);
-        if (!p) { return p.error(); }
+        auto f = find_frozen(tx, where);
+        if (!f) { return f.error(); }
+        std::uint64_t const token = f->token;
+        std::uint64_t const fence = f->fence;
+        pending* const p = &f->what;
         auto m = p->decoded();
         if (!m) { return m.error(); }
 
@@ -1333,7 +1433,14 @@ private:
         note.sequence = v.sequence;
         note.said = &v;
         if (auto ok = tell(tx, note); !ok) { return ok.error(); }
-        if (v.kind == verdict_kind::rejected || bare) {
+        // Its record is lost, and whoever created that may offer it yet.
+        bool const orphaned = v.kind == verdict_kind::rejected && v.reason == errc::not_found && sync.kept &&
+                              (!f->again.empty() || m->base >= sync.kept->shared);
+        if (!f->again.empty()) {
+            if (auto ok = tx.erase(f->again); !ok) { return ok.error(); }
+        } else if (orphaned) {
+            if (auto ok = outbox_.ack(tx, token, fence); !ok) { return ok.error(); }
+        } else if (v.kind == verdict_kind::rejected || bare) {
             bytes said;
             cbor_writer w{said};
             encode_verdict(w, v);
@@ -1343,18 +1450,7 @@ private:
             if (auto ok = outbox_.ack(tx, token, fence); !ok) { return ok.error(); }
         }
         if (v.kind == verdict_kind::conflict) {
-            bytes raw;
-            cbor_writer w{raw};
-            w.array(3);
-            w.byte_string(p->encoded);
-            w.byte_string(p->base);
-            std::size_t const open = static_cast<std::size_t>(std::count_if(
-                v.decisions.begin(), v.decisions.end(), [](decision const& d) { return d.won == winner::nobody; }));
-            w.array(open);
-            for (decision const& d : v.decisions) {
-                if (d.won == winner::nobody) { w.text(d.field); }
-            }
-            if (auto ok = tx.put(numbered('c', token), raw); !ok) { return ok.error(); }
+            if (auto ok = park(tx, token, *p, v); !ok) { return ok.error(); }
             parked.emplace_back(token, &v);
         } else if (v.kind == verdict_kind::applied || v.kind == verdict_kind::merged) {
             // In the overlay until a confirmed row holds it; one that was overruled has nothing to show.
@@ -1368,9 +1464,372 @@ private:
             append_u64(k, token);
             if (auto ok = tx.put(k, raw); !ok) { return ok.error(); }
         }
+        if (v.kind == verdict_kind::rejected && (orphaned || !f->again.empty())) {
+            // There is no entry of it that could be a dead letter: it is a conflict with no fields.
+            if (auto ok = park(tx, token, *p, v); !ok) { return ok.error(); }
+            if (orphaned) {
+                if (auto ok = put_offered(tx, {0, token, *p}, name); !ok) { return ok.error(); }
+                ++sync.kept->orphans;
+            }
+        }
+        // An old request of this replica may have come first, to the authority as it was put back.
+        bool const known = bare && !f->again.empty();
+        bool const stands = v.kind == verdict_kind::applied || v.kind == verdict_kind::merged ||
+                            v.kind == verdict_kind::overruled || known;
+        if (stands && sync.kept) {
+            decided_mutation const d{known ? head : v.version, token, std::move(*p)};
+            if (auto ok = keep_decided(tx, *sync.kept, d); !ok) { return ok.error(); }
+        }
         if (auto ok = tx.erase(numbered('f', v.sequence)); !ok) { return ok.error(); }
         // Where the authority has had our receipt, which we never sent, another bears our name.
         return bare && v.reason == errc{} ? verdict_effect::forgotten : verdict_effect::taken;
+    }
+
+    // Where the authority may be put back to a backup. Decided mutations: 'k' number, in the order of their verdicts.
+    // One that is offered again lies with those that no held row contains: no row contains it till its next verdict.
+
+    struct decided_mutation {
+        position version = 0;
+        std::uint64_t token = 0;
+        pending what{};
+    };
+    static constexpr std::size_t decided_forgotten_max = 1'024;  ///< in one exchange
+    static constexpr std::size_t past_kept_max = 16;             ///< epochs
+
+    template <class Tx>
+    [[nodiscard]] status keep_decided(Tx& tx, kept_state& kept, decided_mutation const& d) const {
+        bytes raw;
+        cbor_writer w{raw};
+        w.array(5);
+        w.unsigned_integer(d.version);
+        w.unsigned_integer(d.token);
+        w.byte_string(d.what.encoded);
+        w.byte_string(d.what.base);
+        w.unsigned_integer(d.what.line);
+        return tx.put(numbered('k', kept.next++), raw);
+    }
+    [[nodiscard]] static result<decided_mutation> parse_decided(bytes_view raw) {
+        cbor_reader in{raw};
+        decided_mutation d;
+        bool const right = in.array() == 5;
+        d.version = in.unsigned_integer();
+        d.token = in.unsigned_integer();
+        d.what.encoded = to_bytes(in.byte_string());
+        d.what.base = to_bytes(in.byte_string());
+        d.what.line = in.unsigned_integer();
+        if (!right || !in.finish()) { return failure{errc::corrupt, "decided mutation"}; }
+        return d;
+    }
+    /// Forgets those that a backup holds, and the oldest of more than are to be kept.
+    template <class Tx>
+    [[nodiscard]] status forget_decided(Tx& tx, kept_state& kept, position stable) const {
+        bytes raw;
+        for (std::size_t n = 0; kept.first != kept.next && n < decided_forgotten_max; ++n, ++kept.first) {
+            bool const many = kept.next - kept.first > options_.decided_max;
+            if (!many && stable <= kept.from) { return {}; }
+            auto found = tx.get(numbered('k', kept.first), raw);
+            if (!found) { return found.error(); }
+            if (!*found) { continue; }  // it was offered again
+            auto const d = parse_decided(raw);
+            if (!d) { return d.error(); }
+            if (d->version > stable) {
+                if (!many) { break; }
+                kept.from = (std::max)(kept.from, d->version);
+            }
+            if (auto ok = tx.erase(numbered('k', kept.first)); !ok) { return ok; }
+        }
+        auto const oldest = [&]() -> result<bool> {  // whether nothing that is left is in the backup
+            if (kept.first == kept.next) { return true; }
+            auto found = tx.get(numbered('k', kept.first), raw);
+            if (!found) { return found.error(); }
+            if (!*found) { return false; }
+            auto const d = parse_decided(raw);
+            if (!d) { return d.error(); }
+            return d->version > stable;
+        };
+        if (stable <= kept.from) { return {}; }
+        auto const done = oldest();
+        if (!done) { return done.error(); }
+        if (*done) { kept.from = stable; }
+        return {};
+    }
+
+    /// What lies under a key of an offered one; with its token.
+    template <class Tx>
+    [[nodiscard]] result<decided_mutation> find_offered(Tx& tx, bytes_view at) const {
+        bytes raw;
+        auto found = tx.get(at, raw);
+        if (!found) { return found.error(); }
+        cbor_reader in{raw};
+        decided_mutation d;
+        bool const right = *found && at.size() > 8 && in.array() == 5;
+        d.version = in.unsigned_integer();
+        (void)in.unsigned_integer();
+        d.what.encoded = to_bytes(in.byte_string());
+        d.what.base = to_bytes(in.byte_string());
+        d.what.line = in.unsigned_integer();
+        if (!right || !in.finish()) { return failure{errc::corrupt, "frozen mutation without its entry"}; }
+        d.token = read_u64(at.subspan(at.size() - 8));
+        return d;
+    }
+    /// Freezes a decided mutation once more, under the next sequence; its base is one that the authority has.
+    template <class Tx>
+    [[nodiscard]] status offer_again(Tx& tx, sync_state& sync, decided_mutation const& d, position base_max) const {
+        auto m = d.what.decoded();
+        if (!m) { return m.error(); }
+        bytes const name = to_bytes(m->record);
+        m->sequence = sync.next_sequence;
+        m->base = (std::min)(m->base, base_max);
+        pending again;
+        cbor_writer body{again.encoded};
+        encode_mutation(body, *m);
+        again.base = d.what.base;
+        again.line = d.what.line;
+        if (auto ok = put_offered(tx, {no_position, d.token, std::move(again)}, name); !ok) { return ok; }
+        bytes where;
+        append_u64(where, 0);
+        append(where, decided_prefix(name));
+        append_u64(where, d.token);
+        return tx.put(numbered('f', sync.next_sequence++), where);
+    }
+    /// With the version 0 it is in no record: it waits for its record to come, as a conflict.
+    template <class Tx>
+    [[nodiscard]] static status put_offered(Tx& tx, decided_mutation const& d, bytes_view record) {
+        bytes raw;
+        cbor_writer w{raw};
+        w.array(5);
+        w.unsigned_integer(d.version);
+        w.unsigned_integer((std::numeric_limits<std::uint64_t>::max)());
+        w.byte_string(d.what.encoded);
+        w.byte_string(d.what.base);
+        w.unsigned_integer(d.what.line);
+        bytes at = decided_prefix(record);
+        append_u64(at, d.token);
+        return tx.put(at, raw);
+    }
+    /// A record that was lost has come: what waited for it is offered, unless a person has dismissed it. As a new
+    /// write, since it was decided under its origin.
+    template <class Tx>
+    [[nodiscard]] status offer_orphans(Tx& tx, bytes_view name, sync_state& sync) const {
+        if (!sync.kept || sync.kept->orphans == 0) { return {}; }
+        std::vector<bytes> at;
+        auto ok = scan_prefix(tx, decided_prefix(name), [&](bytes_view k, bytes_view raw) {
+            cbor_reader in{raw};
+            if (in.array() == 5 && in.unsigned_integer() == 0) { at.push_back(to_bytes(k)); }
+            return true;
+        });
+        if (!ok || at.empty()) { return ok; }
+        auto const k = record_key_from(name);
+        if (!k) { return k.error(); }
+        auto held = records_.find(tx, *k);
+        if (!held) { return held.error(); }
+        if (!*held || (*held)->confirmed == 0) { return {}; }
+        bytes raw;
+        for (bytes const& one : at) {
+            auto d = find_offered(tx, one);
+            if (!d) { return d.error(); }
+            auto parked = tx.get(numbered('c', d->token), raw);
+            if (!parked) { return parked.error(); }
+            if (ok = tx.erase(*parked ? numbered('c', d->token) : one); !ok) { return ok; }
+            --sync.kept->orphans;
+            if (!*parked) { continue; }
+            if (d->what.line != 0) { ++d->what.line; }
+            if (ok = offer_again(tx, sync, *d, sync.kept->shared); !ok) { return ok; }
+        }
+        return ok;
+    }
+
+    // Epochs that were left: 'p', with the last position that this replica and they share, the oldest first.
+
+    template <class Tx>
+    [[nodiscard]] result<std::vector<past_epoch>> read_past(Tx& tx) const {
+        bytes raw;
+        std::vector<past_epoch> past;
+        auto found = tx.get(key('p'), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return past; }
+        cbor_reader in{raw};
+        past = detail::decode_past(in);
+        if (!in.finish()) { return failure{errc::corrupt, "epochs that were left"}; }
+        return past;
+    }
+    template <class Tx>
+    [[nodiscard]] status write_past(Tx& tx, std::vector<past_epoch> past) const {
+        if (past.size() > past_kept_max) {
+            past.erase(past.begin(), past.end() - static_cast<std::ptrdiff_t>(past_kept_max));
+        }
+        bytes raw;
+        cbor_writer w{raw};
+        detail::encode_past(w, past);
+        return tx.put(key('p'), raw);
+    }
+
+    /// The authority was put back, and what this replica knows and it doesn't is void: back to the last position that
+    /// both have. Own mutations that were decided after it are offered again, the records that changed after it are
+    /// asked for anew. `past` ends with the epoch that is left.
+    template <class Tx, class G>
+    [[nodiscard]] result<exchange_report> regress(Tx& tx, reply const& p, sync_state& sync,
+                                                  std::vector<past_epoch> past, instant now, G& random) const {
+        std::optional<position> shared;
+        for (past_epoch const& mine : past) {
+            for (past_epoch const& theirs : p.past) {
+                if (mine.name == theirs.name) {
+                    shared = (std::max)(shared.value_or(0), (std::min)(mine.end, theirs.end));
+                }
+            }
+        }
+        kept_state& kept = *sync.kept;
+        if (!shared || *shared > p.head) { return failure{errc::authority_changed, "another authority answered"}; }
+        if (*shared < kept.from) {
+            return failure{errc::authority_changed, "the authority was put back further than what is kept"};
+        }
+        // What is kept of this replica's past: those it shares, and the names of those it leaves.
+        auto const told = [&](past_epoch const& e) {
+            return std::any_of(p.past.begin(), p.past.end(), [&](past_epoch const& t) { return t.name == e.name; });
+        };
+        past.erase(std::remove_if(past.begin(), past.end(), told), past.end());
+        for (past_epoch& e : past) { e.end = (std::min)(e.end, *shared); }
+        past.insert(past.end(), p.past.begin(), p.past.end());
+        if (auto ok = write_past(tx, std::move(past)); !ok) { return ok.error(); }
+        bool const verdicts_lost = p.decided < sync.settled;
+        bool const frozen = sync.settled + 1 != sync.next_sequence;
+        sync.epoch = p.epoch;
+        sync.cursor = (std::min)(sync.cursor, *shared);
+        sync.head = p.head;
+        kept.shared = (std::min)(kept.shared, *shared);
+
+        std::vector<bytes> dirty;
+        event_batch events;
+        auto voided = void_rows(tx, *shared, kept.horizon > *shared || sync.cursor == 0, dirty);
+        if (!voided) { return voided.error(); }
+        kept.horizon = (std::min)(kept.horizon, *shared);
+        auto lost = take_lost(tx, *shared, dirty);
+        if (!lost) { return lost.error(); }
+        if (auto ok = void_bases(tx, *shared, p.decided); !ok) { return ok.error(); }
+        // Where the authority has a verdict that is not known here yet, it is to be had under this name only.
+        if ((verdicts_lost || frozen || !lost->empty()) && p.decided <= sync.settled) {
+            if (auto ok = reincarnate(tx, sync, random, *lost, *shared); !ok) { return ok.error(); }
+        } else {
+            for (decided_mutation const& d : *lost) {
+                if (auto ok = offer_again(tx, sync, d, *shared); !ok) { return ok.error(); }
+            }
+        }
+        std::sort(dirty.begin(), dirty.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
+        dirty.erase(std::unique(dirty.begin(), dirty.end()), dirty.end());
+        for (bytes const& k : dirty) {
+            if (auto ok = rebase(tx, k, sync, events); !ok) { return ok.error(); }
+        }
+        for (auto& [k, life] : *voided) {
+            auto const left = records_.find(tx, k);
+            if (!left) { return left.error(); }
+            if (*left) { continue; }
+            // Who creates it before it has come again begins a later life than the one that was seen.
+            held_record ended{};
+            ended.visible.deleted = true;
+            ended.visible.life = life;
+            if (auto ok = records_.put(tx, k, ended, nullptr); !ok) { return ok.error(); }
+        }
+        exchange_report report;
+        report.regressed = true;
+        report.changed = events.changed();
+        events.add_regress({lost->size(), voided->size()});
+        ++sync.events;
+        if (auto ok = tx.put(numbered('e', sync.events), events.encode()); !ok) { return ok.error(); }
+        if (auto ok = write_sync(tx, sync); !ok) { return ok.error(); }
+        auto work = work_left(tx, now);
+        if (!work) { return work.error(); }
+        report.more = *work;
+        return report;
+    }
+    /// No row of a position after `shared` stays confirmed; each is wanted anew, or `all` are. Answers which, and the
+    /// lives that they had.
+    template <class Tx>
+    [[nodiscard]] result<std::vector<std::pair<record_key, std::uint64_t>>> void_rows(Tx& tx, position shared, bool all,
+                                                                                      std::vector<bytes>& dirty) const {
+        std::vector<std::pair<record_key, std::uint64_t>> gone;
+        record_range const every = every_record();
+        auto ok = records_.scan_range(tx, every.from, every.to, [&](record_key const& k, held_record& h) {
+            if (h.confirmed > shared) { gone.emplace_back(k, h.visible.life); }
+            return true;
+        });
+        if (!ok) { return ok.error(); }
+        for (auto const& [k, life] : gone) {
+            auto held = records_.find(tx, k);
+            if (!held) { return held.error(); }
+            if (!*held) { return failure{errc::corrupt, "visible record"}; }
+            if (ok = tx.erase(numbered('d', (*held)->confirmed)); !ok) { return ok.error(); }
+            if (ok = records_.drop_confirmed(tx, k); !ok) { return ok.error(); }
+            // Computed anew below, from no confirmed row.
+            (*held)->pending = true;
+            (*held)->confirmed = 0;
+            if (ok = records_.put(tx, k, **held, nullptr); !ok) { return ok.error(); }
+            dirty.push_back(to_bytes(k));
+            if (!all) { ok = wanted_.add(tx, band_repair, range_of(k)); }
+            if (!ok) { return ok.error(); }
+        }
+        if (all) {
+            if (ok = want_everything(tx); !ok) { return ok.error(); }
+        }
+        return gone;
+    }
+    /// Takes what was decided after `shared` out of what is kept.
+    template <class Tx>
+    [[nodiscard]] result<std::vector<decided_mutation>> take_lost(Tx& tx, position shared,
+                                                                  std::vector<bytes>& dirty) const {
+        std::vector<decided_mutation> lost;
+        std::vector<bytes> keys;
+        status outcome;
+        auto ok = scan_prefix(tx, key('k'), [&](bytes_view k, bytes_view raw) {
+            auto d = parse_decided(raw);
+            if (!d) {
+                outcome = d.error();
+                return false;
+            }
+            if (d->version > shared) {
+                keys.push_back(to_bytes(k));
+                lost.push_back(std::move(*d));
+            }
+            return true;
+        });
+        if (!ok || !outcome) { return ok ? outcome.error() : ok.error(); }
+        for (std::size_t i = 0; i < lost.size(); ++i) {
+            if (auto gone = tx.erase(keys[i]); !gone) { return gone.error(); }
+            auto m = lost[i].what.decoded();
+            if (!m) { return m.error(); }
+            dirty.push_back(to_bytes(m->record));
+        }
+        return lost;
+    }
+    /// What waits, and what is frozen beyond `decided`, has seen nothing after `shared` that the authority still has.
+    template <class Tx>
+    [[nodiscard]] status void_bases(Tx& tx, position shared, std::uint64_t decided) const {
+        struct rewritten {
+            std::uint64_t token, fence;
+            bytes payload;
+        };
+        std::vector<rewritten> all;
+        status outcome;
+        auto ok = outbox_.scan(tx, [&](outbox_entry const& e) {
+            auto p = pending::parse(e.payload);
+            auto m = p ? p->decoded() : result<mutation>{p.error()};
+            if (!m) {
+                outcome = m.error();
+                return false;
+            }
+            if (m->base <= shared || (e.fence != 0 && m->sequence <= decided)) { return true; }
+            m->base = shared;
+            p->change = std::move(*m);
+            all.push_back({e.token, e.fence, p->encode()});
+            return true;
+        });
+        if (!ok || !outcome) { return ok ? outcome : ok; }
+        for (rewritten const& r : all) {
+            auto const done = r.fence == 0 ? outbox_.amend(tx, r.token, r.payload)
+                                           : outbox_.set_payload(tx, r.token, r.fence, r.payload);
+            // One that was revived and waits is mended when it is sent.
+            if (!done && done.error() != errc::claim_lost) { return done; }
+        }
+        return {};
     }
 
     // Ranges that the authority has yet to tell: 'w'. The lowest band is for single records, then come the essential
@@ -1437,7 +1896,8 @@ private:
                 return true;
             }
             // What came in later than the answer was given is no part of what it tells.
-            if (h.confirmed == 0 ? !h.pending : h.confirmed > head) { return true; }
+            bool const voided = h.confirmed == 0 && h.visible.deleted;
+            if (h.confirmed == 0 ? !h.pending && !voided : h.confirmed > head) { return true; }
             if (gone.size() >= options_.rows_max) {
                 covered.to = std::move(name);
                 std::fill(held.begin() + static_cast<std::ptrdiff_t>(next), held.end(), true);
@@ -1491,8 +1951,8 @@ private:
         std::vector<bytes> over;
         auto ok = scan_prefix(tx, decided_prefix(name), [&](bytes_view at, bytes_view raw) {
             cbor_reader in{raw};
-            (void)in.array();
-            if (in.unsigned_integer() <= head) { over.push_back(to_bytes(at)); }
+            bool const offered = in.array() == 5;  // has no effect yet
+            if (!offered && in.unsigned_integer() <= head) { over.push_back(to_bytes(at)); }
             return true;
         });
         for (std::size_t i = 0; i < over.size() && ok; ++i) { ok = tx.erase(over[i]); }
@@ -1602,14 +2062,17 @@ private:
         bytes const decided = decided_prefix(name);
         auto ok = scan_prefix(tx, decided, [&](bytes_view key_bytes, bytes_view raw) {
             cbor_reader in{raw};
-            (void)in.array();
+            std::size_t const parts = in.array();
             position const version = in.unsigned_integer();
             timestamp const stamp{in.unsigned_integer()};
             bytes_view const encoded = in.byte_string();
+            for (std::size_t i = 3; i < parts; ++i) { (void)in.skip(); }  // of one that is offered again
+            bool const orphan = parts == 5 && version == 0;
             if (!in.finish()) {
                 outcome = failure{errc::corrupt, "decided mutation"};
                 return false;
             }
+            if (orphan) { return true; }
             if (version <= known) {
                 contained.push_back(to_bytes(key_bytes));
                 return true;
@@ -1676,16 +2139,17 @@ private:
         }
         row nothing;
         nothing.deleted = true;
-        nothing.life = 0;
+        nothing.life = sync.kept && sync.kept->shared != no_position && held->present ? held->state.life : 0;
         bool const keeps = dirty && !held->dirty && confirmed;
         held_record const shown{dirty, known, now ? std::move(*now) : std::move(nothing)};
         return records_.put(tx, *k, shown, keeps ? &*confirmed : nullptr);
     }
 
-    /// A new identity: the authority knows mutations under the old one that this store doesn't. What is
-    /// frozen without a verdict is issued again under the new name.
+    /// A new identity: the authority knows mutations under the old one that this store doesn't, or lost some that it
+    /// knew. What is frozen without a verdict is issued again under the new name, after what is offered again.
     template <class Tx, class G>
-    [[nodiscard]] status reincarnate(Tx& tx, sync_state& sync, G& random) const {
+    [[nodiscard]] status reincarnate(Tx& tx, sync_state& sync, G& random, std::span<decided_mutation const> lost = {},
+                                     position base_max = no_position) const {
         auto mine = read_identity(tx);
         if (!mine) { return mine.error(); }
         std::uint32_t const old = mine->self.incarnation;
@@ -1694,29 +2158,48 @@ private:
         } while (mine->self.incarnation == old);
         if (auto ok = write_identity(tx, *mine); !ok) { return ok; }
 
-        struct frozen_entry {
-            std::uint64_t sequence, token, fence;
-            bytes payload;
-        };
-        std::vector<frozen_entry> frozen;
-        auto ok = each_frozen(tx, [&](std::uint64_t sequence, outbox_entry const& e, pending const&) {
-            frozen.push_back({sequence, e.token, e.fence, e.payload});
+        std::vector<frozen_mutation> frozen;
+        auto ok = each_frozen(tx, [&](frozen_mutation& f) {
+            frozen.push_back(std::move(f));
             return true;
         });
         if (!ok) { return ok; }
-        for (frozen_entry const& f : frozen) {
+        for (frozen_mutation const& f : frozen) {
             if (auto erased = tx.erase(numbered('f', f.sequence)); !erased) { return erased; }
         }
         sync.author = unknown_author;
         sync.next_sequence = 1;
         sync.settled = 0;
-        for (frozen_entry const& f : frozen) {
-            if (auto again = freeze(tx, sync, f.token, f.fence, f.payload, true); !again) { return again; }
+        for (decided_mutation const& d : lost) {
+            if (auto again = offer_again(tx, sync, d, base_max); !again) { return again; }
+        }
+        for (frozen_mutation& f : frozen) {
+            if (!f.again.empty()) {
+                decided_mutation const d{no_position, f.token, std::move(f.what)};
+                if (auto again = offer_again(tx, sync, d, base_max); !again) { return again; }
+                continue;
+            }
+            if (auto again = freeze(tx, sync, f.token, f.fence, f.what, true); !again) { return again; }
         }
         return {};
     }
 
     // Conflicts: 'c' token -> the parked mutation, what its writer saw, the fields that wait.
+
+    template <class Tx>
+    [[nodiscard]] static status park(Tx& tx, std::uint64_t token, pending const& p, verdict const& v) {
+        bytes raw;
+        cbor_writer w{raw};
+        w.array(3);
+        w.byte_string(p.encoded);
+        w.byte_string(p.base);
+        auto const waits = [](decision const& d) { return d.won == winner::nobody; };
+        w.array(static_cast<std::size_t>(std::count_if(v.decisions.begin(), v.decisions.end(), waits)));
+        for (decision const& d : v.decisions) {
+            if (waits(d)) { w.text(d.field); }
+        }
+        return tx.put(numbered('c', token), raw);
+    }
 
     [[nodiscard]] static status parse_conflict(bytes_view k, bytes_view raw, open_conflict& c) {
         cbor_reader in{raw};

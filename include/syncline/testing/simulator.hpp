@@ -932,7 +932,7 @@ private:
                  std::string{e.record.id_text()} + " is " + testing_name(e.said.kind));
             return;
         }
-        if (e.kind == event_kind::reincarnated) { return; }
+        if (e.kind == event_kind::reincarnated || e.kind == event_kind::regressed) { return; }
         if (options_.mistake == host_mistake::drops_events && m.events_heard % 3 == 0) { return; }
         refresh(p, e.record);
     }

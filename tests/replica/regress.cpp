@@ -1,0 +1,543 @@
+// SPDX-License-Identifier: BSL-1.0
+// An authority that is put back from a backup: it is noticed, and what it lost is offered again, once.
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <syncline/replica/event.hpp>
+
+#include "replica/world.hpp"
+#include "support/catch.hpp"
+
+using namespace syncline;
+using namespace world;
+
+namespace {
+
+record_key const key_a{"things", "a"};
+record_key const key_b{"things", "b"};
+
+// region: backup
+/// A copy of the authority's store is safe: what it holds needn't be kept by the devices any more.
+status copied(memory_storage& store, authority<> const& self, position head_of_the_copy) {
+    auto tx = store.begin(access_mode::write);
+    if (!tx) { return tx.error(); }
+    auto ok = self.mark_stable(*tx, head_of_the_copy);
+    return ok ? tx->commit() : ok;
+}
+// endregion: backup
+
+/// An authority that expects to be put back.
+struct office {
+    memory_storage store{};
+    authority<> self;
+    random_generator random;
+
+    explicit office(instant now, std::uint64_t seed = 77) : self(rules(), expecting()), random(seed) { open(now); }
+    static authority_options expecting() {
+        authority_options o;
+        o.backups = true;
+        return o;
+    }
+    void open(instant now) {
+        auto tx = store.begin(access_mode::write);
+        REQUIRE(self.open(*tx, now, random));
+        REQUIRE(tx->commit());
+    }
+    using image = decltype(std::declval<memory_storage>().snapshot());
+    void put_back(image const& backup, instant now) {
+        store.restore(backup);
+        open(now);
+    }
+    position head() {
+        auto tx = store.begin(access_mode::read);
+        return *self.head(*tx);
+    }
+    status stable(position through) { return copied(store, self, through); }
+    result<bytes> answer(bytes_view request, instant now) { return serve(store, self, "anna", request, now); }
+    std::map<std::string, bytes> confirmed() {
+        std::map<std::string, bytes> out;
+        auto tx = store.begin(access_mode::read);
+        REQUIRE(self.scan(*tx, [&](record_key const& k, row const& r) {
+            if (!r.deleted) { out[std::string{k.id_text()}] = r.fields; }
+            return true;
+        }));
+        return out;
+    }
+};
+
+status sync_with(device& d, office& c, instant now) {
+    for (int i = 0; i < 200; ++i) {
+        auto const reply = c.answer(request_of(d, now), now);
+        if (!reply) { return reply.error(); }
+        auto const report = absorb(d, *reply, now);
+        if (!report) { return report.error(); }
+        if (!report->more) { return {}; }
+    }
+    return errc::timed_out;
+}
+
+std::size_t waiting(device& d) {
+    std::size_t n = 0;
+    (void)d.read([&](auto& tx) {
+        return d.self.queue().scan(tx, [&](outbox_entry const&) {
+            ++n;
+            return true;
+        });
+    });
+    return n;
+}
+std::size_t letters(device& d) {
+    std::size_t n = 0;
+    (void)d.read([&](auto& tx) {
+        return d.self.queue().scan_dead(tx, [&](outbox_entry const&) {
+            ++n;
+            return true;
+        });
+    });
+    return n;
+}
+std::size_t open_conflicts(device& d) {
+    std::size_t n = 0;
+    (void)d.read([&](auto& tx) {
+        return d.self.conflicts(tx, [&](open_conflict const&) {
+            ++n;
+            return true;
+        });
+    });
+    return n;
+}
+std::vector<lost_work> regressions(device& d) {
+    std::vector<lost_work> out;
+    (void)d.read([&](auto& tx) {
+        return d.self.events(tx, 0, [&](std::uint64_t, event const& e) {
+            if (e.kind == event_kind::regressed) { out.push_back(e.lost); }
+            return true;
+        });
+    });
+    return out;
+}
+
+struct scene {
+    virtual_clock clock{};
+    office c;
+    device one{1};
+    device two{2};
+
+    scene() : c(clock.now) {
+        REQUIRE(open(one, clock.now));
+        REQUIRE(open(two, clock.now));
+        create(one, key_a, {{"count", 1}});
+        both();
+    }
+    void create(device& d, record_key const& k, std::vector<std::pair<std::string, std::int64_t>> f) {
+        clock.pass(10);
+        REQUIRE(d.write([&](auto& tx) { return d.self.create(tx, k, fields(std::move(f)), clock.now); }));
+    }
+    void update(device& d, record_key const& k, field_op op) {
+        clock.pass(10);
+        REQUIRE(d.write([&](auto& tx) { return d.self.update(tx, k, {op}, clock.now); }));
+    }
+    void erase(device& d, record_key const& k) {
+        clock.pass(10);
+        REQUIRE(d.write([&](auto& tx) { return d.self.erase(tx, k, clock.now); }));
+    }
+    void both() {
+        for (int i = 0; i < 3; ++i) {
+            clock.pass(1'000);
+            REQUIRE(sync_with(one, c, clock.now));
+            REQUIRE(sync_with(two, c, clock.now));
+        }
+    }
+    void agree() {
+        both();
+        CHECK(visible(one) == c.confirmed());
+        CHECK(visible(two) == c.confirmed());
+        for (device* d : {&one, &two}) {
+            CHECK(waiting(*d) == 0);
+            CHECK(letters(*d) == 0);
+        }
+    }
+};
+
+}  // namespace
+
+TEST_CASE("what a restored authority lost is offered again, and what waited goes with it") {
+    scene w;
+    auto const backup = w.c.store.snapshot();
+    w.update(w.one, key_a, add("count", 10));
+    w.create(w.two, key_b, {{"count", 100}});
+    w.both();
+    w.update(w.one, key_b, add("count", 1'000));
+    w.both();
+    w.update(w.one, key_a, add("count", 10'000));
+    auto const before = visible(w.one);
+    w.c.put_back(backup, w.clock.now);
+    SECTION("by who created first") {
+        REQUIRE(sync_with(w.two, w.c, w.clock.now));
+        REQUIRE(sync_with(w.one, w.c, w.clock.now));
+    }
+    SECTION("first by who edited what is not there yet") {
+        REQUIRE(sync_with(w.one, w.c, w.clock.now));
+        REQUIRE(sync_with(w.two, w.c, w.clock.now));
+    }
+    w.agree();
+    CHECK(visible(w.one) == before);
+    CHECK(open_conflicts(w.one) == 0);
+    REQUIRE(regressions(w.one).size() == 1);
+    CHECK(regressions(w.one)[0] == lost_work{2, 2});
+    REQUIRE(regressions(w.two).size() == 1);
+    CHECK(regressions(w.two)[0] == lost_work{1, 2});
+}
+
+TEST_CASE("a restored authority that has gone on beyond what a replica knew is noticed") {
+    scene w;
+    auto const backup = w.c.store.snapshot();
+    w.update(w.one, key_a, add("count", 10));
+    REQUIRE(sync_with(w.one, w.c, w.clock.now));
+    w.c.put_back(backup, w.clock.now);
+    for (int n = 0; n < 5; ++n) { w.create(w.two, {"things", "n" + std::to_string(n)}, {{"name", n}}); }
+    REQUIRE(sync_with(w.two, w.c, w.clock.now));
+    w.agree();
+    CHECK(field(w.c.confirmed().at("a"), "count") == 11);
+    CHECK(regressions(w.one).size() == 1);
+    CHECK(regressions(w.two).empty());
+}
+
+TEST_CASE("a deletion that a restored authority lost is done again, and one that nobody offers is undone") {
+    scene w;
+    w.create(w.two, key_b, {{"count", 1}});
+    w.both();
+    auto const backup = w.c.store.snapshot();
+    w.erase(w.one, key_a);
+    w.both();
+    CHECK(visible(w.two).count("a") == 0);
+    w.c.put_back(backup, w.clock.now);
+    REQUIRE(sync_with(w.two, w.c, w.clock.now));
+    CHECK(visible(w.two).count("a") == 1);
+    w.agree();
+    CHECK(w.c.confirmed().count("a") == 0);
+}
+
+TEST_CASE("openings that lose nothing change nothing, and a late reply of an epoch that was left neither") {
+    scene w;
+    bytes const asked = request_of(w.one, w.clock.now);
+    bytes const late = *w.c.answer(asked, w.clock.now);
+    for (int n = 0; n < 12; ++n) {
+        w.c.open(w.clock.now);
+        w.update(w.one, key_a, add("count", 1));
+        w.both();
+        auto const before = w.one.store.snapshot();
+        if (n < 7) {
+            REQUIRE(absorb(w.one, late, w.clock.now));
+            CHECK(w.one.store.snapshot() == before);
+        }
+    }
+    w.agree();
+    CHECK(field(w.c.confirmed().at("a"), "count") == 13);
+    CHECK(regressions(w.one).empty());
+    CHECK(regressions(w.two).empty());
+}
+
+TEST_CASE("an authority that is put back further than what is kept is refused, and nothing is lost") {
+    scene w;
+    auto const backup = w.c.store.snapshot();
+    w.update(w.one, key_a, add("count", 10));
+    w.both();
+    auto const before = visible(w.one);
+    SECTION("a later backup was said to be good") {
+        CHECK(w.c.stable(w.c.head() + 1).error() == errc::invalid);
+        REQUIRE(w.c.stable(w.c.head()));
+        w.both();
+    }
+    SECTION("another authority") {
+        office other{w.clock.now, 5};
+        CHECK(sync_with(w.one, other, w.clock.now).error() == errc::authority_changed);
+        CHECK(visible(w.one) == before);
+        return;
+    }
+    SECTION("more was decided than is kept") {
+        replica_options options;
+        options.decided_max = 2;
+        device small{9, options};
+        REQUIRE(open(small, w.clock.now));
+        REQUIRE(sync_with(small, w.c, w.clock.now));
+        for (int n = 0; n < 4; ++n) {
+            w.update(small, key_a, set("name", n));
+            REQUIRE(sync_with(small, w.c, w.clock.now));
+        }
+        w.c.put_back(backup, w.clock.now);
+        auto const held = small.store.snapshot();
+        CHECK(sync_with(small, w.c, w.clock.now).error() == errc::authority_changed);
+        CHECK(small.store.snapshot() == held);
+        return;
+    }
+    w.c.put_back(backup, w.clock.now);
+    CHECK(sync_with(w.one, w.c, w.clock.now).error() == errc::authority_changed);
+    CHECK(visible(w.one) == before);
+}
+
+TEST_CASE("the word of a restored authority that comes twice changes nothing the second time") {
+    scene w;
+    auto const backup = w.c.store.snapshot();
+    w.create(w.two, key_b, {{"count", 1}});
+    w.both();
+    w.c.put_back(backup, w.clock.now);
+    bytes const word = *w.c.answer(request_of(w.one, w.clock.now), w.clock.now);
+    auto const report = absorb(w.one, word, w.clock.now);
+    REQUIRE(report);
+    CHECK(report->regressed);
+    auto const after = w.one.store.snapshot();
+    REQUIRE(absorb(w.one, word, w.clock.now));
+    CHECK(w.one.store.snapshot() == after);
+    w.agree();
+}
+
+TEST_CASE("what a backup holds is kept no longer") {
+    scene w;
+    auto const decided = [&] {
+        std::size_t n = 0;
+        auto tx = w.one.store.begin(access_mode::read);
+        REQUIRE(scan_prefix(*tx, as_bytes("rk"), [&](bytes_view, bytes_view) {
+            ++n;
+            return true;
+        }));
+        return n;
+    };
+    for (int n = 0; n < 5; ++n) {
+        w.update(w.one, key_a, add("count", 1));
+        REQUIRE(sync_with(w.one, w.c, w.clock.now));
+    }
+    CHECK(decided() == 6);
+    REQUIRE(w.c.stable(4));
+    w.both();
+    CHECK(decided() == 2);
+    REQUIRE(w.c.stable(6));
+    w.both();
+    CHECK(decided() == 0);
+    CHECK(w.c.stable(3));
+}
+
+TEST_CASE("an edit of a record that a restored authority lost waits for whoever created it, and a person sees it") {
+    scene w;
+    auto const backup = w.c.store.snapshot();
+    w.create(w.two, key_b, {{"count", 100}});
+    w.both();
+    w.update(w.one, key_b, add("count", 1'000));
+    w.both();
+    w.update(w.one, key_b, add("count", 10'000));
+    w.c.put_back(backup, w.clock.now);
+    REQUIRE(sync_with(w.one, w.c, w.clock.now));
+    CHECK(visible(w.one).count("b") == 0);
+    CHECK(open_conflicts(w.one) == 2);
+    CHECK(letters(w.one) == 0);
+    std::size_t fate = 0;
+    SECTION("it comes") {}
+    SECTION("the person has dismissed one") {
+        std::uint64_t token = 0;
+        REQUIRE(w.one.read([&](auto& tx) {
+            return w.one.self.conflicts(tx, [&](open_conflict const& c) {
+                token = c.token;
+                return false;
+            });
+        }));
+        REQUIRE(w.one.write([&](auto& tx) { return w.one.self.dismiss(tx, token); }));
+        fate = 1'000;
+    }
+    w.agree();
+    CHECK(open_conflicts(w.one) == 0);
+    CHECK(field(w.c.confirmed().at("b"), "count") == 11'100 - fate);
+}
+
+namespace {
+
+/// Three devices that count, create, edit, erase and sync over a network that loses and delays replies, and an authority
+/// that is opened anew and put back to backups. What each device did is known: in the end each count is there once, and
+/// each record as its owner left it.
+class random_world {
+public:
+    explicit random_world(std::uint64_t seed) : dice_(seed), office_(clock_.now, seed + 1'000) {
+        for (std::uint64_t i = 0; i < 3; ++i) {
+            replica_options options;
+            options.mutations_max = 1 + below(dice_, 8);
+            options.rows_max = 1 + below(dice_, 8);
+            devices_.push_back(std::make_unique<device>(seed * 10 + i, options));
+            REQUIRE(open(*devices_.back(), clock_.now));
+        }
+        for (record_key const& k : {key_a, key_b}) {
+            device& d = *devices_[0];
+            REQUIRE(d.write([&](auto& tx) { return d.self.create(tx, k, fields({{"count", 0}}), clock_.now); }));
+        }
+        settle();
+        back_up();
+    }
+    void run(int steps) {
+        for (int i = 0; i < steps; ++i) {
+            clock_.pass(static_cast<std::int64_t>(1 + below(dice_, 5'000)));
+            std::size_t const who = static_cast<std::size_t>(below(dice_, devices_.size()));
+            std::uint64_t const what = below(dice_, 20);
+            if (what < 5) {
+                count(who);
+            } else if (what < 9) {
+                own(who);
+            } else if (what < 16) {
+                exchange(who);
+            } else if (what == 16) {
+                back_up();
+            } else if (what == 17) {
+                office_.open(clock_.now);
+            } else if (what == 18) {
+                ++restores_;
+                office_.put_back(backup_, clock_.now);
+            } else {
+                REQUIRE(open(*devices_[who], clock_.now));
+            }
+        }
+        settle();
+        judge();
+    }
+    [[nodiscard]] std::size_t restores() const { return restores_; }
+    [[nodiscard]] std::size_t regressed() const { return regressed_; }
+
+private:
+    void count(std::size_t who) {
+        device& d = *devices_[who];
+        bool const first = below(dice_, 2) == 0;
+        std::int64_t const n = static_cast<std::int64_t>(1 + below(dice_, 9));
+        auto const ok =
+            d.write([&](auto& tx) { return d.self.update(tx, first ? key_a : key_b, {add("count", n)}, clock_.now); });
+        // It may be on its way back from the authority.
+        if (ok) { (first ? a_ : b_) += n; }
+        if (!ok) { REQUIRE(ok.error() == errc::not_found); }
+    }
+    void own(std::size_t who) {
+        device& d = *devices_[who];
+        std::string const id = std::to_string(who) + "." + std::to_string(below(dice_, 3));
+        record_key const k{"things", id};
+        auto const there = d.read([&](auto& tx) { return d.self.read(tx, k); });
+        REQUIRE(there);
+        std::int64_t const n = static_cast<std::int64_t>(below(dice_, 1'000));
+        if (!*there) {
+            if (mine_.count(id) != 0) { return; }  // it is on its way back
+            REQUIRE(d.write([&](auto& tx) { return d.self.create(tx, k, fields({{"name", n}}), clock_.now); }));
+            mine_[id] = n;
+        } else if (below(dice_, 4) == 0) {
+            REQUIRE(d.write([&](auto& tx) { return d.self.erase(tx, k, clock_.now); }));
+            mine_.erase(id);
+        } else {
+            REQUIRE(d.write([&](auto& tx) { return d.self.update(tx, k, {set("name", n)}, clock_.now); }));
+            mine_[id] = n;
+        }
+    }
+    void take(device& d, bytes const& reply) {
+        auto const report = absorb(d, reply, clock_.now);
+        REQUIRE(report);
+        regressed_ += report->regressed ? 1 : 0;
+        CHECK(!report->reincarnated);
+    }
+    void exchange(std::size_t who) {
+        device& d = *devices_[who];
+        for (std::uint64_t n = below(dice_, 5); n != 0; --n) {
+            bytes const question = request_of(d, clock_.now);
+            auto const reply = office_.answer(question, clock_.now);
+            REQUIRE(reply);
+            switch (below(dice_, 8)) {
+                case 0: return;  // lost
+                case 1: late_.emplace_back(who, *reply); return;
+                case 2: late_questions_.push_back(question); break;
+                default: break;
+            }
+            take(d, *reply);
+            if (!late_.empty() && below(dice_, 3) == 0) {
+                auto const [to, old] = late_[static_cast<std::size_t>(below(dice_, late_.size()))];
+                take(*devices_[to], old);
+            }
+            if (!late_questions_.empty() && below(dice_, 3) == 0) {
+                REQUIRE(office_.answer(late_questions_[static_cast<std::size_t>(below(dice_, late_questions_.size()))],
+                                       clock_.now));
+            }
+        }
+    }
+    void back_up() {
+        position const at = office_.head();
+        backup_ = office_.store.snapshot();
+        if (below(dice_, 2) == 0) { REQUIRE(office_.stable(at)); }
+    }
+    void settle() {
+        for (int i = 0; i < 4; ++i) {
+            for (auto& d : devices_) {
+                clock_.pass(1'000);
+                for (int n = 0;; ++n) {
+                    REQUIRE(n < 500);
+                    auto const reply = office_.answer(request_of(*d, clock_.now), clock_.now);
+                    REQUIRE(reply);
+                    auto const report = absorb(*d, *reply, clock_.now);
+                    if (!report) { FAIL(message(report.error().code) << ": " << report.error().detail); }
+                    regressed_ += report->regressed ? 1 : 0;
+                    if (!report->more) { break; }
+                }
+            }
+        }
+    }
+    void judge() {
+        auto const there = office_.confirmed();
+        CHECK(field(there.at("a"), "count") == a_);
+        CHECK(field(there.at("b"), "count") == b_);
+        CHECK(there.size() == 2 + mine_.size());
+        for (auto const& [id, n] : mine_) {
+            REQUIRE(there.count(id) == 1);
+            CHECK(field(there.at(id), "name") == n);
+        }
+        for (auto& d : devices_) {
+            CHECK(visible(*d) == there);
+            CHECK(waiting(*d) == 0);
+            CHECK(letters(*d) == 0);
+            CHECK(open_conflicts(*d) == 0);
+        }
+    }
+
+    random_generator dice_;
+    virtual_clock clock_{};
+    office office_;
+    office::image backup_{};
+    std::vector<std::unique_ptr<device>> devices_{};
+    std::int64_t a_ = 0;
+    std::int64_t b_ = 0;
+    std::map<std::string, std::int64_t> mine_{};
+    std::vector<std::pair<std::size_t, bytes>> late_{};
+    std::vector<bytes> late_questions_{};
+    std::size_t restores_ = 0;
+    std::size_t regressed_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("through any number of restores everybody's work is there once, and all replicas agree") {
+    std::size_t restores = 0;
+    std::size_t regressed = 0;
+    for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+        CAPTURE(seed);
+        random_world w{seed};
+        w.run(120);
+        restores += w.restores();
+        regressed += w.regressed();
+    }
+    CHECK(restores > 1'000);
+    CHECK(regressed > 500);
+}
+
+TEST_CASE("an authority that may be put back keeps no leases") {
+    virtual_clock clock;
+    authority_options o = office::expecting();
+    o.leases.length = milliseconds{1};
+    authority<> const self{rules(), o};
+    memory_storage store;
+    random_generator random{1};
+    auto tx = store.begin(access_mode::write);
+    CHECK(self.open(*tx, clock.now, random).error() == errc::invalid);
+}
