@@ -193,10 +193,10 @@ public:
     /// True when `d` was not held. Cost: O(log r + log k), and a shift when it is a new replica or gap.
     bool add(dot const& d) { return add(d.replica, interval{d.sequence, d.sequence}); }
     /// True when one of the dots was not held. Precondition: first <= last.
-    bool add(replica_id const& replica, interval sequences) {
-        auto const at = position_of(replica);
-        if (at != entries_.end() && at->replica == replica) { return at->sequences.add(sequences); }
-        entry fresh{replica, {}};
+    bool add(replica_id const& who, interval sequences) {
+        auto const at = position_of(who);
+        if (at != entries_.end() && at->replica == who) { return at->sequences.add(sequences); }
+        entry fresh{who, {}};
         fresh.sequences.add(sequences);
         entries_.insert(at, std::move(fresh));
         return true;
@@ -261,14 +261,14 @@ public:
     }
 
     /// The sequences held of a replica; null when there is none. Valid until the vector changes. Cost: O(log r).
-    [[nodiscard]] interval_set const* find(replica_id const& replica) const noexcept {
+    [[nodiscard]] interval_set const* find(replica_id const& who) const noexcept {
         auto const at =
-            std::partition_point(entries_.begin(), entries_.end(), [&](entry const& e) { return e.replica < replica; });
-        return at != entries_.end() && at->replica == replica ? &at->sequences : nullptr;
+            std::partition_point(entries_.begin(), entries_.end(), [&](entry const& e) { return e.replica < who; });
+        return at != entries_.end() && at->replica == who ? &at->sequences : nullptr;
     }
     /// The last sequence up to which none of the replica's is missing, counting from 1; 0 when the first is.
-    [[nodiscard]] std::uint64_t low_water(replica_id const& replica) const noexcept {
-        auto const* const held = find(replica);
+    [[nodiscard]] std::uint64_t low_water(replica_id const& who) const noexcept {
+        auto const* const held = find(who);
         return held == nullptr ? 0 : held->low_water();
     }
     [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
@@ -278,9 +278,8 @@ public:
     friend bool operator==(version_vector const&, version_vector const&) = default;
 
 private:
-    [[nodiscard]] std::vector<entry>::iterator position_of(replica_id const& replica) noexcept {
-        return std::partition_point(entries_.begin(), entries_.end(),
-                                    [&](entry const& e) { return e.replica < replica; });
+    [[nodiscard]] std::vector<entry>::iterator position_of(replica_id const& who) noexcept {
+        return std::partition_point(entries_.begin(), entries_.end(), [&](entry const& e) { return e.replica < who; });
     }
     friend version_vector decode_version_vector(cbor_reader& in);
     std::vector<entry> entries_;
@@ -351,13 +350,13 @@ inline void encode_version_vector(cbor_writer& out, version_vector const& v) {
     version_vector v;
     std::size_t const replicas = in.map();
     for (std::size_t i = 0; i < replicas; ++i) {
-        auto const replica = replica_id_from(in.byte_string());
-        if (!replica) {
-            in.fail(replica.error());
+        auto const who = replica_id_from(in.byte_string());
+        if (!who) {
+            in.fail(who.error());
             return {};
         }
-        if (!v.entries_.empty() && v.entries_.back().replica >= *replica) {
-            bool const twice = v.entries_.back().replica == *replica;
+        if (!v.entries_.empty() && v.entries_.back().replica >= *who) {
+            bool const twice = v.entries_.back().replica == *who;
             in.fail(twice ? failure(errc::malformed, "a replica comes twice")
                           : failure(errc::not_deterministic, "replicas out of order"));
             return {};
@@ -366,7 +365,7 @@ inline void encode_version_vector(cbor_writer& out, version_vector const& v) {
         auto sequences = decode_interval_set(in);
         if (sequences.empty()) { in.fail({errc::not_deterministic, "a replica without sequences"}); }
         if (in.failed()) { return {}; }
-        v.entries_.push_back({*replica, std::move(sequences)});
+        v.entries_.push_back({*who, std::move(sequences)});
     }
     return v;
 }

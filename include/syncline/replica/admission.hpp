@@ -45,10 +45,10 @@ public:
     /// Precondition: `valid(options)`.
     explicit admission(admission_options options = {}) : options_(options) { SYNCLINE_ASSERT(valid(options)); }
 
-    /// Zero: it is let in, and counted; else how long to wait before the next attempt, and nothing is counted. `bytes` is
+    /// Zero: it is let in, and counted; else how long to wait before the next attempt, and nothing is counted. `size` is
     /// the request's size, `in_work` the number of requests that were let in and not answered yet.
     template <random_source G>
-    [[nodiscard]] milliseconds admit(std::string_view principal, std::size_t bytes, std::size_t in_work,
+    [[nodiscard]] milliseconds admit(std::string_view principal, std::size_t size, std::size_t in_work,
                                      monotonic_time now, G& random) {
         if (in_work >= options_.busy_max) { return shed(random); }
         auto at = books_.find(std::string{principal});
@@ -64,9 +64,9 @@ public:
         }
         milliseconds const soon = b.requests.take(now);
         if (soon.count() != 0) { return soon; }
-        std::uint64_t const size = (static_cast<std::uint64_t>(bytes) + 1'023) / 1'024;
+        std::uint64_t const kilobytes = (static_cast<std::uint64_t>(size) + 1'023) / 1'024;
         auto const units =
-            static_cast<std::uint32_t>((std::min)(size, static_cast<std::uint64_t>(options_.kilobytes.burst)));
+            static_cast<std::uint32_t>((std::min)(kilobytes, static_cast<std::uint64_t>(options_.kilobytes.burst)));
         milliseconds const later = b.kilobytes.take(now, units);
         if (later.count() != 0) { b.requests.give_back(1); }
         return later;

@@ -617,9 +617,9 @@ private:
         return size;
     }
 
-    [[nodiscard]] static bytes author_key(replica_id const& replica) {
+    [[nodiscard]] static bytes author_key(replica_id const& who) {
         bytes k = key('u');
-        append(k, to_array(replica));
+        append(k, to_array(who));
         return k;
     }
     template <class Tx>
@@ -656,7 +656,7 @@ private:
         return a;
     }
     template <class Tx>
-    [[nodiscard]] status write_author(Tx& tx, replica_id const& replica, author_state const& a) const {
+    [[nodiscard]] status write_author(Tx& tx, replica_id const& who, author_state const& a) const {
         bytes raw;
         cbor_writer w{raw};
         w.array(4);
@@ -664,7 +664,7 @@ private:
         w.text(a.principal);
         w.unsigned_integer(a.decided);
         w.unsigned_integer(a.receipts);
-        return tx.put(author_key(replica), raw);
+        return tx.put(author_key(who), raw);
     }
 
     /// Two copies of a store may write the same at the same moment: what they send is equal, and still not one.

@@ -172,11 +172,11 @@ enum class plan_choice : std::uint8_t {
     allowance,
     lease
 };
-inline constexpr std::size_t choices = 10;
+inline constexpr std::size_t plan_choices = 10;
 [[nodiscard]] constexpr char const* words(plan_choice c) noexcept {
-    constexpr std::array<char const*, choices> names{
+    constexpr std::array<char const*, plan_choices> names{
         "when", "push", "pull", "lowest class", "batch", "parallel", "compression", "large values", "bytes", "lease"};
-    return static_cast<std::size_t>(c) < choices ? names[static_cast<std::size_t>(c)] : "unknown choice";
+    return static_cast<std::size_t>(c) < plan_choices ? names[static_cast<std::size_t>(c)] : "unknown choice";
 }
 
 /// Why one choice is what it is.
@@ -210,7 +210,7 @@ struct sync_plan {
     bool large_values = false;
     std::uint64_t bytes_max = 0;  ///< to be moved now, both ways; 2^64 - 1 = no limit
     milliseconds lease{0};        ///< riding: the plan holds so long, while the radio is on; else zero
-    std::array<plan_explanation, choices> why{};
+    std::array<plan_explanation, plan_choices> why{};
 
     [[nodiscard]] constexpr plan_explanation const& operator[](plan_choice c) const noexcept {
         return why[static_cast<std::size_t>(c)];
@@ -246,7 +246,7 @@ struct sync_plan {
         return {};
     };
     std::string out;
-    for (std::size_t i = 0; i < choices; ++i) {
+    for (std::size_t i = 0; i < plan_choices; ++i) {
         auto const c = static_cast<plan_choice>(i);
         plan_explanation const& e = p.why[i];
         out += words(c);

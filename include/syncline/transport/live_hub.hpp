@@ -106,25 +106,25 @@ public:
         return failure{errc::malformed, "a frame that no device sends"};
     }
 
-    /// There is something new at a topic, up to that position: after the commit. How many members will hear of it. A
+    /// There is something new at a topic, up to a position: after the commit. How many members will hear of it. A
     /// position that is not above the newest, or 0, is no news. Precondition: `valid_live_topic(name)`.
-    std::size_t publish(std::string_view name, std::uint64_t position) {
+    std::size_t publish(std::string_view name, std::uint64_t newest) {
         SYNCLINE_ASSERT(valid_live_topic(name));
         auto at = topics_.find(name);
         if (at == topics_.end()) {
-            if (position == 0 || unheard_ >= options_.topics_kept_max) { return 0; }
+            if (newest == 0 || unheard_ >= options_.topics_kept_max) { return 0; }
             at = topics_.try_emplace(std::string(name)).first;
             ++unheard_;
         }
         topic& t = at->second;
-        if (position <= t.newest) { return 0; }
-        t.newest = position;
-        for (auto& [id, listener] : t.members) {
-            if (!listener.waiting) {
-                listener.waiting = true;
-                listener.who->news.push(&*at);
+        if (newest <= t.newest) { return 0; }
+        t.newest = newest;
+        for (auto& [id, one] : t.members) {
+            if (!one.waiting) {
+                one.waiting = true;
+                one.who->news.push(&*at);
             }
-            ready(id, *listener.who);
+            ready(id, *one.who);
         }
         return t.members.size();
     }
