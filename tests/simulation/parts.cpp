@@ -490,215 +490,214 @@ bool changed_archives_are_found() {
     if (value == std::string_view::npos) { return false; }
     changed[value] = std::byte{'e'};
     return !verify_archive(sha256_function{}, changed);
-    // ---- The authority's permissions and constraints
+}
 
-    bytes texts(std::vector<std::pair<std::string_view, std::string_view>> const& fields) {
-        bytes out;
-        cbor_writer w(out);
-        w.map(fields.size());
-        for (auto const& [name, text] : fields) {
-            w.text(name);
-            w.text(text);
-        }
-        return out;
-    }
-    /// An authority, and one device that tells it one change after the other; fields are given in their canonical order.
-    struct little_house {
-        constraint_table constraints{{{"one_a_seat", "tickets", {"seat"}}},
-                                     {{"of_show", "tickets", "show", "shows", parent_deletion::cascades}},
-                                     3};
-        check_table checks{};
-        std::vector<access_rule> rules{};
-        memory_storage store{};
-        id128 device{{std::byte{1}}};
-        std::uint64_t sequence = 0;
-        bool constrained = true;
+// ---- The authority's permissions and constraints
 
-        using guarded = authority<access_policy<>>;
-        static constexpr instant now{wall_time{milliseconds{1'790'000'000'000}}, monotonic_time{milliseconds{1}}};
+bytes texts(std::vector<std::pair<std::string_view, std::string_view>> const& fields) {
+    bytes out;
+    cbor_writer w(out);
+    w.map(fields.size());
+    for (auto const& [name, text] : fields) {
+        w.text(name);
+        w.text(text);
+    }
+    return out;
+}
+/// An authority, and one device that tells it one change after the other; fields are given in their canonical order.
+struct little_house {
+    constraint_table constraints{
+        {{"one_a_seat", "tickets", {"seat"}}}, {{"of_show", "tickets", "show", "shows", parent_deletion::cascades}}, 3};
+    check_table checks{};
+    std::vector<access_rule> rules{};
+    memory_storage store{};
+    id128 device{{std::byte{1}}};
+    std::uint64_t sequence = 0;
+    bool constrained = true;
 
-        little_house() {
-            access_rule all;
-            all.creates = all.updates = all.erases = true;
-            rules.push_back(all);
-            field_check seat{"seat", field_types::text};
-            seat.length_max = 3;
-            checks.add({"tickets", {seat}});
-            random_generator random(1);
-            auto tx = store.begin(access_mode::write);
-            if (self().open(*tx, now, random)) { (void)tx->commit(); }
-        }
-        [[nodiscard]] guarded self() const {
-            authority_options o;
-            o.standings = true;
-            o.checks = &checks;
-            if (constrained) { o.constraints = &constraints; }
-            return guarded{{}, o, access_policy<>{rules}};
-        }
-        std::optional<verdict> decide(change_kind kind, record_key const& k, bytes const& fields = {}) {
-            auto const a = self();
-            mutation m;
-            m.kind = kind;
-            m.record = k;
-            {
-                auto tx = store.begin(access_mode::read);
-                auto const there = a.find(*tx, k);
-                if (there && *there) {
-                    m.life = (*there)->life + (kind == change_kind::create ? 1 : 0);
-                    m.base = (*there)->version;
-                }
-            }
-            m.sequence = sequence + 1;
-            m.stamp = timestamp{m.sequence << 16U};
-            cbor_map_cursor at{fields};
-            while (!fields.empty() && at.next()) {
-                m.ops.push_back({std::string{at.key()}, op_kind::set, to_bytes(at.value()), m.stamp});
-            }
-            request q;
-            q.replica = {device, 1};
-            bytes raw;
-            cbor_writer w(raw);
-            encode_mutation(w, m);
-            q.mutations.push_back(raw);
-            auto const answer = serve(store, a, "anna", encode(q), now);
-            if (!answer) { return std::nullopt; }
-            auto p = decode_reply(*answer);
-            if (!p || p->verdicts.empty()) { return std::nullopt; }
-            ++sequence;
-            return p->verdicts[0];
-        }
-        bool does(change_kind kind, record_key const& k, bytes const& fields = {}) {
-            auto const v = decide(kind, k, fields);
-            return v && v->kind == verdict_kind::applied;
-        }
-        bool create(std::string_view collection, std::string_view id, bytes const& fields = {}) {
-            return does(change_kind::create, {collection, id}, fields);
-        }
-    };
-    bool a_seat_that_is_left_is_free() {
-        little_house h;
-        return h.create("tickets", "1", texts({{"seat", "12"}})) &&
-               !h.create("tickets", "2", texts({{"seat", "12"}})) &&
-               h.does(change_kind::update, {"tickets", std::string_view{"1"}}, texts({{"seat", "13"}})) &&
-               h.create("tickets", "2", texts({{"seat", "12"}})) &&
-               h.does(change_kind::erase, {"tickets", std::string_view{"2"}}) &&
-               h.create("tickets", "3", texts({{"seat", "12"}}));
-    }
-    bool an_index_of_other_rows_is_told() {
-        little_house h;
-        h.constrained = false;
-        if (!h.create("tickets", "1", texts({{"seat", "12"}}))) { return false; }
-        h.constrained = true;
-        return !h.decide(change_kind::create, {"tickets", std::string_view{"2"}}, texts({{"seat", "12"}}));
-    }
-    bool children_have_their_parent() {
-        little_house h;
-        record_key const show{"shows", std::string_view{"s"}};
-        bytes const of_show = texts({{"show", "s"}});
-        if (h.create("tickets", "1", of_show) || !h.create("shows", "s")) { return false; }
-        for (std::string_view const id : {"1", "2", "3", "4"}) {
-            if (!h.create("tickets", id, of_show)) { return false; }
-        }
-        // One more than one deletion may take along.
-        if (h.does(change_kind::erase, show)) { return false; }
-        if (!h.does(change_kind::erase, {"tickets", std::string_view{"4"}}) || !h.does(change_kind::erase, show)) {
-            return false;
-        }
-        {
-            auto tx = h.store.begin(access_mode::read);
-            auto const child = h.self().find(*tx, {"tickets", std::string_view{"1"}});
-            if (!child || !*child || !(*child)->deleted) { return false; }
-        }
-        return !h.create("tickets", "5", of_show);
-    }
-    bool the_forbidden_learn_nothing() {
-        little_house h;
-        h.rules.clear();
-        auto const v = h.decide(change_kind::update, {"tickets", std::string_view{"1"}}, texts({{"seat", "12"}}));
-        return v && v->kind == verdict_kind::rejected && v->reason == errc::forbidden;
-    }
-    bool owners_create_their_own() {
-        little_house h;
-        h.rules[0].owner = "guest";
-        return h.create("tickets", "1", texts({{"guest", "anna"}})) &&
-               !h.create("tickets", "2", texts({{"guest", "ben"}}));
-    }
-    bool updates_are_checked() {
-        little_house h;
-        return h.create("tickets", "1", texts({{"seat", "12"}})) &&
-               !h.does(change_kind::update, {"tickets", std::string_view{"1"}}, texts({{"seat", "1234"}}));
-    }
-    bool the_refused_are_not_charged() {
-        admission_options o;
-        o.requests.burst = 3;
-        o.kilobytes.burst = 10;
-        admission door(o);
+    using guarded = authority<access_policy<>>;
+    static constexpr instant now{wall_time{milliseconds{1'790'000'000'000}}, monotonic_time{milliseconds{1}}};
+
+    little_house() {
+        access_rule all;
+        all.creates = all.updates = all.erases = true;
+        rules.push_back(all);
+        field_check seat{"seat", field_types::text};
+        seat.length_max = 3;
+        checks.add({"tickets", {seat}});
         random_generator random(1);
-        monotonic_time const now{milliseconds{5}};
-        bool holds = door.admit("anna", 10'000, 0, now, random).count() == 0;
-        for (int i = 0; i < 9; ++i) { holds = holds && door.admit("anna", 10'000, 0, now, random).count() != 0; }
-        return holds && door.admit("anna", 0, 0, now, random).count() == 0;
+        auto tx = store.begin(access_mode::write);
+        if (self().open(*tx, now, random)) { (void)tx->commit(); }
     }
-    bool quarantine_holds_writes() {
-        little_house h;
+    [[nodiscard]] guarded self() const {
+        authority_options o;
+        o.standings = true;
+        o.checks = &checks;
+        if (constrained) { o.constraints = &constraints; }
+        return guarded{{}, o, access_policy<>{rules}};
+    }
+    std::optional<verdict> decide(change_kind kind, record_key const& k, bytes const& fields = {}) {
+        auto const a = self();
+        mutation m;
+        m.kind = kind;
+        m.record = k;
         {
-            auto tx = h.store.begin(access_mode::write);
-            if (!h.self().set_standing(*tx, h.device, device_standing::quarantined) || !tx->commit()) { return false; }
+            auto tx = store.begin(access_mode::read);
+            auto const there = a.find(*tx, k);
+            if (there && *there) {
+                m.life = (*there)->life + (kind == change_kind::create ? 1 : 0);
+                m.base = (*there)->version;
+            }
         }
-        return !h.decide(change_kind::create, {"shows", std::string_view{"s"}});
+        m.sequence = sequence + 1;
+        m.stamp = timestamp{m.sequence << 16U};
+        cbor_map_cursor at{fields};
+        while (!fields.empty() && at.next()) {
+            m.ops.push_back({std::string{at.key()}, op_kind::set, to_bytes(at.value()), m.stamp});
+        }
+        request q;
+        q.replica = {device, 1};
+        bytes raw;
+        cbor_writer w(raw);
+        encode_mutation(w, m);
+        q.mutations.push_back(raw);
+        auto const answer = serve(store, a, "anna", encode(q), now);
+        if (!answer) { return std::nullopt; }
+        auto p = decode_reply(*answer);
+        if (!p || p->verdicts.empty()) { return std::nullopt; }
+        ++sequence;
+        return p->verdicts[0];
     }
+    bool does(change_kind kind, record_key const& k, bytes const& fields = {}) {
+        auto const v = decide(kind, k, fields);
+        return v && v->kind == verdict_kind::applied;
+    }
+    bool create(std::string_view collection, std::string_view id, bytes const& fields = {}) {
+        return does(change_kind::create, {collection, id}, fields);
+    }
+};
+bool a_seat_that_is_left_is_free() {
+    little_house h;
+    return h.create("tickets", "1", texts({{"seat", "12"}})) && !h.create("tickets", "2", texts({{"seat", "12"}})) &&
+           h.does(change_kind::update, {"tickets", std::string_view{"1"}}, texts({{"seat", "13"}})) &&
+           h.create("tickets", "2", texts({{"seat", "12"}})) &&
+           h.does(change_kind::erase, {"tickets", std::string_view{"2"}}) &&
+           h.create("tickets", "3", texts({{"seat", "12"}}));
+}
+bool an_index_of_other_rows_is_told() {
+    little_house h;
+    h.constrained = false;
+    if (!h.create("tickets", "1", texts({{"seat", "12"}}))) { return false; }
+    h.constrained = true;
+    return !h.decide(change_kind::create, {"tickets", std::string_view{"2"}}, texts({{"seat", "12"}}));
+}
+bool children_have_their_parent() {
+    little_house h;
+    record_key const show{"shows", std::string_view{"s"}};
+    bytes const of_show = texts({{"show", "s"}});
+    if (h.create("tickets", "1", of_show) || !h.create("shows", "s")) { return false; }
+    for (std::string_view const id : {"1", "2", "3", "4"}) {
+        if (!h.create("tickets", id, of_show)) { return false; }
+    }
+    // One more than one deletion may take along.
+    if (h.does(change_kind::erase, show)) { return false; }
+    if (!h.does(change_kind::erase, {"tickets", std::string_view{"4"}}) || !h.does(change_kind::erase, show)) {
+        return false;
+    }
+    {
+        auto tx = h.store.begin(access_mode::read);
+        auto const child = h.self().find(*tx, {"tickets", std::string_view{"1"}});
+        if (!child || !*child || !(*child)->deleted) { return false; }
+    }
+    return !h.create("tickets", "5", of_show);
+}
+bool the_forbidden_learn_nothing() {
+    little_house h;
+    h.rules.clear();
+    auto const v = h.decide(change_kind::update, {"tickets", std::string_view{"1"}}, texts({{"seat", "12"}}));
+    return v && v->kind == verdict_kind::rejected && v->reason == errc::forbidden;
+}
+bool owners_create_their_own() {
+    little_house h;
+    h.rules[0].owner = "guest";
+    return h.create("tickets", "1", texts({{"guest", "anna"}})) && !h.create("tickets", "2", texts({{"guest", "ben"}}));
+}
+bool updates_are_checked() {
+    little_house h;
+    return h.create("tickets", "1", texts({{"seat", "12"}})) &&
+           !h.does(change_kind::update, {"tickets", std::string_view{"1"}}, texts({{"seat", "1234"}}));
+}
+bool the_refused_are_not_charged() {
+    admission_options o;
+    o.requests.burst = 3;
+    o.kilobytes.burst = 10;
+    admission door(o);
+    random_generator random(1);
+    monotonic_time const now{milliseconds{5}};
+    bool holds = door.admit("anna", 10'000, 0, now, random).count() == 0;
+    for (int i = 0; i < 9; ++i) { holds = holds && door.admit("anna", 10'000, 0, now, random).count() != 0; }
+    return holds && door.admit("anna", 0, 0, now, random).count() == 0;
+}
+bool quarantine_holds_writes() {
+    little_house h;
+    {
+        auto tx = h.store.begin(access_mode::write);
+        if (!h.self().set_standing(*tx, h.device, device_standing::quarantined) || !tx->commit()) { return false; }
+    }
+    return !h.decide(change_kind::create, {"shows", std::string_view{"s"}});
+}
 
-    struct property {
-        std::string_view name;
-        bool (*holds)();
-    };
-    constexpr property properties[] = {
-        {"records come back", records_come_back},
-        {"texts come back", texts_come_back},
-        {"files come back", files_come_back},
-        {"damage is told", damage_is_told},
-        {"another base is told", another_base_is_told},
-        {"another result is told", another_result_is_told},
-        {"what won is remembered", what_won_is_remembered},
-        {"output is bounded", output_is_bounded},
-        {"collisions are told apart", collisions_are_told_apart},
-        {"what is owned stays", what_is_owned_stays},
-        {"what is drafted stays", what_is_drafted_stays},
-        {"other bytes are refused", other_bytes_are_refused},
-        {"pieces are the whole", pieces_are_the_whole},
-        {"rules are asked", rules_are_asked},
-        {"what meets is asked", what_meets_is_asked},
-        {"characters stay whole", characters_stay_whole},
-        {"items are asked about", items_are_asked_about},
-        {"lists are order free", lists_are_order_free},
-        {"removed is gone", removed_is_gone},
-        {"moved is there once", moved_is_there_once},
-        {"added stays", added_stays},
-        {"siblings stay", siblings_stay},
-        {"undo spares what came later", undo_spares_what_came_later},
-        {"undone is nothing", undone_is_nothing},
-        {"what touches is not combined", what_touches_is_not_combined},
-        {"nobody holds for ever", nobody_holds_for_ever},
-        {"who is done stays done", who_is_done_stays_done},
-        {"a person decides their fields", a_person_decides_their_fields},
-        {"below the threshold nothing happens", below_the_threshold_nothing_happens},
-        {"the field's wish goes first", the_fields_wish_goes_first},
-        {"advice is from people", advice_is_from_people},
-        {"equal values look different", equal_values_look_different},
-        {"redacted values are gone", redacted_values_are_gone},
-        {"redactions are said", redactions_are_said},
-        {"taken values are found", taken_values_are_found},
-        {"changed values are found", changed_values_are_found},
-        {"changed archives are found", changed_archives_are_found},
-        {"a seat that is left is free", a_seat_that_is_left_is_free},
-        {"an index of other rows is told", an_index_of_other_rows_is_told},
-        {"children have their parent", children_have_their_parent},
-        {"the forbidden learn nothing", the_forbidden_learn_nothing},
-        {"owners create their own", owners_create_their_own},
-        {"updates are checked", updates_are_checked},
-        {"the refused are not charged", the_refused_are_not_charged},
-        {"quarantine holds writes", quarantine_holds_writes},
-    };
+struct property {
+    std::string_view name;
+    bool (*holds)();
+};
+constexpr property properties[] = {
+    {"records come back", records_come_back},
+    {"texts come back", texts_come_back},
+    {"files come back", files_come_back},
+    {"damage is told", damage_is_told},
+    {"another base is told", another_base_is_told},
+    {"another result is told", another_result_is_told},
+    {"what won is remembered", what_won_is_remembered},
+    {"output is bounded", output_is_bounded},
+    {"collisions are told apart", collisions_are_told_apart},
+    {"what is owned stays", what_is_owned_stays},
+    {"what is drafted stays", what_is_drafted_stays},
+    {"other bytes are refused", other_bytes_are_refused},
+    {"pieces are the whole", pieces_are_the_whole},
+    {"rules are asked", rules_are_asked},
+    {"what meets is asked", what_meets_is_asked},
+    {"characters stay whole", characters_stay_whole},
+    {"items are asked about", items_are_asked_about},
+    {"lists are order free", lists_are_order_free},
+    {"removed is gone", removed_is_gone},
+    {"moved is there once", moved_is_there_once},
+    {"added stays", added_stays},
+    {"siblings stay", siblings_stay},
+    {"undo spares what came later", undo_spares_what_came_later},
+    {"undone is nothing", undone_is_nothing},
+    {"what touches is not combined", what_touches_is_not_combined},
+    {"nobody holds for ever", nobody_holds_for_ever},
+    {"who is done stays done", who_is_done_stays_done},
+    {"a person decides their fields", a_person_decides_their_fields},
+    {"below the threshold nothing happens", below_the_threshold_nothing_happens},
+    {"the field's wish goes first", the_fields_wish_goes_first},
+    {"advice is from people", advice_is_from_people},
+    {"equal values look different", equal_values_look_different},
+    {"redacted values are gone", redacted_values_are_gone},
+    {"redactions are said", redactions_are_said},
+    {"taken values are found", taken_values_are_found},
+    {"changed values are found", changed_values_are_found},
+    {"changed archives are found", changed_archives_are_found},
+    {"a seat that is left is free", a_seat_that_is_left_is_free},
+    {"an index of other rows is told", an_index_of_other_rows_is_told},
+    {"children have their parent", children_have_their_parent},
+    {"the forbidden learn nothing", the_forbidden_learn_nothing},
+    {"owners create their own", owners_create_their_own},
+    {"updates are checked", updates_are_checked},
+    {"the refused are not charged", the_refused_are_not_charged},
+    {"quarantine holds writes", quarantine_holds_writes},
+};
 
 }  // namespace
 
