@@ -182,6 +182,13 @@ TEST_CASE("entry: what can't be logged is refused", "[audit]") {
         personal.personal = fields;
         CHECK(refused(personal));
     }
+    // As deep as what an archive nests deeper still can be read.
+    for (std::size_t const deep : {std::size_t{sl::audit_item_depth_max}, std::size_t{sl::audit_item_depth_max} + 1}) {
+        bytes nested(deep, std::byte{0x81});
+        nested.push_back(std::byte{0x05});
+        std::vector<audit_field> const one{{"a", nested}};
+        CHECK(sl::check(some_item(one, {})).has_value() == (deep <= sl::audit_item_depth_max));
+    }
     // A name is masked or personal, wherever in its list it stands.
     std::vector<audit_field> const some{{"b", five}, {"d", five}};
     for (auto const& [name, both] : {std::pair{"a", false}, {"b", true}, {"c", false}, {"d", true}, {"e", false}}) {

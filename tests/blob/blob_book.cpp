@@ -197,6 +197,9 @@ TEST_CASE("blob book: what nobody expects, and what is not what its name says, i
     auto const b = book.expect(*tx, m, as_bytes("row"));
     CHECK(book.arrived(*tx, chunks, id, as_bytes("y")).error() == errc::malformed);
     CHECK_FALSE(*book.has(*tx, id));
+    manifest_limits tight;
+    tight.chunk_bytes_max = 1;
+    CHECK(blob_book{"b", tight}.arrived(*tx, chunks, id, as_bytes("xy")).error() == errc::limit);
     REQUIRE(book.arrived(*tx, chunks, id, as_bytes("x")));
     REQUIRE(book.arrived(*tx, chunks, id, as_bytes("x")));
     CHECK(*book.has(*tx, id));

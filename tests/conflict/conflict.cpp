@@ -115,7 +115,10 @@ TEST_CASE("what may not be stored") {
     CHECK(refused([](conflict& c) { c.base = to_bytes("?"); }));
     CHECK(refused([](conflict& c) { c.remote->fields = to_bytes("?"); }));
     CHECK(refused([](conflict& c) { c.remote->floor.at = pending_position; }));  // of what is pending
-    CHECK(refused([](conflict& c) { c.remote->deleted = true; }));
+    CHECK(refused([](conflict& c) {
+        c.remote->deleted = true;
+        c.remote->fields = bytes{std::byte{0x01}};
+    }));
     CHECK(refused([](conflict& c) { c.local.ops.push_back(c.local.ops[0]); }));
     CHECK(refused([](conflict& c) { c.local.ops[0].value = to_bytes("??"); }));
     CHECK(refused([](conflict& c) { c.local.ops[0].field.clear(); }));

@@ -110,6 +110,23 @@ TEST_CASE("sequence: long sequences that have nothing or much in common end soon
     CHECK(edits_in(diff_tokens(a, b)) == 2 * ((a.size() + 6) / 7));
 }
 
+TEST_CASE("sequence: few tokens in any order cost no more looks than are allowed") {
+    random_generator dice{5};
+    tokens a(20'000);
+    tokens b(20'000);
+    for (tokens* t : {&a, &b}) {
+        for (std::uint32_t& x : *t) { x = static_cast<std::uint32_t>(dice() % 10); }
+    }
+    detail::token_difference without_limit{sequence_options{}};
+    detail::token_difference bounded{sequence_options{.looks_max = 4}};
+    CHECK(leads(without_limit.run(a, b), a, b));
+    CHECK(leads(bounded.run(a, b), a, b));
+    CHECK(without_limit.looks() > 10'000'000);
+    // The last stretch that is begun is looked through whole: an exact search, and one for anchors.
+    std::uint64_t const one_stretch = 2 * 1'024 * 1'024 + 3 * 20'000;
+    CHECK(bounded.looks() <= 65'536 + 4 * 40'000 + one_stretch);
+}
+
 TEST_CASE("sequence: lines are found again behind whatever was put between them") {
     random_generator dice{4};
     for (int round = 0; round < 400; ++round) {

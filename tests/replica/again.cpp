@@ -170,6 +170,46 @@ TEST_CASE("what was written since wins in its fields; what builds on the refused
     }
 }
 
+TEST_CASE("of what was refused the last word of the device stands, and of others whatever is later") {
+    race w;
+    w.update(w.other, {set("price", 2)});
+    w.sync(w.other);
+    SECTION("two were refused") {
+        w.update(w.mine, {set("price", 3), add("count", 1)});
+        REQUIRE(w.mine.write([&](auto& t) { return w.mine.self.prepare(t, w.clock.now); }));
+        w.update(w.mine, {set("price", 4), add("count", 1)});
+        w.sync(w.mine);
+        REQUIRE(w.dead(w.mine) == 2);
+        CHECK(w.again(w.mine) == 2);
+        w.sync(w.mine);
+        CHECK(w.at_home("price") == 4);
+        CHECK(w.at_home("count") == 12);
+    }
+    SECTION("a later one is confirmed") {
+        w.update(w.mine, {set("price", 3)});
+        w.sync(w.mine);
+        w.update(w.mine, {set("price", 4)});
+        w.sync(w.mine);
+        REQUIRE(w.at_home("price") == 4);
+        CHECK(w.again(w.mine) == 1);
+        w.sync(w.mine);
+        CHECK(w.at_home("price") == 4);
+    }
+    SECTION("a field that goes by clocks was written later by another") {
+        w.update(w.mine, {set("price", 3), set("name", 3)});
+        w.sync(w.mine);
+        w.sync(w.other);
+        w.update(w.other, {set("name", 9)});
+        w.sync(w.other);
+        w.sync(w.mine);
+        CHECK(w.again(w.mine) == 1);
+        w.sync(w.mine);
+        CHECK(w.at_home("price") == 3);
+        CHECK(w.at_home("name") == 9);
+    }
+    CHECK(w.dead(w.mine) == 0);
+}
+
 TEST_CASE("a session issues again by itself, where it is told to") {
     race w;
     bool const told_to = GENERATE(false, true);

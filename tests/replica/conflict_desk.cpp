@@ -27,13 +27,14 @@ record_key const key_a{"things", "a"};
 /// A device whose conflicts stand in a queue in its own store.
 struct desk_device {
     memory_storage store{};
-    rule_table table = rules();
+    rule_table table;
     conflict_queue queue;
     conflict_desk desk{queue, table};
     syncline::random_generator random;
     basic_replica<stored_records, conflict_desk> self{table, {}, {}, desk};
 
-    explicit desk_device(std::uint64_t seed, conflict_options options = {}) : queue(options), random(seed) {}
+    explicit desk_device(std::uint64_t seed, conflict_options options = {}, rule_table by = rules())
+        : table(std::move(by)), queue(options), random(seed) {}
     desk_device(desk_device const&) = delete;
 
     template <class F>
@@ -129,6 +130,44 @@ struct clash {
 };
 
 }  // namespace
+
+TEST_CASE("an edit of what another deleted is in the queue where a person decides on deletions") {
+    virtual_clock clock;
+    rule_table ask;
+    collection_rules of_things{"things", rule::last_writer, {{"count", rule::counter}}};
+    of_things.deletes = deletion::manual;
+    ask.add(of_things);
+    cloud c{clock.now};
+    c.self = authority<>{ask};
+    device other{200};
+    other.self = replica{ask};
+    desk_device mine{100, {}, ask};
+    REQUIRE(open(other, clock.now));
+    mine.open(clock.now);
+    REQUIRE(mine.write([&](auto& tx) {
+        return mine.self.create(tx, key_a, fields({{"asked", 1}, {"count", 10}}), clock.now);
+    }));
+    mine.sync(c, clock.now);
+    REQUIRE(sync(other, c, clock.now));
+    clock.pass(10);
+    REQUIRE(other.write([&](auto& tx) { return other.self.erase(tx, key_a, clock.now); }));
+    REQUIRE(sync(other, c, clock.now));
+    clock.pass(10);
+    REQUIRE(mine.update({set("asked", 3)}, clock.now));
+    mine.sync(c, clock.now);
+    auto const open = mine.queued();
+    REQUIRE(open.size() == 1);
+    CHECK(open[0].remote->deleted);
+    REQUIRE(mine.write([&](auto& tx) {
+        return mine.desk.resolve(tx, mine.self, open[0].id, open[0].revision, resolution::use_local(), as_bytes("anna"),
+                                 clock.now);
+    }));
+    mine.sync(c, clock.now);
+    REQUIRE(sync(other, c, clock.now));
+    CHECK(mine.asked() == 3);
+    CHECK(field(confirmed(c).at("a"), "asked") == 3);
+    CHECK(mine.queued().empty());
+}
 
 TEST_CASE("a conflict comes into the queue with its verdict, with all that a person needs") {
     clash w;

@@ -136,10 +136,10 @@ public:
     }
     /// Tells those who subscribed that there is something new at a topic, up to a position: after the commit. Callable from
     /// any thread; it is done by `run`. Precondition: `valid_live_topic(topic)`.
-    void publish(std::string_view topic, std::uint64_t position) {
+    void publish(std::string_view topic, std::uint64_t newest) {
         SYNCLINE_ASSERT(valid_live_topic(topic));
-        detail::asio::post(io_, [this, name = std::string(topic), position] {
-            hub_.publish(name, position);
+        detail::asio::post(io_, [this, name = std::string(topic), newest] {
+            hub_.publish(name, newest);
             tell();
         });
     }

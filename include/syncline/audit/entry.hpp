@@ -66,6 +66,8 @@ enum class audit_kind : std::uint8_t {
 inline constexpr std::uint64_t audit_kind_last = 13;
 inline constexpr std::uint64_t audit_format = 1;
 inline constexpr std::size_t audit_actor_bytes_max = 255;
+/// How deep a value may be nested: rows and archives, which are read within the limits of all decoders, nest it deeper.
+inline constexpr std::uint32_t audit_item_depth_max = 56;
 inline constexpr std::size_t audit_personal_max = 4096;  ///< personal fields in one entry
 
 /// A name and a canonical CBOR item, borrowed.
@@ -190,7 +192,8 @@ template <digest_function H>
 
 namespace detail {
 
-/// `errc::invalid` unless names are 1 to 255 bytes of UTF-8, in canonical order, and items canonical.
+/// `errc::invalid` unless names are 1 to 255 bytes of UTF-8, in canonical order, and items canonical and not nested
+/// deeper than `audit_item_depth_max`.
 [[nodiscard]] inline status check_audit_fields(std::span<audit_field const> fields) noexcept {
     std::string_view before;
     for (audit_field const& f : fields) {
@@ -201,7 +204,9 @@ namespace detail {
             return failure{errc::invalid, "audit fields out of order"};
         }
         before = f.name;
-        if (!validate_canonical(f.item)) { return failure{errc::invalid, "value of an audit field"}; }
+        decode_limits room;
+        room.depth_max = audit_item_depth_max;
+        if (!validate_canonical(f.item, room)) { return failure{errc::invalid, "value of an audit field"}; }
     }
     return {};
 }

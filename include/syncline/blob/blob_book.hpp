@@ -148,9 +148,11 @@ public:
     }
 
     /// A chunk's bytes came. They are put, unless they are here; flush the store before the commit.
-    /// Errors, nothing changed: `malformed` (not the bytes of that name), `not_found` (no blob wants it).
+    /// Errors, nothing changed: `limit` (longer than a chunk may be), `malformed` (not the bytes of that name),
+    /// `not_found` (no blob wants it).
     template <storage_transaction Tx, chunk_store Chunks, hasher H = sha256_hasher>
     [[nodiscard]] status arrived(Tx& tx, Chunks& chunks, sha256_digest const& id, bytes_view chunk, H hash = {}) const {
+        if (chunk.size() > limits_.chunk_bytes_max) { return failure{errc::limit, "chunk of so many bytes"}; }
         hash.update(chunk);
         if (!(hash.finish() == id)) { return failure{errc::malformed, "chunk that is not what its name says"}; }
         auto const s = state(tx, id);

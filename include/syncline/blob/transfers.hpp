@@ -661,6 +661,12 @@ private:
                 r.at.error = errc::not_found;
                 return transfer_event_kind::refused;
             }
+            // The manifest's sizes are what rules and progress go by: one that says another is no manifest of these bytes.
+            if (a.body.size() != chunk.size && sha256(a.body) == chunk.id) {
+                r.at.phase = transfer_phase::refused;
+                r.at.error = errc::malformed;
+                return transfer_event_kind::refused;
+            }
             auto const s = book_->arrived(tx, chunks, chunk.id, a.body);
             if (!s && s.error() == errc::malformed) { return transfer_event_kind::damaged; }
             if (!s) { return s.error(); }

@@ -253,8 +253,8 @@ namespace detail {
                (i == 0 || compare_keys(r.exceptions[i - 1].field, r.exceptions[i].field) < 0);
     }
     if (!fits) { return failure{errc::invalid, "marks of a row"}; }
-    if (!r.deleted) { return validate_fields(r.fields, limits); }
-    return r.fields.empty() ? status{} : status{failure{errc::invalid, "fields of a tombstone"}};
+    // Where a deletion doesn't always win, its tombstone keeps the fields.
+    return r.deleted && r.fields.empty() ? status{} : validate_fields(r.fields, limits);
 }
 
 }  // namespace detail

@@ -45,12 +45,12 @@ private:
 
 /// Appends to `out` the delta that makes `target` of `base` by the edit script of their lines; `compact_decode` reads it.
 ///
-/// Lines are paired in their order, so that a text of any length is looked through at the cost of comparing it; inside
-/// the lines that differ a match is looked for as in `compact_encode`. Lines that went elsewhere are written again.
-/// It never fails, and any bytes are taken; what has no lines in common costs as much as `compact_encode`.
+/// Lines are paired in their order, so that a text of any length with few edits is looked through at the cost of comparing
+/// it; inside the lines that differ a match is looked for as in `compact_encode`. Lines that went elsewhere are written
+/// again. It never fails, and any bytes are taken; what has no lines in common costs as much as `compact_encode`.
 /// Cost: `diff_lines`, and that of a compact delta of what differs.
 inline void line_delta_encode(bytes_view base, bytes_view target, bytes& out, delta_scratch& scratch,
-                              sequence_options const& options = {}) {
+                              sequence_options const& options = {.looks_max = 16}) {
     edit_script const script = diff_lines(as_text(base), as_text(target), options);
     scratch.first.clear();
     detail::compact_sink sink(base, scratch.first);

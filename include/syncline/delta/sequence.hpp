@@ -36,6 +36,10 @@ struct sequence_options {
     /// Edits that the exact search looks for in one stretch, at most; beyond it, tokens that both sides have just once
     /// anchor the stretch, and where there are none the furthest way found so far is taken.
     std::size_t edits_max = 1'024;
+    /// Tokens that all searches together look at, at most, for each token of both sides, beside the first 65,536: what is
+    /// not decided by then is changed as a whole. 0: no limit, and the time is O(length² / edits_max) where few
+    /// different tokens come again and again.
+    std::uint32_t looks_max = 0;
     friend constexpr bool operator==(sequence_options const&, sequence_options const&) = default;
 };
 
@@ -89,7 +93,7 @@ inline void add_edit(edit_script& out, sequence_edit const& e) {
 class token_difference {
 public:
     explicit token_difference(sequence_options const& options)
-        : edits_max_((std::max)(options.edits_max, std::size_t{1})) {}
+        : edits_max_((std::max)(options.edits_max, std::size_t{1})), looks_max_(options.looks_max) {}
 
     /// The script, valid until the next run: what it needs is kept from one to the next.
     [[nodiscard]] edit_script& run(std::span<std::uint32_t const> a, std::span<std::uint32_t const> b) {
@@ -119,6 +123,9 @@ public:
         add_edit(out_, {i, a.size(), j, b.size()});
         return out_;
     }
+
+    /// Diagonals and tokens that the last run looked at.
+    [[nodiscard]] std::uint64_t looks() const noexcept { return looks_; }
 
 private:
     static constexpr std::size_t size_max = std::size_t{1} << 30;
@@ -152,6 +159,9 @@ private:
         a_ = a;
         b_ = b;
         kept_script_.clear();
+        looks_ = 0;
+        std::uint64_t const looks_most = looks_max_ == 0 ? (std::numeric_limits<std::uint64_t>::max)()
+                                                         : 65'536 + std::uint64_t{looks_max_} * (a.size() + b.size());
         // A stack of stretches, the first on top: no recursion.
         std::vector<stretch>& todo = todo_;
         todo.assign(1, {0, a_.size(), 0, b_.size()});
@@ -166,7 +176,7 @@ private:
                 --s.a_end;
                 --s.b_end;
             }
-            if (s.a_begin == s.a_end || s.b_begin == s.b_end) {
+            if (s.a_begin == s.a_end || s.b_begin == s.b_end || looks_ >= looks_most) {
                 add_edit(kept_script_, {s.a_begin, s.a_end, s.b_begin, s.b_end});
                 continue;
             }
@@ -215,6 +225,7 @@ private:
             return point{static_cast<std::size_t>(x), static_cast<std::size_t>(y)};
         };
         for (std::size_t edits = 1;; ++edits) {
+            looks_ += static_cast<std::uint64_t>(f_max - f_min) + static_cast<std::uint64_t>(b_max - b_min) + 2;
             if (f_min > least) {
                 at(forward_, --f_min - 1) = -1;
             } else {
@@ -278,6 +289,7 @@ private:
 
     /// Splits a stretch at the tokens that both sides have just once, in their common order. False: there are none.
     [[nodiscard]] bool anchored(stretch const& s, std::vector<stretch>& todo) {
+        looks_ += 2 * (s.a_end - s.a_begin) + (s.b_end - s.b_begin);
         std::uint32_t largest = 0;
         for (std::size_t i = s.a_begin; i != s.a_end; ++i) { largest = (std::max)(largest, a_[i]); }
         std::vector<std::uint32_t> in_a(std::size_t{largest} + 1);
@@ -324,6 +336,8 @@ private:
     std::span<std::uint32_t const> a_{};
     std::span<std::uint32_t const> b_{};
     std::size_t edits_max_;
+    std::uint32_t looks_max_;
+    std::uint64_t looks_ = 0;  // in this search
     std::vector<std::uint8_t> in_a_{}, in_b_{};
     std::vector<std::uint32_t> a_kept_{}, b_kept_{};
     std::vector<std::size_t> a_places_{}, b_places_{};
@@ -397,7 +411,8 @@ private:
 
 /// What makes `b` of `a`, tokens being compared by number: a shortest script where it has few edits, else a good one.
 /// Applying it to `a` always gives `b`.
-/// Cost: O((length of both) × edits) time at most for the exact search, linear space; no recursion.
+/// Cost: O((length of both) × edits) time for the exact search of one stretch, linear space; no recursion. Bounded as a
+/// whole by `sequence_options::looks_max`.
 [[nodiscard]] inline edit_script diff_tokens(std::span<std::uint32_t const> a, std::span<std::uint32_t const> b,
                                              sequence_options const& options = {}) {
     detail::token_difference difference(options);

@@ -29,10 +29,22 @@ namespace detail {
         auto const same =
             std::find_if(ops.begin(), ops.end(), [&](field_op const& op) { return op.field == since.field; });
         if (same == ops.end()) { continue; }
+        if (since.kind == op_kind::add && same->kind == op_kind::add) { continue; }  // both count
         if (since.kind != op_kind::set && since.kind != op_kind::unset) { return false; }
         ops.erase(same);
     }
     return true;
+}
+/// Takes away what the confirmed row has newer: our own later write, and of a field that goes by clocks anybody's.
+inline void yield_to(std::vector<field_op>& ops, mutation const& refused, row const& confirmed,
+                     collection_rules const& rules, author_index self) {
+    std::erase_if(ops, [&](field_op const& op) {
+        if (op.kind != op_kind::set && op.kind != op_kind::unset) { return false; }
+        write_mark const& w = confirmed.mark_of(op.field);
+        if (w.at <= refused.base) { return false; }
+        bool const by_arrival = rules.decides(op.field) == rule::authority_time;
+        return w.author == self || (!by_arrival && w.stamp > refused.stamp);
+    });
 }
 
 }  // namespace detail
@@ -40,12 +52,14 @@ namespace detail {
 /// Writes anew what was rejected as `errc::contended` (the rule `authority_time`: somebody was first), where the row that
 /// was first is held by now; its dead letter goes in the same transaction. How many were written or had nothing left to say.
 ///
-/// What was written on the record since wins in its fields. A dead letter stays for a person where the record or its life
-/// is gone, where later writes build on what was refused (an addition to it, a deletion), where the change can't be made
-/// on what is there now, and where other entries wait for it. What is written may be refused again, when somebody was
+/// What this device wrote on the record since wins in its fields, whether it waits, was refused too or is confirmed; and so
+/// does, under other rules than `authority_time`, whatever has a later stamp. A dead letter stays for a person where the
+/// record or its life is gone, where later writes build on what was refused (an addition to it, a deletion), where part of
+/// a group of fields would be left of it, where the change can't be made on what is there now, and where other entries
+/// wait for it. What is written may be refused again, when somebody was
 /// first again: each time somebody else's write has been taken, so it ends when they rest.
 /// Errors: the storage's, `errc::corrupt`, the journal's: roll back. Cost: a scan of the dead letters; for each one that
-/// is written a look-up, a scan of the record's queue, an update and a discard.
+/// is written a look-up, a scan of the record's queue, an update and a discard; O(n²) in the letters of one moment.
 template <storage_transaction Tx, class Records, class Journal>
 [[nodiscard]] result<std::size_t> issue_refused(Tx& tx, basic_replica<Records, Journal> const& r, instant now) {
     std::vector<outbox_entry> letters;
@@ -54,8 +68,36 @@ template <storage_transaction Tx, class Records, class Journal>
         return true;
     });
     if (!ok) { return ok.error(); }
+    if (letters.empty()) { return std::size_t{0}; }
+    auto const self = r.author(tx);
+    if (!self) { return self.error(); }
+    // As it is before any is written: what waits on each record, and what was refused after.
+    std::sort(letters.begin(), letters.end(),
+              [](outbox_entry const& a, outbox_entry const& b) { return a.token < b.token; });
+    std::vector<std::vector<mutation>> later(letters.size());
+    for (std::size_t i = 0; i < letters.size(); ++i) {
+        for (std::size_t k = i + 1; k < letters.size(); ++k) {
+            if (letters[k].record != letters[i].record) { continue; }
+            auto m = r.mutation_of(letters[k]);
+            if (!m) { return m.error(); }
+            later[i].push_back(std::move(*m));
+        }
+        status outcome;
+        ok = r.queue().scan_record(tx, letters[i].record, [&](outbox_entry const& waits) {
+            auto m = r.mutation_of(waits);
+            if (!m) {
+                outcome = m.error();
+                return false;
+            }
+            later[i].push_back(std::move(*m));
+            return true;
+        });
+        if (ok) { ok = outcome; }
+        if (!ok) { return ok.error(); }
+    }
     std::size_t issued = 0;
-    for (outbox_entry const& e : letters) {
+    for (std::size_t i = 0; i < letters.size(); ++i) {
+        outbox_entry const& e = letters[i];
         auto const refused = r.mutation_of(e);
         if (!refused) { return refused.error(); }
         auto const held = r.read_confirmed(tx, refused->record);
@@ -64,20 +106,13 @@ template <storage_transaction Tx, class Records, class Journal>
         auto again = issue_again(*refused, *held, refused->stamp);
         if (!again) { continue; }
         bool stands = true;
-        status outcome;
-        bool const had_ops = !again->ops.empty();
-        ok = r.queue().scan_record(tx, e.record, [&](outbox_entry const& waits) {
-            auto const later = r.mutation_of(waits);
-            if (!later) {
-                outcome = later.error();
-                return false;
-            }
-            stands = detail::yield_to(again->ops, *later);
-            return stands;
-        });
-        if (ok) { ok = outcome; }
-        if (!ok) { return ok.error(); }
-        if (!stands) { continue; }
+        std::size_t const had = again->ops.size();
+        bool const had_ops = had != 0;
+        for (mutation const& m : later[i]) { stands = stands && detail::yield_to(again->ops, m); }
+        collection_rules const& rules = r.rules().of(again->record.collection);
+        detail::yield_to(again->ops, *refused, **held, rules, *self);
+        bool const in_part = !again->ops.empty() && again->ops.size() != had;
+        if (!stands || (in_part && (rules.whole || !rules.groups.empty()))) { continue; }
         if (again->kind == change_kind::erase || !again->ops.empty() || !had_ops) {
             auto const written = again->kind == change_kind::erase
                                      ? r.erase(tx, again->record, now, e.urgency)

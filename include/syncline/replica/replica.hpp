@@ -198,6 +198,14 @@ public:
         return write_sync(tx, *sync);
     }
 
+    /// The number that the authority's rows name this replica's writes by; `unknown_author` before the first exchange.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<author_index> author(Tx& tx) const {
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        return sync->author;
+    }
+
     // Reading.
 
     /// The record as the person sees it: confirmed and pending. Nothing when it is deleted or never was.
