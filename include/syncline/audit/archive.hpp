@@ -47,7 +47,7 @@ struct archive_summary {
     friend bool operator==(archive_summary const&, archive_summary const&) = default;
 };
 
-/// Called with each entry of an archive, and its salt where it was opened. False stops.
+/// Called with each entry of an archive. False stops.
 using archive_visitor = function_ref<bool(audit_entry const& entry)>;
 
 /// Appends what stands before the entries; as many entries as `last - first` follow.

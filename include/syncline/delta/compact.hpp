@@ -228,7 +228,7 @@ inline void compact_write(bytes_view base, bytes_view target, compact_sink& sink
 
 /// Appends to `out` the compact delta that makes `target` of `base`.
 ///
-/// It never fails; a base that has nothing to do with the target costs 5 bytes more than the target. Made for records:
+/// It never fails; a base that has nothing to do with the target costs some ten bytes more than the target. Made for records:
 /// beyond 64 KiB `vcdiff_encode` finds more.
 /// Cost: a comparison of what is equal, about 50 ns an edit, a nanosecond a literal; 8 KiB of index in `scratch`,
 /// which isn't cleared from call to call.

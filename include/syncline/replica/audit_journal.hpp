@@ -25,7 +25,7 @@ namespace syncline::inline SYNCLINE_ABI {
 /// | pulled  | pull; code: the cursor                                                                     |
 /// | settled | conflict_decision; code: `resolve_kind`                                                    |
 /// | renamed | reset                                                                                      |
-/// The actor is the principal, its first 255 bytes. Fields are masked unless the disclosure shows them; where an entry
+/// The actor is the principal, its first 255 bytes. Fields are masked unless the disclosure shows or separates them; where an entry
 /// with them would be larger than the log takes, or a stranger's are none that can be logged, it goes without. The log
 /// must be open, under a prefix that is no other's in the store. Log and generator outlive it; the generator makes
 /// secret keys, see `audit_log::append`. Errors: those of `append`. Cost: an `append`.
