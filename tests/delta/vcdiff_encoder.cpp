@@ -87,7 +87,7 @@ TEST_CASE("the worst case takes hardly more than the target, and the same next t
     for (delta_level const level : levels) {
         CHECK(encoded(base, target, {.level = level}).size() < target.size() + 64);
         CHECK(encoded(base, base, {.level = level}).size() < 30);
-        CHECK(encoded({}, {}, {.level = level}).size() == 5);
+        CHECK(encoded({}, {}, {.level = level}).size() == 12);  // a header, and a window of nothing
         bytes const zeros(60'000);
         CHECK(encoded({}, zeros, {.level = level}).size() < 40);
         CHECK(decoded({}, encoded({}, zeros, {.level = level})) == zeros);

@@ -34,9 +34,14 @@ namespace syncline::inline SYNCLINE_ABI {
 /// Errors: `storage_full` (no room, quota), `storage_io` with errno as `native`.
 class file_chunks {
 public:
-    /// Creates the folder if need be.
+    /// Creates the folder if need be, and those that it lies in; where that fails, the first `put` says so.
     explicit file_chunks(std::filesystem::path folder) : folder_(std::move(folder)) {
         std::error_code error;
+        // What is new has its name in the folder above, which the first `flush` makes durable.
+        for (std::filesystem::path at = std::filesystem::absolute(folder_, error);
+             !at.empty() && at != at.parent_path() && !std::filesystem::exists(at, error); at = at.parent_path()) {
+            touched_.push_back(at.parent_path());
+        }
         std::filesystem::create_directories(folder_, error);
         for (auto const& sub : entries(folder_)) {
             for (auto const& file : entries(sub)) {

@@ -284,7 +284,8 @@ public:
         }
     }
     void finish() {
-        if (!held_.empty()) { encode(held_); }
+        // Of nothing a window too: xdelta3 takes a delta without one for no delta.
+        if (!held_.empty() || !begun_) { encode(held_); }
         held_.clear();
     }
 
@@ -292,6 +293,7 @@ private:
     friend void vcdiff_encode(bytes_view base, bytes_view target, bytes& out, delta_scratch& scratch,
                               vcdiff_options const& options);
     void encode(bytes_view target) {
+        begun_ = true;
         writer_.begin(target);
         matcher_.run(target, writer_);
         writer_.end();
@@ -300,6 +302,7 @@ private:
     delta_matcher matcher_;
     vcdiff_writer writer_;
     std::size_t window_;
+    bool begun_ = false;
     bytes held_;
 };
 
@@ -311,11 +314,11 @@ private:
 inline void vcdiff_encode(bytes_view base, bytes_view target, bytes& out, delta_scratch& scratch,
                           vcdiff_options const& options = {}) {
     vcdiff_encoder encoder(base, out, scratch, options);
-    while (!target.empty()) {
+    do {
         bytes_view const window = target.first((std::min)(target.size(), options.window));
         encoder.encode(window);
         target = target.subspan(window.size());
-    }
+    } while (!target.empty());
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI
