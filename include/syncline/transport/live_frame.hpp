@@ -23,10 +23,10 @@
 namespace syncline::inline SYNCLINE_ABI {
 
 inline constexpr std::uint64_t live_format = 1;
-inline constexpr std::size_t live_topics_max = 256;            ///< of one subscription
-inline constexpr std::size_t live_topic_bytes_max = 256;       ///< of one name; 1 at least
-inline constexpr std::size_t live_from_bytes_max = 256;        ///< of a principal's name
-inline constexpr std::size_t live_body_bytes_max = 16 * 1024;  ///< of a note
+inline constexpr std::size_t live_topics_max = 256;                         ///< of one subscription
+inline constexpr std::size_t live_topic_bytes_max = 256;                    ///< of one name; 1 at least
+inline constexpr std::size_t live_from_bytes_max = 256;                     ///< of a principal's name
+inline constexpr std::size_t live_body_bytes_max = std::size_t{16} * 1024;  ///< of a note
 
 /// What a note is about. On the wire: append, never renumber; from 64 on they are the host's own.
 enum class live_note_kind : std::uint64_t {
@@ -214,7 +214,8 @@ private:
 /// A stranger's frame. Errors: those of `cbor_reader`; `malformed` for names out of range; `not_deterministic` for topics
 /// out of order; `limit`; `unsupported` for another format or an unknown kind.
 [[nodiscard]] inline result<live_frame> decode_live_frame(bytes_view message) {
-    constexpr decode_limits limits{.bytes_max = 256 * 1024, .string_max = live_body_bytes_max, .items_max = 1024};
+    constexpr decode_limits limits{
+        .bytes_max = std::size_t{256} * 1024, .string_max = live_body_bytes_max, .items_max = 1024};
     cbor_reader in(message, limits);
     std::size_t const n = in.array();
     if (!in.failed() && n < 2) { in.fail({errc::malformed, "live frame of the wrong length"}); }

@@ -33,7 +33,7 @@ struct live_hub_options {
     std::size_t members_max = 10'000;      ///< one more is `throttled`; > 0
     std::size_t topics_kept_max = 10'000;  ///< whose newest position is remembered while nobody listens
     std::size_t waiting_max = 64;          ///< notes that wait for one member; one more: all go, it missed some; > 0
-    std::size_t waiting_bytes_max = 256 * 1024;    ///< and their bytes together
+    std::size_t waiting_bytes_max = std::size_t{256} * 1024;  ///< and their bytes together
     milliseconds idle_timeout{75'000};             ///< a member that was not heard of for so long is gone; > 0
     rate_options notes{.count = 20, .burst = 40};  ///< what one member may say; more is `throttled`
 };
