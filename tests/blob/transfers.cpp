@@ -393,6 +393,44 @@ TEST_CASE("transfers: hostile answers and asks are refused or bounded, and nothi
     }
 }
 
+TEST_CASE("transfers: a manifest that says another size than its chunk has is refused at both ends", "[blob]") {
+    bytes const content = noise(100, 3);
+    blob_manifest lie;
+    lie.chunks.push_back({sha256(content), 10});
+    bytes const encoded = encode(lie);
+    for (bool const known : {false, true}) {
+        CAPTURE(known);
+        world w;
+        auto const as_asked = [&](blob_ask_kind kind, sha256_digest const& id, bytes_view body) {
+            auto const a = w.answer(encode(blob_ask{kind, 1, id, to_bytes(body)}));
+            REQUIRE(a);
+            auto const said = decode_blob_answer(*a);
+            REQUIRE(said);
+            return *said;
+        };
+        if (known) { (void)w.put(w.there, content, "row"); }
+        auto const offered = as_asked(blob_ask_kind::offer, manifest_id(encoded), encoded);
+        CHECK((offered.error == errc::malformed) == known);
+        if (known) { continue; }
+        CHECK(as_asked(blob_ask_kind::piece, sha256(content), content).error == errc{});
+        CHECK(as_asked(blob_ask_kind::finish, manifest_id(encoded), {}).error == errc::malformed);
+        // And whoever fetches it from there.
+        w.begin({manifest_id(encoded), 10, {}}, false);
+        bool refused = false;
+        for (int i = 0; i < 100 && !refused; ++i) {
+            auto const m = w.next(at(i));
+            REQUIRE(m);
+            if (!*m) { continue; }
+            auto const a = w.answer(**m);
+            REQUIRE(a);
+            auto const e = w.absorb(*a);
+            REQUIRE(e);
+            refused = e->kind == transfer_event_kind::refused && e->what.error == errc::malformed;
+        }
+        CHECK(refused);
+    }
+}
+
 // Its own small world: messages lost, doubled and late, calls that fail, programs that begin anew, at any moment.
 // SYNCLINE_BLOB_SEEDS=N lives N lives instead of a few.
 TEST_CASE("transfers: whole lives, each from a seed", "[blob]") {

@@ -180,13 +180,18 @@ public:
         return std::optional{std::move(*m)};
     }
     /// The indexes of a manifest's chunks that are not here, each chunk once.
+    /// Error: `malformed`, where it says another size of a chunk than the one here has.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::vector<std::uint32_t>> missing(Tx& tx, blob_manifest const& m) const {
         std::vector<std::uint32_t> out;
         for (std::uint32_t const i : first_of_each(m)) {
-            auto const here = has(tx, m.chunks[i].id);
-            if (!here) { return here.error(); }
-            if (!*here) { out.push_back(i); }
+            auto const s = state(tx, m.chunks[i].id);
+            if (!s) { return s.error(); }
+            if (!*s || !(*s)->here) {
+                out.push_back(i);
+            } else if ((*s)->size && *(*s)->size != m.chunks[i].size) {
+                return failure{errc::malformed, "a manifest that says another size of a chunk"};
+            }
         }
         return out;
     }
@@ -354,6 +359,7 @@ public:
             if (!*found && s.here) { out.missing.push_back(id); }
             if (s.here == good) { continue; }
             s.here = good;
+            if (good) { s.size = chunk.size(); }
             if (auto done = put_state(tx, id, s); !done) { return done.error(); }
         }
         for (sha256_digest const& id : there) {
@@ -393,9 +399,10 @@ private:
     struct chunk_state {
         std::uint64_t blobs = 0;
         bool here = false;
+        std::optional<std::uint64_t> size{};  ///< of what is here; none where it was put before this was kept
     };
 
-    // Prefix, then 'm' and a blob: its manifest; 'c' and a chunk: blobs and drafts that have it, and whether it is here;
+    // Prefix, then 'm' and a blob: its manifest; 'c' and a chunk: blobs and drafts that have it, whether it is here, and its size then;
     // 'o', a blob and an owner, and 'p', an owner with its length and a blob; 'g' and a blob: without owners; 'd' and a
     // chunk: freed, its bytes perhaps still there; 'w', an owner with its length and a chunk: a draft has it.
 
@@ -442,10 +449,16 @@ private:
 
     [[nodiscard]] static result<chunk_state> decode_state(bytes_view v) noexcept {
         auto const blobs = take_varint(v);
-        if (!blobs || *blobs == 0 || v.size() != 1 || std::to_integer<unsigned>(v[0]) > 1) {
+        if (!blobs || *blobs == 0 || v.empty() || std::to_integer<unsigned>(v[0]) > 1) {
             return failure{errc::corrupt, "state of a chunk"};
         }
-        return chunk_state{*blobs, v[0] == std::byte{1}};
+        chunk_state s{*blobs, v[0] == std::byte{1}, {}};
+        v = v.subspan(1);
+        if (v.empty()) { return s; }
+        auto const size = take_varint(v);
+        if (!s.here || !size || !v.empty()) { return failure{errc::corrupt, "state of a chunk"}; }
+        s.size = *size;
+        return s;
     }
     template <storage_transaction Tx>
     [[nodiscard]] result<std::optional<chunk_state>> state(Tx& tx, sha256_digest const& id) const {
@@ -462,12 +475,14 @@ private:
         bytes value;
         append_varint(value, s.blobs);
         value.push_back(s.here ? std::byte{1} : std::byte{0});
+        if (s.here && s.size) { append_varint(value, *s.size); }
         return tx.put(key('c', id), value);
     }
     template <storage_transaction Tx, chunk_store Chunks>
     [[nodiscard]] status take(Tx& tx, Chunks& chunks, sha256_digest const& id, bytes_view chunk, chunk_state s) const {
         if (auto done = chunks.put(id, chunk); !done) { return done; }
         s.here = true;
+        s.size = chunk.size();
         return put_state(tx, id, s);
     }
     /// One blob fewer has the chunk; whether none has now.

@@ -147,8 +147,12 @@ template <storage_transaction Tx, chunk_store Chunks>
                 out.error = errc::malformed;
                 break;
             }
+            if (auto s = bits(*m); !s) {
+                if (!blamed(s.error())) { return s.error(); }
+                out.error = s.error().code;
+                break;
+            }
             if (auto const b = book.expect(tx, *m, owner); !b) { return b.error(); }
-            if (auto s = bits(*m); !s) { return s.error(); }
             break;
         }
         case blob_ask_kind::piece: {
@@ -168,6 +172,10 @@ template <storage_transaction Tx, chunk_store Chunks>
                 break;
             }
             auto const missing = book.missing(tx, **m);
+            if (!missing && blamed(missing.error())) {
+                out.error = missing.error().code;
+                break;
+            }
             if (!missing) { return missing.error(); }
             out.body.push_back(missing->empty() ? std::byte{1} : std::byte{0});
             break;

@@ -656,17 +656,9 @@ private:
         chunk_ref const& chunk = (*m)->chunks[index];
         if (r.at.phase != transfer_phase::pieces || !wants(r.wanted, index)) { return transfer_event_kind::none; }
         if (!r.at.upload) {
-            if (a.body.empty()) {
-                r.at.phase = transfer_phase::refused;
-                r.at.error = errc::not_found;
-                return transfer_event_kind::refused;
-            }
+            if (a.body.empty()) { return refuse(r, errc::not_found); }
             // The manifest's sizes are what rules and progress go by: one that says another is no manifest of these bytes.
-            if (a.body.size() != chunk.size && sha256(a.body) == chunk.id) {
-                r.at.phase = transfer_phase::refused;
-                r.at.error = errc::malformed;
-                return transfer_event_kind::refused;
-            }
+            if (a.body.size() != chunk.size && sha256(a.body) == chunk.id) { return refuse(r, errc::malformed); }
             auto const s = book_->arrived(tx, chunks, chunk.id, a.body);
             if (!s && s.error() == errc::malformed) { return transfer_event_kind::damaged; }
             if (!s) { return s.error(); }
@@ -677,6 +669,11 @@ private:
         if (wants_any(r.wanted)) { return transfer_event_kind::progress; }
         return after_pieces(tx, r, **m, transfer_event_kind::progress);
     }
+    static transfer_event_kind refuse(record& r, errc why) noexcept {
+        r.at.phase = transfer_phase::refused;
+        r.at.error = why;
+        return transfer_event_kind::refused;
+    }
     /// Nothing has to go any more: an upload asks whether all is there, a download looks.
     template <storage_transaction Tx>
     [[nodiscard]] result<transfer_event_kind> after_pieces(Tx& tx, record& r, blob_manifest const& m,
@@ -686,6 +683,7 @@ private:
             return so_far;
         }
         auto const missing = book_->missing(tx, m);
+        if (!missing && missing.error() == errc::malformed) { return refuse(r, errc::malformed); }
         if (!missing) { return missing.error(); }
         if (missing->empty()) { return transfer_event_kind::complete; }
         r.at.phase = transfer_phase::start;
@@ -705,13 +703,12 @@ private:
         bool const right = !a.body.empty() && manifest_id(a.body) == r.at.blob.id;
         auto const m = decode_manifest(a.body, book_->limits());
         if (!right || !m) {
-            r.at.phase = transfer_phase::refused;
-            r.at.error = a.body.empty() ? errc::not_found : right ? m.error().code : errc::malformed;
-            return transfer_event_kind::refused;
+            return refuse(r, a.body.empty() ? errc::not_found : right ? m.error().code : errc::malformed);
         }
-        if (auto const b = book_->expect(tx, *m, owner_of(r.at.token)); !b) { return b.error(); }
         auto const missing = book_->missing(tx, *m);
+        if (!missing && missing.error() == errc::malformed) { return refuse(r, errc::malformed); }
         if (!missing) { return missing.error(); }
+        if (auto const b = book_->expect(tx, *m, owner_of(r.at.token)); !b) { return b.error(); }
         r.wanted.assign((m->chunks.size() + 7) / 8, std::byte{});
         for (std::uint32_t const i : *missing) { r.wanted[i / 8] |= static_cast<std::byte>(1U << (i % 8)); }
         r.at.blob.size = m->size();
