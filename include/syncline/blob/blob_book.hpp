@@ -402,9 +402,10 @@ private:
         std::optional<std::uint64_t> size{};  ///< of what is here; none where it was put before this was kept
     };
 
-    // Prefix, then 'm' and a blob: its manifest; 'c' and a chunk: blobs and drafts that have it, whether it is here, and its size then;
-    // 'o', a blob and an owner, and 'p', an owner with its length and a blob; 'g' and a blob: without owners; 'd' and a
-    // chunk: freed, its bytes perhaps still there; 'w', an owner with its length and a chunk: a draft has it.
+    // Prefix, then 'm' and a blob: its manifest; 'c' and a chunk: blobs and drafts that have it, whether it is here, and
+    // its size then; 'o', a blob and an owner, and 'p', an owner with its length and a blob; 'g' and a blob: without
+    // owners; 'd' and a chunk: freed, its bytes perhaps still there; 'w', an owner with its length and a chunk: a draft
+    // has it.
 
     [[nodiscard]] bytes key(char what) const {
         bytes out = to_bytes(prefix_);
