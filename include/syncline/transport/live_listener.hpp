@@ -357,7 +357,7 @@ template <random_source G, live_transport T, class Clock, class Tell>
                 return;
             }
             if (auto const* ask = std::get_if<live_ask>(&out)) {
-                bool done = false;
+                [[maybe_unused]] bool done = false;
                 auto take = [&](transport_reply const& r) {
                     done = true;
                     if (r.message) {
