@@ -15,7 +15,7 @@ prepare_packages() {
         benchmarks) packages="$packages $libraries python3 ccache libbenchmark-dev libxxhash-dev libgit2-dev" ;;
         tests)
             packages="$packages $libraries python3 pkg-config ccache catch2 libbenchmark-dev libxxhash-dev xdelta3
-                      clang-14|clang clang-16 libc++-16-dev libc++abi-16-dev libclang-rt-16-dev
+                      clang-14|clang libclang-rt-14-dev clang-16 libc++-16-dev libc++abi-16-dev
                       clang-format-14 clang-tidy-14" ;;
     esac
 
