@@ -140,6 +140,7 @@ private:
         std::unique_ptr<medium> handle{};
         std::optional<faulty> bad{};
         std::optional<sealed_store> store{};
+        std::optional<checksummed_storage<medium>> plain{};  ///< the same without faults: for the judge
         std::optional<replica> self{};
         integrity_check check{integrity_options{.rows_part = 2, .rows_max = 8}};
         bool damaged = false;      ///< a row rotted since the last walk that found everything sound
@@ -237,14 +238,14 @@ private:
         return at ? *at : 0;
     }
     [[nodiscard]] device_standing standing_of(device& d) {
-        auto read = d.store->begin(access_mode::read);
+        auto read = d.plain->begin(access_mode::read);
         auto const me = d.self->self(*read);
         auto tx = office_->begin(access_mode::read);
         auto const s = me && tx ? home_->standing_of(*tx, me->device) : result<device_standing>{errc::not_found};
         return s ? *s : device_standing::good;
     }
     void set_standing(device& d, device_standing s) {
-        auto read = d.store->begin(access_mode::read);
+        auto read = d.plain->begin(access_mode::read);
         auto const me = d.self->self(*read);
         auto tx = office_->begin(access_mode::write);
         if (me && tx && home_->set_standing(*tx, me->device, s)) { (void)tx->commit(); }
@@ -277,12 +278,20 @@ private:
             return std::nullopt;
         }
         auto const p = decode_reply(*reply);
-        if (!check(q && p, fleet_promise::versions, [] { return std::string{"a reply that does not decode"}; })) {
+        if (!check(q && p, fleet_promise::versions, [&] {
+                auto const raw = first_codec::read_reply(*reply);
+                return "an answer to what is no request, or none: " +
+                       std::string{(q ? p.error() : q.error()).detail} +
+                       (raw ? " from " + std::to_string(raw->from) + " to " + std::to_string(raw->to) + " of " +
+                                  std::to_string(raw->head)
+                            : std::string{});
+            })) {
             return std::nullopt;
         }
         if (standing != device_standing::good) {
             ++report_.held_back;
-            check(p->verdicts.empty(), fleet_promise::permission,
+            bool const old = std::all_of(p->verdicts.begin(), p->verdicts.end(), [](verdict const& v) { return v.again; });
+            check(old, fleet_promise::permission,
                   [&] { return name(d) + " is not trusted, and was given verdicts"; });
         }
         judge_rights(d, *q, *p, l.message, before);
@@ -376,13 +385,15 @@ private:
         std::size_t const which = static_cast<std::size_t>(draw(backups_taken_.size()));
         backup const& b = backups_taken_[which];
         for (auto const& d : devices_) {
-            auto tx = d->store->begin(access_mode::read);
-            auto const s = tx ? d->self->status_of(*tx) : result<replica::progress>{tx.error()};
+            auto tx = d->plain->begin(access_mode::read);
+            auto const s = d->self->status_of(*tx);
             if (s && s->cursor > b.head) { d->owed_regress = true; }
         }
+        office_->heal();
         {
+            raw_image const old = image_of(*office_handle_);
             auto tx = office_handle_->begin(access_mode::write);
-            for (auto const& [k, v] : image_of(*office_handle_)) { (void)tx->erase(k); }
+            for (auto const& [k, v] : old) { (void)tx->erase(k); }
             for (auto const& [k, v] : b.image) { (void)tx->put(k, v); }
             (void)tx->commit();
         }
@@ -400,7 +411,7 @@ private:
         d->principal = d->number == 0 ? "anna" : people[draw(people.size())];
         d->version = draw(2) == 0 ? 1 : 2;
         std::uint64_t const kind = draw(4);
-        d->speaks = kind == 0 && d->version == 1 && !backups_ ? wire::first : kind == 1 ? wire::later : wire::today;
+        d->speaks = kind == 0 && d->version == 1 && !backups_ && !seals_ ? wire::first : kind == 1 ? wire::later : wire::today;
         devices_.push_back(std::move(d));
         device& now = *devices_.back();
         start(now);
@@ -418,10 +429,12 @@ private:
     }
     void start(device& d) {
         d.store.reset();
+        d.plain.reset();
         d.bad.reset();
         d.handle = d.disk.open();
         d.bad.emplace(*d.handle);
         d.store.emplace(*d.bad);
+        d.plain.emplace(*d.handle);
         replica_options o;
         o.schemas = d.version == 1 ? &first_ : &newest_;
         o.rows_max = 1 + (report_.seed + d.number) % 7;
@@ -624,7 +637,7 @@ private:
         if (ok || died(d)) { return; }
         errc const why = ok.error().code;
         if (why == errc::unsupported) { ++report_.closed; }
-        auto tx = d.store->begin(access_mode::read);
+        auto tx = d.plain->begin(access_mode::read);
         auto const r = d.self->read(*tx, k);
         bool const right = (why == errc::not_found && r && !*r) || (why == errc::unsupported && d.version == 1 && seals_) ||
                            (why == errc::corrupt && d.damaged) || d.damaged;
@@ -780,8 +793,7 @@ private:
         if (!rots_ || backups_ || d.speaks == wire::first) { return; }
         std::vector<std::pair<bytes, bytes>> rows;
         {
-            auto tx = d.store->begin(access_mode::read);
-            if (!tx) { return; }
+            auto tx = d.plain->begin(access_mode::read);
             (void)scan_prefix(*tx, to_bytes(as_bytes("rv")), [&](bytes_view k, bytes_view v) {
                 // Of what is pending the authority has no copy.
                 cbor_reader in{v};
@@ -838,11 +850,12 @@ private:
                 return;
             }
         }
-        auto tx = d.store->begin(access_mode::read);
-        auto const r = tx ? d.check.report(*tx) : result<std::optional<integrity_report>>{tx.error()};
+        auto tx = d.plain->begin(access_mode::read);
+        auto const r = d.check.report(*tx);
         if (!r || !*r) { return; }
         if ((*r)->differing != 0) { tell(name(d) + " finds " + std::to_string((*r)->differing) + " ranges that differ"); }
-        check((*r)->differing == 0 || d.damaged, fleet_promise::convergence,
+        // Who has not heard yet that the authority was put back holds another past.
+        check((*r)->differing == 0 || d.damaged || (backups_ && !at_rest_), fleet_promise::convergence,
               [&] { return name(d) + " is told that it holds something else, and nothing had rotted"; });
         // Sound once a whole walk over whole ranges finds nothing.
         if (d.damaged && (*r)->done && (*r)->differing == 0 && (*r)->passed_over == 0) {
@@ -891,17 +904,18 @@ private:
             !check(rest, fleet_promise::liveness, [&] { return unrest(); })) {
             return;
         }
-        for (auto const& d : devices_) { walk(*d); }  // differences are a violation now
+        at_rest_ = true;
+        for (auto const& d : devices_) { walk(*d); }
         judge_rest();
     }
     [[nodiscard]] bool at_head(device& d) {
-        auto tx = d.store->begin(access_mode::read);
+        auto tx = d.plain->begin(access_mode::read);
         auto const s = d.self->status_of(*tx);
         return s && s->cursor == head() && s->complete;
     }
     [[nodiscard]] std::size_t waiting(device& d) {
         std::size_t n = 0;
-        auto tx = d.store->begin(access_mode::read);
+        auto tx = d.plain->begin(access_mode::read);
         (void)d.self->queue().scan(*tx, [&](outbox_entry const&) {
             ++n;
             return true;
@@ -919,7 +933,7 @@ private:
     /// What lies with a person: dead letters, and conflicts that are open.
     [[nodiscard]] std::vector<mutation> with_person(device& d) {
         std::vector<mutation> out;
-        auto tx = d.store->begin(access_mode::read);
+        auto tx = d.plain->begin(access_mode::read);
         (void)d.self->queue().scan_dead(*tx, [&](outbox_entry const& e) {
             auto m = replica::mutation_of(e);
             if (m) { out.push_back(std::move(*m)); }
@@ -989,7 +1003,7 @@ private:
         for (auto const& d : devices_) {
             if (!d->owed_regress) { continue; }
             std::uint64_t heard = 0;
-            auto tx = d->store->begin(access_mode::read);
+            auto tx = d->plain->begin(access_mode::read);
             (void)d->self->events(*tx, 0, [&](std::uint64_t, event const& e) {
                 heard += e.kind == event_kind::regressed ? 1 : 0;
                 return true;
@@ -1003,7 +1017,7 @@ private:
     /// Each shows what the authority holds, as of the version that its program knows.
     void compare(device& d, std::map<std::string, std::map<std::string, bytes>> const& truth) {
         std::size_t shown = 0;
-        auto tx = d.store->begin(access_mode::read);
+        auto tx = d.plain->begin(access_mode::read);
         for (char const* collection : {"things", "own", "vault"}) {
             auto const ok = d.self->scan(*tx, collection, [&](record_key const& k, record const& r) {
                 ++shown;
@@ -1048,6 +1062,7 @@ private:
     bool seals_ = false;
     bool rots_ = false;
     bool unruly_ = false;  ///< rights and standings change
+    bool at_rest_ = false;
     instant now_{wall_time{milliseconds{1'790'000'000'000}}, monotonic_time{milliseconds{1'000}}};
 
     std::map<std::string, std::set<std::string>> roles_{};
