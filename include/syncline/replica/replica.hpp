@@ -1472,7 +1472,9 @@ private:
             append_u64(k, token);
             if (auto ok = tx.put(k, raw); !ok) { return ok.error(); }
         }
-        if (v.kind == verdict_kind::rejected && (orphaned || !f->again.empty())) {
+        // An old request of this replica may have come first, to the authority as it was put back, and been refused.
+        bool const refused = v.kind == verdict_kind::rejected || (bare && v.reason == errc::rejected);
+        if (refused && (orphaned || !f->again.empty())) {
             // There is no entry of it that could be a dead letter: it is a conflict with no fields.
             if (auto ok = park(tx, token, *p, v); !ok) { return ok.error(); }
             if (orphaned) {
@@ -1480,8 +1482,7 @@ private:
                 ++sync.kept->orphans;
             }
         }
-        // An old request of this replica may have come first, to the authority as it was put back.
-        bool const known = bare && !f->again.empty();
+        bool const known = bare && !refused && !f->again.empty();
         bool const stands = v.kind == verdict_kind::applied || v.kind == verdict_kind::merged ||
                             v.kind == verdict_kind::overruled || known;
         if (stands && sync.kept) {

@@ -143,7 +143,8 @@ private:
         std::optional<checksummed_storage<medium>> plain{};  ///< the same without faults: for the judge
         std::optional<replica> self{};
         integrity_check check{integrity_options{.rows_part = 2, .rows_max = 8}};
-        bool damaged = false;      ///< a row rotted since the last walk that found everything sound
+        bool carried = false;       ///< rows were carried up by the program: their marks are not those of the authority
+        bool damaged = false;       ///< a row rotted since the last walk that found everything sound
         bool owed_regress = false;  ///< the authority was put back to before what it knew
         std::uint64_t regressions_before = 0;
     };
@@ -308,6 +309,9 @@ private:
                 tell("the authority decides " + show(m) + " of " + name(d) + ": " + syncline::name(v.kind) +
                      (v.again ? " (again)" : ""));
                 if (v.again || v.kind == verdict_kind::duplicate) { continue; }
+                if (v.kind == verdict_kind::rejected || v.kind == verdict_kind::conflict) {
+                    refused_[{q.replica, v.sequence}] = report_.put_back;
+                }
                 bool const allowed = may(d.principal, m);
                 if (v.kind == verdict_kind::rejected && v.reason == errc::forbidden) {
                     ++report_.forbidden;
@@ -363,6 +367,15 @@ private:
         for (field_op const& op : m.ops) {
             auto const n = op.kind == op_kind::unset ? std::nullopt : naive_integer(op.value);
             out += ' ' + op.field + (op.kind == op_kind::add ? " += " : " = ") + (n ? std::to_string(*n) : std::string{"…"});
+        }
+        return out;
+    }
+
+    [[nodiscard]] static std::string show(std::map<std::string, bytes> const& all) {
+        std::string out;
+        for (auto const& [field, item] : all) {
+            auto const n = naive_integer(item);
+            out += (out.empty() ? "" : ", ") + field + ' ' + (n ? std::to_string(*n) : text_of(all, field.c_str()));
         }
         return out;
     }
@@ -537,9 +550,12 @@ private:
         tell(who + (has(who, role) ? " is made " : " is no longer ") + role);
     }
     void upgrade(device& d) {
-        if (d.version == 2 && d.speaks != wire::first) { return; }
+        if (d.version == 2) { return; }
+        // What the first version has sent had no origin, and its store had none for it: here it has one.
+        if (d.speaks == wire::first && waiting(d) != 0) { return; }
         ++report_.upgrades;
         tell(name(d) + " gets today's program");
+        d.carried = d.version == 1;
         d.version = 2;
         if (d.speaks == wire::first) { d.speaks = wire::today; }
         start(d);
@@ -734,6 +750,17 @@ private:
         }
         return out;
     }
+    /// Whether a request tells an authority that was put back since what it had refused, and its author knows of: that
+    /// it can't know, and it may take it now.
+    [[nodiscard]] bool tells_refused(letter const& l) const {
+        auto const q = decode_request(l.message);
+        if (!q) { return false; }
+        return std::any_of(q->mutations.begin(), q->mutations.end(), [&](bytes const& raw) {
+            cbor_reader in{raw};
+            auto const at = refused_.find({q->replica, decode_mutation(in).sequence});
+            return at != refused_.end() && at->second < report_.put_back;
+        });
+    }
     void deliver() {
         if (mail_.empty()) { return; }
         std::size_t const i = static_cast<std::size_t>(draw(mail_.size()));
@@ -741,6 +768,7 @@ private:
         if (draw(6) != 0) { mail_.erase(mail_.begin() + static_cast<std::ptrdiff_t>(i)); }  // else it comes again
         if (draw(9) == 0) { return; }                                                       // lost
         if (l.to_office) {
+            if (tells_refused(l)) { return; }
             auto back = answered(l);
             if (back) { mail_.push_back(std::move(*back)); }
         } else {
@@ -855,13 +883,13 @@ private:
         if (!r || !*r) { return; }
         if ((*r)->differing != 0) { tell(name(d) + " finds " + std::to_string((*r)->differing) + " ranges that differ"); }
         // Who has not heard yet that the authority was put back holds another past.
-        check((*r)->differing == 0 || d.damaged || (backups_ && !at_rest_), fleet_promise::convergence,
+        check((*r)->differing == 0 || d.damaged || d.carried || (backups_ && !at_rest_), fleet_promise::convergence,
               [&] { return name(d) + " is told that it holds something else, and nothing had rotted"; });
         // Sound once a whole walk over whole ranges finds nothing.
-        if (d.damaged && (*r)->done && (*r)->differing == 0 && (*r)->passed_over == 0) {
-            d.damaged = false;
-            ++report_.healed;
-        }
+        bool const sound = (*r)->done && (*r)->differing == 0 && (*r)->passed_over == 0;
+        if (d.damaged && sound) { ++report_.healed; }
+        d.damaged = d.damaged && !sound;
+        d.carried = d.carried && !sound;
     }
     [[nodiscard]] result<bytes> serve_integrity_here(bytes_view asked) {
         auto tx = office_->begin(access_mode::read);
@@ -875,7 +903,7 @@ private:
         tell("the trouble is over");
         for (letter const& l : std::exchange(mail_, {})) {
             if (l.to_office) {
-                (void)answered(l, true);
+                if (!tells_refused(l)) { (void)answered(l, true); }
             } else {
                 (void)take(l);
             }
@@ -892,7 +920,7 @@ private:
             for (auto const& d : devices_) {
                 auto const r = exchange(*d);
                 rest = rest && r && !r->more && r->verdicts == 0 && r->rows == 0 && waiting(*d) == 0 && at_head(*d);
-                if (d->damaged) {
+                if (d->damaged || d->carried) {
                     walk(*d);
                     rest = false;
                 }
@@ -1026,7 +1054,11 @@ private:
                                    (r.closed ? d.version == 1 && at->second.count("sealed") != 0
                                              : same(d.version, k.collection, fields_of(r.fields), at->second));
                 check(right, fleet_promise::convergence,
-                      [&] { return name(d) + " rests with another " + std::string{k.id_text()} + " than the authority"; });
+                      [&] {
+                          return name(d) + " rests with another " + std::string{k.id_text()} + " than the authority: " +
+                                 show(fields_of(r.fields)) + (r.pending ? " (pending)" : "") + " and not " +
+                                 (at == truth.end() ? std::string{"nothing"} : show(at->second));
+                      });
                 return true;
             });
             check(ok.has_value(), fleet_promise::convergence, [&] { return name(d) + " can't read all"; });
@@ -1075,6 +1107,7 @@ private:
     std::vector<letter> mail_{};
 
     std::int64_t values_ = 0;
+    std::map<std::pair<replica_id, std::uint64_t>, std::uint64_t> refused_{};  ///< how often it was put back by then
     std::map<std::string, std::int64_t> added_{};
     std::map<std::string, history> said_{};
 };
