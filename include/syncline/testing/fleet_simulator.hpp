@@ -633,6 +633,7 @@ private:
         record_key const k{"own", std::string_view{id}};
         history& own = said_["own/" + id + "/n"];
         bool there = false;
+        bool annihilated = false;
         std::uint64_t const kind = draw(5);
         status const ok = in_transaction(d, [&](auto& tx) -> status {
             auto r = d.self->read(tx, k);
@@ -641,9 +642,16 @@ private:
             auto w = !there        ? d.self->create(tx, k, fields({{"n", naive_item(fresh)}}), now_)
                      : kind == 0 ? d.self->erase(tx, k, now_)
                                    : d.self->update(tx, k, {{"n", op_kind::set, naive_item(fresh), {}}}, now_);
+            annihilated = w && w->token == 0;
             return w ? status{} : status{w.error()};
         });
-        if (ok) { own.push_back(there && kind == 0 ? std::optional<std::int64_t>{} : std::optional{fresh}); }
+        if (ok && !there) { born_[id] = own.size(); }
+        if (ok && annihilated) {
+            // Nothing was ever sent of that life: before it is what there was.
+            own.resize((std::min)(own.size(), born_[id]));
+        } else if (ok) {
+            own.push_back(there && kind == 0 ? std::optional<std::int64_t>{} : std::optional{fresh});
+        }
         tell(name(d) + (there ? kind == 0 ? " erases " : " changes " : " creates ") + id +
              (ok ? "" : std::string{": "} + message(ok.error().code)));
         judge_refusal(d, k, ok);
@@ -1110,6 +1118,7 @@ private:
     std::map<std::pair<replica_id, std::uint64_t>, std::uint64_t> refused_{};  ///< how often it was put back by then
     std::map<std::string, std::int64_t> added_{};
     std::map<std::string, history> said_{};
+    std::map<std::string, std::size_t> born_{};  ///< what was said of a record before its present life
 };
 
 }  // namespace detail
