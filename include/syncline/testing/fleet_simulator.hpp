@@ -37,12 +37,12 @@ namespace syncline::inline SYNCLINE_ABI::testing {
 
 /// What must hold of a fleet, by the names under which a breach is reported.
 struct fleet_promise {
-    static constexpr char const* exactly_once = "exactly_once";    ///< each addition counts once, or lies with a person
-    static constexpr char const* nothing_lost = "nothing_lost";    ///< the last word of who alone writes a field stands
-    static constexpr char const* convergence = "convergence";      ///< at rest the same, each in its own version
-    static constexpr char const* liveness = "liveness";            ///< healed, the fleet comes to rest
-    static constexpr char const* local_write = "local_write";      ///< a write refused for no reason
-    static constexpr char const* versions = "versions";            ///< what a peer of another version says is understood
+    static constexpr char const* exactly_once = "exactly_once";  ///< each addition counts once, or lies with a person
+    static constexpr char const* nothing_lost = "nothing_lost";  ///< the last word of who alone writes a field stands
+    static constexpr char const* convergence = "convergence";    ///< at rest the same, each in its own version
+    static constexpr char const* liveness = "liveness";          ///< healed, the fleet comes to rest
+    static constexpr char const* local_write = "local_write";    ///< a write refused for no reason
+    static constexpr char const* versions = "versions";          ///< what a peer of another version says is understood
     static constexpr char const* refused_first = "refused_first";  ///< what is refused has changed nothing
     static constexpr char const* permission = "permission";        ///< what is not permitted has no effect
     static constexpr char const* silence = "silence";              ///< a refusal tells nothing of the record
@@ -250,7 +250,10 @@ private:
         auto const me = d.self->self(*read);
         auto tx = office_->begin(access_mode::write);
         if (me && tx && home_->set_standing(*tx, me->device, s)) { (void)tx->commit(); }
-        tell(name(d) + " is " + (s == device_standing::good ? "trusted" : s == device_standing::revoked ? "revoked" : "held back"));
+        tell(name(d) + " is " +
+             (s == device_standing::good      ? "trusted"
+              : s == device_standing::revoked ? "revoked"
+                                              : "held back"));
     }
 
     /// Answers a request as the authority's host does, and judges the answer.
@@ -259,7 +262,8 @@ private:
         raw_image const before = image_of(*office_handle_);
         auto const q = decode_request(l.message);
         check(q.has_value() == l.understood, fleet_promise::versions, [&] {
-            return name(d) + (l.understood ? "'s request is not understood" : "'s request is taken, and names what is not known");
+            return name(d) +
+                   (l.understood ? "'s request is not understood" : "'s request is taken, and names what is not known");
         });
         std::uint64_t const faults = office_->faults();
         device_standing const standing = standing_of(d);
@@ -281,8 +285,7 @@ private:
         auto const p = decode_reply(*reply);
         if (!check(q && p, fleet_promise::versions, [&] {
                 auto const raw = first_codec::read_reply(*reply);
-                return "an answer to what is no request, or none: " +
-                       std::string{(q ? p.error() : q.error()).detail} +
+                return "an answer to what is no request, or none: " + std::string{(q ? p.error() : q.error()).detail} +
                        (raw ? " from " + std::to_string(raw->from) + " to " + std::to_string(raw->to) + " of " +
                                   std::to_string(raw->head)
                             : std::string{});
@@ -291,9 +294,9 @@ private:
         }
         if (standing != device_standing::good) {
             ++report_.held_back;
-            bool const old = std::all_of(p->verdicts.begin(), p->verdicts.end(), [](verdict const& v) { return v.again; });
-            check(old, fleet_promise::permission,
-                  [&] { return name(d) + " is not trusted, and was given verdicts"; });
+            bool const old =
+                std::all_of(p->verdicts.begin(), p->verdicts.end(), [](verdict const& v) { return v.again; });
+            check(old, fleet_promise::permission, [&] { return name(d) + " is not trusted, and was given verdicts"; });
         }
         judge_rights(d, *q, *p, l.message, before);
         return std::move(*reply);
@@ -362,11 +365,14 @@ private:
         }
     }
     [[nodiscard]] static std::string show(mutation const& m) {
-        std::string out = m.kind == change_kind::create ? "create " : m.kind == change_kind::erase ? "erase " : "update ";
+        std::string out = m.kind == change_kind::create  ? "create "
+                          : m.kind == change_kind::erase ? "erase "
+                                                         : "update ";
         out += m.record.collection + '/' + std::string{m.record.id_text()};
         for (field_op const& op : m.ops) {
             auto const n = op.kind == op_kind::unset ? std::nullopt : naive_integer(op.value);
-            out += ' ' + op.field + (op.kind == op_kind::add ? " += " : " = ") + (n ? std::to_string(*n) : std::string{"…"});
+            out += ' ' + op.field + (op.kind == op_kind::add ? " += " : " = ") +
+                   (n ? std::to_string(*n) : std::string{"…"});
         }
         return out;
     }
@@ -424,7 +430,9 @@ private:
         d->principal = d->number == 0 ? "anna" : people[draw(people.size())];
         d->version = draw(2) == 0 ? 1 : 2;
         std::uint64_t const kind = draw(4);
-        d->speaks = kind == 0 && d->version == 1 && !backups_ && !seals_ ? wire::first : kind == 1 ? wire::later : wire::today;
+        d->speaks = kind == 0 && d->version == 1 && !backups_ && !seals_ ? wire::first
+                    : kind == 1                                          ? wire::later
+                                                                         : wire::today;
         devices_.push_back(std::move(d));
         device& now = *devices_.back();
         start(now);
@@ -488,7 +496,8 @@ private:
                                         now_);
                 return r ? status{} : status{r.error()};
             });
-            check(ok.has_value(), fleet_promise::local_write, [] { return std::string{"the first write was refused"}; });
+            check(ok.has_value(), fleet_promise::local_write,
+                  [] { return std::string{"the first write was refused"}; });
         }
         auto const ok = in_transaction(d, [&](auto& tx) -> status {
             auto r = d.self->create(tx, {"vault", "v"}, fields({{"secret", naive_item(1)}}), now_);
@@ -528,7 +537,8 @@ private:
         } else if (what < 91) {
             change_rights();
         } else if (what == 91) {
-            static constexpr std::array all{device_standing::good, device_standing::quarantined, device_standing::revoked};
+            static constexpr std::array all{device_standing::good, device_standing::quarantined,
+                                            device_standing::revoked};
             if (unruly_) { set_standing(d, all[draw(all.size())]); }
         } else if (what == 92) {
             upgrade(d);
@@ -599,7 +609,8 @@ private:
             k = {"vault", "v"};
             ok = update(d, k, {"secret", op_kind::set, naive_item(fresh), {}});
         }
-        tell(name(d) + ' ' + what + " " + std::string{k.id_text()} + (ok ? "" : std::string{": "} + message(ok.error().code)));
+        tell(name(d) + ' ' + what + " " + std::string{k.id_text()} +
+             (ok ? "" : std::string{": "} + message(ok.error().code)));
         judge_refusal(d, k, ok);
     }
     status update(device& d, record_key const& k, field_op op) {
@@ -639,9 +650,9 @@ private:
             auto r = d.self->read(tx, k);
             if (!r) { return r.error(); }
             there = r->has_value();
-            auto w = !there        ? d.self->create(tx, k, fields({{"n", naive_item(fresh)}}), now_)
+            auto w = !there      ? d.self->create(tx, k, fields({{"n", naive_item(fresh)}}), now_)
                      : kind == 0 ? d.self->erase(tx, k, now_)
-                                   : d.self->update(tx, k, {{"n", op_kind::set, naive_item(fresh), {}}}, now_);
+                                 : d.self->update(tx, k, {{"n", op_kind::set, naive_item(fresh), {}}}, now_);
             annihilated = w && w->token == 0;
             return w ? status{} : status{w.error()};
         });
@@ -663,7 +674,8 @@ private:
         if (why == errc::unsupported) { ++report_.closed; }
         auto tx = d.plain->begin(access_mode::read);
         auto const r = d.self->read(*tx, k);
-        bool const right = (why == errc::not_found && r && !*r) || (why == errc::unsupported && d.version == 1 && seals_) ||
+        bool const right = (why == errc::not_found && r && !*r) ||
+                           (why == errc::unsupported && d.version == 1 && seals_) ||
                            (why == errc::corrupt && d.damaged) || d.damaged;
         check(right, fleet_promise::local_write,
               [&] { return name(d) + "'s write was refused: " + std::string{message(why)}; });
@@ -693,7 +705,8 @@ private:
         }
         letter l{true, d.number, std::move(*asked)};
         auto q = decode_request(l.message);
-        if (!check(q.has_value(), fleet_promise::versions, [] { return std::string{"a request that does not decode"}; })) {
+        if (!check(q.has_value(), fleet_promise::versions,
+                   [] { return std::string{"a request that does not decode"}; })) {
             return std::nullopt;
         }
         if (d.speaks == wire::first) {
@@ -793,9 +806,10 @@ private:
             return r ? status{} : status{r.error()};
         });
         note(4, ok ? report.rows : static_cast<std::uint64_t>(ok.error().code));
-        tell(name(d) + (ok ? " takes in " + std::to_string(report.verdicts) + " verdicts, " + std::to_string(report.rows) +
-                                 " rows" + (report.regressed ? ", and hears that the authority was put back" : "")
-                           : std::string{" does not take a reply in: "} + message(ok.error().code)));
+        tell(name(d) +
+             (ok ? " takes in " + std::to_string(report.verdicts) + " verdicts, " + std::to_string(report.rows) +
+                       " rows" + (report.regressed ? ", and hears that the authority was put back" : "")
+                 : std::string{" does not take a reply in: "} + message(ok.error().code)));
         if (report.regressed && ok) { ++report_.regressed; }
         if (!l.understood) {
             check(!ok && image_of(*d.handle) == before, fleet_promise::refused_first,
@@ -889,7 +903,9 @@ private:
         auto tx = d.plain->begin(access_mode::read);
         auto const r = d.check.report(*tx);
         if (!r || !*r) { return; }
-        if ((*r)->differing != 0) { tell(name(d) + " finds " + std::to_string((*r)->differing) + " ranges that differ"); }
+        if ((*r)->differing != 0) {
+            tell(name(d) + " finds " + std::to_string((*r)->differing) + " ranges that differ");
+        }
         // Who has not heard yet that the authority was put back holds another past.
         check((*r)->differing == 0 || d.damaged || d.carried || (backups_ && !at_rest_), fleet_promise::convergence,
               [&] { return name(d) + " is told that it holds something else, and nothing had rotted"; });
@@ -936,7 +952,8 @@ private:
         }
         if (!report_.found.empty()) { return; }
         bool const hurt = std::any_of(devices_.begin(), devices_.end(), [](auto const& d) { return d->damaged; });
-        if (!check(!hurt, fleet_promise::healed, [] { return std::string{"healed, and a row is still not what it was"}; }) ||
+        if (!check(!hurt, fleet_promise::healed,
+                   [] { return std::string{"healed, and a row is still not what it was"}; }) ||
             !check(rest, fleet_promise::liveness, [&] { return unrest(); })) {
             return;
         }
@@ -961,7 +978,8 @@ private:
     [[nodiscard]] std::string unrest() {
         std::string out = "healed, and not at rest:";
         for (auto const& d : devices_) {
-            out += ' ' + name(*d) + " waits with " + std::to_string(waiting(*d)) + (at_head(*d) ? "" : ", not at the head");
+            out += ' ' + name(*d) + " waits with " + std::to_string(waiting(*d)) +
+                   (at_head(*d) ? "" : ", not at the head");
         }
         return out;
     }
@@ -1031,8 +1049,9 @@ private:
             bool const undone = k.rfind("own/", 0) == 0 && touched_aside.count(k) != 0;
             bool const known = !is || std::find(own.begin(), own.end(), is) != own.end();
             check(aside || undone ? known : is == own.back(), fleet_promise::nothing_lost, [&] {
-                return "of " + place + " the last word was " + (own.back() ? std::to_string(*own.back()) : "to erase it") +
-                       ", and there is " + (is ? std::to_string(*is) : "nothing");
+                return "of " + place + " the last word was " +
+                       (own.back() ? std::to_string(*own.back()) : "to erase it") + ", and there is " +
+                       (is ? std::to_string(*is) : "nothing");
             });
         }
         for (auto const& d : devices_) { compare(*d, truth); }
@@ -1061,12 +1080,11 @@ private:
                 bool const right = at != truth.end() && !r.pending &&
                                    (r.closed ? d.version == 1 && at->second.count("sealed") != 0
                                              : same(d.version, k.collection, fields_of(r.fields), at->second));
-                check(right, fleet_promise::convergence,
-                      [&] {
-                          return name(d) + " rests with another " + std::string{k.id_text()} + " than the authority: " +
-                                 show(fields_of(r.fields)) + (r.pending ? " (pending)" : "") + " and not " +
-                                 (at == truth.end() ? std::string{"nothing"} : show(at->second));
-                      });
+                check(right, fleet_promise::convergence, [&] {
+                    return name(d) + " rests with another " + std::string{k.id_text()} +
+                           " than the authority: " + show(fields_of(r.fields)) + (r.pending ? " (pending)" : "") +
+                           " and not " + (at == truth.end() ? std::string{"nothing"} : show(at->second));
+                });
                 return true;
             });
             check(ok.has_value(), fleet_promise::convergence, [&] { return name(d) + " can't read all"; });
@@ -1076,7 +1094,8 @@ private:
         });
     }
     [[nodiscard]] static bool same(schema_version v, std::string const& collection,
-                                   std::map<std::string, bytes> const& held, std::map<std::string, bytes> const& newest) {
+                                   std::map<std::string, bytes> const& held,
+                                   std::map<std::string, bytes> const& newest) {
         if (v == 2 || collection != "things") { return held == newest; }
         if (number_of(held, "paid") != number_of(newest, "cents") / 100) { return false; }
         std::string const last = text_of(newest, "last");
