@@ -354,6 +354,35 @@ TEST_CASE("an edit of a record that a restored authority lost waits for whoever 
     CHECK(field(w.c.confirmed().at("b"), "count") == 11'100 - fate);
 }
 
+TEST_CASE("what had moved on while a device was between two pages is fetched from a restored authority") {
+    scene w;
+    w.create(w.two, key_b, {{"count", 1}});
+    w.both();
+    replica_options options;
+    options.rows_max = 1;
+    device slow{9, options};
+    REQUIRE(open(slow, w.clock.now));
+    REQUIRE(sync_with(slow, w.c, w.clock.now));
+    w.update(w.one, key_a, add("count", 10));
+    REQUIRE(sync_with(w.one, w.c, w.clock.now));
+    w.update(w.two, key_b, add("count", 10));
+    REQUIRE(sync_with(w.two, w.c, w.clock.now));
+    auto const backup = w.c.store.snapshot();
+    w.update(w.two, key_a, add("count", 100));
+    REQUIRE(sync_with(w.two, w.c, w.clock.now));
+    // Only what changed before the other record did so again.
+    REQUIRE(absorb(slow, *w.c.answer(request_of(slow, w.clock.now), w.clock.now), w.clock.now));
+    CHECK(field(visible(slow).at("a"), "count") == 1);
+    CHECK(field(visible(slow).at("b"), "count") == 11);
+    w.c.put_back(backup, w.clock.now);
+    REQUIRE(sync_with(slow, w.c, w.clock.now));
+    CHECK(visible(slow) == w.c.confirmed());
+    w.agree();
+    REQUIRE(sync_with(slow, w.c, w.clock.now));
+    CHECK(visible(slow) == w.c.confirmed());
+    CHECK(field(w.c.confirmed().at("a"), "count") == 111);
+}
+
 TEST_CASE("what an old request was refused by a restored authority lies with a person, and isn't lost") {
     struct moody {
         bool const* accepts;

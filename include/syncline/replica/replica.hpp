@@ -1703,13 +1703,16 @@ private:
         bool const verdicts_lost = p.decided < sync.settled;
         bool const frozen = sync.settled + 1 != sync.next_sequence;
         sync.epoch = p.epoch;
+        // Between pages a record that changed again has moved behind the cursor, and the page that it was in is told: where
+        // the authority goes back it lies there once more, and no page would bring it.
+        bool const between_pages = sync.cursor < sync.head;
         sync.cursor = (std::min)(sync.cursor, *shared);
         sync.head = p.head;
         kept.shared = (std::min)(kept.shared, *shared);
 
         std::vector<bytes> dirty;
         event_batch events;
-        auto voided = void_rows(tx, *shared, kept.horizon > *shared || sync.cursor == 0, dirty);
+        auto voided = void_rows(tx, *shared, between_pages || kept.horizon > *shared || sync.cursor == 0, dirty);
         if (!voided) { return voided.error(); }
         kept.horizon = (std::min)(kept.horizon, *shared);
         auto lost = take_lost(tx, *shared, dirty);
