@@ -107,7 +107,7 @@ public:
         home.rows_max = 1 + draw(20);
         for (char const* who : people) { roles_[who] = {"editor", "maker"}; }
         roles_["anna"].insert("keeper");
-        home_.emplace(fleet_rules(), home, access_policy<>{rights(), {&has_role, &roles_}});
+        home_ = std::make_unique<home_type>(fleet_rules(), home, access_policy<>{rights(), {&has_role, &roles_}});
         office_handle_ = office_disk_.open();
         office_.emplace(*office_handle_);
         open_office();
@@ -1036,7 +1036,9 @@ private:
                        std::to_string(ought);
             });
         }
-        for (auto const& [place, own] : said_) {
+        for (auto const& entry : said_) {
+            std::string const& place = entry.first;
+            history const& own = entry.second;
             if (own.empty()) { continue; }
             std::size_t const slash = place.rfind('/');
             std::string const k = place.substr(0, slash);
@@ -1125,7 +1127,7 @@ private:
     instant now_{wall_time{milliseconds{1'790'000'000'000}}, monotonic_time{milliseconds{1'000}}};
 
     std::map<std::string, std::set<std::string>> roles_{};
-    std::optional<home_type> home_{};
+    std::unique_ptr<home_type> home_{};
     simulated_disk office_disk_{};
     std::unique_ptr<medium> office_handle_{};
     std::optional<faulty> office_{};
