@@ -354,6 +354,81 @@ TEST_CASE("an edit of a record that a restored authority lost waits for whoever 
     CHECK(field(w.c.confirmed().at("b"), "count") == 11'100 - fate);
 }
 
+TEST_CASE("what had moved on while a device was between two pages is fetched from a restored authority") {
+    scene w;
+    w.create(w.two, key_b, {{"count", 1}});
+    w.both();
+    replica_options options;
+    options.rows_max = 1;
+    device slow{9, options};
+    REQUIRE(open(slow, w.clock.now));
+    REQUIRE(sync_with(slow, w.c, w.clock.now));
+    w.update(w.one, key_a, add("count", 10));
+    REQUIRE(sync_with(w.one, w.c, w.clock.now));
+    w.update(w.two, key_b, add("count", 10));
+    REQUIRE(sync_with(w.two, w.c, w.clock.now));
+    auto const backup = w.c.store.snapshot();
+    w.update(w.two, key_a, add("count", 100));
+    REQUIRE(sync_with(w.two, w.c, w.clock.now));
+    // Only what changed before the other record did so again.
+    REQUIRE(absorb(slow, *w.c.answer(request_of(slow, w.clock.now), w.clock.now), w.clock.now));
+    CHECK(field(visible(slow).at("a"), "count") == 1);
+    CHECK(field(visible(slow).at("b"), "count") == 11);
+    w.c.put_back(backup, w.clock.now);
+    REQUIRE(sync_with(slow, w.c, w.clock.now));
+    CHECK(visible(slow) == w.c.confirmed());
+    w.agree();
+    REQUIRE(sync_with(slow, w.c, w.clock.now));
+    CHECK(visible(slow) == w.c.confirmed());
+    CHECK(field(w.c.confirmed().at("a"), "count") == 111);
+}
+
+TEST_CASE("what an old request was refused by a restored authority lies with a person, and isn't lost") {
+    struct moody {
+        bool const* accepts;
+        validation operator()(validation_input const&) const {
+            return *accepts ? validation{} : validation{false, errc::forbidden, "not any more"};
+        }
+    };
+    bool accepts = true;
+    virtual_clock clock;
+    memory_storage store;
+    authority<moody> const cloud{rules(), office::expecting(), moody{&accepts}};
+    random_generator random{31};
+    auto const open_cloud = [&] {
+        auto tx = store.begin(access_mode::write);
+        REQUIRE(cloud.open(*tx, clock.now, random));
+        REQUIRE(tx->commit());
+    };
+    auto const answer = [&](bytes_view q) { return *serve(store, cloud, "anna", q, clock.now); };
+    open_cloud();
+    device one{1};
+    REQUIRE(open(one, clock.now));
+    auto const sync_all = [&] {
+        for (int i = 0; i < 4; ++i) { REQUIRE(absorb(one, answer(request_of(one, clock.now)), clock.now)); }
+    };
+    REQUIRE(one.write([&](auto& tx) { return one.self.create(tx, key_a, fields({{"count", 1}}), clock.now); }));
+    sync_all();
+    auto const backup = store.snapshot();
+    clock.pass(10);
+    REQUIRE(one.write([&](auto& tx) { return one.self.update(tx, key_a, {add("count", 10)}, clock.now); }));
+    bytes const old = request_of(one, clock.now);
+    sync_all();
+    store.restore(backup);
+    open_cloud();
+    bytes const word = answer(request_of(one, clock.now));
+    SECTION("refused") { accepts = false; }
+    SECTION("taken"){}(void)answer(old);
+    auto const report = absorb(one, word, clock.now);
+    REQUIRE(report);
+    CHECK(report->regressed);
+    sync_all();
+    CHECK(open_conflicts(one) == (accepts ? 0 : 1));
+    CHECK(letters(one) == 0);
+    CHECK(waiting(one) == 0);
+    CHECK(field(visible(one).at("a"), "count") == (accepts ? 11 : 1));
+}
+
 namespace {
 
 /// Three devices that count, create, edit, erase and sync over a network that loses and delays replies, and an authority

@@ -26,6 +26,7 @@
 
 #include <syncline/testing/audit_simulator.hpp>
 #include <syncline/testing/conflict_simulator.hpp>
+#include <syncline/testing/fleet_simulator.hpp>
 #include <syncline/testing/outbox_simulator.hpp>
 #include <syncline/testing/schedule_simulator.hpp>
 #include <syncline/testing/simulator.hpp>
@@ -67,9 +68,9 @@ bool found_alone(simulation_report& r, char const* part, Report const& alone) {
     return true;
 }
 
-/// A seed's worlds: devices with their authority, and an outbox, an audit log, a queue of conflicts and a
-/// schedule, each used alone.
-/// Of a later one, only where those before are as they should be; `alone` leaves the first out.
+/// A seed's worlds: devices with their authority, and an outbox, an audit log, a queue of conflicts, a schedule and a
+/// fleet, each alone.
+/// Of a later one, only where those before are as they should be; `alone` runs the outbox and nothing else.
 simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& o, bool alone = false) {
     simulation_report r;
     if (!alone) { r = simulate(seed, o); }
@@ -87,6 +88,7 @@ simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& 
     r.story.insert(r.story.end(), second.story.begin(), second.story.end());
     for (std::size_t i = 0; i < r.faults.size(); ++i) { r.faults[i] += second.faults[i]; }
     for (std::size_t i = 0; i < r.points.size(); ++i) { r.points[i] += second.points[i]; }
+    if (alone) { return r; }
     // The first hundred, and two hundred below: their lives are long.
     if (seed <= 100 && found_alone(r, "audit log", simulate_audit(seed, {.lie = o.lie}))) { return r; }
     conflict_simulation_options brief;
@@ -94,7 +96,10 @@ simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& 
     conflict_simulation_report const conflicts = simulate_conflicts(seed, brief);
     r.checks += conflicts.checks;
     if (found_alone(r, "conflicts", conflicts)) { return r; }
-    if (seed <= 200) { (void)found_alone(r, "schedule", simulate_schedule(seed)); }
+    if (seed <= 200 && found_alone(r, "schedule", simulate_schedule(seed))) { return r; }
+    fleet_report const fleet = simulate_fleet(seed);
+    r.checks += fleet.checks;
+    (void)found_alone(r, "fleet", fleet);
     return r;
 }
 
@@ -191,8 +196,14 @@ void explain(settings const& s, simulation_report const& failed) {
                 static_cast<unsigned long long>(failed.seed), failed.found[0].axiom.c_str(),
                 failed.found[0].what.c_str(), static_cast<unsigned long long>(failed.seed), plant.c_str());
     std::string const& what = failed.found[0].what;
-    for (char const* const whole : {"(audit log alone)", "(conflicts alone)", "(schedule alone)"}) {
-        if (what.rfind(whole, 0) == 0) { return; }
+    for (char const* const whole : {"(audit log alone)", "(conflicts alone)", "(schedule alone)", "(fleet alone)"}) {
+        if (what.rfind(whole, 0) != 0) { continue; }
+        if (whole[1] == 'f') {
+            for (std::string const& line : simulate_fleet(failed.seed, {.tell = true}).story) {
+                std::printf("  %s\n", line.c_str());
+            }
+        }
+        return;
     }
     bool const alone = what.rfind("(outbox alone)", 0) == 0;
     simulation_options o = shrink_simulation(

@@ -705,9 +705,11 @@ private:
                 auto found = tx.get(k, raw);
                 if (!found) { return found.error(); }
                 numbers_ = {};
+                refused_ = {};
                 if (*found) {
                     cbor_reader in{raw};
                     numbers_ = decode_interval_set(in);
+                    if (!in.failed() && in.position() != raw.size()) { refused_ = decode_interval_set(in); }
                     if (!in.finish()) { return failure{errc::corrupt, "authority's origins"}; }
                 }
                 key_ = std::move(k);
@@ -716,6 +718,9 @@ private:
         }
         /// Precondition: `contain` was asked for it last.
         void add(origin const& o) { changed_ = (o.line != 0 && numbers_.add(o.number & 1023U)) || changed_; }
+        /// Of one that was added: it was decided, and has had no effect. Precondition: as for `add`.
+        void refuse(origin const& o) { changed_ = (o.line != 0 && refused_.add(o.number & 1023U)) || changed_; }
+        [[nodiscard]] bool refused(origin const& o) const { return refused_.contains(o.number & 1023U); }
         template <class Tx>
         [[nodiscard]] status close(Tx& tx) {
             if (!changed_) { return {}; }
@@ -723,6 +728,7 @@ private:
             bytes raw;
             cbor_writer w{raw};
             encode_interval_set(w, numbers_);
+            if (!refused_.empty()) { encode_interval_set(w, refused_); }
             return tx.put(key_, raw);
         }
 
@@ -730,6 +736,7 @@ private:
         bytes prefix_;
         bytes key_{};
         interval_set numbers_{};
+        interval_set refused_{};
         bool changed_ = false;
     };
 
@@ -781,10 +788,13 @@ private:
         if (!elsewhere) { return elsewhere.error(); }
         if (*elsewhere) {
             v.kind = verdict_kind::duplicate;  // another copy of its store sent it, perhaps joined with more
-            v.reason = errc::identity_fork;
+            v.reason = origins.refused(from) ? errc::rejected : errc::identity_fork;
         } else {
             if (auto ok = judge(tx, raw, principal, author, meta, stamp_max, v); !ok) { return ok.error(); }
             origins.add(from);
+            // Who offers it again after this store was put back has to learn that it has had no effect.
+            bool const refused = v.kind == verdict_kind::rejected || v.kind == verdict_kind::conflict;
+            if (meta.backups && refused) { origins.refuse(from); }
         }
 
         bytes kept = k_hash;

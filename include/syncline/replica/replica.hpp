@@ -1472,7 +1472,9 @@ private:
             append_u64(k, token);
             if (auto ok = tx.put(k, raw); !ok) { return ok.error(); }
         }
-        if (v.kind == verdict_kind::rejected && (orphaned || !f->again.empty())) {
+        // An old request of this replica may have come first, to the authority as it was put back, and been refused.
+        bool const refused = v.kind == verdict_kind::rejected || (bare && v.reason == errc::rejected);
+        if (refused && (orphaned || !f->again.empty())) {
             // There is no entry of it that could be a dead letter: it is a conflict with no fields.
             if (auto ok = park(tx, token, *p, v); !ok) { return ok.error(); }
             if (orphaned) {
@@ -1480,8 +1482,7 @@ private:
                 ++sync.kept->orphans;
             }
         }
-        // An old request of this replica may have come first, to the authority as it was put back.
-        bool const known = bare && !f->again.empty();
+        bool const known = bare && !refused && !f->again.empty();
         bool const stands = v.kind == verdict_kind::applied || v.kind == verdict_kind::merged ||
                             v.kind == verdict_kind::overruled || known;
         if (stands && sync.kept) {
@@ -1702,13 +1703,16 @@ private:
         bool const verdicts_lost = p.decided < sync.settled;
         bool const frozen = sync.settled + 1 != sync.next_sequence;
         sync.epoch = p.epoch;
+        // Between pages a record that changed again has moved behind the cursor, and the page that it was in is told: where
+        // the authority goes back it lies there once more, and no page would bring it.
+        bool const between_pages = sync.cursor < sync.head;
         sync.cursor = (std::min)(sync.cursor, *shared);
         sync.head = p.head;
         kept.shared = (std::min)(kept.shared, *shared);
 
         std::vector<bytes> dirty;
         event_batch events;
-        auto voided = void_rows(tx, *shared, kept.horizon > *shared || sync.cursor == 0, dirty);
+        auto voided = void_rows(tx, *shared, between_pages || kept.horizon > *shared || sync.cursor == 0, dirty);
         if (!voided) { return voided.error(); }
         kept.horizon = (std::min)(kept.horizon, *shared);
         auto lost = take_lost(tx, *shared, dirty);

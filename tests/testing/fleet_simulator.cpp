@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: BSL-1.0
+
+/// The fleet's world: many short lives, the same each time, in which everything that it is for happens.
+
+#include <syncline/testing/fleet_simulator.hpp>
+
+#include <cstdint>
+#include <cstdlib>
+
+#include "support/catch.hpp"
+
+using namespace syncline;
+using namespace syncline::testing;
+
+TEST_CASE("lives of a fleet, each judged after every step and at rest") {
+    // SYNCLINE_FLEET_SEEDS for a long run.
+    char const* const wanted = std::getenv("SYNCLINE_FLEET_SEEDS");
+    std::uint64_t const seeds = wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 40;
+    fleet_report sum;
+    for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+        auto const r = simulate_fleet(seed);
+        INFO("seed " << seed);
+        REQUIRE(to_text(r.found) == "");
+        sum.first_version += r.first_version;
+        sum.newer += r.newer;
+        sum.mandatory += r.mandatory;
+        sum.upgrades += r.upgrades;
+        sum.closed += r.closed;
+        sum.forbidden += r.forbidden;
+        sum.held_back += r.held_back;
+        sum.rotted += r.rotted;
+        sum.healed += r.healed;
+        sum.put_back += r.put_back;
+        sum.regressed += r.regressed;
+        sum.crashes += r.crashes;
+        sum.faults += r.faults;
+    }
+    CHECK((sum.first_version > 20 && sum.newer > 100 && sum.mandatory > 10 && sum.upgrades > 5 && sum.closed > 2));
+    CHECK((sum.forbidden > 100 && sum.held_back > 30 && sum.rotted > 5 && sum.healed > 4));
+    CHECK((sum.put_back > 30 && sum.regressed > 30 && sum.crashes > 100 && sum.faults > 50));
+}
+
+TEST_CASE("a fleet's life is the same each time, on every machine") {
+    CHECK(simulate_fleet(3).trace == simulate_fleet(3).trace);
+    CHECK(simulate_fleet(3).trace != simulate_fleet(4).trace);
+}
+
+TEST_CASE("a fleet's life can be told") {
+    auto const r = simulate_fleet(3, {.steps = 60, .tell = true});
+    CHECK(to_text(r.found) == "");
+    CHECK(r.story.size() > 20);
+}
