@@ -423,8 +423,7 @@ private:
         return tables[turn][at[1] * parts + at[2]];
     };
     /// The operations of `m` applied to each of `from`, into `into`.
-    auto const step = [&](outcomes const& from, std::size_t r, mutation const& m, outcomes& into,
-                          one_choice const& c) {
+    auto const step = [&](outcomes const& from, std::size_t r, mutation const& m, outcomes& into, one_choice const& c) {
         for (auto const& was : from.rows) {
             apply_context context;
             context.author = static_cast<author_index>(r) + 2;
