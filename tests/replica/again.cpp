@@ -26,28 +26,9 @@ rule_table timed_rules() {
     return table;
 }
 
-struct timed_device {
-    memory_storage store{};
+struct timed_device : storing {
     replica self{timed_rules()};
-    syncline::random_generator random;
-
-    explicit timed_device(std::uint64_t seed) : random(seed) {}
-    timed_device(timed_device const&) = delete;
-
-    template <class F>
-    auto write(F&& f) {
-        auto tx = store.begin(access_mode::write);
-        auto out = f(*tx);
-        if (out) {
-            if (auto ok = tx->commit(); !ok) { out = ok.error(); }
-        }
-        return out;
-    }
-    template <class F>
-    auto read(F&& f) {
-        auto tx = store.begin(access_mode::read);
-        return f(*tx);
-    }
+    using storing::storing;
 };
 
 /// Two devices with the same record; the other's price came first.
@@ -63,9 +44,7 @@ struct race {
         auto tx = home.begin(access_mode::write);
         REQUIRE(self.open(*tx, clock.now, random));
         REQUIRE(tx->commit());
-        for (timed_device* d : {&mine, &other}) {
-            REQUIRE(d->write([&](auto& t) { return d->self.open(t, "anna", clock.now, d->random); }));
-        }
+        for (timed_device* d : {&mine, &other}) { REQUIRE(open(*d, clock.now)); }
         REQUIRE(mine.write([&](auto& t) {
             return mine.self.create(t, key_a, fields({{"price", 1}, {"count", 10}, {"name", 1}}), clock.now);
         }));
@@ -77,11 +56,9 @@ struct race {
         REQUIRE(d.write([&](auto& t) { return d.self.update(t, key_a, ops, clock.now); }));
     }
     void exchange(timed_device& d) {
-        REQUIRE(d.write([&](auto& t) { return d.self.prepare(t, clock.now); }));
-        bytes const request = *d.read([&](auto& t) { return d.self.request_message(t); });
-        auto const reply = serve(home, self, "anna", request, clock.now);
+        auto const reply = serve(home, self, "anna", request_of(d, clock.now), clock.now);
         REQUIRE(reply);
-        REQUIRE(d.write([&](auto& t) { return d.self.absorb(t, *reply, clock.now, d.random); }));
+        REQUIRE(absorb(d, *reply, clock.now));
     }
     void sync(timed_device& d) {
         do { exchange(d); } while (*d.read([&](auto& t) { return d.self.work_left(t, clock.now); }));

@@ -38,55 +38,24 @@ struct full_journal {
 record_key const key_a{"things", "a"};
 
 /// A device whose replica keeps an audit log in its own store.
-struct audited_device {
-    memory_storage store{};
+struct audited_device : storing {
     audit_log<> log;
-    syncline::random_generator random;
     syncline::random_generator secrets;
     audited self;
 
-    explicit audited_device(std::uint64_t seed, audit_disclosure shown = {}, audit_options options = {})
-        : log(options, "log"),
-          random(seed),
+    explicit audited_device(std::uint64_t seed, audit_disclosure shown = {}, audit_options options = {},
+                            replica_options as = {})
+        : storing(seed),
+          log(options, "log"),
           secrets(seed + 1),
-          self(rules(), {}, {}, {log, secrets, std::move(shown)}) {}
-    audited_device(audited_device const&) = delete;
+          self(rules(), as, {}, {log, secrets, std::move(shown)}) {}
 
-    template <class F>
-    auto write(F&& f) {
-        auto tx = store.begin(access_mode::write);
-        auto out = f(*tx);
-        if (out) {
-            if (auto ok = tx->commit(); !ok) { out = ok.error(); }
-        }
-        return out;
-    }
-    template <class F>
-    auto read(F&& f) {
-        auto tx = store.begin(access_mode::read);
-        return f(*tx);
-    }
-    void open(instant now) {
+    /// With its log, which comes first.
+    void open(instant now, std::string_view principal = "anna") {
         REQUIRE(write([&](auto& tx) {
             auto ok = log.open(tx, now.wall, secrets);
-            return ok ? self.open(tx, "anna", now, random) : ok;
+            return ok ? self.open(tx, principal, now, random) : ok;
         }));
-    }
-    bytes request(instant now) {
-        REQUIRE(write([&](auto& tx) { return self.prepare(tx, now); }));
-        return *read([&](auto& tx) { return self.request_message(tx); });
-    }
-    result<exchange_report> absorb(bytes_view reply, instant now) {
-        return write([&](auto& tx) { return self.absorb(tx, reply, now, random); });
-    }
-    void sync(cloud& c, instant now) {
-        for (;;) {
-            auto const reply = c.answer(request(now), now);
-            REQUIRE(reply);
-            auto const report = absorb(*reply, now);
-            REQUIRE(report);
-            if (!report->more) { return; }
-        }
     }
 };
 
@@ -116,17 +85,6 @@ std::vector<event> events_of(audited_device& d) {
     }));
     return out;
 }
-std::vector<open_conflict> conflicts_of(audited_device& d) {
-    std::vector<open_conflict> out;
-    REQUIRE(d.read([&](auto& tx) {
-        return d.self.conflicts(tx, [&](open_conflict const& c) {
-            out.push_back(c);
-            return true;
-        });
-    }));
-    return out;
-}
-
 }  // namespace
 
 TEST_CASE("a replica's audit log tells of the write, the push, the verdict, the pull and the decision") {
@@ -139,11 +97,14 @@ TEST_CASE("a replica's audit log tells of the write, the push, the verdict, the 
     REQUIRE(d.write([&](auto& tx) {
         return d.self.create(tx, key_a, fields({{"name", 1}, {"asked", 1}}), clock.now);
     }));
-    d.sync(c, clock.now);
+    REQUIRE(sync(d, c, clock.now));
     REQUIRE(sync(other, c, clock.now));
 
     auto all = entries_of(d.store, d.log);
-    REQUIRE(all.size() == 4);
+    REQUIRE(all.size() == 5);
+    CHECK(all[0].kind == audit_kind::principal_switch);
+    CHECK(equal(all[0].actor, as_bytes("anna")));
+    all.erase(all.begin());
     auto const me = d.read([&](auto& tx) { return d.self.self(tx); });
     CHECK(all[0].kind == audit_kind::local_write);
     CHECK(all[0].code == static_cast<std::uint64_t>(change_kind::create));
@@ -167,8 +128,8 @@ TEST_CASE("a replica's audit log tells of the write, the push, the verdict, the 
     REQUIRE(other.write([&](auto& tx) { return other.self.update(tx, key_a, {set("asked", 2)}, clock.now); }));
     REQUIRE(sync(other, c, clock.now));
     REQUIRE(d.write([&](auto& tx) { return d.self.update(tx, key_a, {set("asked", 3)}, clock.now); }));
-    d.sync(c, clock.now);
-    auto const open = conflicts_of(d);
+    REQUIRE(sync(d, c, clock.now));
+    auto const open = parked(d);
     REQUIRE(open.size() == 1);
     SECTION("resolved") {
         REQUIRE(d.write([&](auto& tx) {
@@ -191,8 +152,8 @@ TEST_CASE("a replica's audit log tells of the write, the push, the verdict, the 
         auto const before = all.size();
         REQUIRE(d.write([&](auto& tx) { return d.log.redact(tx, "things", key_a.id, {}, d.secrets); }));
         all = entries_of(d.store, d.log);
-        CHECK(all.size() > before);
-        CHECK(all[0].redacted());
+        CHECK(all.size() > before + 1);
+        CHECK(all[1].redacted());
     }
 }
 
@@ -207,18 +168,18 @@ TEST_CASE("a rejection is a denial with its reason") {
     authority<refuse, audit_journal<syncline::random_generator>> const home{rules(), {}, {}, {log, random}};
     {
         auto tx = store.begin(access_mode::write);
-        REQUIRE(home.open(*tx, clock.now, random));
         REQUIRE(log.open(*tx, clock.now.wall, random));
+        REQUIRE(home.open(*tx, clock.now, random));
         REQUIRE(tx->commit());
     }
     audited_device d{100};
     d.open(clock.now);
     REQUIRE(d.write([&](auto& tx) { return d.self.create(tx, key_a, fields({{"name", 1}}), clock.now); }));
-    bytes const request = d.request(clock.now);
+    bytes const request = request_of(d, clock.now);
     auto const reply = serve(store, home, "anna", request, clock.now);
     REQUIRE(reply);
     REQUIRE(serve(store, home, "anna", request, clock.now));  // asked once more: it was told
-    REQUIRE(d.absorb(*reply, clock.now));
+    REQUIRE(absorb(d, *reply, clock.now));
     for (auto const& all : {entries_of(store, log), entries_of(d.store, d.log)}) {
         CHECK(counts(all)[audit_kind::denial] == 1);
         CHECK(counts(all)[audit_kind::verdict] == 0);
@@ -245,12 +206,13 @@ TEST_CASE("what is too large for the log is told without its fields, and keeps n
     w.text(std::string(4'000, 'x'));
     REQUIRE(d.write([&](auto& tx) { return d.self.create(tx, key_a, big, clock.now); }));
     auto const all = entries_of(d.store, d.log);
-    REQUIRE(all.size() == 1);
-    CHECK(equal(all[0].opened->record, key_a.id));
-    CHECK_FALSE(map_find(all[0].opened->masked, "name")->has_value());
+    REQUIRE(all.size() == 2);
+    CHECK(equal(all[1].opened->record, key_a.id));
+    CHECK_FALSE(map_find(all[1].opened->masked, "name")->has_value());
 }
 
 TEST_CASE("over random lives each deed has one entry, however often a message comes") {
+    std::size_t rules_decided = 0;
     for (std::uint64_t seed = 1; seed <= 25; ++seed) {
         CAPTURE(seed);
         syncline::random_generator dice{seed};
@@ -262,15 +224,16 @@ TEST_CASE("over random lives each deed has one entry, however often a message co
         audited_authority const home{rules(), {}, {}, {home_log, random}};
         {
             auto tx = home_store.begin(access_mode::write);
-            REQUIRE(home.open(*tx, clock.now, random));
             REQUIRE(home_log.open(*tx, clock.now.wall, random));
+            REQUIRE(home.open(*tx, clock.now, random));
             REQUIRE(tx->commit());
         }
         audited_device one{seed * 1'000};
         audited_device two{seed * 1'000 + 10};
         audited_device* const all[]{&one, &two};
         std::map<audited_device*, std::map<audit_kind, std::size_t>> expected;
-        std::size_t given = 0;  // verdicts
+        std::size_t given = 0;    // verdicts
+        std::size_t decided = 0;  // fields, by a rule
         one.open(clock.now);
         two.open(clock.now);
         std::vector<std::pair<audited_device*, bytes>> replies;
@@ -292,7 +255,7 @@ TEST_CASE("over random lives each deed has one entry, however often a message co
                 case 3: wrote([&](auto& tx) { return d.self.erase(tx, k, clock.now); }); break;
                 case 4: {
                     auto const before = d.read([&](auto& tx) { return d.self.status_of(tx); })->frozen;
-                    bytes const message = d.request(clock.now);
+                    bytes const message = request_of(d, clock.now);
                     auto const after = d.read([&](auto& tx) { return d.self.status_of(tx); })->frozen;
                     told[audit_kind::push] += after != before ? 1U : 0U;
                     std::uint64_t const times = 1 + roll(2);
@@ -301,7 +264,10 @@ TEST_CASE("over random lives each deed has one entry, however often a message co
                         REQUIRE(reply);
                         auto const p = decode_reply(*reply, decode_limits{});
                         REQUIRE(p);
-                        for (verdict const& v : p->verdicts) { given += v.again ? 0U : 1U; }
+                        for (verdict const& v : p->verdicts) {
+                            given += v.again ? 0U : 1U;
+                            decided += v.again ? 0U : v.decisions.size();
+                        }
                         replies.emplace_back(&d, *reply);
                     }
                     break;
@@ -310,14 +276,14 @@ TEST_CASE("over random lives each deed has one entry, however often a message co
                     if (!replies.empty()) {
                         auto const& [whose, reply] =
                             replies[replies.size() - 1 - roll((std::min)(replies.size(), std::size_t{4}))];
-                        auto const report = whose->absorb(reply, clock.now);
+                        auto const report = absorb(*whose, reply, clock.now);
                         REQUIRE(report);
                         expected[whose][audit_kind::verdict] += report->verdicts;
                         expected[whose][audit_kind::pull] += report->rows != 0 || report->advanced ? 1U : 0U;
                     }
                     break;
                 default:
-                    for (open_conflict const& c : conflicts_of(d)) {
+                    for (open_conflict const& c : parked(d)) {
                         if (!d.write([&](auto& tx) { return d.self.dismiss(tx, c.token); })) { continue; }
                         ++told[audit_kind::conflict_decision];
                     }
@@ -332,12 +298,23 @@ TEST_CASE("over random lives each deed has one entry, however often a message co
                 CAPTURE(name(k));
                 CHECK(is[k] == expected[d][k]);
             }
-            std::size_t decided = 0;
-            for (event const& e : events_of(*d)) { decided += e.kind == event_kind::decided ? 1U : 0U; }
-            CHECK(is[audit_kind::verdict] == decided);
+            std::size_t heard = 0;
+            std::size_t by_rule = 0;
+            for (event const& e : events_of(*d)) {
+                if (e.kind != event_kind::decided) { continue; }
+                ++heard;
+                by_rule += e.said.decisions.size();
+            }
+            CHECK(is[audit_kind::verdict] == heard);
+            CHECK(is[audit_kind::merge_decision] == by_rule);
         }
-        CHECK(entries_of(home_store, home_log).size() == given);
+        auto is = counts(entries_of(home_store, home_log));
+        CHECK(is[audit_kind::verdict] + is[audit_kind::denial] == given);
+        CHECK(is[audit_kind::merge_decision] == decided);
+        CHECK(is[audit_kind::reset] == 1);
+        rules_decided += decided;
     }
+    CHECK(rules_decided > 50);
 }
 
 TEST_CASE("whatever storage call fails, deed and entry are both there or neither") {
@@ -376,20 +353,21 @@ TEST_CASE("whatever storage call fails, deed and entry are both there or neither
     };
     each_failing([&](auto& tx) { return d.self.create(tx, key_a, fields({{"asked", 1}}), clock.now); }, 1);
     each_failing([&](auto& tx) { return d.self.prepare(tx, clock.now); }, 1);
-    auto reply = c.answer(d.request(clock.now), clock.now);
+    auto reply = c.answer(request_of(d, clock.now), clock.now);
     REQUIRE(reply);
     each_failing([&](auto& tx) { return d.self.absorb(tx, *reply, clock.now, d.random); }, 2);
-    d.sync(c, clock.now);
+    REQUIRE(sync(d, c, clock.now));
 
     clock.pass(10);
     REQUIRE(sync(other, c, clock.now));
     REQUIRE(other.write([&](auto& tx) { return other.self.update(tx, key_a, {set("asked", 2)}, clock.now); }));
     REQUIRE(sync(other, c, clock.now));
     REQUIRE(d.write([&](auto& tx) { return d.self.update(tx, key_a, {set("asked", 3)}, clock.now); }));
-    reply = c.answer(d.request(clock.now), clock.now);
+    reply = c.answer(request_of(d, clock.now), clock.now);
     REQUIRE(reply);
-    each_failing([&](auto& tx) { return d.self.absorb(tx, *reply, clock.now, d.random); }, 2);
-    auto const open = conflicts_of(d);
+    each_failing([&](auto& tx) { return d.self.absorb(tx, *reply, clock.now, d.random); },
+                 3);  // the verdict, its field, the pull
+    auto const open = parked(d);
     REQUIRE(open.size() == 1);
     each_failing(
         [&](auto& tx) {
@@ -399,12 +377,295 @@ TEST_CASE("whatever storage call fails, deed and entry are both there or neither
         2);
 }
 
+TEST_CASE("what a rule decided of a field is an entry, at both ends") {
+    virtual_clock clock;
+    memory_storage store;
+    syncline::random_generator random{3};
+    audit_log<> const log{{}, "log"};
+    audited_authority const home{rules(), {}, {}, {log, random}};
+    {
+        auto tx = store.begin(access_mode::write);
+        REQUIRE(log.open(*tx, clock.now.wall, random));
+        REQUIRE(home.open(*tx, clock.now, random));
+        REQUIRE(tx->commit());
+    }
+    audited_device one{100};
+    audited_device two{200};
+    auto const meet = [&](audited_device& d) {
+        auto const reply = serve(store, home, "anna", request_of(d, clock.now), clock.now);
+        REQUIRE(reply);
+        REQUIRE(absorb(d, *reply, clock.now));
+    };
+    for (audited_device* d : {&one, &two}) { d->open(clock.now); }
+    REQUIRE(one.write([&](auto& tx) { return one.self.create(tx, key_a, fields({{"count", 1}}), clock.now); }));
+    meet(one);
+    meet(two);
+    for (audited_device* d : {&one, &two}) {
+        clock.pass(10);
+        REQUIRE(d->write([&](auto& tx) { return d->self.update(tx, key_a, {add("count", 5)}, clock.now); }));
+        meet(*d);
+    }
+    CHECK(counts(entries_of(one.store, one.log))[audit_kind::merge_decision] == 0);
+    for (auto const& all : {entries_of(store, log), entries_of(two.store, two.log)}) {
+        REQUIRE(counts(all)[audit_kind::merge_decision] == 1);
+        for (std::size_t i = 0; i != all.size(); ++i) {
+            audit_entry const& e = all[i];
+            if (e.kind != audit_kind::merge_decision) { continue; }
+            CHECK(all[i - 1].kind == audit_kind::verdict);
+            CHECK(e.code == static_cast<std::uint64_t>(rule::counter));
+            CHECK(e.sequence == all[i - 1].sequence);
+            CHECK(e.device == all[i - 1].device);
+            CHECK(equal(e.opened->record, key_a.id));
+            CHECK(cbor_reader{**map_find(e.opened->masked, "field")}.text() == "count");
+        }
+    }
+}
+
+TEST_CASE("a store that is wiped and another's from then on says so in its log") {
+    virtual_clock clock;
+    audited_device d{100};
+    d.open(clock.now);
+    d.open(clock.now);  // the next start of the program tells of nothing
+    REQUIRE(d.write([&](auto& tx) { return d.self.create(tx, key_a, fields({{"name", 1}}), clock.now); }));
+    auto const me = d.read([&](auto& tx) { return d.self.self(tx); });
+    for (;;) {
+        auto const more = d.write([&](auto& tx) { return d.self.wipe(tx, 1); });
+        REQUIRE(more);
+        if (!*more) { break; }
+    }
+    clock.pass(10);
+    d.open(clock.now, "berta");
+    auto const all = entries_of(d.store, d.log);
+    REQUIRE(all.size() == 4);
+    CHECK(all[0].kind == audit_kind::principal_switch);
+    CHECK(all[1].kind == audit_kind::local_write);
+    CHECK(all[2].kind == audit_kind::reset);
+    CHECK(all[2].code == static_cast<std::uint64_t>(journal_reset::erased));
+    CHECK(all[2].device == *me);
+    CHECK(equal(all[2].actor, as_bytes("anna")));
+    CHECK(all[3].kind == audit_kind::principal_switch);
+    CHECK(equal(all[3].actor, as_bytes("berta")));
+    CHECK(all[3].stamp.time() == clock.now.wall);
+}
+
+TEST_CASE("a damaged store is wiped too, and its log says that it was") {
+    virtual_clock clock;
+    audited_device d{100};
+    d.open(clock.now);
+    REQUIRE(d.write([&](auto& tx) { return tx.put(bytes{std::byte{'r'}, std::byte{'i'}}, bytes{std::byte{0xFF}}); }));
+    REQUIRE(d.write([&](auto& tx) { return d.self.wipe(tx, 1'000); }));
+    auto const all = entries_of(d.store, d.log);
+    REQUIRE(all.size() == 2);
+    CHECK(all[1].kind == audit_kind::reset);
+    CHECK(all[1].actor.empty());
+}
+
+TEST_CASE("a new name that the host asks for, and an authority that was put back, are resets") {
+    virtual_clock clock;
+    memory_storage store;
+    syncline::random_generator random{3};
+    audit_log<> const log{{}, "log"};
+    authority_options expecting;
+    expecting.backups = true;
+    audited_authority const home{rules(), expecting, {}, {log, random}};
+    auto const start = [&] {
+        auto tx = store.begin(access_mode::write);
+        REQUIRE(log.open(*tx, clock.now.wall, random));
+        REQUIRE(home.open(*tx, clock.now, random));
+        REQUIRE(tx->commit());
+    };
+    audited_device d{100};
+    auto const meet = [&] {
+        for (;;) {
+            auto const reply = serve(store, home, "anna", request_of(d, clock.now), clock.now);
+            REQUIRE(reply);
+            auto const report = absorb(d, *reply, clock.now);
+            REQUIRE(report);
+            if (!report->more) { return; }
+        }
+    };
+    auto const resets = [](std::vector<audit_entry> const& all) {
+        std::vector<std::uint64_t> out;
+        for (audit_entry const& e : all) {
+            if (e.kind == audit_kind::reset) { out.push_back(e.code); }
+        }
+        return out;
+    };
+    auto const code = [](journal_reset r) { return static_cast<std::uint64_t>(r); };
+    start();
+    d.open(clock.now);
+    meet();
+    auto const backup = store.snapshot();
+    REQUIRE(d.write([&](auto& tx) { return d.self.create(tx, key_a, fields({{"name", 1}}), clock.now); }));
+    meet();
+    clock.pass(1'000);
+    store.restore(backup);
+    start();
+    // Somebody else's change begins the new epoch.
+    audited_device other{200};
+    other.open(clock.now);
+    REQUIRE(other.write([&](auto& tx) {
+        return other.self.create(tx, {"things", "b"}, fields({{"name", 2}}), clock.now);
+    }));
+    REQUIRE(serve(store, home, "anna", request_of(other, clock.now), clock.now));
+    meet();
+    CHECK(resets(entries_of(store, log)) ==
+          std::vector<std::uint64_t>{code(journal_reset::epoch), code(journal_reset::epoch)});
+    CHECK(resets(entries_of(d.store, d.log)) == std::vector<std::uint64_t>{code(journal_reset::authority)});
+    REQUIRE(d.write([&](auto& tx) { return d.self.renew(tx, d.random); }));
+    CHECK(resets(entries_of(d.store, d.log)).back() == code(journal_reset::identity));
+}
+
+TEST_CASE("a record that goes without a deletion that was told is an eviction") {
+    virtual_clock clock;
+    cloud c{clock.now};
+    authority_options leasing;
+    leasing.leases.length = milliseconds{1'000};
+    leasing.leases.step_max = milliseconds{1'000'000};
+    authority<> const home{rules(), leasing};
+    auto const meet = [&](auto& d) {
+        for (;;) {
+            auto const reply = serve(c.store, home, "anna", request_of(d, clock.now), clock.now);
+            REQUIRE(reply);
+            auto const report = absorb(d, *reply, clock.now);
+            REQUIRE(report);
+            if (!report->more) { return; }
+        }
+    };
+    device other{200};
+    REQUIRE(open(other, clock.now));
+    audited_device d{100};
+    d.open(clock.now);
+    record_key const key_b{"things", "b"};
+    for (record_key const& k : {key_a, key_b}) {
+        REQUIRE(d.write([&](auto& tx) { return d.self.create(tx, k, fields({{"name", 1}}), clock.now); }));
+    }
+    meet(d);
+    meet(other);
+    REQUIRE(other.write([&](auto& tx) { return other.self.erase(tx, key_b, clock.now); }));
+    meet(other);
+    meet(d);  // a deletion that it is told of
+    CHECK(counts(entries_of(d.store, d.log))[audit_kind::eviction] == 0);
+    REQUIRE(other.write([&](auto& tx) { return other.self.erase(tx, key_a, clock.now); }));
+    meet(other);
+    clock.pass(900'000);  // d's lease ends
+    meet(other);
+    {
+        auto tx = c.store.begin(access_mode::write);
+        auto const report = home.collect(*tx, 1'000);
+        REQUIRE(report);
+        REQUIRE(report->tombstones != 0);
+        REQUIRE(tx->commit());
+    }
+    meet(d);
+    auto const all = entries_of(d.store, d.log);
+    REQUIRE(counts(all)[audit_kind::eviction] == 1);
+    for (audit_entry const& e : all) {
+        if (e.kind != audit_kind::eviction) { continue; }
+        CHECK(e.collection == "things");
+        CHECK(equal(e.opened->record, key_a.id));
+        CHECK(equal(e.actor, as_bytes("anna")));
+    }
+}
+
+TEST_CASE("a program with other schema versions is a migration, once") {
+    virtual_clock clock;
+    schema_table first;
+    (void)first.collection("things");
+    schema_table second;
+    second.collection("things").next({schema_step::rename("name", "title")});
+    second.collection("places").next({schema_step::rename("name", "title")});
+    memory_storage store;
+    syncline::random_generator random{3};
+    audit_log<> const log{{}, "log"};
+    auto const start = [&](schema_table const& known, bool at_home) {
+        auto tx = store.begin(access_mode::write);
+        REQUIRE(log.open(*tx, clock.now.wall, random));
+        if (at_home) {
+            REQUIRE(audited_authority{rules(), {.schemas = &known}, {}, {log, random}}.open(*tx, clock.now, random));
+        } else {
+            REQUIRE(audited{rules(), {.schemas = &known}, {}, {log, random}}.open(*tx, "anna", clock.now, random));
+        }
+        REQUIRE(tx->commit());
+    };
+    using pairs = std::vector<std::pair<std::string, std::uint64_t>>;
+    auto const told = [&] {
+        pairs out;
+        for (audit_entry const& e : entries_of(store, log)) {
+            if (e.kind == audit_kind::migration) { out.emplace_back(e.collection, e.code); }
+        }
+        return out;
+    };
+    for (bool const at_home : {false, true}) {
+        pairs before = at_home ? told() : pairs{};
+        start(first, at_home);
+        start(first, at_home);
+        CHECK(told() == before);
+        start(second, at_home);
+        start(second, at_home);
+        before.insert(before.end(), {{"places", 2}, {"things", 2}});
+        CHECK(told() == before);
+        start(first, at_home);  // last year's program once more
+        before.emplace_back("things", 1);
+        CHECK(told() == before);
+    }
+    SECTION("a store that begins with later versions has none to come from") {
+        store.restore(memory_storage{}.snapshot());
+        start(second, false);
+        CHECK(told().empty());
+    }
+    SECTION("what is stored there is not trusted") {
+        auto tx = store.begin(access_mode::write);
+        REQUIRE(tx->put(bytes{std::byte{'r'}, std::byte{'q'}}, bytes{std::byte{0x81}}));
+        auto const again =
+            audited{rules(), {.schemas = &first}, {}, {log, random}}.open(*tx, "anna", clock.now, random);
+        CHECK(again.error() == errc::corrupt);
+    }
+}
+
+TEST_CASE("whatever call fails when a store is opened or wiped, it is told or did not happen") {
+    virtual_clock clock;
+    audited_device d{100};
+    REQUIRE(d.write([&](auto& tx) { return d.log.open(tx, clock.now.wall, d.secrets); }));
+    auto const each_failing = [&](auto const& f) {
+        auto const before = d.store.snapshot();
+        auto const logged = entries_of(d.store, d.log).size();
+        testing::faulty_storage<memory_storage> store{d.store};
+        for (std::uint64_t n = 1;; ++n) {
+            REQUIRE(n < 10'000);
+            auto const faults = store.faults();
+            store.inject({n, errc::storage_io, testing::fault_moment::before, false});
+            bool ok = false;
+            {
+                auto tx = store.begin(access_mode::write);
+                ok = tx && f(*tx) && tx->commit();
+            }
+            bool const failed = store.faults() != faults;
+            store.heal();
+            REQUIRE(ok != failed);
+            if (ok) { break; }
+            REQUIRE(d.store.snapshot() == before);
+        }
+        CHECK(entries_of(d.store, d.log).size() == logged + 1);
+    };
+    each_failing([&](auto& tx) { return d.self.open(tx, "anna", clock.now, d.random); });
+    each_failing([&](auto& tx) { return d.self.renew(tx, d.random); });
+    each_failing([&](auto& tx) { return d.self.wipe(tx, 1'000); });
+}
+
 TEST_CASE("a journal that fails keeps the deed from happening") {
     virtual_clock clock;
     basic_replica<stored_records, full_journal> const self{rules()};
+    authority<accept_all, full_journal> const home{rules()};
     memory_storage store;
     syncline::random_generator random{1};
+    {
+        auto tx = store.begin(access_mode::write);
+        CHECK(self.open(*tx, "anna", clock.now, random).error() == errc::storage_full);
+        CHECK(home.open(*tx, clock.now, random).error() == errc::storage_full);
+    }
     auto tx = store.begin(access_mode::write);
-    REQUIRE(self.open(*tx, "anna", clock.now, random));
+    REQUIRE(replica{rules()}.open(*tx, "anna", clock.now, random));
     CHECK(self.create(*tx, key_a, fields({{"name", 1}}), clock.now).error() == errc::storage_full);
+    CHECK(self.wipe(*tx, 10).error() == errc::storage_full);
 }

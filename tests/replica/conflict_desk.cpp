@@ -25,48 +25,15 @@ namespace {
 record_key const key_a{"things", "a"};
 
 /// A device whose conflicts stand in a queue in its own store.
-struct desk_device {
-    memory_storage store{};
+struct desk_device : storing {
     rule_table table;
     conflict_queue queue;
     conflict_desk desk{queue, table};
-    syncline::random_generator random;
     basic_replica<stored_records, conflict_desk> self{table, {}, {}, desk};
 
     explicit desk_device(std::uint64_t seed, conflict_options options = {}, rule_table by = rules())
-        : table(std::move(by)), queue(options), random(seed) {}
-    desk_device(desk_device const&) = delete;
+        : storing(seed), table(std::move(by)), queue(options) {}
 
-    template <class F>
-    auto write(F&& f) {
-        auto tx = store.begin(access_mode::write);
-        auto out = f(*tx);
-        if (out) {
-            if (auto ok = tx->commit(); !ok) { out = ok.error(); }
-        }
-        return out;
-    }
-    template <class F>
-    auto read(F&& f) {
-        auto tx = store.begin(access_mode::read);
-        return f(*tx);
-    }
-    void open(instant now) {
-        REQUIRE(write([&](auto& tx) { return self.open(tx, "anna", now, random); }));
-    }
-    bytes request(instant now) {
-        REQUIRE(write([&](auto& tx) { return self.prepare(tx, now); }));
-        return *read([&](auto& tx) { return self.request_message(tx); });
-    }
-    void sync(cloud& c, instant now) {
-        for (;;) {
-            auto const reply = c.answer(request(now), now);
-            REQUIRE(reply);
-            auto const report = write([&](auto& tx) { return self.absorb(tx, *reply, now, random); });
-            REQUIRE(report);
-            if (!report->more) { return; }
-        }
-    }
     status update(std::vector<field_op> ops, instant now) {
         auto const done = write([&](auto& tx) { return self.update(tx, key_a, ops, now); });
         return done ? status{} : status{done.error()};
@@ -79,16 +46,6 @@ struct desk_device {
                 return true;
             });
             return ok ? queue.verify(tx) : ok;
-        }));
-        return out;
-    }
-    std::vector<open_conflict> parked() {
-        std::vector<open_conflict> out;
-        REQUIRE(read([&](auto& tx) {
-            return self.conflicts(tx, [&](open_conflict const& c) {
-                out.push_back(c);
-                return true;
-            });
         }));
         return out;
     }
@@ -108,11 +65,11 @@ struct clash {
     desk_device mine;
     explicit clash(conflict_options options = {}) : mine(100, options) {
         REQUIRE(open(other, clock.now));
-        mine.open(clock.now);
+        REQUIRE(open(mine, clock.now));
         REQUIRE(mine.write([&](auto& tx) {
             return mine.self.create(tx, key_a, fields({{"asked", 1}, {"count", 10}, {"name", 1}}), clock.now);
         }));
-        mine.sync(c, clock.now);
+        REQUIRE(sync(mine, c, clock.now));
         theirs(2);
         REQUIRE(mine.update({set("asked", 3), add("count", 5)}, clock.now));
     }
@@ -143,18 +100,18 @@ TEST_CASE("an edit of what another deleted is in the queue where a person decide
     other.self = replica{ask};
     desk_device mine{100, {}, ask};
     REQUIRE(open(other, clock.now));
-    mine.open(clock.now);
+    REQUIRE(open(mine, clock.now));
     REQUIRE(mine.write([&](auto& tx) {
         return mine.self.create(tx, key_a, fields({{"asked", 1}, {"count", 10}}), clock.now);
     }));
-    mine.sync(c, clock.now);
+    REQUIRE(sync(mine, c, clock.now));
     REQUIRE(sync(other, c, clock.now));
     clock.pass(10);
     REQUIRE(other.write([&](auto& tx) { return other.self.erase(tx, key_a, clock.now); }));
     REQUIRE(sync(other, c, clock.now));
     clock.pass(10);
     REQUIRE(mine.update({set("asked", 3)}, clock.now));
-    mine.sync(c, clock.now);
+    REQUIRE(sync(mine, c, clock.now));
     auto const open = mine.queued();
     REQUIRE(open.size() == 1);
     CHECK(open[0].remote->deleted);
@@ -162,7 +119,7 @@ TEST_CASE("an edit of what another deleted is in the queue where a person decide
         return mine.desk.resolve(tx, mine.self, open[0].id, open[0].revision, resolution::use_local(), as_bytes("anna"),
                                  clock.now);
     }));
-    mine.sync(c, clock.now);
+    REQUIRE(sync(mine, c, clock.now));
     REQUIRE(sync(other, c, clock.now));
     CHECK(mine.asked() == 3);
     CHECK(field(confirmed(c).at("a"), "asked") == 3);
@@ -171,7 +128,7 @@ TEST_CASE("an edit of what another deleted is in the queue where a person decide
 
 TEST_CASE("a conflict comes into the queue with its verdict, with all that a person needs") {
     clash w;
-    w.mine.sync(w.c, w.clock.now);
+    REQUIRE(sync(w.mine, w.c, w.clock.now));
     auto const open = w.mine.queued();
     REQUIRE(open.size() == 1);
     CHECK(open[0].record == key_a);
@@ -206,14 +163,14 @@ TEST_CASE("a conflict comes into the queue with its verdict, with all that a per
         CHECK(w.mine.asked() == 3);
         CHECK(field((*now)->fields, "count") == 15);
         CHECK(w.mine.queued().empty());
-        CHECK(w.mine.parked().empty());
-        w.mine.sync(w.c, w.clock.now);
+        CHECK(parked(w.mine).empty());
+        REQUIRE(sync(w.mine, w.c, w.clock.now));
         CHECK(field(confirmed(w.c).at("a"), "asked") == 3);
         CHECK(field(confirmed(w.c).at("a"), "count") == 15);
     }
     SECTION("for the other side, what was not contested still goes along") {
         REQUIRE(w.resolve(open[0], resolution::use_remote(), open[0].revision));
-        w.mine.sync(w.c, w.clock.now);
+        REQUIRE(sync(w.mine, w.c, w.clock.now));
         CHECK(field(confirmed(w.c).at("a"), "asked") == 2);
         CHECK(field(confirmed(w.c).at("a"), "count") == 15);
     }
@@ -224,22 +181,22 @@ TEST_CASE("a conflict comes into the queue with its verdict, with all that a per
                 [&](auto& tx) { return w.mine.desk.undo(tx, w.mine.self, open[0].id, as_bytes("anna"), w.clock.now); });
         };
         CHECK(undo().error() == errc::contended);  // not confirmed yet
-        w.mine.sync(w.c, w.clock.now);
+        REQUIRE(sync(w.mine, w.c, w.clock.now));
         REQUIRE(undo());
         CHECK(w.mine.asked() == 2);
-        w.mine.sync(w.c, w.clock.now);
+        REQUIRE(sync(w.mine, w.c, w.clock.now));
         CHECK(field(confirmed(w.c).at("a"), "asked") == 2);
         auto const again = w.mine.queued();
         REQUIRE(again.size() == 1);
         REQUIRE(w.mine.write([&](auto& tx) {
             return w.mine.desk.redo(tx, w.mine.self, again[0].id, again[0].revision, as_bytes("anna"), w.clock.now);
         }));
-        w.mine.sync(w.c, w.clock.now);
+        REQUIRE(sync(w.mine, w.c, w.clock.now));
         CHECK(field(confirmed(w.c).at("a"), "asked") == 3);
     }
     SECTION("another remote renews it in the pull's transaction, and an old look decides nothing") {
         w.theirs(7);
-        w.mine.sync(w.c, w.clock.now);
+        REQUIRE(sync(w.mine, w.c, w.clock.now));
         auto const renewed = w.mine.queued();
         REQUIRE(renewed.size() == 1);
         CHECK(field(renewed[0].remote->fields, "asked") == 7);
@@ -249,20 +206,20 @@ TEST_CASE("a conflict comes into the queue with its verdict, with all that a per
         CHECK(w.mine.store.snapshot() == before);
         REQUIRE(w.resolve(renewed[0], resolution::use_local(), renewed[0].revision));
         CHECK(w.resolve(renewed[0], resolution::use_local(), renewed[0].revision).error() == errc::invalid);
-        w.mine.sync(w.c, w.clock.now);
+        REQUIRE(sync(w.mine, w.c, w.clock.now));
         CHECK(field(confirmed(w.c).at("a"), "asked") == 3);
     }
     SECTION("the record deleted meanwhile: this side begins its next life, or lets it go") {
         REQUIRE(sync(w.other, w.c, w.clock.now));
         REQUIRE(w.other.write([&](auto& tx) { return w.other.self.erase(tx, key_a, w.clock.now); }));
         REQUIRE(sync(w.other, w.c, w.clock.now));
-        w.mine.sync(w.c, w.clock.now);
+        REQUIRE(sync(w.mine, w.c, w.clock.now));
         auto const renewed = w.mine.queued();
         REQUIRE(renewed.size() == 1);
         CHECK(renewed[0].remote->deleted);
         bool const keeps = GENERATE(true, false);
         REQUIRE(w.resolve(renewed[0], keeps ? resolution::use_local() : resolution::use_remote(), renewed[0].revision));
-        w.mine.sync(w.c, w.clock.now);
+        REQUIRE(sync(w.mine, w.c, w.clock.now));
         CHECK(confirmed(w.c).size() == (keeps ? 1U : 0U));
     }
 }
@@ -271,13 +228,13 @@ TEST_CASE("a full queue keeps no pull from happening; the conflict is gathered l
     conflict_options one;
     one.open_max = 1;
     clash w{one};
-    w.mine.sync(w.c, w.clock.now);
+    REQUIRE(sync(w.mine, w.c, w.clock.now));
     auto const first = w.mine.queued();
     REQUIRE(first.size() == 1);
     w.theirs(5);
     REQUIRE(w.mine.update({set("asked", 6)}, w.clock.now));
-    w.mine.sync(w.c, w.clock.now);
-    CHECK(w.mine.parked().size() == 2);
+    REQUIRE(sync(w.mine, w.c, w.clock.now));
+    CHECK(parked(w.mine).size() == 2);
     CHECK(w.mine.queued().size() == 1);
     auto const gather = [&] {
         return w.mine.write([&](auto& tx) { return w.mine.desk.gather(tx, w.mine.self, w.clock.now); });
@@ -287,12 +244,12 @@ TEST_CASE("a full queue keeps no pull from happening; the conflict is gathered l
     REQUIRE(w.resolve(now[0], resolution::use_remote(), now[0].revision));
     CHECK(*gather() == 1);
     CHECK(w.mine.queued().size() == 1);
-    CHECK(w.mine.parked().size() == 1);
+    CHECK(parked(w.mine).size() == 1);
 }
 
 TEST_CASE("whatever storage call fails, verdict and conflict, decision and mutation are both there or neither") {
     clash w;
-    bytes const request = w.mine.request(w.clock.now);
+    bytes const request = request_of(w.mine, w.clock.now);
     auto const reply = w.c.answer(request, w.clock.now);
     REQUIRE(reply);
     auto const each_failing = [&](auto const& f) {
@@ -320,14 +277,14 @@ TEST_CASE("whatever storage call fails, verdict and conflict, decision and mutat
     each_failing([&](auto& tx) { return w.mine.self.absorb(tx, *reply, w.clock.now, w.mine.random); });
     auto const open = w.mine.queued();
     REQUIRE(open.size() == 1);
-    CHECK(w.mine.parked().size() == 1);
+    CHECK(parked(w.mine).size() == 1);
     each_failing([&](auto& tx) {
         return w.mine.desk.resolve(tx, w.mine.self, open[0].id, open[0].revision, resolution::use_local(),
                                    as_bytes("anna"), w.clock.now);
     });
     CHECK(w.mine.queued().empty());
-    CHECK(w.mine.parked().empty());
-    w.mine.sync(w.c, w.clock.now);
+    CHECK(parked(w.mine).empty());
+    REQUIRE(sync(w.mine, w.c, w.clock.now));
     each_failing(
         [&](auto& tx) { return w.mine.desk.undo(tx, w.mine.self, open[0].id, as_bytes("anna"), w.clock.now); });
 }
@@ -345,8 +302,82 @@ TEST_CASE("a desk and an audit log are told of the same") {
     REQUIRE(log.open(*tx, clock.now.wall, random));
     REQUIRE(self.open(*tx, "anna", clock.now, random));
     REQUIRE(self.create(*tx, key_a, fields({{"name", 1}}), clock.now));
-    CHECK(log.extent(*tx)->size == 1);
+    CHECK(log.extent(*tx)->size == 2);  // whose the store is, and the write
     CHECK(queue.counts(*tx)->open == 0);
+}
+
+TEST_CASE("a log is told of each decision in the queue, of its undo and of what is done again") {
+    virtual_clock clock;
+    cloud c{clock.now};
+    device other{200};
+    REQUIRE(open(other, clock.now));
+    using both = two_journals<conflict_desk, audit_journal<syncline::random_generator>>;
+    struct logged_device : storing {
+        rule_table table = rules();
+        conflict_queue queue{};
+        conflict_desk desk{queue, table};
+        audit_log<> log{{}, "log"};
+        syncline::random_generator secrets{6};
+        basic_replica<stored_records, both> self{table, {}, {}, {desk, {log, secrets}}};
+        using storing::storing;
+        /// The codes of the entries about decisions.
+        std::vector<std::uint64_t> told() {
+            std::vector<std::uint64_t> out;
+            REQUIRE(read([&](auto& tx) {
+                return log.scan(tx, 0, log.extent(tx)->size, [&](audit_entry const& e) {
+                    if (e.kind == audit_kind::conflict_decision) { out.push_back(e.code); }
+                    return true;
+                });
+            }));
+            return out;
+        }
+    };
+    logged_device d{100};
+    REQUIRE(d.write([&](auto& tx) { return d.log.open(tx, clock.now.wall, d.secrets); }));
+    REQUIRE(open(d, clock.now));
+    REQUIRE(d.write([&](auto& tx) { return d.self.create(tx, key_a, fields({{"asked", 1}}), clock.now); }));
+    REQUIRE(sync(d, c, clock.now));
+    clock.pass(10);
+    REQUIRE(sync(other, c, clock.now));
+    REQUIRE(other.write([&](auto& tx) { return other.self.update(tx, key_a, {set("asked", 2)}, clock.now); }));
+    REQUIRE(sync(other, c, clock.now));
+    clock.pass(10);
+    REQUIRE(d.write([&](auto& tx) { return d.self.update(tx, key_a, {set("asked", 3)}, clock.now); }));
+    REQUIRE(sync(d, c, clock.now));
+    auto const seen = [&] {
+        std::optional<conflict> out;
+        REQUIRE(d.read([&](auto& tx) {
+            return d.queue.list(tx, {}, [&](conflict const& q) {
+                out = q;
+                return false;
+            });
+        }));
+        REQUIRE(out);
+        return *out;
+    };
+    conflict open = seen();
+    REQUIRE(d.write([&](auto& tx) {
+        return d.desk.resolve(tx, d.self, open.id, open.revision, resolution::use_local(), as_bytes("anna"), clock.now);
+    }));
+    CHECK(d.told() == std::vector<std::uint64_t>{1});
+    REQUIRE(sync(d, c, clock.now));
+    REQUIRE(d.write([&](auto& tx) { return d.desk.undo(tx, d.self, open.id, as_bytes("anna"), clock.now); }));
+    CHECK(d.told() == std::vector<std::uint64_t>{1, 0});
+    REQUIRE(sync(d, c, clock.now));
+    open = seen();
+    REQUIRE(d.write(
+        [&](auto& tx) { return d.desk.redo(tx, d.self, open.id, open.revision, as_bytes("anna"), clock.now); }));
+    CHECK(d.told() == std::vector<std::uint64_t>{1, 0, 1});
+    REQUIRE(sync(d, c, clock.now));
+    REQUIRE(d.write([&](auto& tx) { return d.desk.undo(tx, d.self, open.id, as_bytes("anna"), clock.now); }));
+    REQUIRE(sync(d, c, clock.now));
+    open = seen();
+    // No longer in the replica's own list, and told all the same.
+    REQUIRE(d.write([&](auto& tx) {
+        return d.desk.resolve(tx, d.self, open.id, open.revision, resolution::use_remote(), as_bytes("anna"),
+                              clock.now);
+    }));
+    CHECK(d.told() == std::vector<std::uint64_t>{1, 0, 1, 0, 2});
 }
 
 TEST_CASE("over random lives the queue holds what is parked, and all converge when it is decided") {
@@ -360,8 +391,8 @@ TEST_CASE("over random lives the queue holds what is parked, and all converge wh
         desk_device one{seed * 1'000};
         desk_device two{seed * 1'000 + 10};
         desk_device* const all[]{&one, &two};
-        one.open(clock.now);
-        two.open(clock.now);
+        REQUIRE(open(one, clock.now));
+        REQUIRE(open(two, clock.now));
         auto const decide = [&](desk_device& d) {
             for (conflict const& open : d.queued()) {
                 auto const how = roll(2) == 0 ? resolution::use_local() : resolution::use_remote();
@@ -382,7 +413,7 @@ TEST_CASE("over random lives the queue holds what is parked, and all converge wh
             std::set<std::pair<std::uint64_t, std::uint64_t>> in_queue;
             std::set<std::pair<std::uint64_t, std::uint64_t>> in_list;
             for (conflict const& q : d.queued()) { in_queue.emplace(q.local.stamp.raw, q.local.sequence); }
-            for (open_conflict const& p : d.parked()) { in_list.emplace(p.local.stamp.raw, p.local.sequence); }
+            for (open_conflict const& p : parked(d)) { in_list.emplace(p.local.stamp.raw, p.local.sequence); }
             CHECK(in_queue == in_list);
         };
         for (int step = 0; step < 60; ++step) {
@@ -408,22 +439,22 @@ TEST_CASE("over random lives the queue holds what is parked, and all converge wh
                     }
                     break;
                 case 4: decide(d); break;
-                default: d.sync(c, clock.now); break;
+                default: REQUIRE(sync(d, c, clock.now)); break;
             }
             agree(d);
         }
         for (int round = 0; round < 20; ++round) {
             for (desk_device* d : all) {
                 clock.pass(5);
-                d->sync(c, clock.now);
+                REQUIRE(sync(*d, c, clock.now));
                 decide(*d);
-                d->sync(c, clock.now);
+                REQUIRE(sync(*d, c, clock.now));
             }
         }
-        one.sync(c, clock.now);
+        REQUIRE(sync(one, c, clock.now));
         for (desk_device* d : all) {
             CHECK(d->queued().empty());
-            CHECK(d->parked().empty());
+            CHECK(parked(*d).empty());
             std::map<std::string, bytes> seen;
             REQUIRE(d->read([&](auto& tx) {
                 return d->self.scan(tx, "things", [&](record_key const& k, record const& r) {

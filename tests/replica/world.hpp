@@ -4,6 +4,7 @@
 /// A few replicas and their authority in one thread, on virtual time, for the tests of this folder.
 
 #include <algorithm>
+#include <concepts>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -60,15 +61,13 @@ inline rule_table rules() {
     return table;
 }
 
-struct device {
+/// A store, and what is drawn for it: what every device here has, whatever its replica is.
+struct storing {
     memory_storage store{};
-    replica self;
     syncline::random_generator random;
-    session<memory_storage, syncline::random_generator> link;
 
-    explicit device(std::uint64_t seed, replica_options options = {})
-        : self(rules(), options), random(seed), link(store, self, syncline::random_generator{seed + 1}) {}
-    device(device const&) = delete;
+    explicit storing(std::uint64_t seed) : random(seed) {}
+    storing(storing const&) = delete;
 
     /// Runs `f(tx)` in a transaction of its own and commits when it succeeded.
     template <class F>
@@ -85,6 +84,20 @@ struct device {
         auto tx = store.begin(access_mode::read);
         return f(*tx);
     }
+};
+
+/// One with a replica, `self`, of whatever kind.
+template <class D>
+concept a_device = std::derived_from<D, storing> && requires(D& d) {
+    d.self.rules();
+};
+
+struct device : storing {
+    replica self;
+    session<memory_storage, syncline::random_generator> link;
+
+    explicit device(std::uint64_t seed, replica_options options = {})
+        : storing(seed), self(rules(), options), link(store, self, syncline::random_generator{seed + 1}) {}
 };
 
 /// Time that only moves when told.
@@ -111,26 +124,43 @@ struct cloud {
     }
 };
 
-inline status open(device& d, instant now, std::string_view principal = "anna") {
+template <a_device D>
+status open(D& d, instant now, std::string_view principal = "anna") {
     return d.write([&](auto& tx) { return d.self.open(tx, principal, now, d.random); });
 }
 
 /// The next request of a device, frozen and committed.
-inline bytes request_of(device& d, instant now) {
+template <a_device D>
+bytes request_of(D& d, instant now) {
     (void)d.write([&](auto& tx) { return d.self.prepare(tx, now); });
     return *d.read([&](auto& tx) { return d.self.request_message(tx); });
 }
-inline result<exchange_report> absorb(device& d, bytes_view reply, instant now) {
+template <a_device D>
+result<exchange_report> absorb(D& d, bytes_view reply, instant now) {
     return d.write([&](auto& tx) { return d.self.absorb(tx, reply, now, d.random); });
 }
 /// Whole exchanges until nothing is left to do.
-inline result<exchange_report> sync(device& d, cloud& c, instant now) {
+template <a_device D>
+result<exchange_report> sync(D& d, cloud& c, instant now) {
     for (;;) {
         auto const reply = c.answer(request_of(d, now), now);
         if (!reply) { return reply.error(); }
         auto report = absorb(d, *reply, now);
         if (!report || !report->more) { return report; }
     }
+}
+
+/// The conflicts that the replica has parked.
+template <a_device D>
+std::vector<open_conflict> parked(D& d) {
+    std::vector<open_conflict> out;
+    (void)d.read([&](auto& tx) {
+        return d.self.conflicts(tx, [&](open_conflict const& c) {
+            out.push_back(c);
+            return true;
+        });
+    });
+    return out;
 }
 
 inline std::map<std::string, bytes> visible(device& d, std::string_view collection = "things") {

@@ -110,15 +110,19 @@ public:
         if (*found) {
             auto meta = read_meta(tx);
             if (!meta) { return meta.error(); }
+            if (auto ok = tell_versions(tx, false, now); !ok) { return ok; }
             if (!options_.backups && !meta->backups) { return {}; }
             // The epoch begins with what is decided next: until then this is a beginning of what there was before.
             meta->backups = true;
             meta->next = make_id(now.wall, random);
+            if (auto ok = tell_began(tx, now); !ok) { return ok; }
             return write_meta(tx, *meta);
         }
         meta_state meta;
         meta.epoch = make_id(now.wall, random);
         meta.backups = options_.backups;
+        if (auto ok = tell_began(tx, now); !ok) { return ok; }
+        if (auto ok = tell_versions(tx, true, now); !ok) { return ok; }
         return write_meta(tx, meta);
     }
 
@@ -803,6 +807,43 @@ private:
         if (auto ok = tx.put(verdict_key(author.index, sequence), kept); !ok) { return ok.error(); }
         author.decided = sequence;
         return std::optional<verdict>{std::move(v)};
+    }
+
+    /// Tells the journal that an epoch begins.
+    template <class Tx>
+    [[nodiscard]] status tell_began(Tx& tx, instant now) const {
+        if constexpr (keeps_journal<Journal>) {
+            journal_note note;
+            note.what = journal_event::began;
+            note.stamp = timestamp::make(now.wall);
+            return journal_(tx, note);
+        } else {
+            (void)tx;
+            (void)now;
+            return {};
+        }
+    }
+    /// Tells the journal of each collection that this program has in another schema version than the one that was told
+    /// last: 'q', collection -> version.
+    template <class Tx>
+    [[nodiscard]] status tell_versions(Tx& tx, bool fresh, instant now) const {
+        if constexpr (keeps_journal<Journal>) {
+            if (options_.schemas == nullptr) { return {}; }
+            journal_note note;
+            note.what = journal_event::migrated;
+            note.stamp = timestamp::make(now.wall);
+            return detail::tell_new_versions(tx, *options_.schemas, key('q'), fresh,
+                                             [&](std::string_view collection, schema_version v) {
+                                                 note.collection = collection;
+                                                 note.count = v;
+                                                 return journal_(tx, note);
+                                             });
+        } else {
+            (void)tx;
+            (void)fresh;
+            (void)now;
+            return {};
+        }
     }
 
     /// Tells the journal of a verdict that was given just now.

@@ -153,6 +153,7 @@ public:
         auto back = queue_->undo(tx, id, **current, rules_->of(c->record.collection), who, audit);
         if (!back) { return back.error(); }
         if (auto ok = write(tx, r, *back, now); !ok) { return ok.error(); }
+        if (auto ok = r.tell_decision(tx, journal_event::reopened, c->local, {}); !ok) { return ok.error(); }
         return back;
     }
 
@@ -168,6 +169,10 @@ public:
         auto done = queue_->redo(tx, id, seen, rules_->of(c->record.collection), who, audit);
         if (!done) { return done.error(); }
         if (auto ok = write(tx, r, *done, now); !ok) { return ok.error(); }
+        auto const told = queue_->history(tx, id);
+        if (!told) { return told.error(); }
+        auto const choice = choice_of(told->back().how.kind);
+        if (auto ok = r.tell_decision(tx, journal_event::settled, c->local, choice); !ok) { return ok.error(); }
         return done;
     }
 
@@ -220,7 +225,13 @@ private:
         return done ? status{} : status{done.error()};
     }
 
-    /// The replica's own list forgets what was decided here.
+    [[nodiscard]] static journal_choice choice_of(resolve_kind how) noexcept {
+        return how == resolve_kind::use_local    ? journal_choice::local
+               : how == resolve_kind::use_remote ? journal_choice::remote
+                                                 : journal_choice::some;
+    }
+
+    /// The replica's own list forgets what was decided here; its journal is told, whether or not it stood there still.
     template <class Tx, class Records, class Journal>
     [[nodiscard]] static status follow(Tx& tx, basic_replica<Records, Journal> const& r, conflict const& c,
                                        resolve_kind how) {
@@ -229,10 +240,9 @@ private:
             if (o.local == c.local) { token = o.token; }
             return token == 0;
         });
-        if (!ok || token == 0) { return ok; }
-        journal_choice const choice = how == resolve_kind::use_local    ? journal_choice::local
-                                      : how == resolve_kind::use_remote ? journal_choice::remote
-                                                                        : journal_choice::some;
+        if (!ok) { return ok; }
+        journal_choice const choice = choice_of(how);
+        if (token == 0) { return r.tell_decision(tx, journal_event::settled, c.local, choice); }
         return r.dismiss(tx, token, choice);
     }
 

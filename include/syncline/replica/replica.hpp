@@ -164,6 +164,7 @@ public:
             auto sync = read_sync(tx);
             if (!sync) { return sync.error(); }
             sync->line = new_line(random);
+            if (auto ok = tell_versions(tx, false, now); !ok) { return ok; }
             return write_sync(tx, *sync);
         }
         identity mine;
@@ -173,6 +174,11 @@ public:
         sync_state sync;
         sync.line = new_line(random);
         if (auto ok = want_everything(tx); !ok) { return ok; }
+        journal_note note;
+        note.what = journal_event::bound;
+        note.stamp = timestamp::make(now.wall);
+        if (auto ok = tell(tx, note); !ok) { return ok; }
+        if (auto ok = tell_versions(tx, true, now); !ok) { return ok; }
         return write_sync(tx, sync);
     }
 
@@ -195,6 +201,7 @@ public:
         events.add_reincarnation();
         ++sync->events;
         if (auto ok = tx.put(numbered('e', sync->events), events.encode()); !ok) { return ok; }
+        if (auto ok = tell_undated(tx, journal_event::renamed, nullptr, {}); !ok) { return ok; }
         return write_sync(tx, *sync);
     }
 
@@ -567,7 +574,7 @@ public:
         for (told_range& a : p->ranges) {
             std::span<row_update> const told = std::span{p->rows}.subspan(next, a.rows);
             next += a.rows;
-            auto taken = take_range(tx, a.covered, told, p->head, dirty, events);
+            auto taken = take_range(tx, a.covered, told, p->head, dirty, events, now);
             if (!taken) { return taken.error(); }
             report.rows += *taken;
             report.advanced = true;
@@ -836,13 +843,14 @@ public:
     [[nodiscard]] status dismiss(Tx& tx, std::uint64_t token, journal_choice choice = journal_choice::remote) const {
         auto found = find_conflict(tx, token);
         if (!found) { return found.error(); }
-        timestamp when{};
-        if constexpr (keeps_journal<Journal>) {
-            auto clock = read_clock(tx);
-            if (!clock) { return clock.error(); }
-            when = clock->last();
-        }
-        return end_conflict(tx, *found, when, choice);
+        if (auto ok = tell_undated(tx, journal_event::settled, &found->local, choice); !ok) { return ok; }
+        return tx.erase(numbered('c', token));
+    }
+    /// Tells the journal of a decision, made elsewhere, on a mutation that is no longer parked here: settled, or
+    /// reopened.
+    template <storage_transaction Tx>
+    [[nodiscard]] status tell_decision(Tx& tx, journal_event what, mutation const& local, journal_choice choice) const {
+        return tell_undated(tx, what, &local, choice);
     }
 
     /// Erases the replica, records, pending work, conflicts and dead letters, a step at a time; true: call again. From the
@@ -850,6 +858,26 @@ public:
     /// empty. Export first what is to be kept. Cost: O(`budget`) storage operations; `budget` > 0.
     template <storage_transaction Tx>
     [[nodiscard]] result<bool> wipe(Tx& tx, std::size_t budget) const {
+        if constexpr (keeps_journal<Journal>) {
+            bytes raw;
+            auto const first = tx.get(key('s'), raw);
+            if (!first) { return first.error(); }
+            if (*first) {
+                // Of a damaged store it can't be said whose it was, and it goes all the same.
+                auto const mine = read_identity(tx);
+                auto const clock = read_clock(tx);
+                if (!mine && mine.error() != errc::corrupt) { return mine.error(); }
+                if (!clock && clock.error() != errc::corrupt) { return clock.error(); }
+                journal_note note;
+                note.what = journal_event::wiped;
+                if (clock) { note.stamp = clock->last(); }
+                if (mine) {
+                    note.device = mine->self;
+                    note.principal = mine->principal;
+                }
+                if (auto ok = journal_(tx, note); !ok) { return ok.error(); }
+            }
+        }
         if (auto ok = tx.erase(key('s')); !ok) { return ok.error(); }
         // Those in the storage go with all else there, damaged ones too.
         if constexpr (!std::is_same_v<Records, stored_records>) {
@@ -954,6 +982,49 @@ private:
         } else {
             (void)tx;
             (void)note;
+            return {};
+        }
+    }
+
+    /// … of what is done in a call that is not told the time: the clock's last stamp is when.
+    template <class Tx>
+    [[nodiscard]] status tell_undated(Tx& tx, journal_event what, mutation const* change, journal_choice choice) const {
+        if constexpr (keeps_journal<Journal>) {
+            auto clock = read_clock(tx);
+            if (!clock) { return clock.error(); }
+            journal_note note;
+            note.what = what;
+            note.stamp = clock->last();
+            note.change = change;
+            note.choice = choice;
+            return tell(tx, note);
+        } else {
+            (void)tx;
+            (void)what;
+            (void)change;
+            (void)choice;
+            return {};
+        }
+    }
+    /// Tells the journal of each collection that this program has in another schema version than the one that was told
+    /// last: 'q', collection -> version.
+    template <class Tx>
+    [[nodiscard]] status tell_versions(Tx& tx, bool fresh, instant now) const {
+        if constexpr (keeps_journal<Journal>) {
+            if (options_.schemas == nullptr) { return {}; }
+            journal_note note;
+            note.what = journal_event::migrated;
+            note.stamp = timestamp::make(now.wall);
+            return detail::tell_new_versions(tx, *options_.schemas, key('q'), fresh,
+                                             [&](std::string_view collection, schema_version v) {
+                                                 note.collection = collection;
+                                                 note.count = v;
+                                                 return tell(tx, note);
+                                             });
+        } else {
+            (void)tx;
+            (void)fresh;
+            (void)now;
             return {};
         }
     }
@@ -1747,6 +1818,12 @@ private:
         events.add_regress({lost->size(), voided->size()});
         ++sync.events;
         if (auto ok = tx.put(numbered('e', sync.events), events.encode()); !ok) { return ok.error(); }
+        journal_note note;
+        note.what = journal_event::regressed;
+        note.stamp = timestamp::make(now.wall);
+        note.count = lost->size();
+        note.at = *shared;
+        if (auto ok = tell(tx, note); !ok) { return ok.error(); }
         if (auto ok = write_sync(tx, sync); !ok) { return ok.error(); }
         auto work = work_left(tx, now);
         if (!work) { return work.error(); }
@@ -1893,7 +1970,8 @@ private:
     /// wanted.
     template <class Tx>
     [[nodiscard]] result<std::size_t> take_range(Tx& tx, record_range& covered, std::span<row_update> told,
-                                                 position head, std::vector<bytes>& dirty, event_batch& events) const {
+                                                 position head, std::vector<bytes>& dirty, event_batch& events,
+                                                 instant now) const {
         std::vector<bytes> names;
         names.reserve(told.size());
         for (row_update const& u : told) { names.push_back(to_bytes(u.key)); }
@@ -1933,7 +2011,7 @@ private:
         }
         if (!ok) { return ok.error(); }
         for (record_key const& k : gone) {
-            if (auto taken = take_end(tx, k, head, dirty, events); !taken) { return taken.error(); }
+            if (auto taken = take_end(tx, k, head, dirty, events, now); !taken) { return taken.error(); }
         }
         std::size_t taken = 0;
         for (std::size_t i = 0; i < told.size(); ++i) {
@@ -1948,13 +2026,20 @@ private:
     /// The authority had no row of this record at `head`: an untouched copy goes, pending mutations stay.
     template <class Tx>
     [[nodiscard]] status take_end(Tx& tx, record_key const& k, position head, std::vector<bytes>& dirty,
-                                  event_batch& events) const {
+                                  event_batch& events, instant now) const {
         auto found = records_.find(tx, k);
         if (!found) { return found.error(); }
         if (!*found) { return {}; }
         held_record& held = **found;
         if (!held.pending) {
-            if (!held.visible.deleted) { events.add_change(k, true); }
+            if (!held.visible.deleted) {
+                events.add_change(k, true);
+                journal_note note;
+                note.what = journal_event::evicted;
+                note.stamp = timestamp::make(now.wall);
+                note.record = &k;
+                if (auto ok = tell(tx, note); !ok) { return ok; }
+            }
             if (auto ok = tx.erase(numbered('d', held.confirmed)); !ok) { return ok; }
             return records_.erase(tx, k);
         }
