@@ -346,7 +346,7 @@ public:
         }
         auto meta = read_meta(tx);
         if (!meta) { return meta.error(); }
-        auto const find = [&](record_key const& k) { return read_newest(tx, k); };
+        auto const find = [&](record_key const& k) { return newest_over(tx, judged_effects{}, k); };
         return constraints_->build(tx, meta->head, budget, key('r'), find, visit);
     }
 
