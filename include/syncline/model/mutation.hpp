@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-/// A mutation: what somebody did to a record, as operations on its fields. It is not a new state.
+/// A mutation: what somebody did to a record, as operations on its fields. It is not a new state. A group is one of many
+/// parts, each of a record of its own.
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <syncline/core/id.hpp>
@@ -54,7 +57,11 @@ enum class change_kind : std::uint8_t {
     create = 1,  ///< begins a life of the record
     update = 2,  ///< never creates
     erase = 3,   ///< ends the life; leaves a tombstone
+    group = 4,   ///< has `parts`, each of another record, which take effect together or not at all
 };
+
+/// Parts of one group: as many records as an outbox entry keeps in order.
+inline constexpr std::size_t group_parts_max = 16;
 
 /// What somebody did to a record. Its author is the envelope's: a request carries one author's mutations.
 ///
@@ -69,8 +76,29 @@ struct mutation {
     std::vector<field_op> ops{};  ///< in canonical key order, each field once
     merge_hint hint = merge_hint::merge;
     schema_version schema = 1;  ///< of the operations
+    /// Of a group: two to `group_parts_max`, of different records, none of them a group. They have its stamp and the
+    /// sequence 0; the group itself has the record of the first and, beside its own sequence and stamp, nothing else.
+    std::vector<mutation> parts{};
     friend bool operator==(mutation const&, mutation const&) = default;
 };
+
+/// Visits what a mutation does, a record at a time: the parts of a group, else itself.
+template <class M, class F>
+constexpr void each_part(M& m, F&& visit) {
+    if (m.kind != change_kind::group) {
+        visit(m);
+        return;
+    }
+    for (auto& part : m.parts) { visit(part); }
+}
+/// What a mutation does to one record; null when it does nothing to it.
+[[nodiscard]] inline mutation const* part_on(mutation const& m, record_key const& k) noexcept {
+    mutation const* found = nullptr;
+    each_part(m, [&](mutation const& part) {
+        if (part.record == k) { found = &part; }
+    });
+    return found;
+}
 
 /// Appends the canonical form of one operation: an array of two to four.
 inline void encode_operation(cbor_writer& out, field_op const& op, timestamp of_mutation) {
@@ -87,8 +115,17 @@ inline void encode_operation(cbor_writer& out, field_op const& op, timestamp of_
 }
 
 /// Appends the canonical form: an array of eight items, each operation an array of two to four; of nine with a hint, of ten
-/// with a later schema version than the first.
+/// with a later schema version than the first. Of a group an array of four: sequence, stamp, kind, the parts.
 inline void encode_mutation(cbor_writer& out, mutation const& m) {
+    if (m.kind == change_kind::group) {
+        out.array(4);
+        out.unsigned_integer(m.sequence);
+        out.unsigned_integer(m.stamp.raw);
+        out.unsigned_integer(static_cast<std::uint64_t>(m.kind));
+        out.array(m.parts.size());
+        for (mutation const& part : m.parts) { encode_mutation(out, part); }
+        return;
+    }
     bool const later = m.schema != 1;
     bool const hinted = later || m.hint != merge_hint::merge;
     out.array(std::size_t{8} + (hinted ? 1 : 0) + (later ? 1 : 0));
@@ -137,10 +174,11 @@ inline void encode_mutation(cbor_writer& out, mutation const& m) {
     return ops;
 }
 
-/// Reads what `encode_mutation` wrote, of a stranger too. On anything else the reader has failed.
-[[nodiscard]] inline mutation decode_mutation(cbor_reader& in) {
+namespace detail {
+
+/// A mutation of one record, whose array has begun.
+[[nodiscard]] inline mutation decode_single(cbor_reader& in, std::size_t parts) {
     mutation m;
-    std::size_t const parts = in.array();
     if (parts < 8 || parts > 10) { in.fail({errc::malformed, "mutation of the wrong length"}); }
     m.sequence = in.unsigned_integer();
     m.stamp = timestamp{in.unsigned_integer()};
@@ -164,6 +202,36 @@ inline void encode_mutation(cbor_writer& out, mutation const& m) {
         in.fail({errc::malformed, "erase with operations"});
     }
     return m;
+}
+/// A group, whose array has begun.
+[[nodiscard]] inline mutation decode_group(cbor_reader& in) {
+    mutation m;
+    m.sequence = in.unsigned_integer();
+    m.stamp = timestamp{in.unsigned_integer()};
+    m.kind = change_kind::group;
+    if (in.unsigned_integer() != static_cast<std::uint64_t>(m.kind)) {
+        in.fail({errc::malformed, "mutation of the wrong length"});
+    }
+    std::size_t const n = in.array();
+    if (!in.failed() && n < 2) { in.fail({errc::malformed, "a group of fewer than two parts"}); }
+    if (n > group_parts_max) { in.fail({errc::limit, "a group of too many parts"}); }
+    for (std::size_t i = 0; i < n && !in.failed(); ++i) {
+        mutation part = decode_single(in, in.array());
+        if (in.failed()) { break; }
+        if (part.sequence != 0 || part.stamp != m.stamp) { in.fail({errc::malformed, "a part with a name of its own"}); }
+        if (part_on(m, part.record) != nullptr) { in.fail({errc::malformed, "two parts of one record"}); }
+        m.parts.push_back(std::move(part));
+    }
+    if (!m.parts.empty()) { m.record = m.parts.front().record; }
+    return m;
+}
+
+}  // namespace detail
+
+/// Reads what `encode_mutation` wrote, of a stranger too. On anything else the reader has failed.
+[[nodiscard]] inline mutation decode_mutation(cbor_reader& in) {
+    std::size_t const parts = in.array();
+    return parts == 4 ? detail::decode_group(in) : detail::decode_single(in, parts);
 }
 
 /// What the authority decided about a mutation. Values travel: append, never renumber.

@@ -55,7 +55,7 @@ inline void yield_to(std::vector<field_op>& ops, mutation const& refused, row co
 /// What this device wrote on the record since wins in its fields, whether it waits, was refused too or is confirmed; and so
 /// does, under other rules than `authority_time`, whatever has a later stamp. A dead letter stays for a person where the
 /// record or its life is gone, where later writes build on what was refused (an addition to it, a deletion), where part of
-/// a group of fields would be left of it, where the change can't be made on what is there now, and where other entries
+/// a group of fields would be left of it, where it is a group of records, where the change can't be made on what is there now, and where other entries
 /// wait for it. What is written may be refused again, when somebody was
 /// first again: each time somebody else's write has been taken, so it ends when they rest.
 /// Errors: the storage's, `errc::corrupt`, the journal's: roll back. Cost: a scan of the dead letters; for each one that
@@ -76,20 +76,21 @@ template <storage_transaction Tx, class Records, class Journal>
               [](outbox_entry const& a, outbox_entry const& b) { return a.token < b.token; });
     std::vector<std::vector<mutation>> later(letters.size());
     for (std::size_t i = 0; i < letters.size(); ++i) {
+        auto const record = record_key_from(letters[i].record);
+        if (!record) { return record.error(); }
         for (std::size_t k = i + 1; k < letters.size(); ++k) {
-            if (letters[k].record != letters[i].record) { continue; }
-            auto m = r.mutation_of(letters[k]);
+            auto const m = r.mutation_of(letters[k]);
             if (!m) { return m.error(); }
-            later[i].push_back(std::move(*m));
+            if (mutation const* const part = part_on(*m, *record)) { later[i].push_back(*part); }
         }
         status outcome;
         ok = r.queue().scan_record(tx, letters[i].record, [&](outbox_entry const& waits) {
-            auto m = r.mutation_of(waits);
+            auto const m = r.mutation_of(waits);
             if (!m) {
                 outcome = m.error();
                 return false;
             }
-            later[i].push_back(std::move(*m));
+            if (mutation const* const part = part_on(*m, *record)) { later[i].push_back(*part); }
             return true;
         });
         if (ok) { ok = outcome; }
@@ -100,6 +101,7 @@ template <storage_transaction Tx, class Records, class Journal>
         outbox_entry const& e = letters[i];
         auto const refused = r.mutation_of(e);
         if (!refused) { return refused.error(); }
+        if (refused->kind == change_kind::group) { continue; }
         auto const held = r.read_confirmed(tx, refused->record);
         if (!held && held.error() != errc::unsupported) { return held.error(); }
         if (!held) { continue; }  // closed to the program

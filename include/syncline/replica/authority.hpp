@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
@@ -249,7 +250,7 @@ public:
         p.decided = author->decided;
         p.head = meta->head;
         if (auto ok = begin_page(tx, *q, p, now); !ok) { return ok.error(); }
-        return page(tx, *q, p);
+        return page(tx, *q, p, meta->grouped);
     }
 
     /// What is thought of a device from now on; with `authority_options::standings`.
@@ -349,7 +350,7 @@ public:
         }
         auto meta = read_meta(tx);
         if (!meta) { return meta.error(); }
-        auto const find = [&](record_key const& k) { return read_newest(tx, k); };
+        auto const find = [&](record_key const& k) { return newest_over(tx, judged_effects{}, k); };
         return constraints_->build(tx, meta->head, budget, key('r'), find, visit);
     }
 
@@ -448,6 +449,7 @@ private:
         position stable = 0;          ///< a backup holds everything up to here
         std::uint64_t epochs = 0;     ///< that are over
         std::optional<id128> next{};  ///< of the epoch that begins with what is decided next
+        position grouped = 0;         ///< the last position of the last group; 0: there was none
     };
     struct author_state {
         author_index index = 0;
@@ -486,7 +488,9 @@ private:
         cbor_reader in{raw};
         meta_state meta;
         std::size_t const parts = in.array();
-        if (parts != 4 && parts != 7) { return failure{errc::corrupt, "authority's head"}; }
+        bool const grouped = parts == 5 || parts == 8;
+        std::size_t const plain = parts - (grouped ? 1 : 0);
+        if (plain != 4 && plain != 7) { return failure{errc::corrupt, "authority's head"}; }
         std::uint64_t const format = in.unsigned_integer();
         if (!in.failed() && format > authority_format) {
             return failure{errc::unsupported, "written by a later version"};
@@ -494,12 +498,13 @@ private:
         meta.epoch = detail::read_id(in);
         meta.head = in.unsigned_integer();
         meta.authors = static_cast<author_index>(in.unsigned_integer());
-        if (parts == 7) {
+        if (plain == 7) {
             meta.backups = true;
             meta.stable = in.unsigned_integer();
             meta.epochs = in.unsigned_integer();
             if (!in.null()) { meta.next = detail::read_id(in); }
         }
+        if (grouped) { meta.grouped = in.unsigned_integer(); }
         if (!in.finish()) { return failure{errc::corrupt, "authority's head"}; }
         return meta;
     }
@@ -507,7 +512,7 @@ private:
     [[nodiscard]] status write_meta(Tx& tx, meta_state const& meta) const {
         bytes raw;
         cbor_writer w{raw};
-        w.array(meta.backups ? 7 : 4);
+        w.array(std::size_t{meta.backups ? 7U : 4U} + (meta.grouped == 0 ? 0 : 1));
         w.unsigned_integer(authority_format);
         w.byte_string(meta.epoch.bytes);
         w.unsigned_integer(meta.head);
@@ -521,6 +526,7 @@ private:
                 w.null();
             }
         }
+        if (meta.grouped != 0) { w.unsigned_integer(meta.grouped); }
         return tx.put(key('m'), raw);
     }
 
@@ -858,10 +864,15 @@ private:
         note.stamp = timestamp::make(now.wall);
         note.device = q.replica;
         note.principal = principal;
-        note.change = in.finish() ? &m : nullptr;
         note.sequence = v.sequence;
         note.said = &v;
-        return journal_(tx, note);
+        if (!in.finish()) { return journal_(tx, note); }
+        status ok;
+        each_part(m, [&](mutation const& part) {
+            note.change = &part;
+            if (ok) { ok = journal_(tx, note); }
+        });
+        return ok;
     }
 
     /// The first verdict again; the same identity with another content is refused.
@@ -914,21 +925,132 @@ private:
     template <class Tx>
     [[nodiscard]] status judge(Tx& tx, bytes const& raw, std::string_view principal, author_state const& author,
                                meta_state& meta, timestamp stamp_max, verdict& v) const {
-        auto const reject = [&](errc why, std::string text = {}) {
-            v.kind = verdict_kind::rejected;
-            v.reason = why;
-            v.text = std::move(text);
-            return status{};
-        };
         cbor_reader in{raw, options_.message};
         mutation m = decode_mutation(in);
-        if (auto ok = in.finish(); !ok) { return reject(ok.error().code); }
+        if (auto ok = in.finish(); !ok) {
+            v.kind = verdict_kind::rejected;
+            v.reason = ok.error().code;
+            return {};
+        }
         v.stamp = (std::min)(m.stamp, stamp_max);
+        judged_effects effects;
+        if (m.kind == change_kind::group) {
+            if (auto ok = judge_group(tx, m, principal, author, meta, effects, v); !ok) { return ok; }
+        } else {
+            bool done = false;
+            if (auto ok = judge_part(tx, m, principal, author, meta, stamp_max, effects, v, done); !ok) { return ok; }
+        }
+        if (effects.all.empty()) { return {}; }
+        if (constraints_) {
+            std::size_t which = 0;
+            auto kept = constrain(tx, effects.all, which);
+            if (!kept) { return kept.error(); }
+            if (!kept->accepted) {
+                v = rejection(v, kept->reason, std::move(kept->text));
+                if (m.kind == change_kind::group) { v.part = effects.part[which]; }
+                return {};
+            }
+            if (auto ok = constraints_->release(tx, effects.all); !ok) { return ok; }
+        }
+        bytes buffer;
+        for (record_effect const& e : effects.all) {
+            if (auto ok = write_effect(tx, e, buffer); !ok) { return ok; }
+        }
+        meta.head = effects.all.back().after.version;
+        if (m.kind == change_kind::group) { meta.grouped = meta.head; }
+        return {};
+    }
+
+    /// What mutations come to that are judged together, in the order of positions, each record once. Nothing of it is
+    /// written before all of it is known to stand.
+    struct judged_effects {
+        std::vector<record_effect> all{};
+        std::vector<std::uint8_t> part{};  ///< for each the part of the group that it comes from
+        std::uint8_t now = 0;              ///< the part that is being judged
+
+        [[nodiscard]] record_effect const* find(record_key const& k) const noexcept {
+            auto const e = std::find_if(all.begin(), all.end(), [&](record_effect const& o) { return o.record == k; });
+            return e == all.end() ? nullptr : &*e;
+        }
+        void add(record_effect&& e) {
+            auto const old =
+                std::find_if(all.begin(), all.end(), [&](record_effect const& o) { return o.record == e.record; });
+            if (old != all.end()) {
+                e.before = std::move(old->before);
+                part.erase(part.begin() + (old - all.begin()));
+                all.erase(old);
+            }
+            all.push_back(std::move(e));
+            part.push_back(now);
+        }
+    };
+    [[nodiscard]] static verdict rejection(verdict const& of, errc why, std::string text = {}) {
+        verdict v;
+        v.sequence = of.sequence;
+        v.stamp = of.stamp;
+        v.kind = verdict_kind::rejected;
+        v.reason = why;
+        v.text = std::move(text);
+        return v;
+    }
+
+    /// Decides the parts of a group in their order, each over what those before it come to. One that is rejected, that a
+    /// person would have to decide about, or that others have overruled while another part would take effect, rejects all.
+    template <class Tx>
+    [[nodiscard]] status judge_group(Tx& tx, mutation& m, std::string_view principal, author_state const& author,
+                                     meta_state const& meta, judged_effects& effects, verdict& v) const {
+        std::vector<verdict> said(m.parts.size());
+        std::optional<std::size_t> lost;
+        std::size_t overruled = 0;
+        auto const refuse = [&](std::size_t part, errc why) {
+            std::vector<decision> decisions = std::move(said[part].decisions);
+            v = rejection(v, why, std::move(said[part].text));
+            v.decisions = std::move(decisions);
+            v.part = static_cast<std::uint8_t>(part);
+            effects = {};
+            return status{};
+        };
+        for (std::size_t i = 0; i < m.parts.size(); ++i) {
+            bool done = false;
+            effects.now = static_cast<std::uint8_t>(i);
+            if (auto ok = judge_part(tx, m.parts[i], principal, author, meta, v.stamp, effects, said[i], done); !ok) {
+                return ok;
+            }
+            switch (said[i].kind) {
+                case verdict_kind::rejected: return refuse(i, said[i].reason);
+                case verdict_kind::conflict: return refuse(i, errc::contended);
+                case verdict_kind::overruled:
+                    if (done) { break; }
+                    ++overruled;
+                    if (!lost) { lost = i; }
+                    break;
+                default: break;
+            }
+        }
+        if (lost && overruled != m.parts.size()) { return refuse(*lost, errc::contended); }
+        v.kind = lost ? verdict_kind::overruled : verdict_kind::applied;
+        for (verdict& one : said) {
+            if (!lost && !one.decisions.empty()) { v.kind = verdict_kind::merged; }
+            v.version = (std::max)(v.version, one.version);
+            v.versions.push_back(one.version);
+            std::move(one.decisions.begin(), one.decisions.end(), std::back_inserter(v.decisions));
+        }
+        return {};
+    }
+
+    /// Decides what a mutation does to one record, over effects that are not written yet, and adds to them. `done`: what it
+    /// was to do is so, though others have done it.
+    template <class Tx>
+    [[nodiscard]] status judge_part(Tx& tx, mutation& m, std::string_view principal, author_state const& author,
+                                    meta_state const& meta, timestamp stamp_max, judged_effects& effects, verdict& v,
+                                    bool& done) const {
+        auto const reject = [&](errc why, std::string text = {}) {
+            v = rejection(v, why, std::move(text));
+            return status{};
+        };
         if (m.base > meta.head) { return reject(errc::malformed); }
 
-        bytes const k = row_key(m.record);
-        bytes buffer;
-        auto before = read_row(tx, k, buffer);
+        auto before = state_over(tx, effects, m.record);
         if (!before) { return before.error(); }
         // Lives that were begun offline may be skipped when one was refused; but none comes near the last number,
         // after which a record could never be created again.
@@ -946,7 +1068,7 @@ private:
         std::optional<row> after = *before;
         apply_context context;
         context.author = author.index;
-        context.at = meta.head + 1;
+        context.at = (effects.all.empty() ? meta.head : effects.all.back().after.version) + 1;
         context.stamp_max = stamp_max;
         context.host = options_.merging;
         auto const gone = of_collected(tx, m, *before);
@@ -954,6 +1076,7 @@ private:
         if (*gone) {
             // A deletion of what is gone has had its effect; an edit is for a person to see.
             bool const ask = m.kind != change_kind::erase;
+            done = !ask;
             v.kind = ask ? verdict_kind::conflict : verdict_kind::overruled;
             v.version = *before ? (*before)->version : 0;
             v.decisions.push_back(
@@ -973,23 +1096,30 @@ private:
             }
             validation said = validate_(validation_input{principal, m, *before, *after});
             if (!said.accepted) { return reject(said.reason, std::move(said.text)); }
-            std::vector<record_effect> effects;
-            effects.push_back({m.record, std::move(*before), std::move(*after)});
-            if (constraints_) {
-                auto kept = constrain(tx, principal, m, context, effects);
+            std::vector<record_effect> own;
+            own.push_back({m.record, std::move(*before), std::move(*after)});
+            if (constraints_ && m.kind == change_kind::erase) {
+                auto kept = take_along(tx, principal, m, context, effects, own);
                 if (!kept) { return kept.error(); }
                 if (!kept->accepted) { return reject(kept->reason, std::move(kept->text)); }
             }
-            for (record_effect const& e : effects) {
-                if (auto ok = write_effect(tx, e, buffer); !ok) { return ok; }
-            }
-            meta.head = effects.back().after.version;
-            after = std::move(effects.back().after);
+            v.version = own.back().after.version;
+            for (record_effect& e : own) { effects.add(std::move(e)); }
+        } else {
+            v.version = after ? after->version : 0;
+            done = m.kind == change_kind::erase && (!after || after->deleted || after->life > m.life);
         }
         v.kind = outcome.verdict;
-        v.version = after ? after->version : 0;
         v.decisions = std::move(outcome.decisions);
         return {};
+    }
+    /// A record's row as it would be after the effects.
+    template <class Tx>
+    [[nodiscard]] result<std::optional<row>> state_over(Tx& tx, judged_effects const& effects,
+                                                        record_key const& k) const {
+        if (record_effect const* const e = effects.find(k)) { return std::optional<row>{e->after}; }
+        bytes raw;
+        return read_row(tx, row_key(k), raw);
     }
 
     /// A row, and its change in the order of positions and in the index.
@@ -1008,79 +1138,84 @@ private:
         return constraints_ ? constraints_->enter(tx, e) : status{};
     }
 
-    /// A row as of the newest schema version.
+    /// A row as of the newest schema version, after the effects.
     template <class Tx>
-    [[nodiscard]] result<std::optional<row>> read_newest(Tx& tx, record_key const& k) const {
-        bytes raw;
-        auto r = read_row(tx, row_key(k), raw);
+    [[nodiscard]] result<std::optional<row>> newest_over(Tx& tx, judged_effects const& effects,
+                                                         record_key const& k) const {
+        auto r = state_over(tx, effects, k);
         if (!r || !*r) { return r; }
         collection_schema const& schema = schemas().of(k.collection);
         if (auto ok = schema.cast(**r, schema.version()); !ok) { return ok.error(); }
         return r;
     }
+    [[nodiscard]] static validation refused_by(refusal const& r) {
+        return validation{false, code_of(r.kind), to_text(r)};
+    }
 
-    /// What the constraints say of a change, `effects`' only one. What a deletion takes along is put before it, children
-    /// before their parents, each with a position of its own: a page that ends between two shows no child without its
-    /// parent.
+    /// What a deletion, `own`'s only effect, takes along, by the constraints: it is put before it, children before their
+    /// parents, each with a position of its own: a page that ends between two shows no child without its parent.
     template <class Tx>
-    [[nodiscard]] result<validation> constrain(Tx& tx, std::string_view principal, mutation const& m,
-                                               apply_context context, std::vector<record_effect>& effects) const {
-        auto const refused = [](refusal const& r) { return validation{false, code_of(r.kind), to_text(r)}; };
-        if (m.kind == change_kind::erase) {
-            auto const find = [&](record_key const& k) { return read_newest(tx, k); };
-            auto reach = constraints_->reach_of(tx, m.record, find);
-            if (!reach && reach.error().code == errc::unsupported) {
-                return validation{false, errc::unsupported, reach.error().detail};
-            }
-            if (!reach) { return reach.error(); }
-            if (reach->refused) { return refused(*reach->refused); }
-            std::vector<record_effect> all;
-            auto const change = [&](record_key const& k, row&& was, change_kind kind, std::vector<field_op> ops) {
-                mutation const along{0,
-                                     m.stamp,
-                                     kind,
-                                     k,
-                                     was.life,
-                                     was.version,
-                                     std::move(ops),
-                                     merge_hint::merge,
-                                     schemas().of(k.collection).version()};
-                std::optional<row> before{std::move(was)};
-                std::optional<row> after = before;
-                apply_outcome const outcome = apply(after, along, rules_.of(k.collection), context);
-                if (!outcome.changed) {
-                    errc const why = outcome.verdict == verdict_kind::rejected ? outcome.reason : errc::rejected;
-                    return validation{false, why, "a record that is deleted or changed along may not be"};
-                }
-                after->schema = along.schema;
-                if (options_.checks != nullptr) {
-                    validation said = (*options_.checks)(validation_input{principal, along, before, *after});
-                    if (!said.accepted) { return said; }
-                }
-                all.push_back({k, std::move(before), std::move(*after)});
-                ++context.at;
-                return validation{};
-            };
-            for (deletion_reach::orphan& o : reach->orphaned) {
-                std::vector<field_op> ops;
-                for (std::string& f : o.fields) { ops.push_back({std::move(f), op_kind::unset, {}, m.stamp}); }
-                auto said = change(o.record, std::move(o.state), change_kind::update, std::move(ops));
-                if (!said.accepted) { return said; }
-            }
-            for (auto e = reach->deleted.rbegin(); e != reach->deleted.rend(); ++e) {
-                auto said = change(e->record, std::move(*e->before), change_kind::erase, {});
-                if (!said.accepted) { return said; }
-            }
-            if (!all.empty()) {
-                record_effect own = std::move(effects.back());
-                std::optional<row> after = own.before;
-                if (!apply(after, m, rules_.of(m.record.collection), context).changed) { return validation{false}; }
-                after->schema = own.after.schema;
-                own.after = std::move(*after);
-                all.push_back(std::move(own));
-                effects = std::move(all);
-            }
+    [[nodiscard]] result<validation> take_along(Tx& tx, std::string_view principal, mutation const& m,
+                                                apply_context context, judged_effects const& effects,
+                                                std::vector<record_effect>& own) const {
+        auto const find = [&](record_key const& k) { return newest_over(tx, effects, k); };
+        auto reach = constraints_->reach_of(tx, m.record, find, effects.all);
+        if (!reach && reach.error().code == errc::unsupported) {
+            return validation{false, errc::unsupported, reach.error().detail};
         }
+        if (!reach) { return reach.error(); }
+        if (reach->refused) { return refused_by(*reach->refused); }
+        std::vector<record_effect> all;
+        auto const change = [&](record_key const& k, row&& was, change_kind kind, std::vector<field_op> ops) {
+            mutation const along{0,
+                                 m.stamp,
+                                 kind,
+                                 k,
+                                 was.life,
+                                 was.version,
+                                 std::move(ops),
+                                 merge_hint::merge,
+                                 schemas().of(k.collection).version()};
+            std::optional<row> before{std::move(was)};
+            std::optional<row> after = before;
+            apply_outcome const outcome = apply(after, along, rules_.of(k.collection), context);
+            if (!outcome.changed) {
+                errc const why = outcome.verdict == verdict_kind::rejected ? outcome.reason : errc::rejected;
+                return validation{false, why, "a record that is deleted or changed along may not be"};
+            }
+            after->schema = along.schema;
+            if (options_.checks != nullptr) {
+                validation said = (*options_.checks)(validation_input{principal, along, before, *after});
+                if (!said.accepted) { return said; }
+            }
+            all.push_back({k, std::move(before), std::move(*after)});
+            ++context.at;
+            return validation{};
+        };
+        for (deletion_reach::orphan& o : reach->orphaned) {
+            std::vector<field_op> ops;
+            for (std::string& f : o.fields) { ops.push_back({std::move(f), op_kind::unset, {}, m.stamp}); }
+            auto said = change(o.record, std::move(o.state), change_kind::update, std::move(ops));
+            if (!said.accepted) { return said; }
+        }
+        for (auto e = reach->deleted.rbegin(); e != reach->deleted.rend(); ++e) {
+            auto said = change(e->record, std::move(*e->before), change_kind::erase, {});
+            if (!said.accepted) { return said; }
+        }
+        if (all.empty()) { return validation{}; }
+        record_effect last = std::move(own.back());
+        std::optional<row> after = last.before;
+        if (!apply(after, m, rules_.of(m.record.collection), context).changed) { return validation{false}; }
+        after->schema = last.after.schema;
+        last.after = std::move(*after);
+        all.push_back(std::move(last));
+        own = std::move(all);
+        return validation{};
+    }
+    /// What the constraints say of effects that come together; `which` of them is refused.
+    template <class Tx>
+    [[nodiscard]] result<validation> constrain(Tx& tx, std::vector<record_effect> const& effects,
+                                               std::size_t& which) const {
         auto const lives = [&](record_key const& k) -> result<bool> {
             for (record_effect const& e : effects) {
                 if (e.record == k) { return !e.after.deleted; }
@@ -1090,12 +1225,12 @@ private:
             if (!r) { return r.error(); }
             return detail::living(*r);
         };
-        auto const against = constraints_->refuses(tx, effects, lives);
+        auto const against = constraints_->refuses(tx, effects, lives, &which);
         if (!against && against.error().code == errc::type_mismatch) {
             return validation{false, errc::type_mismatch, against.error().detail};
         }
         if (!against) { return against.error(); }
-        return *against ? refused(**against) : validation{};
+        return *against ? refused_by(**against) : validation{};
     }
 
     [[nodiscard]] schema_table const& schemas() const noexcept {
@@ -1135,7 +1270,7 @@ private:
     /// Completes the reply with the rows that changed after the cursor, oldest change first, and, once these reach the
     /// head, with the rows of the ranges that are wanted, in the order of keys.
     template <class Tx>
-    [[nodiscard]] result<bytes> page(Tx& tx, request const& q, reply& p) const {
+    [[nodiscard]] result<bytes> page(Tx& tx, request const& q, reply& p, position grouped) const {
         std::uint64_t const rows_max =
             (std::min)(q.rows_max, (std::min)(options_.rows_max, std::uint64_t{exchange_items_max}));
         std::uint64_t const bytes_max = (std::min)(q.bytes_max, options_.bytes_max);
@@ -1175,6 +1310,10 @@ private:
         if (p.from != p.head) {
             if (auto ok = tx.scan({first, end}, tell_change); !ok) { return ok.error(); }
             if (!outcome) { return outcome.error(); }
+            // A row stands at the position of its last change: where a page ends, one part of a group may have been changed
+            // again and stand further on. Only at the head do all groups that the asker has not taken yet stand whole.
+            bool const tells = p.to != p.from || q.whole;
+            p.partial = p.to != p.head && tells && grouped > q.whole.value_or(q.cursor);
         }
         // Before the tail is told whole, a range would show a part of what one position changed.
         for (std::size_t i = 0; i < q.ranges.size() && p.to == p.head && !full(); ++i) {

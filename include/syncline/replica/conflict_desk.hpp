@@ -221,6 +221,7 @@ private:
                 break;
             case change_kind::update: done = r.update(tx, k, s.change.ops, now, priority::important); break;
             case change_kind::erase: done = r.erase(tx, k, now, priority::important); break;
+            case change_kind::group: break;  // no conflict's
         }
         return done ? status{} : status{done.error()};
     }

@@ -313,10 +313,17 @@ public:
     /// its record and each reference.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::optional<refusal>> refuses(Tx& tx, std::span<record_effect const> effects,
-                                                         function_ref<result<bool>(record_key const&)> lives) const {
+                                                         function_ref<result<bool>(record_key const&)> lives,
+                                                         std::size_t* which = nullptr) const {
         std::vector<bytes> claimed;
         bytes holder;
+        auto const given_up = [&](unique_constraint const& c, record_key const& by, bytes const& values) {
+            return std::any_of(effects.begin(), effects.end(), [&](record_effect const& e) {
+                return e.record == by && value_key(c, e.after) != values;
+            });
+        };
         for (record_effect const& e : effects) {
+            if (which != nullptr) { *which = static_cast<std::size_t>(&e - effects.data()); }
             auto const missing = missing_reference(*table_, e.record, e.before, e.after, lives);
             if (!missing || *missing) { return missing; }
             for (unique_constraint const& c : table_->uniques) {
@@ -329,9 +336,11 @@ public:
                     auto other = record_key_from(holder);
                     if (!other) { return failure{errc::corrupt, "constraints' index"}; }
                     if (*other == e.record) { continue; }
-                    refusal r{refusal_kind::taken, c.name, {}};
-                    if (c.tells_holder) { r.other = std::move(*other); }
-                    return std::optional<refusal>{std::move(r)};
+                    if (!given_up(c, *other, now)) {
+                        refusal r{refusal_kind::taken, c.name, {}};
+                        if (c.tells_holder) { r.other = std::move(*other); }
+                        return std::optional<refusal>{std::move(r)};
+                    }
                 }
                 if (std::find(claimed.begin(), claimed.end(), now) != claimed.end()) {
                     return std::optional<refusal>{refusal{refusal_kind::taken, c.name, {}}};
@@ -349,12 +358,37 @@ public:
         return enter(tx, e.record, e.before, e.after);
     }
 
+    /// Before effects that come together are entered: takes the values that they give up out of the index, so that another of
+    /// them may have them. Cost: a get and an erase for each.
+    template <storage_transaction Tx>
+    [[nodiscard]] status release(Tx& tx, std::span<record_effect const> effects) const {
+        bytes holder;
+        for (record_effect const& e : effects) {
+            for (unique_constraint const& c : table_->uniques) {
+                if (effects.size() == 1 || c.collection != e.record.collection || !e.before) { continue; }
+                bytes const was = value_key(c, *e.before);
+                if (was.empty() || was == value_key(c, e.after)) { continue; }
+                auto const held = tx.get(was, holder);
+                if (!held) { return held.error(); }
+                if (!*held || holder != to_bytes(e.record)) { continue; }
+                if (auto ok = tx.erase(was); !ok) { return ok; }
+            }
+        }
+        return {};
+    }
+
     /// What the deletion of a record takes along: breadth first along the references, as declared, at most as far as
-    /// `reach_max`. `find` reads a row. Cost: a get and a scan of each reference to it for each record in reach.
+    /// `reach_max`. `find` reads a row, after the effects `made` that are not entered yet. Cost: a get and a scan of each reference to it for each record in reach.
     template <storage_transaction Tx>
     [[nodiscard]] result<deletion_reach> reach_of(
-        Tx& tx, record_key const& record, function_ref<result<std::optional<row>>(record_key const&)> find) const {
+        Tx& tx, record_key const& record, function_ref<result<std::optional<row>>(record_key const&)> find,
+        std::span<record_effect const> made = {}) const {
         deletion_reach out;
+        auto const refers_no_more = [&](reference_constraint const& c, bytes const& child, bytes_view entry) {
+            return std::any_of(made.begin(), made.end(), [&](record_effect const& e) {
+                return to_bytes(e.record) == child && !equal(reference_key(c, e.record, e.after), entry);
+            });
+        };
         struct child {
             record_key record;
             std::string constraint;
@@ -372,7 +406,7 @@ public:
                 bool beyond = false;
                 auto const ok = scan_prefix(tx, prefix, [&](bytes_view k, bytes_view) {
                     bytes const name = to_bytes(k.subspan(prefix.size()));
-                    if (known.contains(name)) { return true; }
+                    if (known.contains(name) || refers_no_more(c, name, k)) { return true; }
                     switch (c.deletion) {
                         case parent_deletion::refused:
                             // With more of them than can be deleted along, one of them stays and refuses.

@@ -59,9 +59,9 @@ enum class write_standing : std::uint8_t {
 struct write_report {
     std::uint64_t token = 0;  ///< its name in all calls below
     write_standing standing = write_standing::next;
-    record_key record{};
+    record_key record{};  ///< of a group that of its first part
     change_kind change = change_kind::update;
-    std::vector<std::string> fields{};  ///< that it touches; of a conflict, those that wait for the person
+    std::vector<std::string> fields{};  ///< that it touches, part after part; of a conflict, those that wait for the person
     priority urgency = priority::normal;
     std::optional<wall_time> entered{};  ///< nothing for a conflict, which has left the outbox
     std::uint32_t attempts = 0;
@@ -159,7 +159,9 @@ private:
     static void describe(write_report& w, mutation const& m) {
         w.record = m.record;
         w.change = m.kind;
-        for (field_op const& op : m.ops) { w.fields.push_back(op.field); }
+        each_part(m, [&](mutation const& part) {
+            for (field_op const& op : part.ops) { w.fields.push_back(op.field); }
+        });
     }
     [[nodiscard]] std::string trouble() const {
         std::string out = message(link_->code);
@@ -185,10 +187,16 @@ private:
     [[nodiscard]] status behind(write_report& w, outbox_entry const& e) {
         w.standing = write_standing::behind;
         std::optional<outbox_entry> first;
-        auto const ok = r_.queue().scan_record(tx_, e.record, [&](outbox_entry const& earlier) {
-            first = earlier;
-            return false;
-        });
+        auto const look = [&](bytes_view record) {
+            return r_.queue().scan_record(tx_, record, [&](outbox_entry const& earlier) {
+                first = earlier;
+                return false;
+            });
+        };
+        auto ok = look(e.record);
+        for (std::size_t i = 0; i < e.more_records.size() && ok && first && first->token == e.token; ++i) {
+            ok = look(e.more_records[i]);
+        }
         if (!ok) { return ok; }
         if (!first || first->token == e.token || first->state == entry_state::blocked) {
             w.why = "behind another write that is not done";  // of an entry that the host has put after others
@@ -210,7 +218,9 @@ private:
         w.why = std::string("refused: ") + message(e.reason);
         cbor_reader in{e.verdict};
         verdict const said = decode_verdict(in);
-        if (in.finish() && !said.text.empty()) { w.why += ": " + said.text; }
+        if (!in.finish()) { return; }
+        if (!said.text.empty()) { w.why += ": " + said.text; }
+        if (said.part) { w.why += ", for part " + std::to_string(*said.part + 1) + " of the group"; }
     }
 
     Tx& tx_;

@@ -37,14 +37,15 @@ enum class coalescing : std::uint8_t {
 /// They are kept apart, too, when a confirmed state came between (another base or life) or another schema, when the store was opened
 /// between (another line: what a copy of the store may hold as well is not changed any more), and when operations
 /// don't compose (a sum that leaves int64, a sum over what is no integer, anything but two of a kind on a minimum or
-/// maximum). In a union a later `set` or `unset` replaces, a later `add` adds to what is there, and of two `set`s on
+/// maximum). A group is kept apart from everything. In a union a later `set` or `unset` replaces, a later `add` adds to what is there, and of two `set`s on
 /// a minimum or maximum the more extreme stays; each operation keeps its own stamp. Of operations inside of a field, two
 /// on elements become one, and a revision of a revision one revision; else they are kept apart, as are wishes that
 /// differ.
 struct pending {
     mutation change{};
     bytes encoded{};         ///< the mutation's canonical form; once frozen, the bytes that travel
-    bytes base{};            ///< canonical map: the touched fields as the writer saw them; missing ones were missing
+    bytes base{};            ///< canonical map: the touched fields as the writer saw them; missing ones were missing.
+                             ///< Of a group an array of such maps, as byte strings, one for each part
     std::uint64_t line = 0;  ///< of its origin; 0: it has none
 
     /// Notes what the writer saw, of the fields that the operations touch.
@@ -96,7 +97,8 @@ struct pending {
     [[nodiscard]] coalescing absorb(pending const& later, collection_rules const& rules) {
         bool const same_state = change.base == later.change.base && change.life == later.change.life &&
                                 change.hint == later.change.hint && change.schema == later.change.schema;
-        if (!same_state || line != later.line || change.kind == change_kind::erase ||
+        bool const grouped = change.kind == change_kind::group || later.change.kind == change_kind::group;
+        if (!same_state || grouped || line != later.line || change.kind == change_kind::erase ||
             later.change.kind == change_kind::create) {
             return coalescing::kept_apart;
         }

@@ -86,6 +86,7 @@ private:
             case change_kind::create: return r.creates;
             case change_kind::update: return r.updates;
             case change_kind::erase: return r.erases;
+            case change_kind::group: break;  // asked for each of its parts
         }
         return false;
     }
@@ -94,6 +95,7 @@ private:
             case change_kind::create: return "create";
             case change_kind::update: return "change";
             case change_kind::erase: return "delete";
+            case change_kind::group: break;
         }
         return "touch";
     }

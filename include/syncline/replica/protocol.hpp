@@ -54,6 +54,10 @@ struct verdict {
     timestamp stamp{};     ///< effective: the mutation's, or the authority's bound
     std::vector<decision> decisions{};
     std::string text{};  ///< what the authority's validation said, for people; may be empty
+    /// Of a group that took effect: for each part what `version` is for its record. `version` is the group's position then.
+    std::vector<position> versions{};
+    /// Of a group that was rejected for one of its parts: which, counted from 0. `decisions` are of that part.
+    std::optional<std::uint8_t> part{};
     friend bool operator==(verdict const&, verdict const&) = default;
 };
 
@@ -85,6 +89,9 @@ struct request {
     std::uint64_t features = 0;          ///< `feature_columns`; unknown bits mean nothing
     /// The last position that the sender was told of; with it, it can follow an authority to another epoch.
     std::optional<position> known{};
+    /// Where the sender's records stand whole, while it keeps back pages that came in part (`reply::partial`); before the
+    /// cursor. Empty: at the cursor.
+    std::optional<position> whole{};
     friend bool operator==(request const&, request const&) = default;
 };
 
@@ -120,6 +127,8 @@ struct reply {
     std::optional<position> stable{};
     std::vector<past_epoch> past{};  ///< with `unknown_author`: where the requester's past and the authority's may part
     bool wipe = false;               ///< an order: the replica is to be wiped; nothing else in the reply counts
+    /// The page may hold a part of a group whose other parts are yet to come: it is kept back until a page that is not.
+    bool partial = false;
     friend bool operator==(reply const&, reply const&) = default;
 };
 
@@ -273,7 +282,8 @@ inline void encode_origins(cbor_writer& w, std::vector<origin> const& all) {
 }  // namespace detail
 
 inline void encode_verdict(cbor_writer& out, verdict const& v) {
-    out.array(8);
+    bool const of_group = !v.versions.empty() || v.part;
+    out.array(of_group ? 9 : 8);
     out.unsigned_integer(v.sequence);
     out.unsigned_integer(static_cast<std::uint64_t>(v.kind));
     out.boolean(v.again);
@@ -288,6 +298,13 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
         out.unsigned_integer(static_cast<std::uint64_t>(d.won) | (static_cast<std::uint64_t>(d.why) << 4));
     }
     out.text(v.text);
+    if (!of_group) { return; }
+    if (v.part) {
+        out.unsigned_integer(*v.part);
+        return;
+    }
+    out.array(v.versions.size());
+    for (position const p : v.versions) { out.unsigned_integer(p); }
 }
 
 /// An unknown kind is taken as `retry_after`: parked, never dropped.
@@ -303,7 +320,8 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
         if (n > 255) { in.fail({errc::malformed, "code out of range"}); }
         return static_cast<std::uint8_t>(n);
     };
-    if (in.array() != 8) { in.fail({errc::malformed, "verdict of the wrong length"}); }
+    std::size_t const length = in.array();
+    if (length != 8 && length != 9) { in.fail({errc::malformed, "verdict of the wrong length"}); }
     v.sequence = in.unsigned_integer();
     v.kind = verdict_kind_of(small_number());
     v.again = in.boolean();
@@ -322,6 +340,15 @@ inline void encode_verdict(cbor_writer& out, verdict const& v) {
         v.decisions.push_back(std::move(d));
     }
     v.text = std::string{in.text()};
+    if (length != 9) { return v; }
+    if (in.peek() == cbor_type::unsigned_integer) {
+        v.part = small_number();
+        if (*v.part >= group_parts_max) { in.fail({errc::malformed, "no part of a group"}); }
+        return v;
+    }
+    std::size_t const parts = in.array();
+    if (parts < 2 || parts > group_parts_max) { in.fail({errc::malformed, "verdict on a group of another size"}); }
+    for (std::size_t i = 0; i < parts && !in.failed(); ++i) { v.versions.push_back(in.unsigned_integer()); }
     return v;
 }
 
@@ -352,6 +379,8 @@ namespace detail {
 
 /// The request's key for what the device's program knows of schemas.
 inline constexpr std::uint64_t schemas_key = 14;
+/// The request's key for where its sender stands whole.
+inline constexpr std::uint64_t whole_key = 29;
 
 [[nodiscard]] inline bytes encode(request const& q) {
     bytes out(frame_bytes);
@@ -359,7 +388,8 @@ inline constexpr std::uint64_t schemas_key = 14;
     bytes batch;
     bool const columns = (q.features & feature_columns) != 0 && detail::encode_batch(batch, q);
     w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() || columns ? 0 : 1) + (q.line == 0 ? 0 : 1) +
-          (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1) + (q.known ? 1 : 0));
+          (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1) + (q.known ? 1 : 0) +
+          (q.whole ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(to_array(q.replica));
     if (q.epoch) {
@@ -411,6 +441,10 @@ inline constexpr std::uint64_t schemas_key = 14;
         w.unsigned_integer(24);
         w.unsigned_integer(*q.known);
     }
+    if (q.whole) {
+        w.unsigned_integer(whole_key);
+        w.unsigned_integer(*q.whole);
+    }
     detail::seal_frame(out);
     return out;
 }
@@ -451,6 +485,7 @@ inline constexpr std::uint64_t schemas_key = 14;
                 return true;
             }
             case 24: q.known = in.unsigned_integer(); return true;
+            case whole_key: q.whole = in.unsigned_integer(); return true;
             default: return false;
         }
     });
@@ -461,6 +496,7 @@ inline constexpr std::uint64_t schemas_key = 14;
     if ((seen & (1U << 8)) != 0 && (q.origins.empty() || q.origins.size() != q.mutations.size())) {
         return failure{errc::malformed, "not one origin for each mutation"};
     }
+    if (q.whole.value_or(0) > q.cursor) { return failure{errc::malformed, "whole beyond the cursor"}; }
     return q;
 }
 
@@ -498,6 +534,8 @@ namespace detail {
 
 /// The reply's key for the order to wipe the replica.
 inline constexpr std::uint64_t wipe_key = 27;
+/// The reply's key for a page whose groups may be in part.
+inline constexpr std::uint64_t partial_key = 29;
 
 /// A reply whose `count` rows stand encoded in `rows`; those of `p` are ignored. `features` are the asker's: rows and
 /// verdicts go in columns where it understands them.
@@ -510,7 +548,8 @@ inline constexpr std::uint64_t wipe_key = 27;
     out.reserve(page.size() + 256 + p.verdicts.size() * 48 + rows.size());
     cbor_writer w{out};
     w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) + (p.horizon == 0 ? 0 : 1) +
-          (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0));
+          (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0) +
+          (p.partial ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);
@@ -572,6 +611,10 @@ inline constexpr std::uint64_t wipe_key = 27;
     }
     if (p.wipe) {
         w.unsigned_integer(wipe_key);
+        w.boolean(true);
+    }
+    if (p.partial) {
+        w.unsigned_integer(partial_key);
         w.boolean(true);
     }
     detail::seal_frame(out);
@@ -698,6 +741,10 @@ namespace detail {
                 p.wipe = in.boolean();
                 if (!in.failed() && !p.wipe) { in.fail({errc::not_deterministic, "no order, said at length"}); }
                 return true;
+            case partial_key:
+                p.partial = in.boolean();
+                if (!in.failed() && !p.partial) { in.fail({errc::not_deterministic, "whole, said at length"}); }
+                return true;
             default: return false;
         }
     });
@@ -712,6 +759,9 @@ namespace detail {
     if (p.author == unknown_author) { return p; }  // a stranger's answer: its head alone means something
     if (p.from > p.to || p.to > p.head || p.horizon > p.head) {
         return failure{errc::malformed, "a page outside of the log"};
+    }
+    if (p.partial && (p.to == p.head || !p.ranges.empty())) {
+        return failure{errc::malformed, "a page in part at the end of the log"};
     }
     if (auto places = detail::check_places(p); !places) { return places.error(); }
     if (columns) { return p; }  // their fields were put together from what was looked at

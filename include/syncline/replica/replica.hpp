@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <span>
@@ -27,6 +28,7 @@
 #include <syncline/outbox/outbox.hpp>
 #include <syncline/replica/constraints.hpp>
 #include <syncline/replica/event.hpp>
+#include <syncline/replica/group.hpp>
 #include <syncline/replica/journal.hpp>
 #include <syncline/replica/pending.hpp>
 #include <syncline/replica/protocol.hpp>
@@ -381,6 +383,39 @@ public:
                                               priority urgency = priority::normal) const {
         return write(tx, k, change_kind::erase, {}, now, urgency);
     }
+    /// Writes changes of several records as one mutation: one entry in the outbox, one verdict; at the authority and at every
+    /// device that has synced to the end, all of them or none. What others write meanwhile is merged into each record by
+    /// its rules as ever: an invariant over several values needs counters.
+    ///
+    /// It stands behind what waits on each of its records, later writes on any of them stand behind it, and nothing is
+    /// joined with it. A part may refer to a record that another part creates. Of one change it is an ordinary write; changes
+    /// by `put` that change nothing are left out. State unchanged on what the group's `state` says, `errc::invalid` for
+    /// a group of nothing, `errc::limit` (a record too large, all parts together larger than `replica_options::record_max`,
+    /// outbox full), and on the errors of `create`, `update` and `erase` for any part.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<write_receipt> write_group(Tx& tx, record_group const& group, instant now,
+                                                    priority urgency = priority::normal) const {
+        if (auto ok = group.state(); !ok) { return ok.error(); }
+        if (group.changes().empty()) { return failure{errc::invalid, "a group of nothing"}; }
+        std::vector<write_plan> plans;
+        for (group_change const& c : group.changes()) {
+            std::vector<field_op> ops = c.ops;
+            if (c.fields) {
+                if (auto ok = validate_fields(*c.fields); !ok) { return ok.error(); }
+                auto found = diff(c.base, *c.fields, rules_.of(c.record.collection), {});
+                if (!found) { return found.error(); }
+                if (c.kind == change_kind::update && found->empty()) { continue; }
+                ops = std::move(*found);
+            }
+            std::sort(ops.begin(), ops.end(),
+                      [](field_op const& a, field_op const& b) { return compare_keys(a.field, b.field) < 0; });
+            auto change = plan(tx, c.record, c.kind, std::move(ops), now);
+            if (!change) { return change.error(); }
+            plans.push_back(std::move(*change));
+        }
+        if (plans.empty()) { return write_receipt{}; }
+        return write(tx, plans, now, urgency);
+    }
 
     // Exchanging. The session calls these; a host that drives its own protocol may too.
 
@@ -422,7 +457,8 @@ public:
         request q;
         q.replica = mine->self;
         q.epoch = sync->epoch;
-        q.cursor = sync->cursor;
+        q.cursor = sync->reached();
+        if (sync->staged != 0) { q.whole = sync->cursor; }
         q.receipts = sync->settled;
         q.rows_max = options_.rows_max;
         q.bytes_max = options_.bytes_max;
@@ -502,22 +538,22 @@ public:
         if (p->author == unknown_author) {
             return failure{errc::authority_changed, "the authority was put back to an older state"};
         }
-        if (p->head < sync->cursor) { return nothing_taken(tx, now); }  // an old reply once more
+        if (p->head < sync->reached()) { return nothing_taken(tx, now); }  // an old reply once more
         exchange_report report;
-        if (p->from > sync->cursor) {
+        bool passed = false;  // a page that is of no use
+        if (p->from > sync->reached()) {
             // A first sync begins at the head of its first answer; so does a replica that stands below the horizon. Of
             // another answer to its question the rows are of no use.
             if (p->from != p->to) { return failure{errc::foreign, "a page that does not follow the cursor"}; }
             auto const none = wanted_.empty(tx);
             if (!none) { return none.error(); }
-            bool const lapsed = sync->cursor < p->horizon;
+            bool const lapsed = sync->reached() < p->horizon;
             if (lapsed) {
                 if (auto ok = want_everything(tx); !ok) { return ok.error(); }
+                if (auto ok = drop_staged(tx, *sync); !ok) { return ok.error(); }
                 report.rejoined = sync->cursor != 0;
-            } else if (sync->cursor != 0 || *none) {
-                p->rows.clear();
-                p->ranges.clear();
-                p->from = p->to = sync->cursor;
+            } else {
+                passed = sync->reached() != 0 || *none;
             }
         }
 
@@ -555,10 +591,19 @@ public:
         // and would show it twice. They come again with the verdict.
         auto const overtaken = unheard(tx, *sync, *p);
         if (!overtaken) { return overtaken.error(); }
-        if (*overtaken && !fork) {
+        passed = passed || (*overtaken && !fork) || p->to < sync->staged;
+        if (passed) {
             p->rows.clear();
             p->ranges.clear();
-            p->to = p->from;
+            p->to = sync->cursor;
+        }
+        if (p->partial && !passed) {
+            if (auto ok = stage(tx, *p); !ok) { return ok.error(); }
+            report.advanced = p->to > sync->reached();
+            sync->staged = (std::max)(sync->staged, p->to);
+            p->to = sync->cursor;
+        } else if (sync->staged != 0 && !passed) {
+            if (auto ok = unstage(tx, *p, *sync); !ok) { return ok.error(); }
         }
         if (auto ok = learn_clock(tx, p->rows, now); !ok) { return ok.error(); }
         std::size_t in_ranges = 0;
@@ -651,7 +696,7 @@ public:
     [[nodiscard]] result<bool> work_left(Tx& tx, instant now) const {
         auto sync = read_sync(tx);
         if (!sync) { return sync.error(); }
-        if (!sync->epoch || sync->cursor < sync->head || sync->settled + 1 < sync->next_sequence) { return true; }
+        if (!sync->epoch || sync->cursor < sync->head || sync->staged != 0 || sync->settled + 1 < sync->next_sequence) { return true; }
         auto const told = wanted_.empty(tx);
         if (!told) { return told.error(); }
         if (!*told) { return true; }
@@ -786,6 +831,9 @@ public:
                                                 priority urgency = priority::important) const {
         auto found = find_conflict(tx, token);
         if (!found) { return found.error(); }
+        if (found->local.kind == change_kind::group) {
+            return failure{errc::invalid, "a group waits for a record that is lost: it can only be dismissed"};
+        }
         auto remote = read_confirmed(tx, found->local.record);
         if (!remote) { return remote.error(); }
         if ((*remote ? (*remote)->version : 0) != seen) {
@@ -934,6 +982,7 @@ private:
     struct sync_state {
         std::optional<id128> epoch{};
         position cursor = 0;
+        position staged = 0;  ///< rows up to here are kept back, under 'g'; 0: none are
         position head = 0;
         author_index author = unknown_author;
         std::uint64_t next_sequence = 1;
@@ -942,8 +991,10 @@ private:
         std::uint64_t line = 0;     ///< of the origins of what is written; drawn at each opening
         std::optional<kept_state> kept{};
         friend bool operator==(sync_state const&, sync_state const&) = default;
+        /// Where the next page begins.
+        [[nodiscard]] position reached() const noexcept { return (std::max)(cursor, staged); }
         /// The last position that it was told of: no row that is held, and no verdict, has a later one.
-        [[nodiscard]] position told() const noexcept { return (std::max)(cursor, head); }
+        [[nodiscard]] position told() const noexcept { return (std::max)(reached(), head); }
     };
     /// A record as it stands in the record store.
     struct visible {
@@ -978,7 +1029,15 @@ private:
             if (!mine) { return mine.error(); }
             note.device = mine->self;
             note.principal = mine->principal;
-            return journal_(tx, note);
+            if (note.change == nullptr || note.change->kind != change_kind::group) { return journal_(tx, note); }
+            status ok;
+            mutation const* const group = note.change;
+            each_part(*group, [&](mutation const& part) {
+                note.change = &part;
+                if (ok) { ok = journal_(tx, note); }
+            });
+            note.change = group;
+            return ok;
         } else {
             (void)tx;
             (void)note;
@@ -1104,7 +1163,9 @@ private:
         if (!*found) { return failure{errc::not_found, "the store is not a replica's; open it first"}; }
         cbor_reader in{raw};
         sync_state s;
-        std::size_t const parts = in.array();
+        std::size_t parts = in.array();
+        bool const stages = parts == 9 || parts == 15;
+        if (stages) { --parts; }
         if (parts != 7 && parts != 8 && parts != 14) { return failure{errc::corrupt, "replica's sync state"}; }
         if (!in.null()) { s.epoch = detail::read_id(in); }
         s.cursor = in.unsigned_integer();
@@ -1123,6 +1184,7 @@ private:
             s.kept->shared = in.unsigned_integer();
             s.kept->orphans = in.unsigned_integer();
         }
+        if (stages) { s.staged = in.unsigned_integer(); }
         if (!in.finish() || s.settled >= s.next_sequence) { return failure{errc::corrupt, "replica's sync state"}; }
         return s;
     }
@@ -1130,7 +1192,7 @@ private:
     [[nodiscard]] status write_sync(Tx& tx, sync_state const& s) const {
         bytes raw;
         cbor_writer w{raw};
-        w.array(s.kept ? 14 : 8);
+        w.array(std::size_t{s.kept ? 14U : 8U} + (s.staged == 0 ? 0 : 1));
         if (s.epoch) {
             w.byte_string(s.epoch->bytes);
         } else {
@@ -1151,6 +1213,7 @@ private:
             w.unsigned_integer(s.kept->shared);
             w.unsigned_integer(s.kept->orphans);
         }
+        if (s.staged != 0) { w.unsigned_integer(s.staged); }
         return tx.put(key('s'), raw);
     }
     template <class Tx>
@@ -1261,9 +1324,10 @@ private:
         return write_plan{std::move(*entry), *sync, *clock, std::move(p), std::move(after)};
     }
 
-    /// What the checks and constraints say of it.
+    /// What the checks and constraints say of it. `beside`: what is written with it.
     template <class Tx>
-    [[nodiscard]] result<validation> permitted(Tx& tx, write_plan const& w) const {
+    [[nodiscard]] result<validation> permitted(Tx& tx, write_plan const& w,
+                                               std::span<write_plan const> beside = {}) const {
         if ((options_.checks == nullptr && options_.constraints == nullptr) || !w.after) { return validation{}; }
         std::optional<row> before;
         if (w.entry.present) { before = w.entry.state; }
@@ -1275,6 +1339,9 @@ private:
         }
         if (options_.constraints == nullptr) { return validation{}; }
         auto const lives = [&](record_key const& parent) -> result<bool> {
+            for (write_plan const& other : beside) {
+                if (other.p.change.record == parent) { return other.after && !other.after->deleted; }
+            }
             auto there = read_visible(tx, parent);
             if (!there) { return there.error(); }
             if (there->present) { return !there->state.deleted; }
@@ -1292,34 +1359,70 @@ private:
                                               instant now, priority urgency) const {
         auto change = plan(tx, k, kind, std::move(ops), now);
         if (!change) { return change.error(); }
-        auto const said = permitted(tx, *change);
-        if (!said) { return said.error(); }
-        if (!said->accepted) { return failure{said->reason, "the checks refuse it; `check` says why"}; }
-        visible* const entry = &change->entry;
-        sync_state* const sync = &change->sync;
-        hybrid_clock* const clock = &change->clock;
-        pending& p = change->p;
-        std::optional<row>& after = change->after;
-        bytes const name = to_bytes(k);
-        auto receipt = enqueue(tx, name, p, now, urgency);
-        if (!receipt) { return receipt.error(); }
-        if (auto ok = write_clock(tx, *clock); !ok) { return ok.error(); }
-        journal_note note;
-        note.what = journal_event::wrote;
-        note.stamp = p.change.stamp;
-        note.change = &p.change;
-        if (auto ok = tell(tx, note); !ok) { return ok.error(); }
-        if (receipt->token == 0) {
-            // A creation and its deletion annihilated each other: back to what was before both.
-            event_batch silent;
-            if (auto ok = rebase(tx, name, *sync, silent); !ok) { return ok.error(); }
-            return *receipt;
+        return write(tx, std::span{&*change, 1}, now, urgency);
+    }
+    /// Writes what is planned, of one moment and of different records: as a group where it is more than one.
+    template <class Tx>
+    [[nodiscard]] result<write_receipt> write(Tx& tx, std::span<write_plan> plans, instant now,
+                                              priority urgency) const {
+        for (write_plan const& w : plans) {
+            auto const said = permitted(tx, w, plans);
+            if (!said) { return said.error(); }
+            if (!said->accepted) { return failure{said->reason, "the checks refuse it; `check` says why"}; }
         }
-        held_record held{true, entry->confirmed, after ? std::move(*after) : row{}};
-        held.visible.schema = p.change.schema;
-        row const* const confirmed = !entry->dirty && entry->present ? &entry->state : nullptr;
-        if (auto ok = records_.put(tx, k, held, confirmed); !ok) { return ok.error(); }
+        auto receipt = plans.size() == 1 ? enqueue(tx, to_bytes(plans[0].p.change.record), plans[0].p, now, urgency)
+                                         : enqueue_group(tx, plans, now, urgency);
+        if (!receipt) { return receipt.error(); }
+        if (auto ok = write_clock(tx, plans[0].clock); !ok) { return ok.error(); }
+        for (write_plan& w : plans) {
+            mutation const& change = w.p.change;
+            journal_note note;
+            note.what = journal_event::wrote;
+            note.stamp = change.stamp;
+            note.change = &change;
+            if (auto ok = tell(tx, note); !ok) { return ok.error(); }
+            if (receipt->token == 0) {
+                // A creation and its deletion annihilated each other: back to what was before both.
+                event_batch silent;
+                if (auto ok = rebase(tx, to_bytes(change.record), w.sync, silent); !ok) { return ok.error(); }
+                return *receipt;
+            }
+            held_record held{true, w.entry.confirmed, w.after ? std::move(*w.after) : row{}};
+            held.visible.schema = change.schema;
+            row const* const confirmed = !w.entry.dirty && w.entry.present ? &w.entry.state : nullptr;
+            if (auto ok = records_.put(tx, change.record, held, confirmed); !ok) { return ok.error(); }
+        }
         return *receipt;
+    }
+
+    /// Puts a group in the outbox: one entry, in the order of each of its records.
+    template <class Tx>
+    [[nodiscard]] result<write_receipt> enqueue_group(Tx& tx, std::span<write_plan> plans, instant now,
+                                                      priority urgency) const {
+        pending p;
+        p.change.stamp = plans[0].p.change.stamp;
+        p.change.kind = change_kind::group;
+        p.change.record = plans[0].p.change.record;
+        p.line = plans[0].p.line;
+        cbor_writer seen{p.base};
+        seen.array(plans.size());
+        std::vector<bytes> names;
+        for (write_plan const& w : plans) {
+            p.change.parts.push_back(w.p.change);
+            seen.byte_string(w.p.base);
+            names.push_back(to_bytes(w.p.change.record));
+        }
+        bytes const payload = p.encode();
+        if (p.encoded.size() > options_.record_max) { return failure{errc::limit, "group too large"}; }
+        std::vector<bytes_view> const more(names.begin() + 1, names.end());
+        outbox_item item;
+        item.urgency = urgency;
+        item.record = names[0];
+        item.more_records = more;
+        item.payload = payload;
+        auto const token = outbox_.enqueue(tx, item, now.wall);
+        if (!token) { return token.error(); }
+        return write_receipt{*token, false};
     }
 
     /// Puts a pending mutation in the outbox, into the record's last entry where the algebra allows.
@@ -1375,7 +1478,7 @@ private:
         if (p->change.sequence != 0 && !renamed && p->line != 0) { ++p->line; }
         // It may have lain aside while the authority was put back: of what it saw then nothing is sure.
         if (p->change.sequence != 0 && !renamed && sync.kept) {
-            p->change.base = (std::min)(p->change.base, sync.kept->shared);
+            each_part(p->change, [&](mutation& part) { part.base = (std::min)(part.base, sync.kept->shared); });
         }
         p->change.sequence = sync.next_sequence;
         if (auto ok = outbox_.set_payload(tx, token, fence, p->encode()); !ok) { return ok; }
@@ -1502,9 +1605,12 @@ private:
         auto m = p->decoded();
         if (!m) { return m.error(); }
 
-        bytes const name = to_bytes(m->record);
-        dirty.push_back(name);
-        events.add_verdict(m->record, v);
+        each_part(*m, [&](mutation const& part) {
+            dirty.push_back(to_bytes(part.record));
+            events.add_verdict(part.record, v);
+        });
+        // Of a group that was rejected for one of its parts this is the record that it was for.
+        mutation const& named = v.part && *v.part < m->parts.size() ? m->parts[*v.part] : *m;
         journal_note note;
         note.what = journal_event::decided;
         note.stamp = timestamp::make(now.wall);
@@ -1514,9 +1620,9 @@ private:
         if (auto ok = tell(tx, note); !ok) { return ok.error(); }
         // Its record is lost, and whoever created that may offer it yet.
         bool const orphaned = v.kind == verdict_kind::rejected && v.reason == errc::not_found && sync.kept &&
-                              (!f->again.empty() || m->base >= sync.kept->shared);
+                              (!f->again.empty() || named.base >= sync.kept->shared);
         if (!f->again.empty()) {
-            if (auto ok = tx.erase(f->again); !ok) { return ok.error(); }
+            if (auto ok = erase_offered(tx, *m, token); !ok) { return ok.error(); }
         } else if (orphaned) {
             if (auto ok = outbox_.ack(tx, token, fence); !ok) { return ok.error(); }
         } else if (v.kind == verdict_kind::rejected || bare) {
@@ -1533,15 +1639,7 @@ private:
             parked.emplace_back(token, &v);
         } else if (v.kind == verdict_kind::applied || v.kind == verdict_kind::merged) {
             // In the overlay until a confirmed row holds it; one that was overruled has nothing to show.
-            bytes raw;
-            cbor_writer w{raw};
-            w.array(3);
-            w.unsigned_integer(v.version);
-            w.unsigned_integer(v.stamp.raw);
-            w.byte_string(p->encoded);
-            bytes k = decided_prefix(name);
-            append_u64(k, token);
-            if (auto ok = tx.put(k, raw); !ok) { return ok.error(); }
+            if (auto ok = put_decided(tx, *m, token, v, p->encoded); !ok) { return ok.error(); }
         }
         // An old request of this replica may have come first, to the authority as it was put back, and been refused.
         bool const refused = v.kind == verdict_kind::rejected || (bare && v.reason == errc::rejected);
@@ -1549,7 +1647,7 @@ private:
             // There is no entry of it that could be a dead letter: it is a conflict with no fields.
             if (auto ok = park(tx, token, *p, v); !ok) { return ok.error(); }
             if (orphaned) {
-                if (auto ok = put_offered(tx, {0, token, *p}, name); !ok) { return ok.error(); }
+                if (auto ok = put_offered(tx, {0, token, *p}, to_bytes(named.record)); !ok) { return ok.error(); }
                 ++sync.kept->orphans;
             }
         }
@@ -1563,6 +1661,46 @@ private:
         if (auto ok = tx.erase(numbered('f', v.sequence)); !ok) { return ok.error(); }
         // Where the authority has had our receipt, which we never sent, another bears our name.
         return bare && v.reason == errc{} ? verdict_effect::forgotten : verdict_effect::taken;
+    }
+
+    /// Keeps what was decided, each part under its record, for as long as no held row of that contains it.
+    template <class Tx>
+    [[nodiscard]] status put_decided(Tx& tx, mutation const& m, std::uint64_t token, verdict const& v,
+                                     bytes_view encoded) const {
+        status ok;
+        std::size_t i = 0;
+        bytes own;
+        each_part(m, [&](mutation const& part) {
+            bool const of_group = m.kind == change_kind::group;
+            position const version = of_group && i < v.versions.size() ? v.versions[i] : v.version;
+            ++i;
+            if (of_group) {
+                own.clear();
+                cbor_writer body{own};
+                encode_mutation(body, part);
+            }
+            bytes raw;
+            cbor_writer w{raw};
+            w.array(3);
+            w.unsigned_integer(version);
+            w.unsigned_integer(v.stamp.raw);
+            w.byte_string(of_group ? bytes_view{own} : encoded);
+            bytes k = decided_prefix(to_bytes(part.record));
+            append_u64(k, token);
+            if (ok) { ok = tx.put(k, raw); }
+        });
+        return ok;
+    }
+    /// Takes away what is offered again, under each record that it changes.
+    template <class Tx>
+    [[nodiscard]] static status erase_offered(Tx& tx, mutation const& m, std::uint64_t token) {
+        status ok;
+        each_part(m, [&](mutation const& part) {
+            bytes k = decided_prefix(to_bytes(part.record));
+            append_u64(k, token);
+            if (ok) { ok = tx.erase(k); }
+        });
+        return ok;
     }
 
     // Where the authority may be put back to a backup. Decided mutations: 'k' number, in the order of their verdicts.
@@ -1659,13 +1797,21 @@ private:
         if (!m) { return m.error(); }
         bytes const name = to_bytes(m->record);
         m->sequence = sync.next_sequence;
-        m->base = (std::min)(m->base, base_max);
+        each_part(*m, [&](mutation& part) { part.base = (std::min)(part.base, base_max); });
         pending again;
         cbor_writer body{again.encoded};
         encode_mutation(body, *m);
         again.base = d.what.base;
         again.line = d.what.line;
         if (auto ok = put_offered(tx, {no_position, d.token, std::move(again)}, name); !ok) { return ok; }
+        // The whole of a group lies under its first record, the other parts under theirs.
+        for (std::size_t i = 1; i < m->parts.size(); ++i) {
+            pending part;
+            cbor_writer own{part.encoded};
+            encode_mutation(own, m->parts[i]);
+            bytes const record = to_bytes(m->parts[i].record);
+            if (auto ok = put_offered(tx, {no_position, d.token, std::move(part)}, record); !ok) { return ok; }
+        }
         bytes where;
         append_u64(where, 0);
         append(where, decided_prefix(name));
@@ -1777,6 +1923,7 @@ private:
         // Between pages a record that changed again has moved behind the cursor, and the page that it was in is told: where
         // the authority goes back it lies there once more, and no page would bring it.
         bool const between_pages = sync.cursor < sync.head;
+        if (auto ok = drop_staged(tx, sync); !ok) { return ok.error(); }
         sync.cursor = (std::min)(sync.cursor, *shared);
         sync.head = p.head;
         kept.shared = (std::min)(kept.shared, *shared);
@@ -1885,7 +2032,7 @@ private:
             if (auto gone = tx.erase(keys[i]); !gone) { return gone.error(); }
             auto m = lost[i].what.decoded();
             if (!m) { return m.error(); }
-            dirty.push_back(to_bytes(m->record));
+            each_part(*m, [&](mutation const& part) { dirty.push_back(to_bytes(part.record)); });
         }
         return lost;
     }
@@ -1905,8 +2052,12 @@ private:
                 outcome = m.error();
                 return false;
             }
-            if (m->base <= shared || (e.fence != 0 && m->sequence <= decided)) { return true; }
-            m->base = shared;
+            bool beyond = false;
+            each_part(*m, [&](mutation& part) {
+                beyond = beyond || part.base > shared;
+                part.base = (std::min)(part.base, shared);
+            });
+            if (!beyond || (e.fence != 0 && m->sequence <= decided)) { return true; }
             p->change = std::move(*m);
             all.push_back({e.token, e.fence, p->encode()});
             return true;
@@ -1919,6 +2070,76 @@ private:
             if (!done && done.error() != errc::claim_lost) { return done; }
         }
         return {};
+    }
+
+    // Rows that are kept back until groups are whole: 'g', the record -> the row.
+
+    [[nodiscard]] static bytes staged_key(bytes_view record) {
+        bytes k = key('g');
+        append(k, record);
+        return k;
+    }
+    /// Keeps the rows of a page that ends within groups.
+    template <class Tx>
+    [[nodiscard]] static status stage(Tx& tx, reply& p) {
+        bytes raw;
+        for (row_update const& u : p.rows) {
+            bytes const k = staged_key(to_bytes(u.key));
+            auto found = tx.get(k, raw);
+            if (!found) { return found.error(); }
+            if (*found) {
+                cbor_reader in{raw};
+                row const there = decode_row(in);
+                if (!in.finish()) { return failure{errc::corrupt, "a row that is kept back"}; }
+                if (there.version >= u.state.version) { continue; }
+            }
+            raw.clear();
+            cbor_writer w{raw};
+            encode_row(w, u.state);
+            if (auto ok = tx.put(k, raw); !ok) { return ok; }
+        }
+        p.rows.clear();
+        return {};
+    }
+    /// The page makes all groups whole: what was kept back, and is not told anew, comes before its rows.
+    template <class Tx>
+    [[nodiscard]] static status unstage(Tx& tx, reply& p, sync_state& sync) {
+        std::vector<bytes> anew;
+        anew.reserve(p.rows.size());
+        for (row_update const& u : p.rows) { anew.push_back(staged_key(to_bytes(u.key))); }
+        auto const before = [](bytes_view a, bytes_view b) { return compare(a, b) < 0; };
+        std::sort(anew.begin(), anew.end(), before);
+        std::vector<row_update> rows;
+        status outcome;
+        auto ok = scan_prefix(tx, key('g'), [&](bytes_view k, bytes_view raw) {
+            if (std::binary_search(anew.begin(), anew.end(), k, before)) { return true; }
+            auto record = record_key_from(k.subspan(2));
+            cbor_reader in{raw};
+            row state = decode_row(in);
+            if (!record || !in.finish()) {
+                outcome = failure{errc::corrupt, "a row that is kept back"};
+                return false;
+            }
+            rows.push_back({std::move(*record), std::move(state)});
+            return true;
+        });
+        if (!ok || !outcome) { return ok ? outcome : ok; }
+        if (ok = drop_staged(tx, sync); !ok) { return ok; }
+        rows.insert(rows.end(), std::make_move_iterator(p.rows.begin()), std::make_move_iterator(p.rows.end()));
+        p.rows = std::move(rows);
+        return {};
+    }
+    template <class Tx>
+    [[nodiscard]] static status drop_staged(Tx& tx, sync_state& sync) {
+        if (sync.staged == 0) { return {}; }
+        sync.staged = 0;
+        std::vector<bytes> keys;
+        auto ok = scan_prefix(tx, key('g'), [&](bytes_view k, bytes_view) {
+            keys.push_back(to_bytes(k));
+            return true;
+        });
+        for (std::size_t i = 0; i < keys.size() && ok; ++i) { ok = tx.erase(keys[i]); }
+        return ok;
     }
 
     // Ranges that the authority has yet to tell: 'w'. The lowest band is for single records, then come the essential
@@ -2141,6 +2362,15 @@ private:
             if (!in.finish()) {
                 outcome = failure{errc::corrupt, "pending mutation"};
                 return false;
+            }
+            if (m.kind == change_kind::group) {
+                mutation const* const mine = part_on(m, k);
+                if (mine == nullptr) {
+                    outcome = failure{errc::corrupt, "a group without the record that it waits on"};
+                    return false;
+                }
+                mutation part = *mine;
+                m = std::move(part);
             }
             any = true;
             if (closed || !schema.carry_up(m, now)) { return true; }  // it shows nothing; what it becomes is decided
