@@ -27,5 +27,6 @@
 #include <syncline/replica/replica.hpp>          // IWYU pragma: export
 #include <syncline/replica/row_page.hpp>         // IWYU pragma: export
 #include <syncline/replica/session.hpp>          // IWYU pragma: export
+#include <syncline/replica/strong.hpp>           // IWYU pragma: export
 #include <syncline/replica/validation.hpp>       // IWYU pragma: export
 #include <syncline/replica/verdict_columns.hpp>  // IWYU pragma: export

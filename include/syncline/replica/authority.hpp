@@ -24,6 +24,7 @@
 #include <syncline/replica/leases.hpp>
 #include <syncline/replica/policy.hpp>
 #include <syncline/replica/protocol.hpp>
+#include <syncline/replica/strong.hpp>
 #include <syncline/replica/validation.hpp>
 #include <syncline/storage/storage.hpp>
 
@@ -892,6 +893,11 @@ private:
             validation said = validate_.admits(principal, m, *before);
             if (!said.accepted) { return reject(said.reason, std::move(said.text)); }
         }
+        collection_rules const& rules = rules_.of(m.record.collection);
+        if (rules.strong() && misses(*before, m)) {
+            v.version = version_of(*before);  // what is there now: it can be named once it was seen
+            return reject(errc::contended);
+        }
         std::optional<row> after = *before;
         apply_context context;
         context.author = author.index;
@@ -909,7 +915,7 @@ private:
                 {std::string{}, rule::last_writer, ask ? winner::nobody : winner::confirmed, reason::deleted});
             return {};
         }
-        apply_outcome outcome = apply(after, m, rules_.of(m.record.collection), context);
+        apply_outcome outcome = apply(after, m, rules, context);
         if (outcome.verdict == verdict_kind::rejected) { return reject(outcome.reason); }
         if (outcome.changed) {
             after->schema = schema.version();

@@ -32,6 +32,7 @@
 #include <syncline/replica/protocol.hpp>
 #include <syncline/replica/ranges.hpp>
 #include <syncline/replica/record_store.hpp>
+#include <syncline/replica/strong.hpp>
 #include <syncline/replica/validation.hpp>
 #include <syncline/storage/storage.hpp>
 
@@ -208,9 +209,22 @@ public:
 
     // Reading.
 
-    /// The record as the person sees it: confirmed and pending. Nothing when it is deleted or never was.
+    /// The record as the person sees it. Nothing when it is deleted or never was. What is not confirmed yet counts in an
+    /// eventual collection; in a strong one it doesn't, and `pending` says that something waits: see `read_pending`.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::optional<record>> read(Tx& tx, record_key const& k) const {
+        if (!rules_.of(k.collection).strong()) { return read_pending(tx, k); }
+        auto held = find_held(tx, k);
+        if (!held) { return held.error(); }
+        if (auto ok = reveal_confirmed(tx, k, *held); !ok) { return ok.error(); }
+        auto r = as_read(k, std::move(*held));
+        if (r && r->closed) { return failure{errc::unsupported, "a record of a later schema version"}; }
+        return r;
+    }
+    /// What is confirmed and what waits together, in a strong collection too: what the record becomes, if all that waits
+    /// on it and can still be confirmed is.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::optional<record>> read_pending(Tx& tx, record_key const& k) const {
         auto entry = read_visible(tx, k);
         if (!entry) { return entry.error(); }
         if (!entry->present || entry->state.deleted) { return std::optional<record>{}; }
@@ -218,12 +232,11 @@ public:
     }
     template <described T, storage_transaction Tx>
     [[nodiscard]] result<std::optional<T>> read(Tx& tx, std::string_view id) const {
-        auto r = read(tx, record_key{collection<T>(), id});
-        if (!r) { return r.error(); }
-        if (!*r) { return std::optional<T>{}; }
-        auto decoded = decode_record<T>((*r)->fields);
-        if (!decoded) { return decoded.error(); }
-        return std::optional<T>{std::move(*decoded)};
+        return decoded<T>(read(tx, record_key{collection<T>(), id}));
+    }
+    template <described T, storage_transaction Tx>
+    [[nodiscard]] result<std::optional<T>> read_pending(Tx& tx, std::string_view id) const {
+        return decoded<T>(read_pending(tx, record_key{collection<T>(), id}));
     }
 
     /// The confirmed row alone, a tombstone too; nothing when the authority has confirmed none.
@@ -238,10 +251,25 @@ public:
         return records_.find_confirmed(tx, k);
     }
 
-    /// Every visible record of a collection in the order of ids.
+    /// Every record of a collection in the order of ids, as `read` shows it.
     template <storage_transaction Tx>
     [[nodiscard]] status scan(Tx& tx, std::string_view collection,
                               function_ref<bool(record_key const&, record const&)> visit) const {
+        if (!rules_.of(collection).strong()) { return scan_pending(tx, collection, visit); }
+        status outcome;
+        auto ok = records_.scan(tx, collection, [&](record_key const& k, held_record& h) {
+            std::optional<held_record> held{std::move(h)};
+            outcome = reveal_confirmed(tx, k, held);
+            if (!outcome) { return false; }
+            auto const r = as_read(k, std::move(held));
+            return r ? visit(k, *r) : true;
+        });
+        return ok ? outcome : ok;
+    }
+    /// The same, as `read_pending` shows it.
+    template <storage_transaction Tx>
+    [[nodiscard]] status scan_pending(Tx& tx, std::string_view collection,
+                                      function_ref<bool(record_key const&, record const&)> visit) const {
         return records_.scan(tx, collection, [&](record_key const& k, held_record& h) {
             auto const r = as_read(k, std::move(h));
             return r ? visit(k, *r) : true;
@@ -311,6 +339,14 @@ public:
         if (!ops) { return ops.error(); }
         return write(tx, k, change_kind::create, std::move(*ops), now, urgency);
     }
+    /// The same, by operations: `set`s and what else can begin a field, not sorted, each field once.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<write_receipt> create(Tx& tx, record_key const& k, std::vector<field_op> ops, instant now,
+                                               priority urgency = priority::normal) const {
+        std::sort(ops.begin(), ops.end(),
+                  [](field_op const& a, field_op const& b) { return compare_keys(a.field, b.field) < 0; });
+        return write(tx, k, change_kind::create, std::move(ops), now, urgency);
+    }
     /// Applies operations to a record; they need not be sorted, each field once. `errc::not_found` when there
     /// is none; `errc::type_mismatch`, `errc::overflow` when a counter can't be added to.
     template <storage_transaction Tx>
@@ -325,7 +361,7 @@ public:
     template <storage_transaction Tx>
     [[nodiscard]] result<write_receipt> put(Tx& tx, record_key const& k, bytes_view fields, instant now,
                                             priority urgency = priority::normal) const {
-        auto current = read(tx, k);
+        auto current = read_pending(tx, k);
         if (!current) { return current.error(); }
         if (!*current) { return create(tx, k, fields, now, urgency); }
         return put(tx, k, (*current)->fields, fields, now, urgency);
@@ -352,7 +388,7 @@ public:
     template <described T, storage_transaction Tx, class F>
     [[nodiscard]] result<write_receipt> edit(Tx& tx, std::string_view id, F&& change, instant now,
                                              priority urgency = priority::normal) const {
-        auto current = read<T>(tx, id);
+        auto current = decoded<T>(read_pending(tx, record_key{collection<T>(), id}));
         if (!current) { return current.error(); }
         if (!*current) { return errc::not_found; }
         T edited = **current;
@@ -1118,11 +1154,36 @@ private:
     [[nodiscard]] collection_schema const& schema_of_record(record_key const& k) const noexcept {
         return (options_.schemas == nullptr ? detail::first_versions : *options_.schemas).of(k.collection);
     }
+    template <class Tx>
+    [[nodiscard]] result<std::optional<held_record>> find_held(Tx& tx, record_key const& k) const {
+        if (!valid(k)) { return failure{errc::invalid, "record key"}; }
+        return records_.find(tx, k);
+    }
+    /// Puts the confirmed row in the place of what is shown with what waits.
+    template <class Tx>
+    [[nodiscard]] status reveal_confirmed(Tx& tx, record_key const& k, std::optional<held_record>& held) const {
+        if (!held || !held->pending) { return {}; }
+        auto confirmed = records_.find_confirmed(tx, k);
+        if (!confirmed) { return confirmed.error(); }
+        if (!*confirmed) {
+            held.reset();
+        } else {
+            held->visible = std::move(**confirmed);
+        }
+        return {};
+    }
+    template <described T>
+    [[nodiscard]] static result<std::optional<T>> decoded(result<std::optional<record>> const& r) {
+        if (!r) { return r.error(); }
+        if (!*r) { return std::optional<T>{}; }
+        auto value = decode_record<T>((*r)->fields);
+        if (!value) { return value.error(); }
+        return std::optional<T>{std::move(*value)};
+    }
     /// As a person sees it, in the version of the program. `errc::unsupported` for a record that is closed to it.
     template <class Tx>
     [[nodiscard]] result<visible> read_visible(Tx& tx, record_key const& k) const {
-        if (!valid(k)) { return failure{errc::invalid, "record key"}; }
-        auto held = records_.find(tx, k);
+        auto held = find_held(tx, k);
         if (!held) { return held.error(); }
         if (!*held) { return visible{}; }
         collection_schema const& schema = schema_of_record(k);
@@ -1178,6 +1239,12 @@ private:
         p.change.ops = std::move(ops);
         for (field_op& op : p.change.ops) { op.stamp = p.change.stamp; }
         p.line = sync->line;
+        if (rules_.of(k.collection).strong() && entry->dirty) {
+            auto const waits = chain_of(tx, k, entry->confirmed);
+            if (!waits) { return waits.error(); }
+            p.change.base = waits->base();
+            p.after = waits->last();
+        }
         if (alive) { p.saw(entry->state.fields); }
 
         std::optional<row> after;
@@ -1261,7 +1328,8 @@ private:
             return true;
         });
         if (!ok) { return ok.error(); }
-        if (last && last->fence == 0 && last->urgency == urgency) {
+        bool const builds_on_last = p.after == 0 || (last && p.after == last->token);
+        if (last && last->fence == 0 && last->urgency == urgency && builds_on_last) {
             auto waiting = pending::parse(last->payload);
             if (!waiting) { return waiting.error(); }
             auto earlier = waiting->decoded();
@@ -1301,11 +1369,14 @@ private:
         auto m = p->decoded();
         if (!m) { return m.error(); }
         p->change = std::move(*m);
-        if (p->change.sequence != 0 && !renamed && p->line != 0) { ++p->line; }
+        bool const anew = p->change.sequence != 0 && !renamed;
+        collection_rules const& rules = rules_.of(p->change.record.collection);
+        if (anew && p->line != 0) { ++p->line; }
         // It may have lain aside while the authority was put back: of what it saw then nothing is sure.
-        if (p->change.sequence != 0 && !renamed && sync.kept) {
-            p->change.base = (std::min)(p->change.base, sync.kept->shared);
-        }
+        if (anew && sync.kept) { p->change.base = base_within(p->change, sync.kept->shared, rules); }
+        // What was given up with another, and is sent anew, was made on what never was.
+        if (p->after != 0 && p->after != pending::alone) { p->change.base = 0; }
+        if (rules.strong() && (anew || p->after != 0)) { p->after = pending::alone; }
         p->change.sequence = sync.next_sequence;
         if (auto ok = outbox_.set_payload(tx, token, fence, p->encode()); !ok) { return ok; }
         bytes where;
@@ -1457,6 +1528,12 @@ private:
         } else {
             if (auto ok = outbox_.ack(tx, token, fence); !ok) { return ok.error(); }
         }
+        if (rules_.of(m->record.collection).strong()) {
+            bool const stands = v.kind == verdict_kind::applied || v.kind == verdict_kind::merged;
+            auto const ok = stands ? rebase_followers(tx, name, token, v.version)
+                                   : give_up_followers(tx, name, token, v, note, events);
+            if (!ok) { return ok.error(); }
+        }
         if (v.kind == verdict_kind::conflict) {
             if (auto ok = park(tx, token, *p, v); !ok) { return ok.error(); }
             parked.emplace_back(token, &v);
@@ -1491,6 +1568,97 @@ private:
         if (auto ok = tx.erase(numbered('f', v.sequence)); !ok) { return ok.error(); }
         // Where the authority has had our receipt, which we never sent, another bears our name.
         return bare && v.reason == errc{} ? verdict_effect::forgotten : verdict_effect::taken;
+    }
+
+    // What waits in a strong collection on what another makes, and is not frozen: only the first of a record ever is.
+
+    /// How what waits on a record is made, each on the one before. `confirmed`: what its confirmed row has as version.
+    template <class Tx>
+    [[nodiscard]] result<strong_chain> chain_of(Tx& tx, record_key const& k, position confirmed) const {
+        strong_chain all{confirmed};
+        bytes const name = to_bytes(k);
+        status outcome;
+        auto ok = scan_prefix(tx, decided_prefix(name), [&](bytes_view, bytes_view raw) {
+            cbor_reader in{raw};
+            if (in.array() == 3) { all.confirm(in.unsigned_integer()); }
+            if (in.failed()) { outcome = failure{errc::corrupt, "decided mutation"}; }
+            return !in.failed();
+        });
+        if (!ok || !outcome) { return ok ? outcome.error() : ok.error(); }
+        ok = outbox_.scan_record(tx, name, [&](outbox_entry const& e) {
+            auto const p = pending::parse(e.payload);
+            auto const m = p ? p->decoded() : result<mutation>{p.error()};
+            if (!m) {
+                outcome = m.error();
+                return false;
+            }
+            (void)all.take(e, *p, *m);
+            return true;
+        });
+        if (!ok || !outcome) { return ok ? outcome.error() : ok.error(); }
+        return all;
+    }
+    struct follower {
+        std::uint64_t token = 0;
+        pending what{};
+    };
+    /// What is made on the entry of a token; with `all` also what is made on that.
+    template <class Tx>
+    [[nodiscard]] result<std::vector<follower>> followers_of(Tx& tx, bytes_view name, std::uint64_t token,
+                                                             bool all) const {
+        std::vector<follower> found;
+        status outcome;
+        std::uint64_t last = token;
+        auto ok = outbox_.scan_record(tx, name, [&](outbox_entry const& e) {
+            auto p = pending::parse(e.payload);
+            auto m = p ? p->decoded() : result<mutation>{p.error()};
+            if (!m) {
+                outcome = m.error();
+                return false;
+            }
+            if (p->after != last) { return true; }
+            if (all) { last = e.token; }
+            p->change = std::move(*m);
+            found.push_back({e.token, std::move(*p)});
+            return true;
+        });
+        if (!ok || !outcome) { return ok ? outcome.error() : ok.error(); }
+        return found;
+    }
+    /// What was made on one that has come to a version is made on that version.
+    template <class Tx>
+    [[nodiscard]] status rebase_followers(Tx& tx, bytes_view name, std::uint64_t token, position version) const {
+        auto next = followers_of(tx, name, token, false);
+        if (!next) { return next.error(); }
+        for (follower& f : *next) {
+            f.what.change.base = version;
+            f.what.after = 0;
+            if (auto ok = outbox_.amend(tx, f.token, f.what.encode()); !ok) { return ok; }
+        }
+        return {};
+    }
+    /// What was made on one that has no effect has none either: dead letters, each told of as `collateral`.
+    template <class Tx>
+    [[nodiscard]] status give_up_followers(Tx& tx, bytes_view name, std::uint64_t token, verdict const& first,
+                                           journal_note& note, event_batch& events) const {
+        auto next = followers_of(tx, name, token, true);
+        if (!next) { return next.error(); }
+        verdict v;
+        v.kind = verdict_kind::collateral;
+        v.reason = errc::contended;
+        v.version = first.version;
+        bytes said;
+        cbor_writer w{said};
+        encode_verdict(w, v);
+        for (follower const& f : *next) {
+            if (auto ok = outbox_.abandon(tx, f.token, v.reason, said); !ok) { return ok; }
+            events.add_verdict(f.what.change.record, v);
+            note.change = &f.what.change;
+            note.sequence = 0;
+            note.said = &v;
+            if (auto ok = tell(tx, note); !ok) { return ok; }
+        }
+        return {};
     }
 
     // Where the authority may be put back to a backup. Decided mutations: 'k' number, in the order of their verdicts.
@@ -1587,7 +1755,7 @@ private:
         if (!m) { return m.error(); }
         bytes const name = to_bytes(m->record);
         m->sequence = sync.next_sequence;
-        m->base = (std::min)(m->base, base_max);
+        m->base = base_within(*m, base_max, rules_.of(m->record.collection));
         pending again;
         cbor_writer body{again.encoded};
         encode_mutation(body, *m);
@@ -1708,7 +1876,7 @@ private:
 
         std::vector<bytes> dirty;
         event_batch events;
-        auto voided = void_rows(tx, *shared, kept.horizon > *shared || sync.cursor == 0, dirty);
+        auto voided = void_rows(tx, *shared, kept.horizon > *shared || sync.cursor == 0, dirty, events);
         if (!voided) { return voided.error(); }
         kept.horizon = (std::min)(kept.horizon, *shared);
         auto lost = take_lost(tx, *shared, dirty);
@@ -1753,7 +1921,8 @@ private:
     /// lives that they had.
     template <class Tx>
     [[nodiscard]] result<std::vector<std::pair<record_key, std::uint64_t>>> void_rows(Tx& tx, position shared, bool all,
-                                                                                      std::vector<bytes>& dirty) const {
+                                                                                      std::vector<bytes>& dirty,
+                                                                                      event_batch& events) const {
         std::vector<std::pair<record_key, std::uint64_t>> gone;
         record_range const every = every_record();
         auto ok = records_.scan_range(tx, every.from, every.to, [&](record_key const& k, held_record& h) {
@@ -1766,6 +1935,7 @@ private:
             if (!held) { return held.error(); }
             if (!*held) { return failure{errc::corrupt, "visible record"}; }
             if (ok = tx.erase(numbered('d', (*held)->confirmed)); !ok) { return ok.error(); }
+            if (ok = tell_end(tx, k, **held, events); !ok) { return ok.error(); }
             if (ok = records_.drop_confirmed(tx, k); !ok) { return ok.error(); }
             // Computed anew below, from no confirmed row.
             (*held)->pending = true;
@@ -1825,7 +1995,7 @@ private:
                 return false;
             }
             if (m->base <= shared || (e.fence != 0 && m->sequence <= decided)) { return true; }
-            m->base = shared;
+            m->base = base_within(*m, shared, rules_.of(m->record.collection));
             p->change = std::move(*m);
             all.push_back({e.token, e.fence, p->encode()});
             return true;
@@ -1966,11 +2136,26 @@ private:
         for (std::size_t i = 0; i < over.size() && ok; ++i) { ok = tx.erase(over[i]); }
         if (!ok) { return ok; }
         if (held.confirmed == 0 && over.empty()) { return {}; }
+        if (ok = tell_end(tx, k, held, events); !ok) { return ok; }
         if (ok = records_.drop_confirmed(tx, k); !ok) { return ok; }
         if (ok = tx.erase(numbered('d', held.confirmed)); !ok) { return ok; }
         held.confirmed = 0;
         dirty.push_back(std::move(name));
         return records_.put(tx, k, held, nullptr);
+    }
+
+    /// Of a strong collection tells that what is confirmed of a record goes.
+    template <class Tx>
+    [[nodiscard]] status tell_end(Tx& tx, record_key const& k, held_record const& held, event_batch& events) const {
+        if (!rules_.of(k.collection).strong() || held.confirmed == 0) { return {}; }
+        bool lived = !held.visible.deleted;
+        if (held.pending) {
+            auto const was = records_.find_confirmed(tx, k);
+            if (!was && was.error() != errc::corrupt) { return was.error(); }
+            lived = was && *was && !(*was)->deleted;
+        }
+        if (lived) { events.add_change(k, true); }
+        return {};
     }
 
     /// What is held of a record does not decode, and the authority has just told it: it goes, and is computed anew.
@@ -2023,6 +2208,13 @@ private:
             if (auto ok = tx.put(numbered('d', u.state.version), to_bytes(u.key)); !ok) { return ok.error(); }
         }
         if (held && held->pending) {
+            if (rules_.of(u.key.collection).strong()) {
+                auto const was = records_.find_confirmed(tx, u.key);
+                if (!was && was.error() != errc::corrupt) { return was.error(); }
+                bool const lived = was && *was && !(*was)->deleted;
+                bool const same = lived != u.state.deleted && (!lived || equal((*was)->fields, u.state.fields));
+                if (!same) { events.add_change(u.key, u.state.deleted); }
+            }
             held->confirmed = u.state.version;
             if (auto ok = records_.put(tx, u.key, *held, &u.state); !ok) { return ok.error(); }
             dirty.push_back(to_bytes(u.key));
@@ -2045,6 +2237,7 @@ private:
         position const known = now ? now->version : 0;
         bool const closed = now && !schema.cast(*now, schema.version());
         bool any = false;
+        strong_chain chain{known};
         status outcome;
         auto const lay = [&](bytes_view encoded, timestamp stamp_max, std::uint64_t token) {
             cbor_reader in{encoded};
@@ -2085,6 +2278,7 @@ private:
                 contained.push_back(to_bytes(key_bytes));
                 return true;
             }
+            if (parts == 3) { chain.confirm(version); }
             return lay(encoded, stamp, 0);
         });
         if (ok) { ok = outcome; }
@@ -2095,6 +2289,21 @@ private:
             if (!p) {
                 outcome = p.error();
                 return false;
+            }
+            if (rules.strong()) {
+                auto m = p->decoded();
+                if (!m) {
+                    outcome = m.error();
+                    return false;
+                }
+                if (!chain.take(e, *p, *m)) {
+                    any = true;
+                    apply_outcome missed;
+                    missed.verdict = verdict_kind::rejected;
+                    missed.reason = errc::contended;
+                    told(e.token, *m, missed);
+                    return true;
+                }
             }
             return lay(p->encoded, timestamp{(std::numeric_limits<std::uint64_t>::max)()}, e.token);
         });
@@ -2138,9 +2347,9 @@ private:
         if (!dirty && !held->dirty) { return {}; }
         bool const was_there = held->present && !held->state.deleted;
         bool const is_there = now && !now->deleted;
-        if (was_there != is_there || (is_there && !equal(now->fields, held->state.fields))) {
-            events.add_change(*k, !is_there);
-        }
+        bool const changes = was_there != is_there || (is_there && !equal(now->fields, held->state.fields));
+        // Of a strong collection what is confirmed counts, and is told where that changes.
+        if (changes && !rules_.of(k->collection).strong()) { events.add_change(*k, !is_there); }
         if (!dirty) {
             if (!now) { return records_.erase(tx, *k); }
             if (auto dropped = records_.drop_confirmed(tx, *k); !dropped) { return dropped; }
