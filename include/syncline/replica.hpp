@@ -17,6 +17,7 @@
 #include <syncline/replica/integrity.hpp>        // IWYU pragma: export
 #include <syncline/replica/journal.hpp>          // IWYU pragma: export
 #include <syncline/replica/leases.hpp>           // IWYU pragma: export
+#include <syncline/replica/limits.hpp>           // IWYU pragma: export
 #include <syncline/replica/mutation_batch.hpp>   // IWYU pragma: export
 #include <syncline/replica/operations.hpp>       // IWYU pragma: export
 #include <syncline/replica/pending.hpp>          // IWYU pragma: export

@@ -21,6 +21,7 @@
 #include <syncline/core/time.hpp>
 #include <syncline/merge/apply.hpp>
 #include <syncline/model/mutation.hpp>
+#include <syncline/replica/limits.hpp>
 #include <syncline/replica/mutation_batch.hpp>
 #include <syncline/replica/ranges.hpp>
 #include <syncline/replica/row_page.hpp>
@@ -85,6 +86,7 @@ struct request {
     std::uint64_t features = 0;          ///< `feature_columns`; unknown bits mean nothing
     /// The last position that the sender was told of; with it, it can follow an authority to another epoch.
     std::optional<position> known{};
+    std::optional<exchange_limits> limits{};  ///< what the sender takes, where it isn't the usual
     friend bool operator==(request const&, request const&) = default;
 };
 
@@ -99,6 +101,14 @@ struct row_update {
     record_key key;
     row state;
     friend bool operator==(row_update const&, row_update const&) = default;
+};
+
+/// A record that the requester can't take: it is told that there is one.
+struct withheld_record {
+    record_key key{};
+    position version = 0;
+    std::uint64_t size = 0;  ///< bytes of its fields
+    friend bool operator==(withheld_record const&, withheld_record const&) = default;
 };
 
 struct reply {
@@ -120,6 +130,9 @@ struct reply {
     std::optional<position> stable{};
     std::vector<past_epoch> past{};  ///< with `unknown_author`: where the requester's past and the authority's may part
     bool wipe = false;               ///< an order: the replica is to be wiped; nothing else in the reply counts
+    std::optional<exchange_limits> limits{};  ///< what the authority takes, where it isn't the usual
+    /// Records of the page or its ranges that are past the limits of the request. They are there, but not told.
+    std::vector<withheld_record> withheld{};
     friend bool operator==(reply const&, reply const&) = default;
 };
 
@@ -239,6 +252,36 @@ inline void encode_past(cbor_writer& w, std::vector<past_epoch> const& all) {
     return features;
 }
 
+/// Limits that say nothing but the usual are none.
+[[nodiscard]] inline std::optional<exchange_limits> read_unusual(cbor_reader& in) {
+    exchange_limits const l = read_limits(in);
+    return l == exchange_limits{} ? std::nullopt : std::optional{l};
+}
+inline void encode_withheld(cbor_writer& w, std::vector<withheld_record> const& all) {
+    w.array(all.size() * 4);
+    for (withheld_record const& one : all) {
+        w.text(one.key.collection);
+        w.byte_string(one.key.id);
+        w.unsigned_integer(one.version);
+        w.unsigned_integer(one.size);
+    }
+}
+[[nodiscard]] inline std::vector<withheld_record> decode_withheld(cbor_reader& in) {
+    std::vector<withheld_record> all;
+    std::size_t const n = bounded_array(in);
+    if (n == 0 || n % 4 != 0) { in.fail({errc::malformed, "withheld records of the wrong length"}); }
+    for (std::size_t i = 0; i < n / 4 && !in.failed(); ++i) {
+        withheld_record one;
+        one.key.collection = std::string{in.text()};
+        one.key.id = to_bytes(in.byte_string());
+        one.version = in.unsigned_integer();
+        one.size = in.unsigned_integer();
+        if (!in.failed() && !valid(one.key)) { in.fail({errc::malformed, "record key out of range"}); }
+        all.push_back(std::move(one));
+    }
+    return all;
+}
+
 /// Origins are an array of runs; a run is an array of a line and the numbers of successive mutations in it.
 inline void encode_origins(cbor_writer& w, std::vector<origin> const& all) {
     auto const run_end = [&](std::size_t i) {
@@ -350,6 +393,11 @@ namespace detail {
 
 }  // namespace detail
 
+/// The key of request and reply for what their sender takes.
+inline constexpr std::uint64_t limits_key = 32;
+/// The reply's key for records that are withheld.
+inline constexpr std::uint64_t withheld_key = 33;
+
 /// The request's key for what the device's program knows of schemas.
 inline constexpr std::uint64_t schemas_key = 14;
 
@@ -359,7 +407,8 @@ inline constexpr std::uint64_t schemas_key = 14;
     bytes batch;
     bool const columns = (q.features & feature_columns) != 0 && detail::encode_batch(batch, q);
     w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() || columns ? 0 : 1) + (q.line == 0 ? 0 : 1) +
-          (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1) + (q.known ? 1 : 0));
+          (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1) + (q.known ? 1 : 0) +
+          (q.limits ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(to_array(q.replica));
     if (q.epoch) {
@@ -411,6 +460,10 @@ inline constexpr std::uint64_t schemas_key = 14;
         w.unsigned_integer(24);
         w.unsigned_integer(*q.known);
     }
+    if (q.limits) {
+        w.unsigned_integer(limits_key);
+        write_limits(w, *q.limits);
+    }
     detail::seal_frame(out);
     return out;
 }
@@ -451,6 +504,7 @@ inline constexpr std::uint64_t schemas_key = 14;
                 return true;
             }
             case 24: q.known = in.unsigned_integer(); return true;
+            case limits_key: q.limits = detail::read_unusual(in); return true;
             default: return false;
         }
     });
@@ -510,7 +564,8 @@ inline constexpr std::uint64_t wipe_key = 27;
     out.reserve(page.size() + 256 + p.verdicts.size() * 48 + rows.size());
     cbor_writer w{out};
     w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) + (p.horizon == 0 ? 0 : 1) +
-          (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0));
+          (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0) + (p.limits ? 1 : 0) +
+          (p.withheld.empty() ? 0 : 1));
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);
@@ -573,6 +628,14 @@ inline constexpr std::uint64_t wipe_key = 27;
     if (p.wipe) {
         w.unsigned_integer(wipe_key);
         w.boolean(true);
+    }
+    if (p.limits) {
+        w.unsigned_integer(limits_key);
+        write_limits(w, *p.limits);
+    }
+    if (!p.withheld.empty()) {
+        w.unsigned_integer(withheld_key);
+        detail::encode_withheld(w, p.withheld);
     }
     detail::seal_frame(out);
     return out;
@@ -698,6 +761,8 @@ namespace detail {
                 p.wipe = in.boolean();
                 if (!in.failed() && !p.wipe) { in.fail({errc::not_deterministic, "no order, said at length"}); }
                 return true;
+            case limits_key: p.limits = detail::read_unusual(in); return true;
+            case withheld_key: p.withheld = detail::decode_withheld(in); return true;
             default: return false;
         }
     });

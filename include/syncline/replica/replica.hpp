@@ -28,6 +28,7 @@
 #include <syncline/replica/constraints.hpp>
 #include <syncline/replica/event.hpp>
 #include <syncline/replica/journal.hpp>
+#include <syncline/replica/limits.hpp>
 #include <syncline/replica/pending.hpp>
 #include <syncline/replica/protocol.hpp>
 #include <syncline/replica/ranges.hpp>
@@ -116,6 +117,7 @@ struct exchange_report {
     bool wipe = false;        ///< an order of the authority, and all there was in its reply: see `basic_replica::wipe`
     bool reincarnated = false;  ///< the store was a clone or was restored: it has a new identity now
     bool regressed = false;     ///< the authority was put back to an older state: what it lost is offered again
+    std::size_t withheld = 0;   ///< records that are past this replica's limits: see `basic_replica::withheld`
 };
 
 /// A replica over any storage. It holds options and rules, and no state.
@@ -165,6 +167,7 @@ public:
             auto sync = read_sync(tx);
             if (!sync) { return sync.error(); }
             sync->line = new_line(random);
+            if (auto ok = want_withheld(tx); !ok) { return ok; }
             return write_sync(tx, *sync);
         }
         identity mine;
@@ -426,16 +429,34 @@ public:
         claims.lease = (milliseconds::max)();
         auto taken = outbox_.claim(tx, claims, now.wall);
         if (!taken) { return taken.error(); }
+        event_batch events;
+        std::vector<bytes> dirty;
+        std::size_t frozen = 0;
         for (outbox_entry const& entry : *taken) {
-            if (auto ok = freeze(tx, *sync, entry.token, entry.fence, pending::parse(entry.payload), false); !ok) {
-                return ok;
+            auto p = pending::parse(entry.payload);
+            auto const goes = p ? sendable(tx, *sync, p->encoded.size()) : result<bool>{true};
+            if (!goes) { return goes.error(); }
+            if (!*goes) {
+                auto const ok = sync->epoch ? refuse_unsent(tx, entry, *p, now, dirty, events)
+                                            : outbox_.release(tx, entry.token, entry.fence, now.wall);
+                if (!ok) { return ok; }
+                continue;
             }
+            if (auto ok = freeze(tx, *sync, entry.token, entry.fence, std::move(p), false); !ok) { return ok; }
+            ++frozen;
         }
-        if (taken->empty()) { return {}; }
+        for (bytes const& k : dirty) {
+            if (auto ok = rebase(tx, k, *sync, events); !ok) { return ok; }
+        }
+        if (!events.empty()) {
+            ++sync->events;
+            if (auto ok = tx.put(numbered('e', sync->events), events.encode()); !ok) { return ok; }
+        }
+        if (frozen == 0) { return events.empty() ? status{} : write_sync(tx, *sync); }
         journal_note note;
         note.what = journal_event::froze;
         note.stamp = timestamp::make(now.wall);
-        note.count = taken->size();
+        note.count = frozen;
         if (auto ok = tell(tx, note); !ok) { return ok; }
         return write_sync(tx, *sync);
     }
@@ -454,7 +475,9 @@ public:
         q.cursor = sync->cursor;
         q.receipts = sync->settled;
         q.rows_max = options_.rows_max;
-        q.bytes_max = options_.bytes_max;
+        exchange_limits const own = own_limits();
+        q.bytes_max = (std::min)(options_.bytes_max, own.message_max);
+        if (own != exchange_limits{}) { q.limits = own; }
         q.line = sync->line;
         if (sync->kept) { q.known = sync->told(); }
         q.features = feature_columns;
@@ -467,17 +490,22 @@ public:
         if (!wanted) { return wanted.error(); }
         q.ranges = std::move(*wanted);
         std::size_t size = 0;
+        status looked;
         auto ok = each_frozen(tx, [&](frozen_mutation const& f) {
             pending const& p = f.what;
-            if (q.mutations.size() >= options_.mutations_max ||
-                (size != 0 && size + p.encoded.size() > options_.mutation_bytes)) {
+            std::size_t const all = size + p.encoded.size();
+            if (q.mutations.size() >= options_.mutations_max || (size != 0 && all > options_.mutation_bytes)) {
                 return false;
             }
+            auto const goes = size == 0 ? result<bool>{true} : sendable(tx, *sync, all, true);
+            if (!goes) { looked = goes.error(); }
+            if (!goes || !*goes) { return false; }
             size += p.encoded.size();
             q.mutations.push_back(p.encoded);
             q.origins.push_back({p.line, f.number});
             return true;
         });
+        if (ok) { ok = looked; }
         if (!ok) { return ok.error(); }
         told.counted(metric_counter::entries_sent, q.mutations.size());
         return encode(q);
@@ -546,6 +574,7 @@ public:
             } else if (sync->cursor != 0 || *none) {
                 p->rows.clear();
                 p->ranges.clear();
+                p->withheld.clear();
                 p->from = p->to = sync->cursor;
             }
         }
@@ -553,6 +582,7 @@ public:
         sync_state const before = *sync;
         event_batch events;
         std::vector<bytes> dirty;  // record keys to compute anew
+        if (auto ok = note_limits(tx, p->limits); !ok) { return ok.error(); }
         sync->epoch = p->epoch;
         sync->author = p->author;
         if (elsewhere) {
@@ -587,8 +617,14 @@ public:
         if (*overtaken && !fork) {
             p->rows.clear();
             p->ranges.clear();
+            p->withheld.clear();
             p->to = p->from;
         }
+        if (auto ok = take_withheld(tx, *p); !ok) { return ok.error(); }
+        report.withheld = p->withheld.size();
+        std::vector<bytes> kept_back;
+        for (withheld_record const& one : p->withheld) { kept_back.push_back(to_bytes(one.key)); }
+        std::sort(kept_back.begin(), kept_back.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
         if (auto ok = learn_clock(tx, p->rows, now); !ok) { return ok.error(); }
         std::size_t in_ranges = 0;
         for (told_range const& a : p->ranges) { in_ranges += a.rows; }
@@ -603,7 +639,7 @@ public:
         for (told_range& a : p->ranges) {
             std::span<row_update> const told = std::span{p->rows}.subspan(next, a.rows);
             next += a.rows;
-            auto taken = take_range(tx, a.covered, told, p->head, dirty, events);
+            auto taken = take_range(tx, a.covered, told, kept_back, p->head, dirty, events);
             if (!taken) { return taken.error(); }
             report.rows += *taken;
             report.advanced = true;
@@ -712,6 +748,23 @@ public:
     [[nodiscard]] result<bool> complete(Tx& tx, std::string_view collection) const {
         if (!valid(record_key{collection, "-"})) { return failure{errc::invalid, "collection"}; }
         return wanted_.complete(tx, range_of(collection));
+    }
+
+    /// Visits the records that the authority has and does not tell, as they are past what this replica takes
+    /// (`replica_options::record_max`, `message`), in the order of their keys. What is held of such a record is older, or
+    /// nothing. It comes when it is within the limits again; at the next `open` it is asked for anew where they were raised.
+    template <storage_transaction Tx>
+    [[nodiscard]] status withheld(Tx& tx, function_ref<bool(withheld_record const&)> visit) const {
+        status outcome;
+        auto ok = scan_prefix(tx, key('g'), [&](bytes_view k, bytes_view raw) {
+            auto name = record_key_from(k.subspan(2));
+            if (!name || raw.size() != 16) {
+                outcome = failure{errc::corrupt, "withheld record"};
+                return false;
+            }
+            return visit(withheld_record{std::move(*name), read_u64(raw), read_u64(raw.subspan(8))});
+        });
+        return ok ? outcome : ok;
     }
 
     // Looking whether what is held is what the authority has; replica/integrity.hpp does.
@@ -1253,8 +1306,137 @@ private:
         context.author = sync->author;
         apply_outcome outcome = apply(after, p.change, rules_.of(k.collection), context);
         if (outcome.verdict == verdict_kind::rejected) { return outcome.reason; }
-        if (after && after->fields.size() > options_.record_max) { return failure{errc::limit, "record too large"}; }
+        if (after && !after->deleted) {
+            if (auto ok = taken(tx, after->fields, brings_depth(p.change.ops)); !ok) { return ok.error(); }
+        }
         return write_plan{std::move(*entry), *sync, *clock, std::move(p), std::move(after)};
+    }
+
+    // Limits: 'l', what the authority takes, where it isn't the usual. 'g' record -> version and size of one that it has
+    // and does not tell, as it is past the limits of this replica.
+
+    [[nodiscard]] exchange_limits own_limits() const noexcept {
+        return limits_of(options_.message, options_.record_max);
+    }
+    template <class Tx>
+    [[nodiscard]] result<exchange_limits> told_limits(Tx& tx) const {
+        bytes raw;
+        auto found = tx.get(key('l'), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return exchange_limits{}; }
+        cbor_reader in{raw};
+        exchange_limits const l = read_limits(in);
+        if (!in.finish()) { return failure{errc::corrupt, "authority's limits"}; }
+        return l;
+    }
+    template <class Tx>
+    [[nodiscard]] status note_limits(Tx& tx, std::optional<exchange_limits> const& said) const {
+        auto const known = told_limits(tx);
+        if (!known) { return known.error(); }
+        exchange_limits const now = said.value_or(exchange_limits{});
+        if (now == *known) { return {}; }
+        if (now == exchange_limits{}) { return tx.erase(key('l')); }
+        bytes raw;
+        cbor_writer w{raw};
+        write_limits(w, now);
+        return tx.put(key('l'), raw);
+    }
+    /// Whether this replica and, as far as is known, its authority take a record of these fields. What everybody takes
+    /// costs no look-up.
+    template <class Tx>
+    [[nodiscard]] status taken(Tx& tx, bytes_view fields, bool deep) const {
+        exchange_limits const own = own_limits();
+        if (fits(fields, lower_of(own, exchange_floor), deep)) { return {}; }
+        auto const told = told_limits(tx);
+        return told ? fits(fields, lower_of(own, *told), deep) : status{told.error()};
+    }
+    /// Whether so many bytes of mutations go into a message that the authority takes. Of one that was never met nothing
+    /// is known: to it goes what everybody takes.
+    template <class Tx>
+    [[nodiscard]] result<bool> sendable(Tx& tx, sync_state const& sync, std::size_t size, bool together = false) const {
+        auto const room = [&](std::uint64_t message_max) {
+            return together ? content_max(message_max) : message_max - message_overhead;
+        };
+        if (size <= room(exchange_floor.message_max)) { return true; }
+        if (!sync.epoch) { return false; }
+        auto const told = told_limits(tx);
+        if (!told) { return told.error(); }
+        return size <= room(told->message_max);
+    }
+    /// What was written before the authority said that it takes no message so large: a dead letter.
+    template <class Tx>
+    [[nodiscard]] status refuse_unsent(Tx& tx, outbox_entry const& entry, pending const& p, instant now,
+                                       std::vector<bytes>& dirty, event_batch& events) const {
+        auto const m = p.decoded();
+        if (!m) { return m.error(); }
+        verdict v;
+        v.kind = verdict_kind::rejected;
+        v.reason = errc::too_large;
+        bytes said;
+        cbor_writer w{said};
+        encode_verdict(w, v);
+        if (auto ok = outbox_.bury(tx, entry.token, entry.fence, v.reason, said); !ok) { return ok; }
+        events.add_verdict(m->record, v);
+        journal_note note;
+        note.what = journal_event::decided;
+        note.stamp = timestamp::make(now.wall);
+        note.change = &*m;
+        note.said = &v;
+        if (auto ok = tell(tx, note); !ok) { return ok; }
+        dirty.push_back(to_bytes(m->record));
+        return rules_.of(m->record.collection).strong()
+                   ? give_up_followers(tx, dirty.back(), entry.token, v, note, events)
+                   : status{};
+    }
+    [[nodiscard]] static bytes withheld_at(bytes_view record) {
+        bytes k = key('g');
+        append(k, record);
+        return k;
+    }
+    /// Notes what is withheld, and forgets it of what is told now.
+    template <class Tx>
+    [[nodiscard]] status take_withheld(Tx& tx, reply const& p) const {
+        bool any = !p.withheld.empty();
+        if (p.rows.empty() && p.ranges.empty() && !any) { return {}; }
+        if (!any) {
+            auto ok = scan_prefix(tx, key('g'), [&](bytes_view, bytes_view) {
+                any = true;
+                return false;
+            });
+            if (!ok || !any) { return ok; }
+        }
+        for (row_update const& u : p.rows) {
+            if (auto ok = tx.erase(withheld_at(to_bytes(u.key))); !ok) { return ok; }
+        }
+        std::vector<bytes> over;
+        for (told_range const& a : p.ranges) {
+            auto ok = tx.scan({withheld_at(a.covered.from), withheld_at(a.covered.to)}, [&](bytes_view k, bytes_view) {
+                over.push_back(to_bytes(k));
+                return true;
+            });
+            if (!ok) { return ok; }
+        }
+        for (bytes const& k : over) {
+            if (auto ok = tx.erase(k); !ok) { return ok; }
+        }
+        for (withheld_record const& one : p.withheld) {
+            bytes raw;
+            append_u64(raw, one.version);
+            append_u64(raw, one.size);
+            if (auto ok = tx.put(withheld_at(to_bytes(one.key)), raw); !ok) { return ok; }
+        }
+        return {};
+    }
+    /// The program takes more now, perhaps: what was withheld is asked for once more.
+    template <class Tx>
+    [[nodiscard]] status want_withheld(Tx& tx) const {
+        std::vector<record_key> all;
+        auto ok = withheld(tx, [&](withheld_record const& one) {
+            if (one.size <= options_.record_max) { all.push_back(one.key); }
+            return true;
+        });
+        for (std::size_t i = 0; i < all.size() && ok; ++i) { ok = wanted_.add(tx, band_repair, range_of(all[i])); }
+        return ok;
     }
 
     /// What the checks and constraints say of it.
@@ -1297,7 +1479,7 @@ private:
         pending& p = change->p;
         std::optional<row>& after = change->after;
         bytes const name = to_bytes(k);
-        auto receipt = enqueue(tx, name, p, now, urgency);
+        auto receipt = enqueue(tx, name, p, *sync, now, urgency);
         if (!receipt) { return receipt.error(); }
         if (auto ok = write_clock(tx, *clock); !ok) { return ok.error(); }
         journal_note note;
@@ -1320,8 +1502,8 @@ private:
 
     /// Puts a pending mutation in the outbox, into the record's last entry where the algebra allows.
     template <class Tx>
-    [[nodiscard]] result<write_receipt> enqueue(Tx& tx, bytes const& name, pending& p, instant now,
-                                                priority urgency) const {
+    [[nodiscard]] result<write_receipt> enqueue(Tx& tx, bytes const& name, pending& p, sync_state const& sync,
+                                                instant now, priority urgency) const {
         std::optional<outbox_entry> last;
         auto ok = outbox_.scan_record(tx, name, [&](outbox_entry const& e) {
             last = e;
@@ -1337,11 +1519,14 @@ private:
             waiting->change = std::move(*earlier);
             switch (waiting->absorb(p, rules_.of(p.change.record.collection))) {
                 case coalescing::kept_apart: break;
-                case coalescing::absorbed:
-                    if (auto amended = outbox_.amend(tx, last->token, waiting->encode()); !amended) {
-                        return amended.error();
-                    }
+                case coalescing::absorbed: {
+                    bytes const both = waiting->encode();
+                    auto const goes = sendable(tx, sync, waiting->encoded.size());
+                    if (!goes) { return goes.error(); }
+                    if (!*goes) { break; }
+                    if (auto amended = outbox_.amend(tx, last->token, both); !amended) { return amended.error(); }
                     return write_receipt{last->token, true};
+                }
                 case coalescing::annihilated:
                     if (auto gone = outbox_.withdraw(tx, last->token); !gone) { return gone.error(); }
                     return write_receipt{0, true};
@@ -1351,6 +1536,9 @@ private:
         item.urgency = urgency;
         item.record = name;
         bytes const payload = p.encode();
+        auto const goes = sync.epoch ? sendable(tx, sync, p.encoded.size()) : result<bool>{true};
+        if (!goes) { return goes.error(); }
+        if (!*goes) { return failure{errc::limit, "change too large for the authority"}; }
         item.payload = payload;
         auto const token = outbox_.enqueue(tx, item, now.wall);
         if (!token) { return token.error(); }
@@ -2059,7 +2247,8 @@ private:
     /// wanted.
     template <class Tx>
     [[nodiscard]] result<std::size_t> take_range(Tx& tx, record_range& covered, std::span<row_update> told,
-                                                 position head, std::vector<bytes>& dirty, event_batch& events) const {
+                                                 std::span<bytes const> kept_back, position head,
+                                                 std::vector<bytes>& dirty, event_batch& events) const {
         std::vector<bytes> names;
         names.reserve(told.size());
         for (row_update const& u : told) { names.push_back(to_bytes(u.key)); }
@@ -2073,6 +2262,10 @@ private:
                 held[next] = true;
                 return true;
             }
+            // It is there, and was not told as it is too large.
+            bool const back = std::binary_search(kept_back.begin(), kept_back.end(), name,
+                                                 [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
+            if (back) { return true; }
             // What came in later than the answer was given is no part of what it tells.
             bool const voided = h.confirmed == 0 && h.visible.deleted;
             if (h.confirmed == 0 ? !h.pending && !voided : h.confirmed > head) { return true; }
