@@ -18,6 +18,7 @@
 #include <syncline/replica/integrity.hpp>        // IWYU pragma: export
 #include <syncline/replica/journal.hpp>          // IWYU pragma: export
 #include <syncline/replica/leases.hpp>           // IWYU pragma: export
+#include <syncline/replica/limits.hpp>           // IWYU pragma: export
 #include <syncline/replica/mutation_batch.hpp>   // IWYU pragma: export
 #include <syncline/replica/operations.hpp>       // IWYU pragma: export
 #include <syncline/replica/pending.hpp>          // IWYU pragma: export
@@ -28,5 +29,6 @@
 #include <syncline/replica/replica.hpp>          // IWYU pragma: export
 #include <syncline/replica/row_page.hpp>         // IWYU pragma: export
 #include <syncline/replica/session.hpp>          // IWYU pragma: export
+#include <syncline/replica/strong.hpp>           // IWYU pragma: export
 #include <syncline/replica/validation.hpp>       // IWYU pragma: export
 #include <syncline/replica/verdict_columns.hpp>  // IWYU pragma: export

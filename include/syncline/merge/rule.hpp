@@ -145,6 +145,12 @@ enum class deletion : std::uint8_t {
     manual = 3,  ///< whatever comes second is parked for a person; tombstones keep their fields
 };
 
+/// When a write to a collection takes effect. Values travel: append, never renumber.
+enum class consistency : std::uint8_t {
+    eventual = 1,  ///< at once, and it is merged with what others did
+    strong = 2,    ///< once confirmed, and on the version that its writer saw only: else refused, `errc::contended`
+};
+
 /// A field whose value, where it is there and not null, is the id of a record that must exist.
 struct reference_rule {
     std::string field;
@@ -186,7 +192,9 @@ struct collection_rules {
     std::optional<rule> whole{};  ///< decides for the record as one group of all its fields, whatever `fields` say
     deletion deletes = deletion::wins;
     std::vector<reference_rule> references{};
+    consistency keeps = consistency::eventual;
 
+    [[nodiscard]] bool strong() const noexcept { return keeps == consistency::strong; }
     [[nodiscard]] rule_view view() const noexcept { return {fallback, &fields}; }
     /// The field's own rule, or the fallback.
     [[nodiscard]] rule of(std::string_view field) const noexcept { return view().of(field); }
@@ -269,8 +277,9 @@ template <class T>
 /// The rules that are named beside the members of a described struct: `field("seats", &T::seats, rule::counter)`. A
 /// rule that can't decide a member of its type does not compile.
 template <described T>
-[[nodiscard]] collection_rules rules_of() {
+[[nodiscard]] collection_rules rules_of(consistency keeps = consistency::eventual) {
     collection_rules out;
+    out.keeps = keeps;
     out.collection = std::string{collection<T>()};
     out.fields = detail::field_rules_of<T>();
     for_each_field<T>([&](auto const& f) {
@@ -303,6 +312,13 @@ public:
         }
         collections_.push_back(std::move(rules));
         return *this;
+    }
+    /// Makes a collection strong: each write names the version that it is made on, and has its effect on that one only.
+    rule_table& make_strong(std::string_view collection) {
+        collection_rules strong = of(collection);
+        strong.collection = std::string{collection};
+        strong.keeps = consistency::strong;
+        return add(std::move(strong));
     }
     /// Adds those of described structs.
     template <described... T>

@@ -133,6 +133,8 @@ inline void encode_fields_of(cbor_writer& w, std::vector<field_rule> const& fiel
     }
     auto const deletes = static_cast<std::uint8_t>(rules.deletes);
     if (deletes < 1 || deletes > 3) { return failure{errc::unsupported, "unknown rule for deletions"}; }
+    auto const keeps = static_cast<std::uint8_t>(rules.keeps);
+    if (keeps < 1 || keeps > 2) { return failure{errc::unsupported, "unknown consistency"}; }
     for (reference_rule const& r : rules.references) {
         bool const collection = !r.collection.empty() && r.collection.size() <= collection_bytes_max;
         if (!detail::valid_field_name(r.field) || !collection || !valid_utf8(r.collection)) {
@@ -168,9 +170,11 @@ template <described T>
     return {};
 }
 
-/// Appends the canonical form of a collection's rules: an array of eight items. Precondition: `validate` accepts them.
+/// Appends the canonical form of a collection's rules: an array of eight items, of nine where it isn't eventual.
+/// Precondition: `validate` accepts them.
 inline void encode_rules(cbor_writer& w, collection_rules const& rules) {
-    w.array(8);
+    bool const eventual = rules.keeps == consistency::eventual;
+    w.array(eventual ? 8 : 9);
     w.unsigned_integer(rules_format);
     w.text(rules.collection);
     w.unsigned_integer(static_cast<std::uint64_t>(rules.fallback));
@@ -195,13 +199,15 @@ inline void encode_rules(cbor_writer& w, collection_rules const& rules) {
         w.text(r.field);
         w.text(r.collection);
     }
+    if (!eventual) { w.unsigned_integer(static_cast<std::uint64_t>(rules.keeps)); }
 }
 
 /// Reads what `encode_rules` wrote, of a stranger too. On anything else, and on what `validate` refuses, the reader has
 /// failed and the rules mean nothing.
 [[nodiscard]] inline collection_rules decode_rules(cbor_reader& in) {
     collection_rules out;
-    if (in.array() != 8) { in.fail({errc::malformed, "rules of the wrong length"}); }
+    std::size_t const parts = in.array();
+    if (parts != 8 && parts != 9) { in.fail({errc::malformed, "rules of the wrong length"}); }
     std::uint64_t const format = in.unsigned_integer();
     if (!in.failed() && format != rules_format) { in.fail({errc::unsupported, "rules of another version"}); }
     out.collection = std::string{in.text()};
@@ -227,6 +233,12 @@ inline void encode_rules(cbor_writer& w, collection_rules const& rules) {
         if (in.array() != 2) { in.fail({errc::malformed, "reference of the wrong length"}); }
         std::string field = detail::decode_name(in);
         out.references.push_back({std::move(field), std::string{in.text()}});
+    }
+    if (parts == 9 && !in.failed()) {
+        std::uint64_t const keeps = in.unsigned_integer();
+        if (!in.failed() && keeps == 1) { in.fail({errc::not_deterministic, "eventual, said at length"}); }
+        if (!in.failed() && keeps != 2) { in.fail({errc::unsupported, "unknown consistency"}); }
+        out.keeps = static_cast<consistency>(keeps & 0xFF);
     }
     if (!in.failed()) {
         if (auto ok = validate(out); !ok) { in.fail(ok.error()); }

@@ -271,6 +271,20 @@ public:
         tell_dead(tx, told, 1);
         return {};
     }
+    /// Given up before it was ever claimed, as what it builds on was: a dead letter with the reason and verdict. Errors: as
+    /// `amend`; `errc::invalid` for a verdict longer than 4 GiB.
+    template <storage_transaction Tx, observer O = no_observer>
+    [[nodiscard]] status abandon(Tx& tx, std::uint64_t token, errc reason, bytes_view verdict, O&& told = {}) const {
+        if (verdict.size() > (std::numeric_limits<std::uint32_t>::max)()) { return failure{errc::invalid, "verdict"}; }
+        moves<Tx> m{tx, options_, lanes_, prefix_};
+        detail::stored_entry e;
+        if (auto s = m.open(); !s) { return s; }
+        if (auto s = m.find_fresh(token, e); !s) { return s; }
+        if (auto s = m.bury(e, reason, verdict); !s) { return s; }
+        if (auto s = m.close(); !s) { return s; }
+        tell_dead(tx, told, 1);
+        return {};
+    }
     /// The verdicts on a batch, one an entry; how many counted: those whose claim is lost are passed over.
     template <storage_transaction Tx, observer O = no_observer>
     [[nodiscard]] result<std::size_t> answer_all(Tx& tx, std::span<outbox_answer const> answers, O&& told = {}) const {

@@ -64,7 +64,10 @@ template <storage_transaction Tx, class Records, class Journal>
 [[nodiscard]] result<std::size_t> issue_refused(Tx& tx, basic_replica<Records, Journal> const& r, instant now) {
     std::vector<outbox_entry> letters;
     auto ok = r.queue().scan_dead(tx, [&](outbox_entry const& e) {
-        if (e.reason == errc::contended && e.dependants == 0) { letters.push_back(e); }
+        if (e.reason != errc::contended || e.dependants != 0) { return true; }
+        auto const record = record_key_from(e.record);
+        // In a strong collection somebody has to see what is there first: `issue_on`.
+        if (record && !r.rules().of(record->collection).strong()) { letters.push_back(e); }
         return true;
     });
     if (!ok) { return ok.error(); }
@@ -135,6 +138,45 @@ template <storage_transaction Tx, class Records, class Journal>
         ++issued;
     }
     return issued;
+}
+
+/// Writes anew what was refused in a strong collection, on the version `seen` that the person, or the program, has seen of
+/// the record; its dead letter goes in the same transaction. What it did to each field it does again.
+/// Errors that leave everything as it was: `errc::not_found` (no such letter; the record is gone), `errc::contended` (another
+/// version is confirmed here, or something else waits on the record: look again), `errc::invalid` (other entries wait for
+/// the letter), and those of `create`, `update` and `erase`. Then the storage's and `errc::corrupt`: roll back.
+template <storage_transaction Tx, class Records, class Journal>
+[[nodiscard]] result<write_receipt> issue_on(Tx& tx, basic_replica<Records, Journal> const& r, std::uint64_t token,
+                                             position seen, instant now) {
+    auto const letter = r.queue().find(tx, token);
+    if (!letter) { return letter.error(); }
+    if (!*letter || (*letter)->state != entry_state::dead) { return failure{errc::not_found, "no such dead letter"}; }
+    if ((*letter)->dependants != 0) { return failure{errc::invalid, "other entries wait for it"}; }
+    auto refused = r.mutation_of(**letter);
+    if (!refused) { return refused.error(); }
+    auto const held = r.read_confirmed(tx, refused->record);
+    if (!held) { return held.error(); }
+    bool waits = false;
+    auto const ok = r.queue().scan_record(tx, (*letter)->record, [&](outbox_entry const&) {
+        waits = true;
+        return false;
+    });
+    if (!ok) { return ok.error(); }
+    position const there = *held ? (*held)->version : 0;
+    if (waits || there != seen) { return failure{errc::contended, "another version than was seen"}; }
+    bool const lives = *held && !(*held)->deleted;
+    if (refused->kind != change_kind::create && !lives) { return failure{errc::not_found, "the record is gone"}; }
+    auto written = result<write_receipt>{errc::invalid};
+    if (refused->kind == change_kind::erase) {
+        written = r.erase(tx, refused->record, now, (*letter)->urgency);
+    } else if (lives) {
+        written = r.update(tx, refused->record, std::move(refused->ops), now, (*letter)->urgency);
+    } else {
+        written = r.create(tx, refused->record, std::move(refused->ops), now, (*letter)->urgency);
+    }
+    if (!written) { return written; }
+    if (auto gone = r.queue().discard(tx, token); !gone) { return gone.error(); }
+    return written;
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI

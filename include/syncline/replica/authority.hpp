@@ -25,6 +25,7 @@
 #include <syncline/replica/leases.hpp>
 #include <syncline/replica/policy.hpp>
 #include <syncline/replica/protocol.hpp>
+#include <syncline/replica/strong.hpp>
 #include <syncline/replica/validation.hpp>
 #include <syncline/storage/storage.hpp>
 
@@ -161,6 +162,8 @@ public:
         p.replica = q->replica;
         p.time = now.wall;
         p.line = q->line;
+        exchange_limits const own = limits_of(options_.message, options_.record_max);
+        if (own != exchange_limits{}) { p.limits = own; }
         auto author = find_author(tx, *q, principal, *meta);
         if (!author) { return author.error(); }
         // A cursor beyond our log, or receipts for verdicts that we never gave.
@@ -1065,6 +1068,11 @@ private:
             validation said = validate_.admits(principal, m, *before);
             if (!said.accepted) { return reject(said.reason, std::move(said.text)); }
         }
+        collection_rules const& rules = rules_.of(m.record.collection);
+        if (rules.strong() && misses(*before, m)) {
+            v.version = version_of(*before);  // what is there now: it can be named once it was seen
+            return reject(errc::contended);
+        }
         std::optional<row> after = *before;
         apply_context context;
         context.author = author.index;
@@ -1083,12 +1091,16 @@ private:
                 {std::string{}, rule::last_writer, ask ? winner::nobody : winner::confirmed, reason::deleted});
             return {};
         }
-        apply_outcome outcome = apply(after, m, rules_.of(m.record.collection), context);
+        apply_outcome outcome = apply(after, m, rules, context);
         if (outcome.verdict == verdict_kind::rejected) { return reject(outcome.reason); }
         if (outcome.changed) {
             after->schema = schema.version();
             if (after->fields.size() > options_.record_max || marks_size(*after) > options_.record_max) {
                 return reject(errc::too_large);
+            }
+            bool const deep = brings_depth(m.ops) || !outcome.decisions.empty();
+            if (auto ok = fits(after->fields, limits_of(options_.message, options_.record_max), deep); !ok) {
+                return reject(ok.error().code, ok.error().detail);
             }
             if (options_.checks != nullptr) {
                 validation fits = (*options_.checks)(validation_input{principal, m, *before, *after});
@@ -1280,9 +1292,38 @@ private:
         cbor_writer w{rows};
         std::size_t count = 0;
         auto const full = [&] {
-            return count == rows_max || (count != 0 && rows.size() >= bytes_max) || rows_max == 0;
+            return count + p.withheld.size() >= rows_max || (count != 0 && rows.size() >= bytes_max);
         };
+        std::uint64_t room = 0;  // for rows, where the requester says what it takes
+        if (q.limits) {
+            bytes verdicts;
+            cbor_writer said{verdicts};
+            for (verdict const& v : p.verdicts) { encode_verdict(said, v); }
+            std::uint64_t const all = q.limits->message_max;
+            room = content_max(all - (std::min)(all, std::uint64_t{verdicts.size()}));
+        }
         status outcome;
+        // What is to be done with a row that stands encoded in `one`: told, left to the next page, or withheld.
+        enum class fate : std::uint8_t { told, later, withheld };
+        auto const decide_row = [&](bytes_view key_bytes, record_key const& record, bytes_view encoded) {
+            if (!q.limits) { return fate::told; }
+            std::uint64_t const size = key_bytes.size() + encoded.size() + 16;
+            cbor_reader in{encoded};
+            row const r = decode_row(in);
+            if (!in.finish()) {
+                outcome = failure{errc::corrupt, "authority's row"};
+                return fate::later;
+            }
+            if (size + message_overhead > q.limits->message_max || !fits(r.fields, *q.limits)) {
+                std::uint64_t const name = key_bytes.size() + 24;
+                if (rows.size() + name > room) { return fate::later; }
+                room -= name;
+                p.withheld.push_back({record, r.version, r.fields.size()});
+                return fate::withheld;
+            }
+            bool const alone = count == 0 && p.verdicts.empty() && p.withheld.empty();
+            return rows.size() + size > room && !alone ? fate::later : fate::told;
+        };
         bytes const first = position_key(p.from + 1);
         bytes const end = prefix_end(key('p'));
         auto const tell_change = [&](bytes_view at, bytes_view record) {
@@ -1303,6 +1344,11 @@ private:
                 return false;
             }
             if (outcome = carry_down(q, parsed->collection, one); !outcome) { return false; }
+            switch (decide_row(record, *parsed, one)) {
+                case fate::withheld: return true;
+                case fate::later: p.to = read_u64(at.subspan(2)) - 1; return false;
+                case fate::told: break;
+            }
             encode_row_update(w, parsed->collection, parsed->id, one);
             ++count;
             return true;
@@ -1336,6 +1382,11 @@ private:
                     one.assign(state.begin(), state.end());
                     if (outcome = carry_down(q, parsed->collection, one); !outcome) { return false; }
                     state = one;
+                }
+                switch (decide_row(at.subspan(2), *parsed, state)) {
+                    case fate::withheld: return true;
+                    case fate::later: answer.covered.to = to_bytes(at.subspan(2)); return false;
+                    case fate::told: break;
                 }
                 encode_row_update(w, parsed->collection, parsed->id, state);
                 ++count;

@@ -18,9 +18,10 @@ namespace syncline::inline SYNCLINE_ABI {
 
 /// Values are stored: append, never renumber.
 enum class event_kind : std::uint8_t {
-    changed = 1,       ///< a visible record appeared or changed
-    removed = 2,       ///< a visible record went
-    decided = 3,       ///< a mutation got its verdict; `said` holds it, `conflict` and `rejected` too
+    changed = 1,  ///< a visible record appeared or changed
+    removed = 2,  ///< a visible record went
+    decided = 3,  ///< a mutation got its verdict; `said` holds it, `conflict` and `rejected` too; `collateral`: in a
+                  ///< strong collection, what it was made on was refused, and it was never sent
     reincarnated = 4,  ///< the store was a clone or was restored, and has taken a new identity
     regressed = 5,     ///< the authority was put back to an older state; `lost` says what that means here
 };

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -47,6 +48,10 @@ struct pending {
     bytes base{};            ///< canonical map: the touched fields as the writer saw them; missing ones were missing.
                              ///< Of a group an array of such maps, as byte strings, one for each part
     std::uint64_t line = 0;  ///< of its origin; 0: it has none
+    /// In a strong collection the token of the one before it, which has no verdict yet: it was made on what that one makes.
+    /// 0: it was made on its base; `alone`: it was sent before, and refused, and a person sends it anew.
+    std::uint64_t after = 0;
+    static constexpr std::uint64_t alone = (std::numeric_limits<std::uint64_t>::max)();
 
     /// Notes what the writer saw, of the fields that the operations touch.
     void saw(bytes_view fields) {
@@ -67,10 +72,11 @@ struct pending {
         bytes out;
         out.reserve(encoded.size() + base.size() + 21);
         cbor_writer w{out};
-        w.array(3);
+        w.array(after == 0 ? 3 : 4);
         w.byte_string(encoded);
         w.byte_string(base);
         w.unsigned_integer(line);
+        if (after != 0) { w.unsigned_integer(after); }
         return out;
     }
     /// Reads what `encode` wrote, the mutation still encoded. `errc::corrupt` for anything else.
@@ -78,11 +84,12 @@ struct pending {
         cbor_reader in{payload};
         pending p;
         std::size_t const parts = in.array();
-        if (parts != 2 && parts != 3) { return failure{errc::corrupt, "pending mutation"}; }
+        if (parts < 2 || parts > 4) { return failure{errc::corrupt, "pending mutation"}; }
         p.encoded = to_bytes(in.byte_string());
         p.base = to_bytes(in.byte_string());
-        if (parts == 3) { p.line = in.unsigned_integer(); }
-        if (!in.finish()) { return failure{errc::corrupt, "pending mutation"}; }
+        if (parts >= 3) { p.line = in.unsigned_integer(); }
+        if (parts == 4) { p.after = in.unsigned_integer(); }
+        if (!in.finish() || (parts == 4 && p.after == 0)) { return failure{errc::corrupt, "pending mutation"}; }
         return p;
     }
     [[nodiscard]] result<mutation> decoded() const {

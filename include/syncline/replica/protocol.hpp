@@ -21,6 +21,7 @@
 #include <syncline/core/time.hpp>
 #include <syncline/merge/apply.hpp>
 #include <syncline/model/mutation.hpp>
+#include <syncline/replica/limits.hpp>
 #include <syncline/replica/mutation_batch.hpp>
 #include <syncline/replica/ranges.hpp>
 #include <syncline/replica/row_page.hpp>
@@ -92,6 +93,7 @@ struct request {
     /// Where the sender's records stand whole, while it keeps back pages that came in part (`reply::partial`); before the
     /// cursor. Empty: at the cursor.
     std::optional<position> whole{};
+    std::optional<exchange_limits> limits{};  ///< what the sender takes, where it isn't the usual
     friend bool operator==(request const&, request const&) = default;
 };
 
@@ -106,6 +108,14 @@ struct row_update {
     record_key key;
     row state;
     friend bool operator==(row_update const&, row_update const&) = default;
+};
+
+/// A record that the requester can't take: it is told that there is one.
+struct withheld_record {
+    record_key key{};
+    position version = 0;
+    std::uint64_t size = 0;  ///< bytes of its fields
+    friend bool operator==(withheld_record const&, withheld_record const&) = default;
 };
 
 struct reply {
@@ -129,6 +139,9 @@ struct reply {
     bool wipe = false;               ///< an order: the replica is to be wiped; nothing else in the reply counts
     /// The page may hold a part of a group whose other parts are yet to come: it is kept back until a page that is not.
     bool partial = false;
+    std::optional<exchange_limits> limits{};  ///< what the authority takes, where it isn't the usual
+    /// Records of the page or its ranges that are past the limits of the request. They are there, but not told.
+    std::vector<withheld_record> withheld{};
     friend bool operator==(reply const&, reply const&) = default;
 };
 
@@ -246,6 +259,36 @@ inline void encode_past(cbor_writer& w, std::vector<past_epoch> const& all) {
     std::uint64_t const features = in.unsigned_integer();
     if (!in.failed() && features == 0) { in.fail({errc::not_deterministic, "no feature, said at length"}); }
     return features;
+}
+
+/// Limits that say nothing but the usual are none.
+[[nodiscard]] inline std::optional<exchange_limits> read_unusual(cbor_reader& in) {
+    exchange_limits const l = read_limits(in);
+    return l == exchange_limits{} ? std::nullopt : std::optional{l};
+}
+inline void encode_withheld(cbor_writer& w, std::vector<withheld_record> const& all) {
+    w.array(all.size() * 4);
+    for (withheld_record const& one : all) {
+        w.text(one.key.collection);
+        w.byte_string(one.key.id);
+        w.unsigned_integer(one.version);
+        w.unsigned_integer(one.size);
+    }
+}
+[[nodiscard]] inline std::vector<withheld_record> decode_withheld(cbor_reader& in) {
+    std::vector<withheld_record> all;
+    std::size_t const n = bounded_array(in);
+    if (n == 0 || n % 4 != 0) { in.fail({errc::malformed, "withheld records of the wrong length"}); }
+    for (std::size_t i = 0; i < n / 4 && !in.failed(); ++i) {
+        withheld_record one;
+        one.key.collection = std::string{in.text()};
+        one.key.id = to_bytes(in.byte_string());
+        one.version = in.unsigned_integer();
+        one.size = in.unsigned_integer();
+        if (!in.failed() && !valid(one.key)) { in.fail({errc::malformed, "record key out of range"}); }
+        all.push_back(std::move(one));
+    }
+    return all;
 }
 
 /// Origins are an array of runs; a run is an array of a line and the numbers of successive mutations in it.
@@ -377,6 +420,11 @@ namespace detail {
 
 }  // namespace detail
 
+/// The key of request and reply for what their sender takes.
+inline constexpr std::uint64_t limits_key = 32;
+/// The reply's key for records that are withheld.
+inline constexpr std::uint64_t withheld_key = 33;
+
 /// The request's key for what the device's program knows of schemas.
 inline constexpr std::uint64_t schemas_key = 14;
 /// The request's key for where its sender stands whole.
@@ -389,7 +437,7 @@ inline constexpr std::uint64_t whole_key = 29;
     bool const columns = (q.features & feature_columns) != 0 && detail::encode_batch(batch, q);
     w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() || columns ? 0 : 1) + (q.line == 0 ? 0 : 1) +
           (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1) + (q.known ? 1 : 0) +
-          (q.whole ? 1 : 0));
+          (q.whole ? 1 : 0) + (q.limits ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(to_array(q.replica));
     if (q.epoch) {
@@ -445,6 +493,10 @@ inline constexpr std::uint64_t whole_key = 29;
         w.unsigned_integer(whole_key);
         w.unsigned_integer(*q.whole);
     }
+    if (q.limits) {
+        w.unsigned_integer(limits_key);
+        write_limits(w, *q.limits);
+    }
     detail::seal_frame(out);
     return out;
 }
@@ -486,6 +538,7 @@ inline constexpr std::uint64_t whole_key = 29;
             }
             case 24: q.known = in.unsigned_integer(); return true;
             case whole_key: q.whole = in.unsigned_integer(); return true;
+            case limits_key: q.limits = detail::read_unusual(in); return true;
             default: return false;
         }
     });
@@ -549,7 +602,7 @@ inline constexpr std::uint64_t partial_key = 29;
     cbor_writer w{out};
     w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) + (p.horizon == 0 ? 0 : 1) +
           (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0) +
-          (p.partial ? 1 : 0));
+          (p.partial ? 1 : 0) + (p.limits ? 1 : 0) + (p.withheld.empty() ? 0 : 1));
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);
@@ -616,6 +669,14 @@ inline constexpr std::uint64_t partial_key = 29;
     if (p.partial) {
         w.unsigned_integer(partial_key);
         w.boolean(true);
+    }
+    if (p.limits) {
+        w.unsigned_integer(limits_key);
+        write_limits(w, *p.limits);
+    }
+    if (!p.withheld.empty()) {
+        w.unsigned_integer(withheld_key);
+        detail::encode_withheld(w, p.withheld);
     }
     detail::seal_frame(out);
     return out;
@@ -745,6 +806,8 @@ namespace detail {
                 p.partial = in.boolean();
                 if (!in.failed() && !p.partial) { in.fail({errc::not_deterministic, "whole, said at length"}); }
                 return true;
+            case limits_key: p.limits = detail::read_unusual(in); return true;
+            case withheld_key: p.withheld = detail::decode_withheld(in); return true;
             default: return false;
         }
     });

@@ -30,10 +30,12 @@
 #include <syncline/replica/event.hpp>
 #include <syncline/replica/group.hpp>
 #include <syncline/replica/journal.hpp>
+#include <syncline/replica/limits.hpp>
 #include <syncline/replica/pending.hpp>
 #include <syncline/replica/protocol.hpp>
 #include <syncline/replica/ranges.hpp>
 #include <syncline/replica/record_store.hpp>
+#include <syncline/replica/strong.hpp>
 #include <syncline/replica/validation.hpp>
 #include <syncline/storage/storage.hpp>
 
@@ -117,6 +119,7 @@ struct exchange_report {
     bool wipe = false;        ///< an order of the authority, and all there was in its reply: see `basic_replica::wipe`
     bool reincarnated = false;  ///< the store was a clone or was restored: it has a new identity now
     bool regressed = false;     ///< the authority was put back to an older state: what it lost is offered again
+    std::size_t withheld = 0;   ///< records that are past this replica's limits: see `basic_replica::withheld`
 };
 
 /// A replica over any storage. It holds options and rules, and no state.
@@ -167,6 +170,7 @@ public:
             if (!sync) { return sync.error(); }
             sync->line = new_line(random);
             if (auto ok = tell_versions(tx, false, now); !ok) { return ok; }
+            if (auto ok = want_withheld(tx); !ok) { return ok; }
             return write_sync(tx, *sync);
         }
         identity mine;
@@ -217,9 +221,22 @@ public:
 
     // Reading.
 
-    /// The record as the person sees it: confirmed and pending. Nothing when it is deleted or never was.
+    /// The record as the person sees it. Nothing when it is deleted or never was. What is not confirmed yet counts in an
+    /// eventual collection; in a strong one it doesn't, and `pending` says that something waits: see `read_pending`.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::optional<record>> read(Tx& tx, record_key const& k) const {
+        if (!rules_.of(k.collection).strong()) { return read_pending(tx, k); }
+        auto held = find_held(tx, k);
+        if (!held) { return held.error(); }
+        if (auto ok = reveal_confirmed(tx, k, *held); !ok) { return ok.error(); }
+        auto r = as_read(k, std::move(*held));
+        if (r && r->closed) { return failure{errc::unsupported, "a record of a later schema version"}; }
+        return r;
+    }
+    /// What is confirmed and what waits together, in a strong collection too: what the record becomes, if all that waits
+    /// on it and can still be confirmed is.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::optional<record>> read_pending(Tx& tx, record_key const& k) const {
         auto entry = read_visible(tx, k);
         if (!entry) { return entry.error(); }
         if (!entry->present || entry->state.deleted) { return std::optional<record>{}; }
@@ -227,12 +244,11 @@ public:
     }
     template <described T, storage_transaction Tx>
     [[nodiscard]] result<std::optional<T>> read(Tx& tx, std::string_view id) const {
-        auto r = read(tx, record_key{collection<T>(), id});
-        if (!r) { return r.error(); }
-        if (!*r) { return std::optional<T>{}; }
-        auto decoded = decode_record<T>((*r)->fields);
-        if (!decoded) { return decoded.error(); }
-        return std::optional<T>{std::move(*decoded)};
+        return decoded<T>(read(tx, record_key{collection<T>(), id}));
+    }
+    template <described T, storage_transaction Tx>
+    [[nodiscard]] result<std::optional<T>> read_pending(Tx& tx, std::string_view id) const {
+        return decoded<T>(read_pending(tx, record_key{collection<T>(), id}));
     }
 
     /// The confirmed row alone, a tombstone too; nothing when the authority has confirmed none.
@@ -247,10 +263,25 @@ public:
         return records_.find_confirmed(tx, k);
     }
 
-    /// Every visible record of a collection in the order of ids.
+    /// Every record of a collection in the order of ids, as `read` shows it.
     template <storage_transaction Tx>
     [[nodiscard]] status scan(Tx& tx, std::string_view collection,
                               function_ref<bool(record_key const&, record const&)> visit) const {
+        if (!rules_.of(collection).strong()) { return scan_pending(tx, collection, visit); }
+        status outcome;
+        auto ok = records_.scan(tx, collection, [&](record_key const& k, held_record& h) {
+            std::optional<held_record> held{std::move(h)};
+            outcome = reveal_confirmed(tx, k, held);
+            if (!outcome) { return false; }
+            auto const r = as_read(k, std::move(held));
+            return r ? visit(k, *r) : true;
+        });
+        return ok ? outcome : ok;
+    }
+    /// The same, as `read_pending` shows it.
+    template <storage_transaction Tx>
+    [[nodiscard]] status scan_pending(Tx& tx, std::string_view collection,
+                                      function_ref<bool(record_key const&, record const&)> visit) const {
         return records_.scan(tx, collection, [&](record_key const& k, held_record& h) {
             auto const r = as_read(k, std::move(h));
             return r ? visit(k, *r) : true;
@@ -320,6 +351,14 @@ public:
         if (!ops) { return ops.error(); }
         return write(tx, k, change_kind::create, std::move(*ops), now, urgency);
     }
+    /// The same, by operations: `set`s and what else can begin a field, not sorted, each field once.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<write_receipt> create(Tx& tx, record_key const& k, std::vector<field_op> ops, instant now,
+                                               priority urgency = priority::normal) const {
+        std::sort(ops.begin(), ops.end(),
+                  [](field_op const& a, field_op const& b) { return compare_keys(a.field, b.field) < 0; });
+        return write(tx, k, change_kind::create, std::move(ops), now, urgency);
+    }
     /// Applies operations to a record; they need not be sorted, each field once. `errc::not_found` when there
     /// is none; `errc::type_mismatch`, `errc::overflow` when a counter can't be added to.
     template <storage_transaction Tx>
@@ -334,7 +373,7 @@ public:
     template <storage_transaction Tx>
     [[nodiscard]] result<write_receipt> put(Tx& tx, record_key const& k, bytes_view fields, instant now,
                                             priority urgency = priority::normal) const {
-        auto current = read(tx, k);
+        auto current = read_pending(tx, k);
         if (!current) { return current.error(); }
         if (!*current) { return create(tx, k, fields, now, urgency); }
         return put(tx, k, (*current)->fields, fields, now, urgency);
@@ -361,7 +400,7 @@ public:
     template <described T, storage_transaction Tx, class F>
     [[nodiscard]] result<write_receipt> edit(Tx& tx, std::string_view id, F&& change, instant now,
                                              priority urgency = priority::normal) const {
-        auto current = read<T>(tx, id);
+        auto current = decoded<T>(read_pending(tx, record_key{collection<T>(), id}));
         if (!current) { return current.error(); }
         if (!*current) { return errc::not_found; }
         T edited = **current;
@@ -432,16 +471,34 @@ public:
         claims.lease = (milliseconds::max)();
         auto taken = outbox_.claim(tx, claims, now.wall);
         if (!taken) { return taken.error(); }
+        event_batch events;
+        std::vector<bytes> dirty;
+        std::size_t frozen = 0;
         for (outbox_entry const& entry : *taken) {
-            if (auto ok = freeze(tx, *sync, entry.token, entry.fence, pending::parse(entry.payload), false); !ok) {
-                return ok;
+            auto p = pending::parse(entry.payload);
+            auto const goes = p ? sendable(tx, *sync, p->encoded.size()) : result<bool>{true};
+            if (!goes) { return goes.error(); }
+            if (!*goes) {
+                auto const ok = sync->epoch ? refuse_unsent(tx, entry, *p, now, dirty, events)
+                                            : outbox_.release(tx, entry.token, entry.fence, now.wall);
+                if (!ok) { return ok; }
+                continue;
             }
+            if (auto ok = freeze(tx, *sync, entry.token, entry.fence, std::move(p), false); !ok) { return ok; }
+            ++frozen;
         }
-        if (taken->empty()) { return {}; }
+        for (bytes const& k : dirty) {
+            if (auto ok = rebase(tx, k, *sync, events); !ok) { return ok; }
+        }
+        if (!events.empty()) {
+            ++sync->events;
+            if (auto ok = tx.put(numbered('e', sync->events), events.encode()); !ok) { return ok; }
+        }
+        if (frozen == 0) { return events.empty() ? status{} : write_sync(tx, *sync); }
         journal_note note;
         note.what = journal_event::froze;
         note.stamp = timestamp::make(now.wall);
-        note.count = taken->size();
+        note.count = frozen;
         if (auto ok = tell(tx, note); !ok) { return ok; }
         return write_sync(tx, *sync);
     }
@@ -461,7 +518,9 @@ public:
         if (sync->staged != 0) { q.whole = sync->cursor; }
         q.receipts = sync->settled;
         q.rows_max = options_.rows_max;
-        q.bytes_max = options_.bytes_max;
+        exchange_limits const own = own_limits();
+        q.bytes_max = (std::min)(options_.bytes_max, own.message_max);
+        if (own != exchange_limits{}) { q.limits = own; }
         q.line = sync->line;
         if (sync->kept) { q.known = sync->told(); }
         q.features = feature_columns;
@@ -474,17 +533,22 @@ public:
         if (!wanted) { return wanted.error(); }
         q.ranges = std::move(*wanted);
         std::size_t size = 0;
+        status looked;
         auto ok = each_frozen(tx, [&](frozen_mutation const& f) {
             pending const& p = f.what;
-            if (q.mutations.size() >= options_.mutations_max ||
-                (size != 0 && size + p.encoded.size() > options_.mutation_bytes)) {
+            std::size_t const all = size + p.encoded.size();
+            if (q.mutations.size() >= options_.mutations_max || (size != 0 && all > options_.mutation_bytes)) {
                 return false;
             }
+            auto const goes = size == 0 ? result<bool>{true} : sendable(tx, *sync, all, true);
+            if (!goes) { looked = goes.error(); }
+            if (!goes || !*goes) { return false; }
             size += p.encoded.size();
             q.mutations.push_back(p.encoded);
             q.origins.push_back({p.line, f.number});
             return true;
         });
+        if (ok) { ok = looked; }
         if (!ok) { return ok.error(); }
         told.counted(metric_counter::entries_sent, q.mutations.size());
         return encode(q);
@@ -560,6 +624,7 @@ public:
         sync_state const before = *sync;
         event_batch events;
         std::vector<bytes> dirty;  // record keys to compute anew
+        if (auto ok = note_limits(tx, p->limits); !ok) { return ok.error(); }
         sync->epoch = p->epoch;
         sync->author = p->author;
         if (elsewhere) {
@@ -595,6 +660,7 @@ public:
         if (passed) {
             p->rows.clear();
             p->ranges.clear();
+            p->withheld.clear();
             p->to = sync->cursor;
         }
         if (p->partial && !passed) {
@@ -605,6 +671,11 @@ public:
         } else if (sync->staged != 0 && !passed) {
             if (auto ok = unstage(tx, *p, *sync); !ok) { return ok.error(); }
         }
+        if (auto ok = take_withheld(tx, *p); !ok) { return ok.error(); }
+        report.withheld = p->withheld.size();
+        std::vector<bytes> kept_back;
+        for (withheld_record const& one : p->withheld) { kept_back.push_back(to_bytes(one.key)); }
+        std::sort(kept_back.begin(), kept_back.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
         if (auto ok = learn_clock(tx, p->rows, now); !ok) { return ok.error(); }
         std::size_t in_ranges = 0;
         for (told_range const& a : p->ranges) { in_ranges += a.rows; }
@@ -619,7 +690,7 @@ public:
         for (told_range& a : p->ranges) {
             std::span<row_update> const told = std::span{p->rows}.subspan(next, a.rows);
             next += a.rows;
-            auto taken = take_range(tx, a.covered, told, p->head, dirty, events, now);
+            auto taken = take_range(tx, a.covered, told, kept_back, p->head, dirty, events, now);
             if (!taken) { return taken.error(); }
             report.rows += *taken;
             report.advanced = true;
@@ -728,6 +799,23 @@ public:
     [[nodiscard]] result<bool> complete(Tx& tx, std::string_view collection) const {
         if (!valid(record_key{collection, "-"})) { return failure{errc::invalid, "collection"}; }
         return wanted_.complete(tx, range_of(collection));
+    }
+
+    /// Visits the records that the authority has and does not tell, as they are past what this replica takes
+    /// (`replica_options::record_max`, `message`), in the order of their keys. What is held of such a record is older, or
+    /// nothing. It comes when it is within the limits again; at the next `open` it is asked for anew where they were raised.
+    template <storage_transaction Tx>
+    [[nodiscard]] status withheld(Tx& tx, function_ref<bool(withheld_record const&)> visit) const {
+        status outcome;
+        auto ok = scan_prefix(tx, key('g'), [&](bytes_view k, bytes_view raw) {
+            auto name = record_key_from(k.subspan(2));
+            if (!name || raw.size() != 16) {
+                outcome = failure{errc::corrupt, "withheld record"};
+                return false;
+            }
+            return visit(withheld_record{std::move(*name), read_u64(raw), read_u64(raw.subspan(8))});
+        });
+        return ok ? outcome : ok;
     }
 
     // Looking whether what is held is what the authority has; replica/integrity.hpp does.
@@ -1252,11 +1340,36 @@ private:
     [[nodiscard]] collection_schema const& schema_of_record(record_key const& k) const noexcept {
         return (options_.schemas == nullptr ? detail::first_versions : *options_.schemas).of(k.collection);
     }
+    template <class Tx>
+    [[nodiscard]] result<std::optional<held_record>> find_held(Tx& tx, record_key const& k) const {
+        if (!valid(k)) { return failure{errc::invalid, "record key"}; }
+        return records_.find(tx, k);
+    }
+    /// Puts the confirmed row in the place of what is shown with what waits.
+    template <class Tx>
+    [[nodiscard]] status reveal_confirmed(Tx& tx, record_key const& k, std::optional<held_record>& held) const {
+        if (!held || !held->pending) { return {}; }
+        auto confirmed = records_.find_confirmed(tx, k);
+        if (!confirmed) { return confirmed.error(); }
+        if (!*confirmed) {
+            held.reset();
+        } else {
+            held->visible = std::move(**confirmed);
+        }
+        return {};
+    }
+    template <described T>
+    [[nodiscard]] static result<std::optional<T>> decoded(result<std::optional<record>> const& r) {
+        if (!r) { return r.error(); }
+        if (!*r) { return std::optional<T>{}; }
+        auto value = decode_record<T>((*r)->fields);
+        if (!value) { return value.error(); }
+        return std::optional<T>{std::move(*value)};
+    }
     /// As a person sees it, in the version of the program. `errc::unsupported` for a record that is closed to it.
     template <class Tx>
     [[nodiscard]] result<visible> read_visible(Tx& tx, record_key const& k) const {
-        if (!valid(k)) { return failure{errc::invalid, "record key"}; }
-        auto held = records_.find(tx, k);
+        auto held = find_held(tx, k);
         if (!held) { return held.error(); }
         if (!*held) { return visible{}; }
         collection_schema const& schema = schema_of_record(k);
@@ -1312,6 +1425,12 @@ private:
         p.change.ops = std::move(ops);
         for (field_op& op : p.change.ops) { op.stamp = p.change.stamp; }
         p.line = sync->line;
+        if (rules_.of(k.collection).strong() && entry->dirty) {
+            auto const waits = chain_of(tx, k, entry->confirmed);
+            if (!waits) { return waits.error(); }
+            p.change.base = waits->base();
+            p.after = waits->last();
+        }
         if (alive) { p.saw(entry->state.fields); }
 
         std::optional<row> after;
@@ -1320,8 +1439,137 @@ private:
         context.author = sync->author;
         apply_outcome outcome = apply(after, p.change, rules_.of(k.collection), context);
         if (outcome.verdict == verdict_kind::rejected) { return outcome.reason; }
-        if (after && after->fields.size() > options_.record_max) { return failure{errc::limit, "record too large"}; }
+        if (after && !after->deleted) {
+            if (auto ok = taken(tx, after->fields, brings_depth(p.change.ops)); !ok) { return ok.error(); }
+        }
         return write_plan{std::move(*entry), *sync, *clock, std::move(p), std::move(after)};
+    }
+
+    // Limits: 'l', what the authority takes, where it isn't the usual. 'g' record -> version and size of one that it has
+    // and does not tell, as it is past the limits of this replica.
+
+    [[nodiscard]] exchange_limits own_limits() const noexcept {
+        return limits_of(options_.message, options_.record_max);
+    }
+    template <class Tx>
+    [[nodiscard]] result<exchange_limits> told_limits(Tx& tx) const {
+        bytes raw;
+        auto found = tx.get(key('l'), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return exchange_limits{}; }
+        cbor_reader in{raw};
+        exchange_limits const l = read_limits(in);
+        if (!in.finish()) { return failure{errc::corrupt, "authority's limits"}; }
+        return l;
+    }
+    template <class Tx>
+    [[nodiscard]] status note_limits(Tx& tx, std::optional<exchange_limits> const& said) const {
+        auto const known = told_limits(tx);
+        if (!known) { return known.error(); }
+        exchange_limits const now = said.value_or(exchange_limits{});
+        if (now == *known) { return {}; }
+        if (now == exchange_limits{}) { return tx.erase(key('l')); }
+        bytes raw;
+        cbor_writer w{raw};
+        write_limits(w, now);
+        return tx.put(key('l'), raw);
+    }
+    /// Whether this replica and, as far as is known, its authority take a record of these fields. What everybody takes
+    /// costs no look-up.
+    template <class Tx>
+    [[nodiscard]] status taken(Tx& tx, bytes_view fields, bool deep) const {
+        exchange_limits const own = own_limits();
+        if (fits(fields, lower_of(own, exchange_floor), deep)) { return {}; }
+        auto const told = told_limits(tx);
+        return told ? fits(fields, lower_of(own, *told), deep) : status{told.error()};
+    }
+    /// Whether so many bytes of mutations go into a message that the authority takes. Of one that was never met nothing
+    /// is known: to it goes what everybody takes.
+    template <class Tx>
+    [[nodiscard]] result<bool> sendable(Tx& tx, sync_state const& sync, std::size_t size, bool together = false) const {
+        auto const room = [&](std::uint64_t message_max) {
+            return together ? content_max(message_max) : message_max - message_overhead;
+        };
+        if (size <= room(exchange_floor.message_max)) { return true; }
+        if (!sync.epoch) { return false; }
+        auto const told = told_limits(tx);
+        if (!told) { return told.error(); }
+        return size <= room(told->message_max);
+    }
+    /// What was written before the authority said that it takes no message so large: a dead letter.
+    template <class Tx>
+    [[nodiscard]] status refuse_unsent(Tx& tx, outbox_entry const& entry, pending const& p, instant now,
+                                       std::vector<bytes>& dirty, event_batch& events) const {
+        auto const m = p.decoded();
+        if (!m) { return m.error(); }
+        verdict v;
+        v.kind = verdict_kind::rejected;
+        v.reason = errc::too_large;
+        bytes said;
+        cbor_writer w{said};
+        encode_verdict(w, v);
+        if (auto ok = outbox_.bury(tx, entry.token, entry.fence, v.reason, said); !ok) { return ok; }
+        events.add_verdict(m->record, v);
+        journal_note note;
+        note.what = journal_event::decided;
+        note.stamp = timestamp::make(now.wall);
+        note.change = &*m;
+        note.said = &v;
+        if (auto ok = tell(tx, note); !ok) { return ok; }
+        dirty.push_back(to_bytes(m->record));
+        return rules_.of(m->record.collection).strong()
+                   ? give_up_followers(tx, dirty.back(), entry.token, v, note, events)
+                   : status{};
+    }
+    [[nodiscard]] static bytes withheld_at(bytes_view record) {
+        bytes k = key('g');
+        append(k, record);
+        return k;
+    }
+    /// Notes what is withheld, and forgets it of what is told now.
+    template <class Tx>
+    [[nodiscard]] status take_withheld(Tx& tx, reply const& p) const {
+        bool any = !p.withheld.empty();
+        if (p.rows.empty() && p.ranges.empty() && !any) { return {}; }
+        if (!any) {
+            auto ok = scan_prefix(tx, key('g'), [&](bytes_view, bytes_view) {
+                any = true;
+                return false;
+            });
+            if (!ok || !any) { return ok; }
+        }
+        for (row_update const& u : p.rows) {
+            if (auto ok = tx.erase(withheld_at(to_bytes(u.key))); !ok) { return ok; }
+        }
+        std::vector<bytes> over;
+        for (told_range const& a : p.ranges) {
+            auto ok = tx.scan({withheld_at(a.covered.from), withheld_at(a.covered.to)}, [&](bytes_view k, bytes_view) {
+                over.push_back(to_bytes(k));
+                return true;
+            });
+            if (!ok) { return ok; }
+        }
+        for (bytes const& k : over) {
+            if (auto ok = tx.erase(k); !ok) { return ok; }
+        }
+        for (withheld_record const& one : p.withheld) {
+            bytes raw;
+            append_u64(raw, one.version);
+            append_u64(raw, one.size);
+            if (auto ok = tx.put(withheld_at(to_bytes(one.key)), raw); !ok) { return ok; }
+        }
+        return {};
+    }
+    /// The program takes more now, perhaps: what was withheld is asked for once more.
+    template <class Tx>
+    [[nodiscard]] status want_withheld(Tx& tx) const {
+        std::vector<record_key> all;
+        auto ok = withheld(tx, [&](withheld_record const& one) {
+            if (one.size <= options_.record_max) { all.push_back(one.key); }
+            return true;
+        });
+        for (std::size_t i = 0; i < all.size() && ok; ++i) { ok = wanted_.add(tx, band_repair, range_of(all[i])); }
+        return ok;
     }
 
     /// What the checks and constraints say of it. `beside`: what is written with it.
@@ -1370,7 +1618,7 @@ private:
             if (!said) { return said.error(); }
             if (!said->accepted) { return failure{said->reason, "the checks refuse it; `check` says why"}; }
         }
-        auto receipt = plans.size() == 1 ? enqueue(tx, to_bytes(plans[0].p.change.record), plans[0].p, now, urgency)
+        auto receipt = plans.size() == 1 ? enqueue(tx, to_bytes(plans[0].p.change.record), plans[0].p, plans[0].sync, now, urgency)
                                          : enqueue_group(tx, plans, now, urgency);
         if (!receipt) { return receipt.error(); }
         if (auto ok = write_clock(tx, plans[0].clock); !ok) { return ok.error(); }
@@ -1427,15 +1675,16 @@ private:
 
     /// Puts a pending mutation in the outbox, into the record's last entry where the algebra allows.
     template <class Tx>
-    [[nodiscard]] result<write_receipt> enqueue(Tx& tx, bytes const& name, pending& p, instant now,
-                                                priority urgency) const {
+    [[nodiscard]] result<write_receipt> enqueue(Tx& tx, bytes const& name, pending& p, sync_state const& sync,
+                                                instant now, priority urgency) const {
         std::optional<outbox_entry> last;
         auto ok = outbox_.scan_record(tx, name, [&](outbox_entry const& e) {
             last = e;
             return true;
         });
         if (!ok) { return ok.error(); }
-        if (last && last->fence == 0 && last->urgency == urgency) {
+        bool const builds_on_last = p.after == 0 || (last && p.after == last->token);
+        if (last && last->fence == 0 && last->urgency == urgency && builds_on_last) {
             auto waiting = pending::parse(last->payload);
             if (!waiting) { return waiting.error(); }
             auto earlier = waiting->decoded();
@@ -1443,11 +1692,14 @@ private:
             waiting->change = std::move(*earlier);
             switch (waiting->absorb(p, rules_.of(p.change.record.collection))) {
                 case coalescing::kept_apart: break;
-                case coalescing::absorbed:
-                    if (auto amended = outbox_.amend(tx, last->token, waiting->encode()); !amended) {
-                        return amended.error();
-                    }
+                case coalescing::absorbed: {
+                    bytes const both = waiting->encode();
+                    auto const goes = sendable(tx, sync, waiting->encoded.size());
+                    if (!goes) { return goes.error(); }
+                    if (!*goes) { break; }
+                    if (auto amended = outbox_.amend(tx, last->token, both); !amended) { return amended.error(); }
                     return write_receipt{last->token, true};
+                }
                 case coalescing::annihilated:
                     if (auto gone = outbox_.withdraw(tx, last->token); !gone) { return gone.error(); }
                     return write_receipt{0, true};
@@ -1457,6 +1709,9 @@ private:
         item.urgency = urgency;
         item.record = name;
         bytes const payload = p.encode();
+        auto const goes = sync.epoch ? sendable(tx, sync, p.encoded.size()) : result<bool>{true};
+        if (!goes) { return goes.error(); }
+        if (!*goes) { return failure{errc::limit, "change too large for the authority"}; }
         item.payload = payload;
         auto const token = outbox_.enqueue(tx, item, now.wall);
         if (!token) { return token.error(); }
@@ -1475,11 +1730,18 @@ private:
         auto m = p->decoded();
         if (!m) { return m.error(); }
         p->change = std::move(*m);
-        if (p->change.sequence != 0 && !renamed && p->line != 0) { ++p->line; }
+        bool const anew = p->change.sequence != 0 && !renamed;
+        collection_rules const& rules = rules_.of(p->change.record.collection);
+        if (anew && p->line != 0) { ++p->line; }
         // It may have lain aside while the authority was put back: of what it saw then nothing is sure.
-        if (p->change.sequence != 0 && !renamed && sync.kept) {
-            each_part(p->change, [&](mutation& part) { part.base = (std::min)(part.base, sync.kept->shared); });
+        if (anew && sync.kept) {
+            each_part(p->change, [&](mutation& part) {
+                part.base = base_within(part, sync.kept->shared, rules_.of(part.record.collection));
+            });
         }
+        // What was given up with another, and is sent anew, was made on what never was.
+        if (p->after != 0 && p->after != pending::alone) { p->change.base = 0; }
+        if (rules.strong() && (anew || p->after != 0)) { p->after = pending::alone; }
         p->change.sequence = sync.next_sequence;
         if (auto ok = outbox_.set_payload(tx, token, fence, p->encode()); !ok) { return ok; }
         bytes where;
@@ -1634,6 +1896,12 @@ private:
         } else {
             if (auto ok = outbox_.ack(tx, token, fence); !ok) { return ok.error(); }
         }
+        if (rules_.of(m->record.collection).strong()) {
+            bool const stands = v.kind == verdict_kind::applied || v.kind == verdict_kind::merged;
+            auto const ok = stands ? rebase_followers(tx, name, token, v.version)
+                                   : give_up_followers(tx, name, token, v, note, events);
+            if (!ok) { return ok.error(); }
+        }
         if (v.kind == verdict_kind::conflict) {
             if (auto ok = park(tx, token, *p, v); !ok) { return ok.error(); }
             parked.emplace_back(token, &v);
@@ -1701,6 +1969,97 @@ private:
             if (ok) { ok = tx.erase(k); }
         });
         return ok;
+    }
+
+    // What waits in a strong collection on what another makes, and is not frozen: only the first of a record ever is.
+
+    /// How what waits on a record is made, each on the one before. `confirmed`: what its confirmed row has as version.
+    template <class Tx>
+    [[nodiscard]] result<strong_chain> chain_of(Tx& tx, record_key const& k, position confirmed) const {
+        strong_chain all{confirmed};
+        bytes const name = to_bytes(k);
+        status outcome;
+        auto ok = scan_prefix(tx, decided_prefix(name), [&](bytes_view, bytes_view raw) {
+            cbor_reader in{raw};
+            if (in.array() == 3) { all.confirm(in.unsigned_integer()); }
+            if (in.failed()) { outcome = failure{errc::corrupt, "decided mutation"}; }
+            return !in.failed();
+        });
+        if (!ok || !outcome) { return ok ? outcome.error() : ok.error(); }
+        ok = outbox_.scan_record(tx, name, [&](outbox_entry const& e) {
+            auto const p = pending::parse(e.payload);
+            auto const m = p ? p->decoded() : result<mutation>{p.error()};
+            if (!m) {
+                outcome = m.error();
+                return false;
+            }
+            (void)all.take(e, *p, *m);
+            return true;
+        });
+        if (!ok || !outcome) { return ok ? outcome.error() : ok.error(); }
+        return all;
+    }
+    struct follower {
+        std::uint64_t token = 0;
+        pending what{};
+    };
+    /// What is made on the entry of a token; with `all` also what is made on that.
+    template <class Tx>
+    [[nodiscard]] result<std::vector<follower>> followers_of(Tx& tx, bytes_view name, std::uint64_t token,
+                                                             bool all) const {
+        std::vector<follower> found;
+        status outcome;
+        std::uint64_t last = token;
+        auto ok = outbox_.scan_record(tx, name, [&](outbox_entry const& e) {
+            auto p = pending::parse(e.payload);
+            auto m = p ? p->decoded() : result<mutation>{p.error()};
+            if (!m) {
+                outcome = m.error();
+                return false;
+            }
+            if (p->after != last) { return true; }
+            if (all) { last = e.token; }
+            p->change = std::move(*m);
+            found.push_back({e.token, std::move(*p)});
+            return true;
+        });
+        if (!ok || !outcome) { return ok ? outcome.error() : ok.error(); }
+        return found;
+    }
+    /// What was made on one that has come to a version is made on that version.
+    template <class Tx>
+    [[nodiscard]] status rebase_followers(Tx& tx, bytes_view name, std::uint64_t token, position version) const {
+        auto next = followers_of(tx, name, token, false);
+        if (!next) { return next.error(); }
+        for (follower& f : *next) {
+            f.what.change.base = version;
+            f.what.after = 0;
+            if (auto ok = outbox_.amend(tx, f.token, f.what.encode()); !ok) { return ok; }
+        }
+        return {};
+    }
+    /// What was made on one that has no effect has none either: dead letters, each told of as `collateral`.
+    template <class Tx>
+    [[nodiscard]] status give_up_followers(Tx& tx, bytes_view name, std::uint64_t token, verdict const& first,
+                                           journal_note& note, event_batch& events) const {
+        auto next = followers_of(tx, name, token, true);
+        if (!next) { return next.error(); }
+        verdict v;
+        v.kind = verdict_kind::collateral;
+        v.reason = errc::contended;
+        v.version = first.version;
+        bytes said;
+        cbor_writer w{said};
+        encode_verdict(w, v);
+        for (follower const& f : *next) {
+            if (auto ok = outbox_.abandon(tx, f.token, v.reason, said); !ok) { return ok; }
+            events.add_verdict(f.what.change.record, v);
+            note.change = &f.what.change;
+            note.sequence = 0;
+            note.said = &v;
+            if (auto ok = tell(tx, note); !ok) { return ok; }
+        }
+        return {};
     }
 
     // Where the authority may be put back to a backup. Decided mutations: 'k' number, in the order of their verdicts.
@@ -1797,7 +2156,9 @@ private:
         if (!m) { return m.error(); }
         bytes const name = to_bytes(m->record);
         m->sequence = sync.next_sequence;
-        each_part(*m, [&](mutation& part) { part.base = (std::min)(part.base, base_max); });
+        each_part(*m, [&](mutation& part) {
+            part.base = base_within(part, base_max, rules_.of(part.record.collection));
+        });
         pending again;
         cbor_writer body{again.encoded};
         encode_mutation(body, *m);
@@ -1930,7 +2291,7 @@ private:
 
         std::vector<bytes> dirty;
         event_batch events;
-        auto voided = void_rows(tx, *shared, between_pages || kept.horizon > *shared || sync.cursor == 0, dirty);
+        auto voided = void_rows(tx, *shared, between_pages || kept.horizon > *shared || sync.cursor == 0, dirty, events);
         if (!voided) { return voided.error(); }
         kept.horizon = (std::min)(kept.horizon, *shared);
         auto lost = take_lost(tx, *shared, dirty);
@@ -1981,7 +2342,8 @@ private:
     /// lives that they had.
     template <class Tx>
     [[nodiscard]] result<std::vector<std::pair<record_key, std::uint64_t>>> void_rows(Tx& tx, position shared, bool all,
-                                                                                      std::vector<bytes>& dirty) const {
+                                                                                      std::vector<bytes>& dirty,
+                                                                                      event_batch& events) const {
         std::vector<std::pair<record_key, std::uint64_t>> gone;
         record_range const every = every_record();
         auto ok = records_.scan_range(tx, every.from, every.to, [&](record_key const& k, held_record& h) {
@@ -1994,6 +2356,7 @@ private:
             if (!held) { return held.error(); }
             if (!*held) { return failure{errc::corrupt, "visible record"}; }
             if (ok = tx.erase(numbered('d', (*held)->confirmed)); !ok) { return ok.error(); }
+            if (ok = tell_end(tx, k, **held, events); !ok) { return ok.error(); }
             if (ok = records_.drop_confirmed(tx, k); !ok) { return ok.error(); }
             // Computed anew below, from no confirmed row.
             (*held)->pending = true;
@@ -2055,7 +2418,7 @@ private:
             bool beyond = false;
             each_part(*m, [&](mutation& part) {
                 beyond = beyond || part.base > shared;
-                part.base = (std::min)(part.base, shared);
+                part.base = base_within(part, shared, rules_.of(part.record.collection));
             });
             if (!beyond || (e.fence != 0 && m->sequence <= decided)) { return true; }
             p->change = std::move(*m);
@@ -2191,8 +2554,8 @@ private:
     /// wanted.
     template <class Tx>
     [[nodiscard]] result<std::size_t> take_range(Tx& tx, record_range& covered, std::span<row_update> told,
-                                                 position head, std::vector<bytes>& dirty, event_batch& events,
-                                                 instant now) const {
+                                                 std::span<bytes const> kept_back, position head,
+                                                 std::vector<bytes>& dirty, event_batch& events, instant now) const {
         std::vector<bytes> names;
         names.reserve(told.size());
         for (row_update const& u : told) { names.push_back(to_bytes(u.key)); }
@@ -2206,6 +2569,10 @@ private:
                 held[next] = true;
                 return true;
             }
+            // It is there, and was not told as it is too large.
+            bool const back = std::binary_search(kept_back.begin(), kept_back.end(), name,
+                                                 [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
+            if (back) { return true; }
             // What came in later than the answer was given is no part of what it tells.
             bool const voided = h.confirmed == 0 && h.visible.deleted;
             if (h.confirmed == 0 ? !h.pending && !voided : h.confirmed > head) { return true; }
@@ -2276,11 +2643,26 @@ private:
         for (std::size_t i = 0; i < over.size() && ok; ++i) { ok = tx.erase(over[i]); }
         if (!ok) { return ok; }
         if (held.confirmed == 0 && over.empty()) { return {}; }
+        if (ok = tell_end(tx, k, held, events); !ok) { return ok; }
         if (ok = records_.drop_confirmed(tx, k); !ok) { return ok; }
         if (ok = tx.erase(numbered('d', held.confirmed)); !ok) { return ok; }
         held.confirmed = 0;
         dirty.push_back(std::move(name));
         return records_.put(tx, k, held, nullptr);
+    }
+
+    /// Of a strong collection tells that what is confirmed of a record goes.
+    template <class Tx>
+    [[nodiscard]] status tell_end(Tx& tx, record_key const& k, held_record const& held, event_batch& events) const {
+        if (!rules_.of(k.collection).strong() || held.confirmed == 0) { return {}; }
+        bool lived = !held.visible.deleted;
+        if (held.pending) {
+            auto const was = records_.find_confirmed(tx, k);
+            if (!was && was.error() != errc::corrupt) { return was.error(); }
+            lived = was && *was && !(*was)->deleted;
+        }
+        if (lived) { events.add_change(k, true); }
+        return {};
     }
 
     /// What is held of a record does not decode, and the authority has just told it: it goes, and is computed anew.
@@ -2333,6 +2715,13 @@ private:
             if (auto ok = tx.put(numbered('d', u.state.version), to_bytes(u.key)); !ok) { return ok.error(); }
         }
         if (held && held->pending) {
+            if (rules_.of(u.key.collection).strong()) {
+                auto const was = records_.find_confirmed(tx, u.key);
+                if (!was && was.error() != errc::corrupt) { return was.error(); }
+                bool const lived = was && *was && !(*was)->deleted;
+                bool const same = lived != u.state.deleted && (!lived || equal((*was)->fields, u.state.fields));
+                if (!same) { events.add_change(u.key, u.state.deleted); }
+            }
             held->confirmed = u.state.version;
             if (auto ok = records_.put(tx, u.key, *held, &u.state); !ok) { return ok.error(); }
             dirty.push_back(to_bytes(u.key));
@@ -2355,6 +2744,7 @@ private:
         position const known = now ? now->version : 0;
         bool const closed = now && !schema.cast(*now, schema.version());
         bool any = false;
+        strong_chain chain{known};
         status outcome;
         auto const lay = [&](bytes_view encoded, timestamp stamp_max, std::uint64_t token) {
             cbor_reader in{encoded};
@@ -2404,6 +2794,7 @@ private:
                 contained.push_back(to_bytes(key_bytes));
                 return true;
             }
+            if (parts == 3) { chain.confirm(version); }
             return lay(encoded, stamp, 0);
         });
         if (ok) { ok = outcome; }
@@ -2414,6 +2805,21 @@ private:
             if (!p) {
                 outcome = p.error();
                 return false;
+            }
+            if (rules.strong()) {
+                auto m = p->decoded();
+                if (!m) {
+                    outcome = m.error();
+                    return false;
+                }
+                if (!chain.take(e, *p, *m)) {
+                    any = true;
+                    apply_outcome missed;
+                    missed.verdict = verdict_kind::rejected;
+                    missed.reason = errc::contended;
+                    told(e.token, *m, missed);
+                    return true;
+                }
             }
             return lay(p->encoded, timestamp{(std::numeric_limits<std::uint64_t>::max)()}, e.token);
         });
@@ -2457,9 +2863,9 @@ private:
         if (!dirty && !held->dirty) { return {}; }
         bool const was_there = held->present && !held->state.deleted;
         bool const is_there = now && !now->deleted;
-        if (was_there != is_there || (is_there && !equal(now->fields, held->state.fields))) {
-            events.add_change(*k, !is_there);
-        }
+        bool const changes = was_there != is_there || (is_there && !equal(now->fields, held->state.fields));
+        // Of a strong collection what is confirmed counts, and is told where that changes.
+        if (changes && !rules_.of(k->collection).strong()) { events.add_change(*k, !is_there); }
         if (!dirty) {
             if (!now) { return records_.erase(tx, *k); }
             if (auto dropped = records_.drop_confirmed(tx, *k); !dropped) { return dropped; }

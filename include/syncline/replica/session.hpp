@@ -240,8 +240,8 @@ private:
             case verdict_kind::rejected:
                 one(metric_counter::entries_dead);
                 return one(metric_counter::entries_rejected);
-            case verdict_kind::retry_after:
-            case verdict_kind::collateral: break;  // not decided: they have no event
+            case verdict_kind::collateral: return one(metric_counter::entries_dead);
+            case verdict_kind::retry_after: break;  // not decided: it has no event
         }
     }
     template <class Tx>
