@@ -534,6 +534,51 @@ TEST_CASE("a seat is sold once") {
     CHECK(w.value("sold") == 2);
 }
 
+TEST_CASE("a group with a part in a strong collection counts on that part's version only") {
+    record_key const note{"notes", "n"};
+    for (bool const raced : {false, true}) {
+        two_sellers w;
+        w.clock.pass(10);
+        auto const sell = [&](seller& d, std::int64_t to) {
+            record_group both;
+            both.update(seat, {set("sold", to)}).create(note, fields({{"count", to}}));
+            return d.write([&](auto& tx) { return d.self.write_group(tx, both, w.clock.now); });
+        };
+        REQUIRE(sell(w.ann, 1));
+        CHECK(w.ann.value("sold") == 0);
+        CHECK(w.ann.hope("sold") == 1);
+        CHECK(w.ann.shown(note));
+        // What is written on it stands and falls with it.
+        w.update(w.ann, {set("asked", 5)});
+        CHECK(w.ann.hope("asked") == 5);
+        CHECK(sell(w.ann, 3).error().code == errc::contended);
+        if (raced) {
+            w.update(w.ben, {set("sold", 2)});
+            w.sync(w.ben);
+        }
+        w.sync(w.ann);
+        auto const told = decided(w.ann.news());
+        REQUIRE(told.size() == 2);
+        if (raced) {
+            CHECK(told[0].kind == verdict_kind::rejected);
+            CHECK(told[0].reason == errc::contended);
+            CHECK(told[0].part == 0);
+            CHECK(told[1].kind == verdict_kind::collateral);
+            CHECK(w.ann.letters().size() == 2);
+            CHECK_FALSE(w.ann.shown(note));
+            CHECK_FALSE(w.find(note));
+        } else {
+            CHECK(told[0].kind == verdict_kind::applied);
+            CHECK(told[1].kind == verdict_kind::applied);
+            CHECK(w.value("asked") == 5);
+            CHECK(w.find(note));
+        }
+        CHECK(w.value("sold") == (raced ? 2 : 1));
+        CHECK(w.ann.value("sold") == (raced ? 2 : 1));
+        CHECK(w.ann.hope("asked") == w.value("asked"));
+    }
+}
+
 TEST_CASE("a table says which collections are strong, and says it in bytes") {
     rule_table const table = strong_rules();
     CHECK(table.of("seats").strong());

@@ -1010,6 +1010,7 @@ private:
             v = rejection(v, why, std::move(said[part].text));
             v.decisions = std::move(decisions);
             v.part = static_cast<std::uint8_t>(part);
+            v.version = said[part].version;
             effects = {};
             return status{};
         };
@@ -1070,8 +1071,9 @@ private:
         }
         collection_rules const& rules = rules_.of(m.record.collection);
         if (rules.strong() && misses(*before, m)) {
+            v = rejection(v, errc::contended);
             v.version = version_of(*before);  // what is there now: it can be named once it was seen
-            return reject(errc::contended);
+            return {};
         }
         std::optional<row> after = *before;
         apply_context context;

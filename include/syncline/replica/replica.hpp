@@ -430,7 +430,8 @@ public:
     /// joined with it. A part may refer to a record that another part creates. Of one change it is an ordinary write; changes
     /// by `put` that change nothing are left out. State unchanged on what the group's `state` says, `errc::invalid` for
     /// a group of nothing, `errc::limit` (a record too large, all parts together larger than `replica_options::record_max`,
-    /// outbox full), and on the errors of `create`, `update` and `erase` for any part.
+    /// outbox full), `errc::contended` where something waits on a record of a strong collection, and on the errors of
+    /// `create`, `update` and `erase` for any part. One part in a strong collection makes the whole conditional.
     template <storage_transaction Tx>
     [[nodiscard]] result<write_receipt> write_group(Tx& tx, record_group const& group, instant now,
                                                     priority urgency = priority::normal) const {
@@ -1516,10 +1517,8 @@ private:
         note.change = &*m;
         note.said = &v;
         if (auto ok = tell(tx, note); !ok) { return ok; }
-        dirty.push_back(to_bytes(m->record));
-        return rules_.of(m->record.collection).strong()
-                   ? give_up_followers(tx, dirty.back(), entry.token, v, note, events)
-                   : status{};
+        each_part(*m, [&](mutation const& part) { dirty.push_back(to_bytes(part.record)); });
+        return settle_followers(tx, *m, entry.token, v, note, events);
     }
     [[nodiscard]] static bytes withheld_at(bytes_view record) {
         bytes k = key('g');
@@ -1656,6 +1655,7 @@ private:
         seen.array(plans.size());
         std::vector<bytes> names;
         for (write_plan const& w : plans) {
+            if (w.p.after != 0) { return failure{errc::contended, "what waits on a strong record goes before a group"}; }
             p.change.parts.push_back(w.p.change);
             seen.byte_string(w.p.base);
             names.push_back(to_bytes(w.p.change.record));
@@ -1731,7 +1731,9 @@ private:
         if (!m) { return m.error(); }
         p->change = std::move(*m);
         bool const anew = p->change.sequence != 0 && !renamed;
-        collection_rules const& rules = rules_.of(p->change.record.collection);
+        bool strong = false;
+        each_part(p->change,
+                  [&](mutation const& part) { strong = strong || rules_.of(part.record.collection).strong(); });
         if (anew && p->line != 0) { ++p->line; }
         // It may have lain aside while the authority was put back: of what it saw then nothing is sure.
         if (anew && sync.kept) {
@@ -1741,7 +1743,7 @@ private:
         }
         // What was given up with another, and is sent anew, was made on what never was.
         if (p->after != 0 && p->after != pending::alone) { p->change.base = 0; }
-        if (rules.strong() && (anew || p->after != 0)) { p->after = pending::alone; }
+        if (strong && (anew || p->after != 0)) { p->after = pending::alone; }
         p->change.sequence = sync.next_sequence;
         if (auto ok = outbox_.set_payload(tx, token, fence, p->encode()); !ok) { return ok; }
         bytes where;
@@ -1896,12 +1898,7 @@ private:
         } else {
             if (auto ok = outbox_.ack(tx, token, fence); !ok) { return ok.error(); }
         }
-        if (rules_.of(m->record.collection).strong()) {
-            bool const stands = v.kind == verdict_kind::applied || v.kind == verdict_kind::merged;
-            auto const ok = stands ? rebase_followers(tx, name, token, v.version)
-                                   : give_up_followers(tx, name, token, v, note, events);
-            if (!ok) { return ok.error(); }
-        }
+        if (auto ok = settle_followers(tx, *m, token, v, note, events); !ok) { return ok.error(); }
         if (v.kind == verdict_kind::conflict) {
             if (auto ok = park(tx, token, *p, v); !ok) { return ok.error(); }
             parked.emplace_back(token, &v);
@@ -1993,11 +1990,18 @@ private:
                 outcome = m.error();
                 return false;
             }
-            (void)all.take(e, *p, *m);
+            (void)all.take(e, *p, of_record(*m, k));
             return true;
         });
         if (!ok || !outcome) { return ok ? outcome.error() : ok.error(); }
         return all;
+    }
+    /// What a mutation does to a record of a strong collection, under the mutation's own number.
+    [[nodiscard]] static mutation of_record(mutation const& m, record_key const& k) {
+        mutation const* const part = part_on(m, k);
+        mutation own = part != nullptr ? *part : m;
+        own.sequence = m.sequence;
+        return own;
     }
     struct follower {
         std::uint64_t token = 0;
@@ -2025,6 +2029,22 @@ private:
         });
         if (!ok || !outcome) { return ok ? outcome.error() : ok.error(); }
         return found;
+    }
+    /// What was made on a mutation in strong collections goes on, or falls, with it.
+    template <class Tx>
+    [[nodiscard]] status settle_followers(Tx& tx, mutation const& m, std::uint64_t token, verdict const& v,
+                                          journal_note& note, event_batch& events) const {
+        bool const stands = v.kind == verdict_kind::applied || v.kind == verdict_kind::merged;
+        status ok;
+        std::size_t i = 0;
+        each_part(m, [&](mutation const& part) {
+            position const version = i < v.versions.size() ? v.versions[i] : v.version;
+            ++i;
+            if (!ok || !rules_.of(part.record.collection).strong()) { return; }
+            bytes const name = to_bytes(part.record);
+            ok = stands ? rebase_followers(tx, name, token, version) : give_up_followers(tx, name, token, v, note, events);
+        });
+        return ok;
     }
     /// What was made on one that has come to a version is made on that version.
     template <class Tx>
@@ -2812,7 +2832,7 @@ private:
                     outcome = m.error();
                     return false;
                 }
-                if (!chain.take(e, *p, *m)) {
+                if (!chain.take(e, *p, of_record(*m, k))) {
                     any = true;
                     apply_outcome missed;
                     missed.verdict = verdict_kind::rejected;
