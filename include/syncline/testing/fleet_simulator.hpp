@@ -990,7 +990,8 @@ private:
     }
 
     [[nodiscard]] static std::pair<std::uint64_t, std::uint64_t> origin_of(outbox_entry const& e) {
-        return {syncline::pending::parse(e.payload).line, syncline::detail::outbox_sequence(e.token)};
+        auto const p = syncline::pending::parse(e.payload);
+        return {p ? p->line : 0, syncline::detail::outbox_sequence(e.token)};
     }
     /// What lies with a person: dead letters, and conflicts that are open.
     [[nodiscard]] std::vector<mutation> with_person(device& d) {
