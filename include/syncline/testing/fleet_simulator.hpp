@@ -645,6 +645,7 @@ private:
         return ok;
     }
     void write_own(device& d, std::int64_t fresh) {
+        if (d.damaged) { return; }  // whose row is gone it would create once more
         std::string const id = "p" + std::to_string(d.number);
         record_key const k{"own", std::string_view{id}};
         history& own = said_["own/" + id + "/n"];
@@ -696,7 +697,7 @@ private:
     [[nodiscard]] std::optional<letter> request_of(device& d, bool plain = false) {
         auto const ok = in_transaction(d, [&](auto& tx) { return d.self->prepare(tx, now_); });
         if (!ok) {
-            if (!died(d)) { judge_corrupt(d, ok.error().code); }
+            if (!died(d)) { judge_corrupt(d, ok.error()); }
             return std::nullopt;
         }
         result<bytes> asked = errc::not_found;
@@ -705,7 +706,7 @@ private:
             if (tx) { asked = d.self->request_message(*tx); }
         }
         if (!asked) {
-            if (!died(d)) { judge_corrupt(d, asked.error().code); }
+            if (!died(d)) { judge_corrupt(d, asked.error()); }
             return std::nullopt;
         }
         letter l{true, d.number, std::move(*asked)};
@@ -822,13 +823,13 @@ private:
         }
         if (ok) { return report; }
         if (died(d) || (!l.understood && ok.error() == errc::unsupported)) { return std::nullopt; }
-        judge_corrupt(d, ok.error().code);
+        judge_corrupt(d, ok.error());
         return std::nullopt;
     }
     /// Where a row has rotted, `corrupt` is an honest answer; the host then looks at everything.
-    void judge_corrupt(device& d, errc why) {
+    void judge_corrupt(device& d, failure const& why) {
         if (!check(why == errc::corrupt && d.damaged, fleet_promise::liveness,
-                   [&] { return name(d) + " fails with " + message(why); })) {
+                   [&] { return name(d) + " fails with " + message(why.code) + ": " + why.detail; })) {
             return;
         }
         walk(d);
