@@ -97,7 +97,7 @@ struct open_conflict {
     mutation local{};                   ///< as it was sent
     bytes base{};                       ///< the touched fields as its writer saw them, a map
     std::vector<std::string> fields{};  ///< those that wait for the person
-    std::optional<row> remote{};        ///< the confirmed record now; nothing if it is not held yet
+    std::optional<row> remote{};        ///< the confirmed record now; nothing if it is not held yet, or closed
 };
 
 /// A mutation that waits, and what would become of it were it decided now on what is confirmed here.
@@ -897,11 +897,12 @@ public:
             outcome = parse_conflict(k, v, c);
             if (!outcome) { return false; }
             auto remote = read_confirmed(tx, c.local.record);
-            if (!remote) {
+            if (!remote && remote.error() != errc::unsupported) {
                 outcome = remote.error();
                 return false;
             }
-            c.remote = std::move(*remote);
+            // One that is closed to the program hides no other.
+            if (remote) { c.remote = std::move(*remote); }
             return visit(c);
         });
         return ok ? outcome : ok;

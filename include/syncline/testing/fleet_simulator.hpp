@@ -157,6 +157,7 @@ private:
     struct backup {
         raw_image image{};
         position head = 0;
+        std::set<std::pair<std::uint64_t, std::uint64_t>> effective{};  ///< lines and numbers of what took effect
     };
     /// What one device alone writes: everything that it ever said of it, oldest first; nothing: it is erased.
     using history = std::vector<std::optional<std::int64_t>>;
@@ -304,10 +305,13 @@ private:
     void judge_rights(device& d, request const& q, reply const& p, bytes_view message_in, raw_image const& before) {
         bool shy = false;  // it tried what it has no right to see the outcome of
         for (verdict const& v : p.verdicts) {
-            for (bytes const& raw : q.mutations) {
-                cbor_reader in{raw};
+            for (std::size_t i = 0; i < q.mutations.size(); ++i) {
+                cbor_reader in{q.mutations[i]};
                 mutation const m = decode_mutation(in);
                 if (m.sequence != v.sequence) { continue; }
+                if (!q.origins.empty() && (v.kind == verdict_kind::applied || v.kind == verdict_kind::merged)) {
+                    effective_.insert({q.origins[i].line, q.origins[i].number});
+                }
                 shy = shy || (m.record.collection == "vault" && !has(d.principal, "keeper"));
                 tell("the authority decides " + show(m) + " of " + name(d) + ": " + syncline::name(v.kind) +
                      (v.again ? " (again)" : ""));
@@ -389,7 +393,7 @@ private:
     void back_up() {
         if (!backups_) { return; }
         raw_image image = image_of(*office_handle_);
-        backups_taken_.push_back({std::move(image), head()});
+        backups_taken_.push_back({std::move(image), head(), effective_});
         tell("the authority is backed up at " + std::to_string(backups_taken_.back().head));
         if (draw(3) != 0) { return; }
         // The newest copy is safe: older ones are thrown away.
@@ -416,6 +420,7 @@ private:
             for (auto const& [k, v] : b.image) { (void)tx->put(k, v); }
             (void)tx->commit();
         }
+        effective_ = b.effective;
         ++report_.put_back;
         tell("the authority is put back to " + std::to_string(b.head));
         backups_taken_.erase(backups_taken_.begin() + static_cast<std::ptrdiff_t>(which) + 1, backups_taken_.end());
@@ -640,6 +645,7 @@ private:
         return ok;
     }
     void write_own(device& d, std::int64_t fresh) {
+        if (d.damaged) { return; }  // whose row is gone it would create once more
         std::string const id = "p" + std::to_string(d.number);
         record_key const k{"own", std::string_view{id}};
         history& own = said_["own/" + id + "/n"];
@@ -691,7 +697,7 @@ private:
     [[nodiscard]] std::optional<letter> request_of(device& d, bool plain = false) {
         auto const ok = in_transaction(d, [&](auto& tx) { return d.self->prepare(tx, now_); });
         if (!ok) {
-            if (!died(d)) { judge_corrupt(d, ok.error().code); }
+            if (!died(d)) { judge_corrupt(d, ok.error()); }
             return std::nullopt;
         }
         result<bytes> asked = errc::not_found;
@@ -700,7 +706,7 @@ private:
             if (tx) { asked = d.self->request_message(*tx); }
         }
         if (!asked) {
-            if (!died(d)) { judge_corrupt(d, asked.error().code); }
+            if (!died(d)) { judge_corrupt(d, asked.error()); }
             return std::nullopt;
         }
         letter l{true, d.number, std::move(*asked)};
@@ -817,13 +823,13 @@ private:
         }
         if (ok) { return report; }
         if (died(d) || (!l.understood && ok.error() == errc::unsupported)) { return std::nullopt; }
-        judge_corrupt(d, ok.error().code);
+        judge_corrupt(d, ok.error());
         return std::nullopt;
     }
     /// Where a row has rotted, `corrupt` is an honest answer; the host then looks at everything.
-    void judge_corrupt(device& d, errc why) {
+    void judge_corrupt(device& d, failure const& why) {
         if (!check(why == errc::corrupt && d.damaged, fleet_promise::liveness,
-                   [&] { return name(d) + " fails with " + message(why); })) {
+                   [&] { return name(d) + " fails with " + message(why.code) + ": " + why.detail; })) {
             return;
         }
         walk(d);
@@ -984,19 +990,26 @@ private:
         return out;
     }
 
+    [[nodiscard]] static std::pair<std::uint64_t, std::uint64_t> origin_of(outbox_entry const& e) {
+        auto const p = syncline::pending::parse(e.payload);
+        return {p ? p->line : 0, syncline::detail::outbox_sequence(e.token)};
+    }
     /// What lies with a person: dead letters, and conflicts that are open.
     [[nodiscard]] std::vector<mutation> with_person(device& d) {
         std::vector<mutation> out;
         auto tx = d.plain->begin(access_mode::read);
         (void)d.self->queue().scan_dead(*tx, [&](outbox_entry const& e) {
             auto m = replica::mutation_of(e);
-            if (m) { out.push_back(std::move(*m)); }
+            // Sent under another name before, and what came of it was told to nobody: it may have had its effect.
+            bool const elsewhere = e.reason == errc::identity_fork && effective_.count(origin_of(e)) != 0;
+            if (m && !elsewhere) { out.push_back(std::move(*m)); }
             return true;
         });
-        (void)d.self->conflicts(*tx, [&](open_conflict const& c) {
+        auto const ok = d.self->conflicts(*tx, [&](open_conflict const& c) {
             out.push_back(c.local);
             return true;
         });
+        check(ok.has_value(), fleet_promise::nothing_lost, [&] { return name(d) + " can't show its conflicts"; });
         return out;
     }
     void judge_rest() {
@@ -1132,6 +1145,7 @@ private:
     std::unique_ptr<medium> office_handle_{};
     std::optional<faulty> office_{};
     std::vector<backup> backups_taken_{};
+    std::set<std::pair<std::uint64_t, std::uint64_t>> effective_{};
     std::vector<std::unique_ptr<device>> devices_{};
     std::vector<letter> mail_{};
 
