@@ -271,3 +271,18 @@ TEST_CASE("whatever storage call fails, the letter and what is issued again are 
     CHECK(w.at_home("price") == 3);
     CHECK(w.dead(w.mine) == 0);
 }
+
+TEST_CASE("what was refused stays for a person only where a group of fields would be torn") {
+    collection_rules by{"things", rule::authority_time};
+    by.groups = {{"slot", rule::authority_time, {"from", "to"}}};
+    std::vector<field_op> const had{set("from", 1), set("name", 1), set("to", 1)};
+    CHECK_FALSE(detail::tears(had, had, by));
+    CHECK_FALSE(detail::tears(had, {}, by));
+    CHECK_FALSE(detail::tears(had, {set("from", 1), set("to", 1)}, by));
+    CHECK_FALSE(detail::tears(had, {set("name", 1)}, by));
+    CHECK(detail::tears(had, {set("from", 1)}, by));
+    CHECK(detail::tears(had, {set("name", 1), set("to", 1)}, by));
+    by.whole = rule::authority_time;
+    CHECK(detail::tears(had, {set("name", 1)}, by));
+    CHECK_FALSE(detail::tears(had, had, by));
+}

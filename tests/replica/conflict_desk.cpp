@@ -243,7 +243,9 @@ TEST_CASE("a full queue keeps no pull from happening; the conflict is gathered l
     auto const now = w.mine.queued();
     REQUIRE(w.resolve(now[0], resolution::use_remote(), now[0].revision));
     CHECK(*gather() == 1);
-    CHECK(w.mine.queued().size() == 1);
+    REQUIRE(w.mine.queued().size() == 1);
+    CHECK(equal(w.mine.queued()[0].local_by.writer, as_bytes("anna")));  // as of one that was raised at once
+    CHECK(w.mine.queued()[0].local_by.writer == first[0].local_by.writer);
     CHECK(parked(w.mine).size() == 1);
 }
 

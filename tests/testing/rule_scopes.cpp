@@ -24,6 +24,7 @@ void enumerate_all(rule_scope_options options) {
         CHECK(r.applications > r.choices);
         CHECK((r.refused != 0) == (r.by == rule::authority_time));
         CHECK((r.modelled != 0) == (is_set(r.by) || r.by == rule::list || scopes::rule_scope{r.by}.modelled()));
+        CHECK(r.by_order == (options.choices_max == 0 && r.by == rule::text_characters ? 60U : 0U));
         CHECK((r.asked != 0) == (r.by == rule::manual || r.by == rule::sequence || is_text(r.by)));
     }
 }
@@ -34,7 +35,7 @@ TEST_CASE("rule_scopes: three replicas, two operations each on three elements, i
     enumerate_all({100});
 }
 
-// A few minutes where it is optimised: test_testing "[whole]".
+// Three minutes where it is optimised: test_testing "[whole]".
 TEST_CASE("rule_scopes: the same to the end", "[.whole]") { enumerate_all({}); }
 
 TEST_CASE("rule_scopes: how much there is to enumerate") {

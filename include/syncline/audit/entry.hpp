@@ -211,7 +211,8 @@ namespace detail {
     return {};
 }
 
-inline void write_audit_fields(cbor_writer& out, std::span<audit_field const> fields) {
+template <class Writer>
+void write_audit_fields(Writer& out, std::span<audit_field const> fields) {
     out.map(fields.size());
     for (audit_field const& f : fields) {
         out.text(f.name);
@@ -240,7 +241,8 @@ inline void write_audit_fields(cbor_writer& out, std::span<audit_field const> fi
     if (in.null()) { return std::nullopt; }
     return read_digest(in);
 }
-inline void write_optional_digest(cbor_writer& out, sha256_digest const* d) {
+template <class Writer>
+void write_optional_digest(Writer& out, sha256_digest const* d) {
     if (d == nullptr) {
         out.null();
     } else {
@@ -398,8 +400,9 @@ template <class Gone>
 }
 
 /// Appends a leaf's data: an array of thirteen. Precondition: `check(item)`.
-inline void encode_leaf(cbor_writer& out, audit_item const& item, std::uint64_t index, sha256_digest const* previous,
-                        sha256_digest const* commitment) {
+template <class Writer>
+void encode_leaf(Writer& out, audit_item const& item, std::uint64_t index, sha256_digest const* previous,
+                 sha256_digest const* commitment) {
     out.array(13);
     out.unsigned_integer(audit_format);
     out.unsigned_integer(static_cast<std::uint64_t>(item.kind));

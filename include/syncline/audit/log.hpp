@@ -182,7 +182,7 @@ public:
             if (size_of(item) > options_.entry_bytes_max) { return failure{errc::limit, "audit entry"}; }
         }
         bytes stored;
-        stored.reserve(state_bytes_max);
+        stored.reserve(state_bytes_usual);
         auto s = load(tx, stored);
         if (!s) { return s.error(); }
         std::uint64_t const first = s->tree.size();
@@ -561,8 +561,8 @@ private:
         std::vector<sha256_digest> commitments;
         explicit writer(std::size_t room) { row.reserve(room); }
     };
-    /// Of all but a tree of more than 2^36 leaves.
-    static constexpr std::size_t state_bytes_max = 128 + 9 * (merkle_tile_width - 1) * 32;
+    /// Of most trees of up to a million leaves; small enough to be had from an allocator's quickest list.
+    static constexpr std::size_t state_bytes_usual = 1'024;
 
     // ---- Keys and rows ------------------------------------------------------------------------------------------
 
@@ -636,9 +636,8 @@ private:
     }
     template <storage_transaction Tx>
     [[nodiscard]] status store(Tx& tx, state const& s, bytes& value) const {
-        value.clear();
-        value.reserve(state_bytes_max);
-        cbor_writer w{value};
+        value.resize(96 + s.tree.encoded_bytes_max());
+        cbor_room_writer w{value};
         w.array(7);
         w.unsigned_integer(audit_format);
         w.byte_string(s.log.bytes);
@@ -646,7 +645,7 @@ private:
         w.unsigned_integer(s.sealed);
         w.byte_string(s.last);
         s.tree.encode(w);
-        return tx.put(state_key(), value);
+        return tx.put(state_key(), bytes_view{value}.first(w.size()));
     }
     template <storage_transaction Tx>
     [[nodiscard]] result<audit_head> head_of(Tx& tx, state const& s, std::uint64_t size, timestamp stamp) const {
@@ -764,10 +763,11 @@ private:
             commitment = audit_commitment(hash_, audit_salt(hash_, r.key, index), w.secret);
             if (auto const ok = tx.put(key, record_bytes({r.key, index + 1})); !ok) { return ok; }
         }
-        w.row.clear();
-        w.row.push_back(merkle_leaf_prefix);
-        cbor_writer out{w.row};
+        w.row.resize(size_of(item));
+        w.row[0] = merkle_leaf_prefix;
+        cbor_room_writer out{std::span{w.row}.subspan(1)};
         encode_leaf(out, item, index, index == 0 ? nullptr : &s.last, item.has_private() ? &commitment : nullptr);
+        w.row.resize(1 + out.size());
         s.last = hash_(w.row);
         if (item.has_private()) { append_bytes(w.row, bytes_view{w.secret}.subspan(33)); }
         if (!item.personal.empty()) { append_bytes(w.row, w.fields); }

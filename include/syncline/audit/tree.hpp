@@ -51,11 +51,14 @@ public:
     [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
 
     /// Appends two items: the size, and the hashes of the unfinished tiles as one byte string, the highest tile first.
-    void encode(cbor_writer& out) const {
+    template <class Writer>
+    void encode(Writer& out) const {
         out.unsigned_integer(size_);
         bytes_view const open{reinterpret_cast<std::byte const*>(open_.data()), open_.size() * 32};
         out.byte_string(open);
     }
+    /// An upper bound of the bytes that `encode` appends.
+    [[nodiscard]] std::size_t encoded_bytes_max() const noexcept { return 32 + open_.size() * 32; }
     /// Reads what `encode` wrote. On anything else the reader has failed.
     [[nodiscard]] static merkle_tree decode(cbor_reader& in) {
         merkle_tree t;

@@ -279,6 +279,54 @@ private:
     bytes& out_;
 };
 
+/// The same into room that the caller knows to be enough: for what is small, written often and of a known bound.
+/// Precondition of every call: the item has room. Cost: allocates nothing.
+class cbor_room_writer {
+public:
+    explicit cbor_room_writer(std::span<std::byte> room) noexcept
+        : begin_(room.data()), at_(room.data()), end_(room.data() + room.size()) {}
+
+    void null() noexcept {
+        SYNCLINE_ASSERT(at_ != end_);
+        *at_++ = std::byte{0xF6};
+    }
+    void unsigned_integer(std::uint64_t n) noexcept { head(0, n, 0); }
+    /// Precondition: `s` is valid UTF-8.
+    void text(std::string_view s) noexcept {
+        SYNCLINE_ASSERT(valid_utf8(s));
+        string(3, as_bytes(s));
+    }
+    void byte_string(bytes_view b) noexcept { string(2, b); }
+    void array(std::size_t n) noexcept { head(4, n, 0); }
+    void map(std::size_t n) noexcept { head(5, n, 0); }
+    /// Precondition: `encoded_item` is one item of deterministic CBOR.
+    void raw(bytes_view encoded_item) noexcept {
+        SYNCLINE_ASSERT(encoded_item.size() <= static_cast<std::size_t>(end_ - at_));
+        put(encoded_item);
+    }
+    /// Bytes written so far.
+    [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(at_ - begin_); }
+
+private:
+    void head(unsigned major, std::uint64_t n, std::size_t more) noexcept {
+        SYNCLINE_ASSERT(detail::cbor_head_size(n) + more <= static_cast<std::size_t>(end_ - at_));
+        (void)more;
+        at_ = detail::cbor_put_head(at_, major, n);
+    }
+    void string(unsigned major, bytes_view b) noexcept {
+        head(major, b.size(), b.size());
+        put(b);
+    }
+    void put(bytes_view b) noexcept {
+        if (!b.empty()) { std::memcpy(at_, b.data(), b.size()); }
+        at_ += b.size();
+    }
+
+    std::byte* begin_;
+    std::byte* at_;
+    std::byte* end_;
+};
+
 /// Reads deterministic CBOR item by item; borrows the input, allocates nothing.
 ///
 /// Errors stick: after the first one every getter answers zero or empty, counts are 0, and `error()` says what

@@ -47,6 +47,22 @@ inline void yield_to(std::vector<field_op>& ops, mutation const& refused, row co
     });
 }
 
+/// Whether what was taken away left part of something that wins together: the record, or a group of fields.
+[[nodiscard]] inline bool tears(std::vector<field_op> const& had, std::vector<field_op> const& left,
+                                collection_rules const& rules) {
+    if (left.empty() || left.size() == had.size()) { return false; }
+    if (rules.whole) { return true; }
+    auto const among = [](field_group const& g, std::vector<field_op> const& ops) {
+        return std::count_if(ops.begin(), ops.end(), [&](field_op const& op) {
+            return std::find(g.fields.begin(), g.fields.end(), op.field) != g.fields.end();
+        });
+    };
+    return std::any_of(rules.groups.begin(), rules.groups.end(), [&](field_group const& g) {
+        auto const stay = among(g, left);
+        return stay != 0 && stay != among(g, had);
+    });
+}
+
 }  // namespace detail
 
 /// Writes anew what was rejected as `errc::contended` (the rule `authority_time`: somebody was first), where the row that
@@ -111,14 +127,12 @@ template <storage_transaction Tx, class Records, class Journal>
         auto again = issue_again(*refused, *held, refused->stamp);
         if (!again) { continue; }
         bool stands = true;
-        std::size_t const had = again->ops.size();
-        bool const had_ops = had != 0;
+        std::vector<field_op> const had = again->ops;
         for (mutation const& m : later[i]) { stands = stands && detail::yield_to(again->ops, m); }
         collection_rules const& rules = r.rules().of(again->record.collection);
         detail::yield_to(again->ops, *refused, **held, rules, *self);
-        bool const in_part = !again->ops.empty() && again->ops.size() != had;
-        if (!stands || (in_part && (rules.whole || !rules.groups.empty()))) { continue; }
-        if (again->kind == change_kind::erase || !again->ops.empty() || !had_ops) {
+        if (!stands || detail::tears(had, again->ops, rules)) { continue; }
+        if (again->kind == change_kind::erase || !again->ops.empty() || had.empty()) {
             auto const written = again->kind == change_kind::erase
                                      ? r.erase(tx, again->record, now, e.urgency)
                                      : r.update(tx, again->record, std::move(again->ops), now, e.urgency);

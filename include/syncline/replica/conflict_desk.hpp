@@ -105,9 +105,11 @@ public:
             return true;
         });
         if (!ok) { return ok.error(); }
+        auto const writer = r.principal(tx);
+        if (!writer) { return writer.error(); }
         std::size_t stand = 0;
         for (open_conflict const& o : open) {
-            auto const raised = queue_->raise(tx, conflict_of(o, nullptr, {}), now.wall);
+            auto const raised = queue_->raise(tx, conflict_of(o, nullptr, as_bytes(*writer)), now.wall);
             if (!raised && !is_refusal(raised.error())) { return raised.error(); }
             stand += raised ? 1 : 0;
         }

@@ -195,6 +195,14 @@ public:
         return mine->self;
     }
 
+    /// Whose the store is.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::string> principal(Tx& tx) const {
+        auto mine = read_identity(tx);
+        if (!mine) { return mine.error(); }
+        return std::move(mine->principal);
+    }
+
     /// Takes a new incarnation: from now on this store writes under a name of its own, whoever has a copy of it. What is
     /// frozen is issued again under that name, and counts once. For a store that was put back from a backup, after its
     /// first exchange, in which what it shares with the lost one is recognised. The event `reincarnated` tells of it.
