@@ -26,6 +26,7 @@
 
 #include <syncline/testing/audit_simulator.hpp>
 #include <syncline/testing/conflict_simulator.hpp>
+#include <syncline/testing/group_simulator.hpp>
 #include <syncline/testing/outbox_simulator.hpp>
 #include <syncline/testing/schedule_simulator.hpp>
 #include <syncline/testing/simulator.hpp>
@@ -67,8 +68,8 @@ bool found_alone(simulation_report& r, char const* part, Report const& alone) {
     return true;
 }
 
-/// A seed's worlds: devices with their authority, and an outbox, an audit log, a queue of conflicts and a
-/// schedule, each used alone.
+/// A seed's worlds: devices with their authority, a bank that writes groups, and an outbox, an audit log, a queue of
+/// conflicts and a schedule, each used alone.
 /// Of a later one, only where those before are as they should be; `alone` leaves the first out.
 simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& o, bool alone = false) {
     simulation_report r;
@@ -94,6 +95,11 @@ simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& 
     conflict_simulation_report const conflicts = simulate_conflicts(seed, brief);
     r.checks += conflicts.checks;
     if (found_alone(r, "conflicts", conflicts)) { return r; }
+    group_simulation_options short_life;
+    short_life.steps = 120;
+    group_simulation_report const groups = simulate_groups(seed, short_life);
+    r.checks += groups.checks;
+    if (found_alone(r, "groups", groups)) { return r; }
     if (seed <= 200) { (void)found_alone(r, "schedule", simulate_schedule(seed)); }
     return r;
 }
@@ -191,7 +197,7 @@ void explain(settings const& s, simulation_report const& failed) {
                 static_cast<unsigned long long>(failed.seed), failed.found[0].axiom.c_str(),
                 failed.found[0].what.c_str(), static_cast<unsigned long long>(failed.seed), plant.c_str());
     std::string const& what = failed.found[0].what;
-    for (char const* const whole : {"(audit log alone)", "(conflicts alone)", "(schedule alone)"}) {
+    for (char const* const whole : {"(audit log alone)", "(conflicts alone)", "(groups alone)", "(schedule alone)"}) {
         if (what.rfind(whole, 0) == 0) { return; }
     }
     bool const alone = what.rfind("(outbox alone)", 0) == 0;
