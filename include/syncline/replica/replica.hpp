@@ -689,7 +689,9 @@ public:
     [[nodiscard]] result<bool> work_left(Tx& tx, instant now) const {
         auto sync = read_sync(tx);
         if (!sync) { return sync.error(); }
-        if (!sync->epoch || sync->cursor < sync->head || sync->staged != 0 || sync->settled + 1 < sync->next_sequence) { return true; }
+        if (!sync->epoch || sync->cursor < sync->head || sync->staged != 0 || sync->settled + 1 < sync->next_sequence) {
+            return true;
+        }
         auto const told = wanted_.empty(tx);
         if (!told) { return told.error(); }
         if (!*told) { return true; }
