@@ -73,11 +73,14 @@ struct pair_of_devices {
     }
 };
 
+// region: transfer
+/// Both counters change, or neither does.
 record_group transfer(std::string_view from, std::string_view to, std::int64_t n) {
     record_group g;
     g.update(thing(from), {add("count", -n)}).update(thing(to), {add("count", n)});
     return g;
 }
+// endregion: transfer
 
 }  // namespace
 
@@ -188,7 +191,8 @@ TEST_CASE("a person's conflict in one part refuses the group", "[replica][group]
     CHECK(parked == 0);
 }
 
-TEST_CASE("a group whose every part lost to others is overruled, one that lost in part is refused", "[replica][group]") {
+TEST_CASE("a group whose every part lost to others is overruled, one that lost in part is refused",
+          "[replica][group]") {
     for (bool const both : {true, false}) {
         pair_of_devices w;
         record_group mine;
@@ -202,7 +206,8 @@ TEST_CASE("a group whose every part lost to others is overruled, one that lost i
         REQUIRE(world::sync(w.b, w.home, w.time.now));
         w.settle();
         CHECK(field(world::confirmed(w.home).at("x"), "note") == 2);
-        CHECK(field(world::confirmed(w.home).at("y"), "note") == (both ? std::optional<std::int64_t>{2} : std::nullopt));
+        CHECK(field(world::confirmed(w.home).at("y"), "note") ==
+              (both ? std::optional<std::int64_t>{2} : std::nullopt));
         CHECK(w.letters(w.a).size() == (both ? 0 : 1));
         CHECK(world::visible(w.a) == world::confirmed(w.home));
     }

@@ -27,6 +27,7 @@
 #include <syncline/testing/audit_simulator.hpp>
 #include <syncline/testing/conflict_simulator.hpp>
 #include <syncline/testing/fleet_simulator.hpp>
+#include <syncline/testing/group_simulator.hpp>
 #include <syncline/testing/outbox_simulator.hpp>
 #include <syncline/testing/schedule_simulator.hpp>
 #include <syncline/testing/simulator.hpp>
@@ -68,8 +69,8 @@ bool found_alone(simulation_report& r, char const* part, Report const& alone) {
     return true;
 }
 
-/// A seed's worlds: devices with their authority, and an outbox, an audit log, a queue of conflicts, a schedule and a
-/// fleet, each alone.
+/// A seed's worlds: devices with their authority, a bank that writes groups, and an outbox, an audit log, a queue of
+/// conflicts, a schedule and a fleet, each alone.
 /// Of a later one, only where those before are as they should be; `alone` runs the outbox and nothing else.
 simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& o, bool alone = false) {
     simulation_report r;
@@ -96,6 +97,11 @@ simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& 
     conflict_simulation_report const conflicts = simulate_conflicts(seed, brief);
     r.checks += conflicts.checks;
     if (found_alone(r, "conflicts", conflicts)) { return r; }
+    group_simulation_options short_life;
+    short_life.steps = 120;
+    group_simulation_report const groups = simulate_groups(seed, short_life);
+    r.checks += groups.checks;
+    if (found_alone(r, "groups", groups)) { return r; }
     if (seed <= 200 && found_alone(r, "schedule", simulate_schedule(seed))) { return r; }
     fleet_report const fleet = simulate_fleet(seed);
     r.checks += fleet.checks;
@@ -196,7 +202,8 @@ void explain(settings const& s, simulation_report const& failed) {
                 static_cast<unsigned long long>(failed.seed), failed.found[0].axiom.c_str(),
                 failed.found[0].what.c_str(), static_cast<unsigned long long>(failed.seed), plant.c_str());
     std::string const& what = failed.found[0].what;
-    for (char const* const whole : {"(audit log alone)", "(conflicts alone)", "(schedule alone)", "(fleet alone)"}) {
+    for (char const* const whole : {"(audit log alone)", "(conflicts alone)", "(groups alone)", "(schedule alone)",
+                                    "(fleet alone)"}) {
         if (what.rfind(whole, 0) != 0) { continue; }
         if (whole[1] == 'f') {
             for (std::string const& line : simulate_fleet(failed.seed, {.tell = true}).story) {

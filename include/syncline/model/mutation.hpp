@@ -218,7 +218,9 @@ namespace detail {
     for (std::size_t i = 0; i < n && !in.failed(); ++i) {
         mutation part = decode_single(in, in.array());
         if (in.failed()) { break; }
-        if (part.sequence != 0 || part.stamp != m.stamp) { in.fail({errc::malformed, "a part with a name of its own"}); }
+        if (part.sequence != 0 || part.stamp != m.stamp) {
+            in.fail({errc::malformed, "a part with a name of its own"});
+        }
         if (part_on(m, part.record) != nullptr) { in.fail({errc::malformed, "two parts of one record"}); }
         m.parts.push_back(std::move(part));
     }

@@ -380,9 +380,9 @@ public:
     /// What the deletion of a record takes along: breadth first along the references, as declared, at most as far as
     /// `reach_max`. `find` reads a row, after the effects `made` that are not entered yet. Cost: a get and a scan of each reference to it for each record in reach.
     template <storage_transaction Tx>
-    [[nodiscard]] result<deletion_reach> reach_of(
-        Tx& tx, record_key const& record, function_ref<result<std::optional<row>>(record_key const&)> find,
-        std::span<record_effect const> made = {}) const {
+    [[nodiscard]] result<deletion_reach> reach_of(Tx& tx, record_key const& record,
+                                                  function_ref<result<std::optional<row>>(record_key const&)> find,
+                                                  std::span<record_effect const> made = {}) const {
         deletion_reach out;
         auto const refers_no_more = [&](reference_constraint const& c, bytes const& child, bytes_view entry) {
             return std::any_of(made.begin(), made.end(), [&](record_effect const& e) {

@@ -21,8 +21,8 @@ namespace syncline::inline SYNCLINE_ABI {
 struct group_change {
     change_kind kind = change_kind::update;
     record_key record{};
-    std::vector<field_op> ops{};  ///< of an update by operations
-    bytes base{};                 ///< of an update that is found by comparing: the fields that the person saw
+    std::vector<field_op> ops{};    ///< of an update by operations
+    bytes base{};                   ///< of an update that is found by comparing: the fields that the person saw
     std::optional<bytes> fields{};  ///< of a creation, and of an update by comparing: the fields as they are to be
     friend bool operator==(group_change const&, group_change const&) = default;
 };

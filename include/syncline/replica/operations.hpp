@@ -61,7 +61,8 @@ struct write_report {
     write_standing standing = write_standing::next;
     record_key record{};  ///< of a group that of its first part
     change_kind change = change_kind::update;
-    std::vector<std::string> fields{};  ///< that it touches, part after part; of a conflict, those that wait for the person
+    std::vector<std::string>
+        fields{};  ///< that it touches, part after part; of a conflict, those that wait for the person
     priority urgency = priority::normal;
     std::optional<wall_time> entered{};  ///< nothing for a conflict, which has left the outbox
     std::uint32_t attempts = 0;

@@ -776,7 +776,9 @@ public:
     [[nodiscard]] result<bool> work_left(Tx& tx, instant now) const {
         auto sync = read_sync(tx);
         if (!sync) { return sync.error(); }
-        if (!sync->epoch || sync->cursor < sync->head || sync->staged != 0 || sync->settled + 1 < sync->next_sequence) { return true; }
+        if (!sync->epoch || sync->cursor < sync->head || sync->staged != 0 || sync->settled + 1 < sync->next_sequence) {
+            return true;
+        }
         auto const told = wanted_.empty(tx);
         if (!told) { return told.error(); }
         if (!*told) { return true; }
@@ -1455,7 +1457,7 @@ private:
         return write_plan{std::move(*entry), *sync, *clock, std::move(p), std::move(after)};
     }
 
-    // Limits: 'l', what the authority takes, where it isn't the usual. 'g' record -> version and size of one that it has
+    // Limits: 'l', what the authority takes, where it isn't the usual. 'u' record -> version and size of one that it has
     // and does not tell, as it is past the limits of this replica.
 
     [[nodiscard]] exchange_limits own_limits() const noexcept {
@@ -1530,7 +1532,7 @@ private:
         return settle_followers(tx, *m, entry.token, v, note, events);
     }
     [[nodiscard]] static bytes withheld_at(bytes_view record) {
-        bytes k = key('g');
+        bytes k = key('u');
         append(k, record);
         return k;
     }
@@ -1540,7 +1542,7 @@ private:
         bool any = !p.withheld.empty();
         if (p.rows.empty() && p.ranges.empty() && !any) { return {}; }
         if (!any) {
-            auto ok = scan_prefix(tx, key('g'), [&](bytes_view, bytes_view) {
+            auto ok = scan_prefix(tx, key('u'), [&](bytes_view, bytes_view) {
                 any = true;
                 return false;
             });

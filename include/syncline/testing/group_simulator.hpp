@@ -31,10 +31,10 @@ struct group_promise {
     /// In every stored state, at home and on each device that has all: each account is what the ledger says, visible and
     /// confirmed; so the sum of all is what it was at first.
     static constexpr char const* whole = "group_atomicity";
-    static constexpr char const* kept = "nothing_lost";        ///< at rest each group took effect or is a dead letter, whole
-    static constexpr char const* same = "convergence";         ///< at rest all hold what the authority holds
-    static constexpr char const* honest = "honest_errors";     ///< no call fails but for the storage's reasons
-    static constexpr char const* rest = "liveness";            ///< what is healed comes to rest
+    static constexpr char const* kept = "nothing_lost";  ///< at rest each group took effect or is a dead letter, whole
+    static constexpr char const* same = "convergence";   ///< at rest all hold what the authority holds
+    static constexpr char const* honest = "honest_errors";  ///< no call fails but for the storage's reasons
+    static constexpr char const* rest = "liveness";         ///< what is healed comes to rest
 };
 
 struct group_simulation_options {
@@ -255,9 +255,7 @@ private:
                                   (void)in.unsigned_integer();
                               }
                               row const r = decode_row(in);
-                              if (key && !r.deleted) {
-                                  read_into(out, key->collection, key->id_text(), r.fields);
-                              }
+                              if (key && !r.deleted) { read_into(out, key->collection, key->id_text(), r.fields); }
                               return true;
                           });
         return out;
@@ -432,15 +430,15 @@ private:
             return made.has_value();
         });
         ok = ok && in(home_box_, [&](auto& tx) {
-            auto made = home_.handle(tx, "anna", q, now_);
-            if (made) { p = std::move(*made); }
-            return made.has_value();
-        });
+                 auto made = home_.handle(tx, "anna", q, now_);
+                 if (made) { p = std::move(*made); }
+                 return made.has_value();
+             });
         ok = ok && in(b.box, [&](auto& tx) {
-            auto const report = b.self.absorb(tx, p, now_, b.random);
-            more = report && report->more;
-            return report.has_value();
-        });
+                 auto const report = b.self.absorb(tx, p, now_, b.random);
+                 more = report && report->more;
+                 return report.has_value();
+             });
         return holds(ok, group_promise::honest, "an exchange fails on healthy machines") && more;
     }
     void end() {
@@ -482,8 +480,9 @@ private:
         }
         for (auto const& [name, who] : written_) {
             std::size_t const places = letters[name] + home.count(name);
-            holds(places == 1, group_promise::kept,
-                  "group " + name + " of branch " + std::to_string(who) + " is in " + std::to_string(places) + " places");
+            holds(
+                places == 1, group_promise::kept,
+                "group " + name + " of branch " + std::to_string(who) + " is in " + std::to_string(places) + " places");
         }
     }
 
