@@ -1510,8 +1510,8 @@ private:
             return true;
         });
         if (!ok) { return ok.error(); }
-        bool const builds_on_last = p.after == 0 || (last && p.after == last->token);
-        if (last && last->fence == 0 && last->urgency == urgency && builds_on_last) {
+        if (last && p.after != 0 && p.after != last->token) { last.reset(); }  // what it is made on comes before that
+        if (last && last->fence == 0 && last->urgency == urgency) {
             auto waiting = pending::parse(last->payload);
             if (!waiting) { return waiting.error(); }
             auto earlier = waiting->decoded();
@@ -1798,16 +1798,16 @@ private:
         status outcome;
         std::uint64_t last = token;
         auto ok = outbox_.scan_record(tx, name, [&](outbox_entry const& e) {
-            auto p = pending::parse(e.payload);
-            auto m = p ? p->decoded() : result<mutation>{p.error()};
+            auto what = pending::parse(e.payload);
+            auto m = what ? what->decoded() : result<mutation>{what.error()};
             if (!m) {
                 outcome = m.error();
                 return false;
             }
-            if (p->after != last) { return true; }
+            if (what->after != last) { return true; }
             if (all) { last = e.token; }
-            p->change = std::move(*m);
-            found.push_back({e.token, std::move(*p)});
+            what->change = std::move(*m);
+            found.push_back({e.token, std::move(*what)});
             return true;
         });
         if (!ok || !outcome) { return ok ? outcome.error() : ok.error(); }
@@ -2540,9 +2540,10 @@ private:
         if (!dirty && !held->dirty) { return {}; }
         bool const was_there = held->present && !held->state.deleted;
         bool const is_there = now && !now->deleted;
-        bool const changes = was_there != is_there || (is_there && !equal(now->fields, held->state.fields));
-        // Of a strong collection what is confirmed counts, and is told where that changes.
-        if (changes && !rules_.of(k->collection).strong()) { events.add_change(*k, !is_there); }
+        if (was_there != is_there || (is_there && !equal(now->fields, held->state.fields))) {
+            // Of a strong collection what is confirmed counts, and is told where that changes.
+            if (!rules_.of(k->collection).strong()) { events.add_change(*k, !is_there); }
+        }
         if (!dirty) {
             if (!now) { return records_.erase(tx, *k); }
             if (auto dropped = records_.drop_confirmed(tx, *k); !dropped) { return dropped; }
