@@ -493,11 +493,11 @@ public:
         status looked;
         auto ok = each_frozen(tx, [&](frozen_mutation const& f) {
             pending const& p = f.what;
-            std::size_t const all = size + p.encoded.size();
-            if (q.mutations.size() >= options_.mutations_max || (size != 0 && all > options_.mutation_bytes)) {
+            if (q.mutations.size() >= options_.mutations_max ||
+                (size != 0 && size + p.encoded.size() > options_.mutation_bytes)) {
                 return false;
             }
-            auto const goes = size == 0 ? result<bool>{true} : sendable(tx, *sync, all, true);
+            auto const goes = size == 0 ? result<bool>{true} : sendable(tx, *sync, size + p.encoded.size(), true);
             if (!goes) { looked = goes.error(); }
             if (!goes || !*goes) { return false; }
             size += p.encoded.size();
