@@ -27,6 +27,7 @@
 
 #include "delta/pairs.hpp"
 #include "merge/folding.hpp"
+#include "replica/strong_world.hpp"
 
 namespace {
 
@@ -646,6 +647,13 @@ bool quarantine_holds_writes() {
     }
     return !h.decide(change_kind::create, {"shows", std::string_view{"s"}});
 }
+bool strong_writes_saw_what_is_there() {
+    for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+        strong_world::crowd all{seed};
+        if (!all.run(120).empty()) { return false; }
+    }
+    return true;
+}
 
 struct property {
     std::string_view name;
@@ -697,6 +705,7 @@ constexpr property properties[] = {
     {"updates are checked", updates_are_checked},
     {"the refused are not charged", the_refused_are_not_charged},
     {"quarantine holds writes", quarantine_holds_writes},
+    {"strong writes saw what is there", strong_writes_saw_what_is_there},
 };
 
 }  // namespace

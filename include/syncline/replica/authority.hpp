@@ -1333,24 +1333,24 @@ private:
                 outcome = failure{errc::corrupt, "position index"};
                 return false;
             }
-            if (full()) {
+            auto const parsed = record_key_from(record);
+            fate becomes = fate::later;
+            if (!full()) {
+                k.resize(2);
+                append(k, record);
+                auto found = tx.get(k, one);
+                if (!found || !*found || !parsed) {
+                    outcome = found ? status{failure{errc::corrupt, "position index"}} : status{found.error()};
+                    return false;
+                }
+                if (outcome = carry_down(q, parsed->collection, one); !outcome) { return false; }
+                becomes = decide_row(record, *parsed, one);
+            }
+            if (becomes == fate::later) {
                 p.to = read_u64(at.subspan(2)) - 1;
                 return false;
             }
-            k.resize(2);
-            append(k, record);
-            auto found = tx.get(k, one);
-            auto const parsed = record_key_from(record);
-            if (!found || !*found || !parsed) {
-                outcome = found ? status{failure{errc::corrupt, "position index"}} : status{found.error()};
-                return false;
-            }
-            if (outcome = carry_down(q, parsed->collection, one); !outcome) { return false; }
-            switch (decide_row(record, *parsed, one)) {
-                case fate::withheld: return true;
-                case fate::later: p.to = read_u64(at.subspan(2)) - 1; return false;
-                case fate::told: break;
-            }
+            if (becomes == fate::withheld) { return true; }
             encode_row_update(w, parsed->collection, parsed->id, one);
             ++count;
             return true;
@@ -1376,20 +1376,20 @@ private:
                     outcome = failure{errc::corrupt, "authority's row"};
                     return false;
                 }
-                if (full()) {
+                fate becomes = fate::later;
+                if (!full()) {
+                    if (options_.schemas != nullptr) {
+                        one.assign(state.begin(), state.end());
+                        if (outcome = carry_down(q, parsed->collection, one); !outcome) { return false; }
+                        state = one;
+                    }
+                    becomes = decide_row(at.subspan(2), *parsed, state);
+                }
+                if (becomes == fate::later) {
                     answer.covered.to = to_bytes(at.subspan(2));
                     return false;
                 }
-                if (options_.schemas != nullptr) {
-                    one.assign(state.begin(), state.end());
-                    if (outcome = carry_down(q, parsed->collection, one); !outcome) { return false; }
-                    state = one;
-                }
-                switch (decide_row(at.subspan(2), *parsed, state)) {
-                    case fate::withheld: return true;
-                    case fate::later: answer.covered.to = to_bytes(at.subspan(2)); return false;
-                    case fate::told: break;
-                }
+                if (becomes == fate::withheld) { return true; }
                 encode_row_update(w, parsed->collection, parsed->id, state);
                 ++count;
                 ++answer.rows;

@@ -545,11 +545,11 @@ public:
         status looked;
         auto ok = each_frozen(tx, [&](frozen_mutation const& f) {
             pending const& p = f.what;
-            std::size_t const all = size + p.encoded.size();
-            if (q.mutations.size() >= options_.mutations_max || (size != 0 && all > options_.mutation_bytes)) {
+            if (q.mutations.size() >= options_.mutations_max ||
+                (size != 0 && size + p.encoded.size() > options_.mutation_bytes)) {
                 return false;
             }
-            auto const goes = size == 0 ? result<bool>{true} : sendable(tx, *sync, all, true);
+            auto const goes = size == 0 ? result<bool>{true} : sendable(tx, *sync, size + p.encoded.size(), true);
             if (!goes) { looked = goes.error(); }
             if (!goes || !*goes) { return false; }
             size += p.encoded.size();
@@ -1694,8 +1694,8 @@ private:
             return true;
         });
         if (!ok) { return ok.error(); }
-        bool const builds_on_last = p.after == 0 || (last && p.after == last->token);
-        if (last && last->fence == 0 && last->urgency == urgency && builds_on_last) {
+        if (last && p.after != 0 && p.after != last->token) { last.reset(); }  // what it is made on comes before that
+        if (last && last->fence == 0 && last->urgency == urgency) {
             auto waiting = pending::parse(last->payload);
             if (!waiting) { return waiting.error(); }
             auto earlier = waiting->decoded();
@@ -2026,16 +2026,16 @@ private:
         status outcome;
         std::uint64_t last = token;
         auto ok = outbox_.scan_record(tx, name, [&](outbox_entry const& e) {
-            auto p = pending::parse(e.payload);
-            auto m = p ? p->decoded() : result<mutation>{p.error()};
+            auto what = pending::parse(e.payload);
+            auto m = what ? what->decoded() : result<mutation>{what.error()};
             if (!m) {
                 outcome = m.error();
                 return false;
             }
-            if (p->after != last) { return true; }
+            if (what->after != last) { return true; }
             if (all) { last = e.token; }
-            p->change = std::move(*m);
-            found.push_back({e.token, std::move(*p)});
+            what->change = std::move(*m);
+            found.push_back({e.token, std::move(*what)});
             return true;
         });
         if (!ok || !outcome) { return ok ? outcome.error() : ok.error(); }
@@ -2894,9 +2894,10 @@ private:
         if (!dirty && !held->dirty) { return {}; }
         bool const was_there = held->present && !held->state.deleted;
         bool const is_there = now && !now->deleted;
-        bool const changes = was_there != is_there || (is_there && !equal(now->fields, held->state.fields));
-        // Of a strong collection what is confirmed counts, and is told where that changes.
-        if (changes && !rules_.of(k->collection).strong()) { events.add_change(*k, !is_there); }
+        if (was_there != is_there || (is_there && !equal(now->fields, held->state.fields))) {
+            // Of a strong collection what is confirmed counts, and is told where that changes.
+            if (!rules_.of(k->collection).strong()) { events.add_change(*k, !is_there); }
+        }
         if (!dirty) {
             if (!now) { return records_.erase(tx, *k); }
             if (auto dropped = records_.drop_confirmed(tx, *k); !dropped) { return dropped; }
