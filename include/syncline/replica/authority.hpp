@@ -24,6 +24,7 @@
 #include <syncline/replica/leases.hpp>
 #include <syncline/replica/policy.hpp>
 #include <syncline/replica/protocol.hpp>
+#include <syncline/replica/row_parts.hpp>
 #include <syncline/replica/validation.hpp>
 #include <syncline/storage/storage.hpp>
 
@@ -245,7 +246,7 @@ public:
         p.decided = author->decided;
         p.head = meta->head;
         if (auto ok = begin_page(tx, *q, p, now); !ok) { return ok.error(); }
-        return page(tx, *q, p);
+        return page(tx, *q, p, meta->own);
     }
 
     /// What is thought of a device from now on; with `authority_options::standings`.
@@ -444,6 +445,7 @@ private:
         position stable = 0;          ///< a backup holds everything up to here
         std::uint64_t epochs = 0;     ///< that are over
         std::optional<id128> next{};  ///< of the epoch that begins with what is decided next
+        std::vector<own_change> own{};  ///< what this request changed so far, in the order of positions
     };
     struct author_state {
         author_index index = 0;
@@ -933,6 +935,10 @@ private:
                 if (auto ok = write_effect(tx, e, buffer); !ok) { return ok; }
             }
             meta.head = effects.back().after.version;
+            if (effects.size() == 1 && outcome.verdict == verdict_kind::applied && outcome.decisions.empty()) {
+                auto const& was = effects.back().before;
+                meta.own.push_back({was ? was->version : 0, meta.head, v.sequence});
+            }
             after = std::move(effects.back().after);
         }
         v.kind = outcome.verdict;
@@ -1082,9 +1088,10 @@ private:
     }
 
     /// Completes the reply with the rows that changed after the cursor, oldest change first, and, once these reach the
-    /// head, with the rows of the ranges that are wanted, in the order of keys.
+    /// head, with the rows of the ranges that are wanted, in the order of keys. Who understands it is told what it
+    /// doesn't hold: not the rows that come of its own `changes`, and of others not the fields that are as they were.
     template <class Tx>
-    [[nodiscard]] result<bytes> page(Tx& tx, request const& q, reply& p) const {
+    [[nodiscard]] result<bytes> page(Tx& tx, request const& q, reply& p, std::vector<own_change> const& changes) const {
         std::uint64_t const rows_max =
             (std::min)(q.rows_max, (std::min)(options_.rows_max, std::uint64_t{exchange_items_max}));
         std::uint64_t const bytes_max = (std::min)(q.bytes_max, options_.bytes_max);
@@ -1093,8 +1100,17 @@ private:
         bytes k = key('r');
         cbor_writer w{rows};
         std::size_t count = 0;
+        // Who wants ranges doesn't hold all up to its cursor, and a row of a later schema goes as it is.
+        bool const in_parts = (q.features & feature_parts) != 0 && q.ranges.empty() && p.from == q.cursor &&
+                              options_.schemas == nullptr && q.schemas.empty();
+        own_changes own{changes, in_parts ? p.from : 0};
+        row_cutter cutter{p.from};
+        xxh3_64_hasher own_sum;
+        bytes parts;
+        bytes part;
+        std::size_t part_count = 0;
         auto const full = [&] {
-            return count == rows_max || (count != 0 && rows.size() >= bytes_max) || rows_max == 0;
+            return count == rows_max || (count != 0 && rows.size() + parts.size() >= bytes_max) || rows_max == 0;
         };
         status outcome;
         bytes const first = position_key(p.from + 1);
@@ -1117,8 +1133,19 @@ private:
                 return false;
             }
             if (outcome = carry_down(q, parsed->collection, one); !outcome) { return false; }
-            encode_row_update(w, parsed->collection, parsed->id, one);
             ++count;
+            if (in_parts && own.tell(read_u64(at.subspan(2)))) {
+                own_sum.update(one);
+                return true;
+            }
+            part.clear();
+            if (in_parts && cutter.cut(one, part)) {
+                cbor_writer into{parts};
+                encode_row_update(into, parsed->collection, parsed->id, part);
+                ++part_count;
+                return true;
+            }
+            encode_row_update(w, parsed->collection, parsed->id, one);
             return true;
         };
         if (p.from != p.head) {
@@ -1156,7 +1183,10 @@ private:
             if (!outcome) { return outcome.error(); }
             p.ranges.push_back(std::move(answer));
         }
-        return encode_with_rows(p, count, rows, q.features);
+        p.own = own.told();
+        p.own_sum = p.own.empty() ? 0 : own_sum.finish();
+        p.parts_sum = part_count == 0 ? 0 : cutter.sum();
+        return encode_with_rows(p, count - part_count - own.rows(), rows, q.features, part_count, parts);
     }
 
     rule_table rules_;

@@ -32,6 +32,7 @@
 #include <syncline/replica/protocol.hpp>
 #include <syncline/replica/ranges.hpp>
 #include <syncline/replica/record_store.hpp>
+#include <syncline/replica/row_parts.hpp>
 #include <syncline/replica/validation.hpp>
 #include <syncline/storage/storage.hpp>
 
@@ -50,6 +51,7 @@ struct replica_options {
     std::uint64_t bytes_max = std::uint64_t{1} << 20;  ///< asked for in one request
     std::size_t record_max = std::size_t{1} << 20;     ///< bytes of one record's fields; a larger write is refused
     decode_limits message{};
+    bool rows_in_parts = true;  ///< asks for rows without what is held of them already
     std::vector<std::string> essential{};  ///< collections that a first sync fetches before all others, in this order
     /// Mutations that are kept after their verdict, until a backup of the authority holds them; the oldest go first.
     /// None is where the authority expects no backups.
@@ -422,6 +424,12 @@ public:
         q.line = sync->line;
         if (sync->kept) { q.known = sync->told(); }
         q.features = feature_columns;
+        if (options_.rows_in_parts) {
+            bytes raw;
+            auto const whole = tx.get(key('q'), raw);
+            if (!whole) { return whole.error(); }
+            q.features |= *whole ? 0 : feature_parts;
+        }
         if (options_.schemas != nullptr) {
             options_.schemas->each([&](std::string_view name, schema_version v) {
                 if (v != 1) { q.schemas.push_back({std::string(name), v}); }
@@ -514,6 +522,15 @@ public:
             }
         }
 
+        if (!p->own.empty() || !p->parts.empty()) {
+            auto const whole = complete_rows(tx, *sync, *p);
+            if (!whole) { return whole.error(); }
+            if (!*whole) {
+                p->rows.clear();
+                p->to = p->from;
+            }
+        }
+
         sync_state const before = *sync;
         event_batch events;
         std::vector<bytes> dirty;  // record keys to compute anew
@@ -585,6 +602,9 @@ public:
         if (auto ok = tell_parked(tx, parked, now); !ok) { return ok.error(); }
 
         report.advanced = report.advanced || p->to > sync->cursor;
+        if (options_.rows_in_parts && p->to > sync->cursor) {
+            if (auto ok = tx.erase(key('q')); !ok) { return ok.error(); }
+        }
         sync->cursor = (std::max)(sync->cursor, p->to);
         sync->head = (std::max)(sync->head, p->head);
         if (sync->kept) {
@@ -1971,6 +1991,102 @@ private:
         held.confirmed = 0;
         dirty.push_back(std::move(name));
         return records_.put(tx, k, held, nullptr);
+    }
+
+    // Rows that are not told whole. 'q' is there when what is held was not what the authority took it for: then the next
+    // page is asked for whole.
+
+    /// Makes whole rows of those that are told in part, or by the verdicts on this replica's own mutations. False where they
+    /// can't be made, or came out otherwise than at the authority: then nothing of the page may be taken.
+    template <class Tx>
+    [[nodiscard]] result<bool> complete_rows(Tx& tx, sync_state const& sync, reply& p) const {
+        if (p.from != sync.cursor) { return false; }  // of another question than was asked last
+        auto whole = complete_own(tx, p);
+        if (whole && *whole) { whole = complete_parts(tx, p); }
+        if (!whole && whole.error() == errc::corrupt) { whole = false; }
+        if (whole && !*whole) {
+            if (auto ok = tx.put(key('q'), {}); !ok) { return ok.error(); }
+        }
+        return whole;
+    }
+    /// Of the rows that are told in part.
+    template <class Tx>
+    [[nodiscard]] result<bool> complete_parts(Tx& tx, reply& p) const {
+        row_completer completer{p.from};
+        p.rows.reserve(p.rows.size() + p.parts.size());
+        for (row_update& u : p.parts) {
+            auto const held = find_as_confirmed(tx, u.key);
+            if (!held) { return held.error(); }
+            if (!*held || !completer.complete((*held)->fields, u.state)) { return false; }
+            p.rows.push_back(std::move(u));
+        }
+        bool const same = p.parts.empty() || completer.sum() == p.parts_sum;
+        p.parts.clear();
+        return same;
+    }
+    /// Of those that own mutations make.
+    template <class Tx>
+    [[nodiscard]] result<bool> complete_own(Tx& tx, reply& p) const {
+        struct own_mutation {
+            bytes name;
+            mutation change;
+            verdict const* said;
+        };
+        std::vector<own_mutation> all;
+        all.reserve(p.own.size());
+        bytes where;
+        auto said = p.verdicts.cbegin();
+        for (std::uint64_t const sequence : p.own) {
+            auto found = tx.get(numbered('f', sequence), where);
+            if (!found) { return found.error(); }
+            if (!*found) { return false; }  // its verdict came before
+            auto f = find_frozen(tx, where);
+            if (!f) { return f.error(); }
+            auto m = f->what.decoded();
+            if (!m) { return m.error(); }
+            while (said->sequence != sequence) { ++said; }
+            bytes name = to_bytes(m->record);
+            all.push_back({std::move(name), std::move(*m), &*said});
+        }
+        auto const earlier = [](own_mutation const& a, own_mutation const& b) { return compare(a.name, b.name) < 0; };
+        if (!std::is_sorted(all.begin(), all.end(), earlier)) { std::stable_sort(all.begin(), all.end(), earlier); }
+        std::size_t const first = p.rows.size();
+        for (std::size_t i = 0; i < all.size();) {
+            record_key const k = all[i].change.record;
+            auto now = find_as_confirmed(tx, k);
+            if (!now) { return now.error(); }
+            for (std::size_t const begin = i; i < all.size() && all[i].name == all[begin].name; ++i) {
+                apply_context context;
+                context.author = p.author;
+                context.at = all[i].said->version;
+                context.stamp_max = all[i].said->stamp;
+                if (!apply(*now, all[i].change, rules_.of(k.collection), context).changed) { return false; }
+            }
+            p.rows.push_back({k, std::move(**now)});
+        }
+        std::span<row_update> const made = std::span{p.rows}.subspan(first);
+        std::sort(made.begin(), made.end(),
+                  [](row_update const& a, row_update const& b) { return a.state.version < b.state.version; });
+        xxh3_64_hasher sum;
+        bytes raw;
+        for (row_update const& u : made) {
+            raw.clear();
+            cbor_writer w{raw};
+            encode_row(w, u.state);
+            sum.update(raw);
+        }
+        bool const same = p.own.empty() || sum.finish() == p.own_sum;
+        p.own.clear();
+        return same;
+    }
+    /// The confirmed row as it was told.
+    template <class Tx>
+    [[nodiscard]] result<std::optional<row>> find_as_confirmed(Tx& tx, record_key const& k) const {
+        auto held = records_.find(tx, k);
+        if (!held) { return held.error(); }
+        if (!*held || (*held)->confirmed == 0) { return std::optional<row>{}; }
+        if ((*held)->pending) { return records_.find_confirmed(tx, k); }
+        return std::optional<row>{std::move((*held)->visible)};
     }
 
     /// What is held of a record does not decode, and the authority has just told it: it goes, and is computed anew.
