@@ -95,7 +95,9 @@ outcome live(std::uint64_t seed, bool in_parts, bool late) {
                 case 1: return d.self.update(tx, k, {add("count", m)}, clock.now);
                 case 2: return d.self.update(tx, k, {set("asked", m), set("b", m)}, clock.now);
                 case 3: return d.self.update(tx, k, {unset("b"), set("least", m)}, clock.now);
-                case 4: return d.self.update(tx, k, {note("note", "another text, as long as the first one was, or so")}, clock.now);
+                case 4:
+                    return d.self.update(tx, k, {note("note", "another text, as long as the first one was, or so")},
+                                         clock.now);
                 case 5:
                 case 6: return d.self.update(tx, k, {set("a", m), set("ruled", m)}, clock.now);
                 case 7:
@@ -207,7 +209,7 @@ TEST_CASE("what is cut out of a row comes back from the row that is held", "[row
 TEST_CASE("a request's own changes are told only where they begin at a row that is held", "[row_parts]") {
     std::vector<own_change> const all{{4, 11, 1}, {7, 12, 2}, {11, 13, 3}, {12, 14, 4}, {9, 15, 5}};
     own_changes own{all, 5};
-    CHECK(own.tell(13));  // two steps from 4
+    CHECK(own.tell(13));        // two steps from 4
     CHECK_FALSE(own.tell(14));  // from 7, which the author was not told
     CHECK_FALSE(own.tell(15));
     CHECK_FALSE(own.tell(16));
@@ -238,7 +240,8 @@ TEST_CASE("replies that come twice in parts do no harm", "[row_parts]") {
     for (std::uint64_t seed = 1; seed <= 60; ++seed) {
         auto const rows = live(seed, true, true).rows;
         // The authority's, then what each of the two devices holds and shows: all the same.
-        std::size_t const n = std::size_t(std::count_if(rows.begin(), rows.end(), [&](auto const& r) { return r == rows[0]; }));
+        std::size_t const n =
+            std::size_t(std::count_if(rows.begin(), rows.end(), [&](auto const& r) { return r == rows[0]; }));
         CHECK(n == 3);
     }
 }
@@ -301,7 +304,9 @@ TEST_CASE("own rows are taken in whole or not at all, whatever storage call fail
             REQUIRE(r.prepare(*tx, now));
             return *c.answer(*r.request_message(*tx), now);
         };
-        for (char const* id : {"x", "y", "z"}) { REQUIRE(r.create(*tx, {"things", std::string_view{id}}, noted(1), now)); }
+        for (char const* id : {"x", "y", "z"}) {
+            REQUIRE(r.create(*tx, {"things", std::string_view{id}}, noted(1), now));
+        }
         for (int n = 0; n < 3; ++n) { REQUIRE(r.absorb(*tx, exchange(), now, random)); }
         REQUIRE(r.update(*tx, {"things", std::string_view{"x"}}, {set("a", 7)}, now));
         REQUIRE(r.erase(*tx, {"things", std::string_view{"y"}}, now));
@@ -329,19 +334,21 @@ TEST_CASE("a reply in parts, byte by byte", "[row_parts]") {
     std::string const hex = to_hex(encode(reply_in_parts()));
     std::string const tail =
         // region: parts
-        "15 83 01 41 02 05"              // own rows: one, sequences: 2, the sum of the rows 5
-        "16 82"                          // rows in parts:
-        "   8e 01"                       //   a page of one row
-        "   81 83 65 726f6f6d73 00"      //   kinds: of "rooms", a record
-        "      66 677565737473"          //     "guests"
-        "   41 00  41 00  42 41 61"      //   kind 0; id: nothing shared, 'a'
-        "   41 09  41 01  41 06"         //   version 9, life 1, floor 6 before it
-        "   49 1b 000001a0c4506c00"      //   the floor's stamp
-        "   41 00"                       //
-        "   41 01  41 01"                //   author 1; one exception:
-        "   44 00 00 00 04"              //     field 0, at the version, the same stamp, author 4
-        "   81 43 18 67 ";               //   a column of values: 103
-        // endregion: parts
+        "15 83 01 41 02 05"          // own rows: one, its sequence: 2, the sum of the rows: 5
+        "16 82"                      // rows in parts, and what was left out
+        "   8e 01"                   //   a page of one row
+        "   81 83 65 726f6f6d73 00"  //   kinds: of "rooms", a record with
+        "      66 677565737473"      //     "guests", the one field that is told
+        "   41 00"                   //   kinds: 0
+        "   41 00  42 41 61"         //   ids: nothing shared, 'a'
+        "   41 09  41 01  41 06"     //   version 9, life 1, floor 6 before it
+        "   49 1b 000001a0c4506c00"  //   the floor's stamp: milliseconds
+        "   41 00"                   //     counter
+        "   41 01"                   //   author 1
+        "   41 01  44 00 00 00 04"   //   one exception: field 0, at the version, the floor's stamp, author 4
+        "   81 42 18 67"             //   a column of values: 103
+        "06";                        //   the sum of what was left out: 6
+    // endregion: parts
     std::string packed;
     for (char const ch : tail) {
         if (ch != ' ') { packed.push_back(ch); }

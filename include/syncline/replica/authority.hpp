@@ -441,10 +441,10 @@ private:
         position head = 0;
         author_index authors = 0;
         bool authors_changed = false;
-        bool backups = false;         ///< it may be put back from one
-        position stable = 0;          ///< a backup holds everything up to here
-        std::uint64_t epochs = 0;     ///< that are over
-        std::optional<id128> next{};  ///< of the epoch that begins with what is decided next
+        bool backups = false;           ///< it may be put back from one
+        position stable = 0;            ///< a backup holds everything up to here
+        std::uint64_t epochs = 0;       ///< that are over
+        std::optional<id128> next{};    ///< of the epoch that begins with what is decided next
         std::vector<own_change> own{};  ///< what this request changed so far, in the order of positions
     };
     struct author_state {

@@ -125,7 +125,7 @@ struct reply {
     /// Sequences, ascending, of mutations that were applied here to rows as the asker holds them: it makes the same rows
     /// of them, which are not told.
     std::vector<std::uint64_t> own{};
-    std::uint64_t own_sum = 0;        ///< XXH3 of those rows, as `encode_row` writes them, in the order of their versions
+    std::uint64_t own_sum = 0;  ///< XXH3 of those rows, as `encode_row` writes them, in the order of their versions
     std::vector<row_update> parts{};  ///< rows of the page without the fields that were not written after `from`
     std::uint64_t parts_sum = 0;      ///< XXH3 of what is left out of them: the pairs of field and value, in order
     friend bool operator==(reply const&, reply const&) = default;

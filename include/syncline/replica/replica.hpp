@@ -51,7 +51,7 @@ struct replica_options {
     std::uint64_t bytes_max = std::uint64_t{1} << 20;  ///< asked for in one request
     std::size_t record_max = std::size_t{1} << 20;     ///< bytes of one record's fields; a larger write is refused
     decode_limits message{};
-    bool rows_in_parts = true;  ///< asks for rows without what is held of them already
+    bool rows_in_parts = true;             ///< asks for rows without what is held of them already
     std::vector<std::string> essential{};  ///< collections that a first sync fetches before all others, in this order
     /// Mutations that are kept after their verdict, until a backup of the authority holds them; the oldest go first.
     /// None is where the authority expects no backups.
@@ -2204,7 +2204,8 @@ private:
             bool alone = r.waits;
             if (alone && others) {
                 std::size_t waiting = 0;
-                ok = outbox_.scan_record(tx, first.name, [&](outbox_entry const&) { return ++waiting <= r.last - r.first; });
+                ok = outbox_.scan_record(tx, first.name,
+                                         [&](outbox_entry const&) { return ++waiting <= r.last - r.first; });
                 if (!ok) { return ok.error(); }
                 alone = waiting == r.last - r.first;
             }
