@@ -28,6 +28,7 @@
 #include <syncline/replica/record_store.hpp>     // IWYU pragma: export
 #include <syncline/replica/replica.hpp>          // IWYU pragma: export
 #include <syncline/replica/row_page.hpp>         // IWYU pragma: export
+#include <syncline/replica/row_parts.hpp>        // IWYU pragma: export
 #include <syncline/replica/session.hpp>          // IWYU pragma: export
 #include <syncline/replica/strong.hpp>           // IWYU pragma: export
 #include <syncline/replica/validation.hpp>       // IWYU pragma: export

@@ -158,6 +158,8 @@ scene make_scene() {
         p.verdicts.push_back(v);
     }
     p.rows.clear();
+    p.own.clear();
+    p.parts.clear();
     p.from = p.to = q.cursor;
     p.head += 6;
     p.decided = q.receipts + 2;

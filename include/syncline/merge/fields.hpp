@@ -3,6 +3,8 @@
 
 /// A record's fields rewritten with some changed, and the small readings of items that rules need.
 
+#include <algorithm>
+#include <array>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -37,34 +39,50 @@ struct field_change {
     std::size_t count = 0;
     std::size_t size = fields.size() + cbor_head_max;
     for (field_change const& c : changes) { size += cbor_head_max + c.field.size() + c.value.size(); }
-    bytes body;
-    cbor_writer out{body};
+    bytes whole;
+    whole.reserve(size + cbor_head_max);
+    whole.resize(cbor_head_max);  // of the map, once it is known how long it is
+    cbor_writer out{whole};
     cbor_map_cursor old{fields};
     bool more = !fields.empty() && old.next();
     auto next = changes.begin();
-    body.reserve(size);
-    auto const put = [&](std::string_view key, bytes_view value) {
-        out.text(key);
-        out.raw(value);
-        ++count;
+    // What stays is copied as it stands, many fields at a time: those from `kept` on, before `at`, where the pair begins.
+    std::size_t at = fields.empty() ? 0 : cbor_read_any_head(fields).size;
+    std::size_t kept = at;
+    auto const end_of_pair = [&] {
+        return static_cast<std::size_t>(old.value().data() - fields.data()) + old.value().size();
     };
-    while (more || next != changes.end()) {
-        auto const order = !more                   ? std::strong_ordering::greater
-                           : next == changes.end() ? std::strong_ordering::less
-                                                   : compare_keys(old.key(), next->field);
+    auto const copy = [&] { out.raw(fields.subspan(kept, at - kept)); };
+    while (next != changes.end()) {
+        auto const order = more ? compare_keys(old.key(), next->field) : std::strong_ordering::greater;
         if (order < 0) {
-            put(old.key(), old.value());
-        } else if (next->present) {
-            put(next->field, next->value);
+            ++count;
+        } else {
+            copy();
+            if (next->present) {
+                out.text(next->field);
+                out.raw(next->value);
+                ++count;
+            }
+            kept = order == 0 ? end_of_pair() : at;
+            ++next;
         }
-        if (order <= 0) { more = old.next(); }
-        if (order >= 0) { ++next; }
+        if (order <= 0) {
+            at = end_of_pair();
+            more = old.next();
+        }
     }
-    bytes whole;
-    cbor_writer head{whole};
-    whole.reserve(body.size() + cbor_head_max);
-    head.map(count);
-    append(whole, body);
+    if (more) {
+        at = fields.size();
+        count += 1 + old.left();
+    }
+    copy();
+    std::array<std::byte, cbor_head_max> head;
+    std::byte const* const end = cbor_put_head(head.data(), 5, count);
+    auto const length = end - static_cast<std::byte const*>(head.data());
+    auto const spare = static_cast<std::ptrdiff_t>(cbor_head_max) - length;
+    std::copy(static_cast<std::byte const*>(head.data()), end, whole.begin() + spare);
+    whole.erase(whole.begin(), whole.begin() + spare);
     return whole;
 }
 

@@ -175,6 +175,18 @@ struct lane_options {
     friend constexpr bool operator==(lane_options const&, lane_options const&) = default;
 };
 
+/// A claim that is held: what the entry of a claim says of itself.
+struct outbox_claim {
+    std::uint64_t token = 0;
+    std::uint64_t fence = 0;
+};
+/// A claimed entry, and what it holds from now on.
+struct outbox_payload {
+    std::uint64_t token = 0;
+    std::uint64_t fence = 0;
+    bytes payload{};
+};
+
 /// What became of one entry of a batch.
 enum class answer_kind : std::uint8_t {
     done,        ///< it arrived: it leaves

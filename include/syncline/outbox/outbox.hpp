@@ -211,14 +211,55 @@ public:
         tell_load(tx, told);
         return {};
     }
+    /// Replaces the payloads of several claimed entries, all or none. Errors: `errc::claim_lost`.
+    template <storage_transaction Tx>
+    [[nodiscard]] status set_payloads(Tx& tx, std::span<outbox_payload const> all) const {
+        moves<Tx> m{tx, options_, lanes_, prefix_};
+        detail::stored_entry e;
+        if (auto s = m.open(); !s) { return s; }
+        for (outbox_payload const& p : all) {
+            if (p.payload.size() > (std::numeric_limits<std::uint32_t>::max)()) {
+                return failure{errc::limit, "payload"};
+            }
+            if (auto s = m.find_claimed(p.token, p.fence, e); !s) { return s; }
+            if (auto s = exchange(m, e, p.payload); !s) { return s; }
+        }
+        return m.close();
+    }
+    /// Visits the payloads of several claimed entries in their order, until the visitor says false; they are borrowed for
+    /// the call. It may read, not write. Errors: `errc::claim_lost`.
+    template <storage_transaction Tx>
+    [[nodiscard]] status payloads_of(Tx& tx, std::span<outbox_claim const> claims,
+                                     function_ref<bool(std::size_t, bytes_view)> visit) const {
+        moves<Tx> m{tx, options_, lanes_, prefix_};
+        detail::stored_entry e;
+        bytes apart;
+        if (auto s = m.open(); !s) { return s; }
+        for (std::size_t i = 0; i < claims.size(); ++i) {
+            if (auto s = m.find_claimed(claims[i].token, claims[i].fence, e); !s) { return s; }
+            if (e.header.apart) {
+                if (auto s = m.load_payload(e, apart); !s) { return s; }
+            }
+            if (!visit(i, e.header.apart ? bytes_view{apart} : e.inline_payload())) { return {}; }
+        }
+        return {};
+    }
+
     /// Done, several at once; how many of them: those that `ack` would answer with `claim_lost` are passed over.
     template <storage_transaction Tx, observer O = no_observer>
     [[nodiscard]] result<std::size_t> ack_all(Tx& tx, std::span<outbox_entry const> claimed, O&& told = {}) const {
+        std::vector<outbox_claim> claims;
+        claims.reserve(claimed.size());
+        for (outbox_entry const& e : claimed) { claims.push_back({e.token, e.fence}); }
+        return ack_all(tx, std::span<outbox_claim const>{claims}, told);
+    }
+    template <storage_transaction Tx, observer O = no_observer>
+    [[nodiscard]] result<std::size_t> ack_all(Tx& tx, std::span<outbox_claim const> claimed, O&& told = {}) const {
         moves<Tx> m{tx, options_, lanes_, prefix_};
         if (auto s = m.open(); !s) { return s.error(); }
         std::vector<std::pair<std::uint64_t, std::uint64_t>> claims;
         claims.reserve(claimed.size());
-        for (outbox_entry const& e : claimed) { claims.emplace_back(e.token, e.fence); }
+        for (outbox_claim const& c : claimed) { claims.emplace_back(c.token, c.fence); }
         std::vector<detail::stored_entry> entries;
         if (auto s = m.find_all_claimed(std::move(claims), entries); !s) { return s.error(); }
         std::size_t const gone = entries.size();
@@ -617,11 +658,15 @@ private:
         return (std::min)(detail::outbox_later(now, cut), (wall_time::max)() - milliseconds{1});
     }
     template <storage_transaction Tx>
-    [[nodiscard]] static status replace(moves<Tx>& m, detail::stored_entry& e, bytes_view payload) {
+    [[nodiscard]] static status exchange(moves<Tx>& m, detail::stored_entry& e, bytes_view payload) {
         detail::outbox_lane_counters& lane = m.counters.of(detail::outbox_lane(e.token));
         if (lane.bytes < e.payload_size()) { return failure{errc::corrupt, "outbox counters"}; }
         lane.bytes = lane.bytes - e.payload_size() + payload.size();
-        if (auto s = m.write_with(e, e.records(), payload); !s) { return s; }
+        return m.write_with(e, e.records(), payload);
+    }
+    template <storage_transaction Tx>
+    [[nodiscard]] static status replace(moves<Tx>& m, detail::stored_entry& e, bytes_view payload) {
+        if (auto s = exchange(m, e, payload); !s) { return s; }
         return m.close();
     }
     template <storage_transaction Tx>

@@ -25,6 +25,7 @@
 #include <syncline/replica/leases.hpp>
 #include <syncline/replica/policy.hpp>
 #include <syncline/replica/protocol.hpp>
+#include <syncline/replica/row_parts.hpp>
 #include <syncline/replica/strong.hpp>
 #include <syncline/replica/validation.hpp>
 #include <syncline/storage/storage.hpp>
@@ -253,7 +254,7 @@ public:
         p.decided = author->decided;
         p.head = meta->head;
         if (auto ok = begin_page(tx, *q, p, now); !ok) { return ok.error(); }
-        return page(tx, *q, p, meta->grouped);
+        return page(tx, *q, p, *meta);
     }
 
     /// What is thought of a device from now on; with `authority_options::standings`.
@@ -448,11 +449,12 @@ private:
         position head = 0;
         author_index authors = 0;
         bool authors_changed = false;
-        bool backups = false;         ///< it may be put back from one
-        position stable = 0;          ///< a backup holds everything up to here
-        std::uint64_t epochs = 0;     ///< that are over
-        std::optional<id128> next{};  ///< of the epoch that begins with what is decided next
-        position grouped = 0;         ///< the last position of the last group; 0: there was none
+        bool backups = false;           ///< it may be put back from one
+        position stable = 0;            ///< a backup holds everything up to here
+        std::uint64_t epochs = 0;       ///< that are over
+        std::optional<id128> next{};    ///< of the epoch that begins with what is decided next
+        std::vector<own_change> own{};  ///< what this request changed so far, in the order of positions
+        position grouped = 0;           ///< the last position of the last group; 0: there was none
     };
     struct author_state {
         author_index index = 0;
@@ -960,7 +962,12 @@ private:
             if (auto ok = write_effect(tx, e, buffer); !ok) { return ok; }
         }
         meta.head = effects.all.back().after.version;
-        if (m.kind == change_kind::group) { meta.grouped = meta.head; }
+        if (m.kind == change_kind::group) {
+            meta.grouped = meta.head;
+        } else if (effects.all.size() == 1 && v.kind == verdict_kind::applied && v.decisions.empty()) {
+            auto const& was = effects.all.back().before;
+            meta.own.push_back({was ? was->version : 0, meta.head, v.sequence});
+        }
         return {};
     }
 
@@ -1282,9 +1289,10 @@ private:
     }
 
     /// Completes the reply with the rows that changed after the cursor, oldest change first, and, once these reach the
-    /// head, with the rows of the ranges that are wanted, in the order of keys.
+    /// head, with the rows of the ranges that are wanted, in the order of keys. Who understands it is told what it
+    /// doesn't hold: not the rows that come of its own `changes`, and of others not the fields that are as they were.
     template <class Tx>
-    [[nodiscard]] result<bytes> page(Tx& tx, request const& q, reply& p, position grouped) const {
+    [[nodiscard]] result<bytes> page(Tx& tx, request const& q, reply& p, meta_state const& meta) const {
         std::uint64_t const rows_max =
             (std::min)(q.rows_max, (std::min)(options_.rows_max, std::uint64_t{exchange_items_max}));
         std::uint64_t const bytes_max = (std::min)(q.bytes_max, options_.bytes_max);
@@ -1293,8 +1301,19 @@ private:
         bytes k = key('r');
         cbor_writer w{rows};
         std::size_t count = 0;
+        // Who wants ranges doesn't hold all up to its cursor, nor does who keeps a page back; a row of a later schema goes
+        // as it is, and so does one that may be withheld.
+        bool const in_parts = (q.features & feature_parts) != 0 && q.ranges.empty() && p.from == q.cursor &&
+                              options_.schemas == nullptr && q.schemas.empty() && !q.limits && !q.whole &&
+                              meta.grouped <= q.cursor;
+        own_changes own{meta.own, in_parts ? p.from : 0};
+        row_cutter cutter{p.from};
+        xxh3_64_hasher own_sum;
+        bytes parts;
+        bytes part;
+        std::size_t part_count = 0;
         auto const full = [&] {
-            return count + p.withheld.size() >= rows_max || (count != 0 && rows.size() >= bytes_max);
+            return count + p.withheld.size() >= rows_max || (count != 0 && rows.size() + parts.size() >= bytes_max);
         };
         std::uint64_t room = 0;  // for rows, where the requester says what it takes
         if (q.limits) {
@@ -1351,8 +1370,19 @@ private:
                 return false;
             }
             if (becomes == fate::withheld) { return true; }
-            encode_row_update(w, parsed->collection, parsed->id, one);
             ++count;
+            if (in_parts && own.tell(read_u64(at.subspan(2)))) {
+                own_sum.update(one);
+                return true;
+            }
+            part.clear();
+            if (in_parts && cutter.cut(one, part)) {
+                cbor_writer into{parts};
+                encode_row_update(into, parsed->collection, parsed->id, part);
+                ++part_count;
+                return true;
+            }
+            encode_row_update(w, parsed->collection, parsed->id, one);
             return true;
         };
         if (p.from != p.head) {
@@ -1361,7 +1391,7 @@ private:
             // A row stands at the position of its last change: where a page ends, one part of a group may have been changed
             // again and stand further on. Only at the head do all groups that the asker has not taken yet stand whole.
             bool const tells = p.to != p.from || q.whole;
-            p.partial = p.to != p.head && tells && grouped > q.whole.value_or(q.cursor);
+            p.partial = p.to != p.head && tells && meta.grouped > q.whole.value_or(q.cursor);
         }
         // Before the tail is told whole, a range would show a part of what one position changed.
         for (std::size_t i = 0; i < q.ranges.size() && p.to == p.head && !full(); ++i) {
@@ -1399,7 +1429,10 @@ private:
             if (!outcome) { return outcome.error(); }
             p.ranges.push_back(std::move(answer));
         }
-        return encode_with_rows(p, count, rows, q.features);
+        p.own = own.told();
+        p.own_sum = p.own.empty() ? 0 : own_sum.finish();
+        p.parts_sum = part_count == 0 ? 0 : cutter.sum();
+        return encode_with_rows(p, count - part_count - own.rows(), rows, q.features, part_count, parts);
     }
 
     rule_table rules_;

@@ -25,6 +25,7 @@
 #include <syncline/replica/mutation_batch.hpp>
 #include <syncline/replica/ranges.hpp>
 #include <syncline/replica/row_page.hpp>
+#include <syncline/replica/row_parts.hpp>
 #include <syncline/replica/verdict_columns.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
@@ -39,6 +40,7 @@ inline constexpr std::size_t past_epochs_max = 64;         ///< epochs of one re
 
 /// What the sender of a request understands beyond the least: bits of its `features`.
 inline constexpr std::uint64_t feature_columns = 1;  ///< a reply's rows, and a request's mutations, in columns
+inline constexpr std::uint64_t feature_parts = 2;    ///< a reply's rows without what the asker holds of them
 
 /// Fewer than these go one by one all the same: columns have their price.
 inline constexpr std::size_t columns_rows_min = 8;
@@ -142,6 +144,12 @@ struct reply {
     std::optional<exchange_limits> limits{};  ///< what the authority takes, where it isn't the usual
     /// Records of the page or its ranges that are past the limits of the request. They are there, but not told.
     std::vector<withheld_record> withheld{};
+    /// Sequences, ascending, of mutations that were applied here to rows as the asker holds them: it makes the same rows
+    /// of them, which are not told.
+    std::vector<std::uint64_t> own{};
+    std::uint64_t own_sum = 0;  ///< XXH3 of those rows, as `encode_row` writes them, in the order of their versions
+    std::vector<row_update> parts{};  ///< rows of the page without the fields that were not written after `from`
+    std::uint64_t parts_sum = 0;      ///< XXH3 of what is left out of them: the pairs of field and value, in order
     friend bool operator==(reply const&, reply const&) = default;
 };
 
@@ -563,9 +571,8 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
 
 namespace detail {
 
-/// The rows that stand encoded in `rows`, in columns; false where they go one by one.
+/// The rows that stand encoded in `rows`, in columns; false where they can't be.
 [[nodiscard]] inline bool encode_page(bytes& out, std::size_t count, bytes_view rows) {
-    if (count < columns_rows_min) { return false; }
     decode_limits own;
     own.bytes_max = rows.size();
     own.work_max = ~std::uint64_t{0};
@@ -592,17 +599,26 @@ inline constexpr std::uint64_t partial_key = 29;
 
 /// A reply whose `count` rows stand encoded in `rows`; those of `p` are ignored. `features` are the asker's: rows and
 /// verdicts go in columns where it understands them.
+///
+/// `part_count` rows without what is left out of them stand in `parts` in the same way; they are of the first schema
+/// version, and the sums are `p`'s.
 [[nodiscard]] inline bytes encode_with_rows(reply const& p, std::size_t count, bytes_view rows,
-                                            std::uint64_t features = 0) {
+                                            std::uint64_t features = 0, std::size_t part_count = 0,
+                                            bytes_view parts = {}) {
     bytes page;
-    bool const columns = (features & feature_columns) != 0 && detail::encode_page(page, count, rows);
+    bool const columns =
+        (features & feature_columns) != 0 && count >= columns_rows_min && detail::encode_page(page, count, rows);
+    bytes part_page;
+    bool const in_parts = part_count != 0 && detail::encode_page(part_page, part_count, parts);
+    SYNCLINE_ASSERT(in_parts == (part_count != 0));
     if (columns) { rows = {}; }
     bytes out(frame_bytes);
-    out.reserve(page.size() + 256 + p.verdicts.size() * 48 + rows.size());
+    out.reserve(page.size() + part_page.size() + 256 + p.verdicts.size() * 48 + rows.size());
     cbor_writer w{out};
     w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) + (p.horizon == 0 ? 0 : 1) +
           (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0) +
-          (p.partial ? 1 : 0) + (p.limits ? 1 : 0) + (p.withheld.empty() ? 0 : 1));
+          (p.partial ? 1 : 0) + (p.limits ? 1 : 0) + (p.withheld.empty() ? 0 : 1) + (p.own.empty() ? 0 : 1) +
+          (in_parts ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);
@@ -650,6 +666,21 @@ inline constexpr std::uint64_t partial_key = 29;
         w.unsigned_integer(20);
         encode_verdict_columns(w, p.verdicts);
     }
+    if (!p.own.empty()) {
+        w.unsigned_integer(21);
+        integer_column_writer sequences;
+        for (std::uint64_t const s : p.own) { sequences.add_difference(s); }
+        w.array(3);
+        w.unsigned_integer(p.own.size());
+        sequences.finish(w);
+        w.unsigned_integer(p.own_sum);
+    }
+    if (in_parts) {
+        w.unsigned_integer(22);
+        w.array(2);
+        w.raw(part_page);
+        w.unsigned_integer(p.parts_sum);
+    }
     if (p.asked) {
         w.unsigned_integer(24);
         w.byte_string(p.asked->bytes);
@@ -684,18 +715,64 @@ inline constexpr std::uint64_t partial_key = 29;
 
 [[nodiscard]] inline bytes encode(reply const& p) {
     bytes rows;
+    bytes parts;
     bytes encoded;
-    cbor_writer w{rows};
-    for (row_update const& u : p.rows) {
-        encoded.clear();
-        cbor_writer one{encoded};
-        encode_row(one, u.state);
-        encode_row_update(w, u.key.collection, u.key.id, encoded);
-    }
-    return encode_with_rows(p, p.rows.size(), rows);
+    auto const put_all = [&](std::vector<row_update> const& all, bytes& out) {
+        cbor_writer w{out};
+        for (row_update const& u : all) {
+            encoded.clear();
+            cbor_writer one{encoded};
+            encode_row(one, u.state);
+            encode_row_update(w, u.key.collection, u.key.id, encoded);
+        }
+    };
+    put_all(p.rows, rows);
+    put_all(p.parts, parts);
+    return encode_with_rows(p, p.rows.size(), rows, 0, p.parts.size(), parts);
 }
 
 namespace detail {
+
+/// Sequences, of which the reply has verdicts.
+[[nodiscard]] inline std::vector<std::uint64_t> decode_own(cbor_reader& in, decode_limits const& limits) {
+    std::vector<std::uint64_t> own;
+    if (in.array() != 3) { in.fail({errc::malformed, "own rows of the wrong length"}); }
+    std::uint64_t const count = in.unsigned_integer();
+    if (count == 0) { in.fail({errc::not_deterministic, "no own row, said at length"}); }
+    if (count > exchange_items_max || count > limits.bytes_max / sizeof(std::uint64_t)) {
+        in.fail({errc::limit, "too many items in one message"});
+    }
+    integer_column sequences{in.byte_string(), limits};
+    for (std::uint64_t i = 0; i < count && !in.failed(); ++i) {
+        own.push_back(sequences.next_sum());
+        if (sequences.failed()) { in.fail(sequences.state().error()); }
+    }
+    if (auto ok = sequences.close(); !ok) { in.fail(ok.error()); }
+    return own;
+}
+
+/// Whether what is told in part or not at all can be completed: own rows by verdicts of this reply, all in the page.
+[[nodiscard]] inline status check_parts(reply const& p) {
+    if (p.own.empty() && p.parts.empty()) { return {}; }
+    if (!p.ranges.empty()) { return failure{errc::malformed, "ranges beside rows that are not told whole"}; }
+    auto const in_page = [&](position version) { return version > p.from && version <= p.to; };
+    std::uint64_t last = 0;
+    auto said = p.verdicts.begin();
+    for (std::uint64_t const sequence : p.own) {
+        while (said != p.verdicts.end() && said->sequence != sequence) { ++said; }
+        bool const follows = sequence > last && said != p.verdicts.end();
+        if (!follows || said->kind != verdict_kind::applied || !in_page(said->version)) {
+            return failure{errc::malformed, "an own row without its verdict"};
+        }
+        last = sequence;
+    }
+    for (row_update const& u : p.parts) {
+        if (u.state.deleted || !in_page(u.state.version)) {
+            return failure{errc::malformed, "a row outside of its page"};
+        }
+    }
+    return {};
+}
 
 /// Whether the rows of the tail lie in its page, and those of each range in it, in order.
 [[nodiscard]] inline status check_places(reply const& p) {
@@ -795,6 +872,21 @@ namespace detail {
                     decode_verdict_columns<verdict>(in, limits, exchange_items_max, verdict_kind_of, decode_verdict);
                 return true;
             }
+            case 21:
+                p.own = detail::decode_own(in, limits);
+                p.own_sum = in.unsigned_integer();
+                return true;
+            case 22: {
+                if (in.array() != 2) { in.fail({errc::malformed, "rows in parts of the wrong length"}); }
+                (void)decode_row_page(
+                    in, limits, exchange_items_max, [&](std::size_t n) { p.parts.reserve(n); },
+                    [&](record_key&& k, row&& r) {
+                        p.parts.push_back({std::move(k), std::move(r)});
+                    });
+                if (!in.failed() && p.parts.empty()) { in.fail({errc::not_deterministic, "no part, said at length"}); }
+                p.parts_sum = in.unsigned_integer();
+                return true;
+            }
             case 24: p.asked = detail::read_id(in); return true;
             case 25: p.stable = in.unsigned_integer(); return true;
             case 26: p.past = detail::decode_past(in); return true;
@@ -827,6 +919,7 @@ namespace detail {
         return failure{errc::malformed, "a page in part at the end of the log"};
     }
     if (auto places = detail::check_places(p); !places) { return places.error(); }
+    if (auto whole = detail::check_parts(p); !whole) { return whole.error(); }
     if (columns) { return p; }  // their fields were put together from what was looked at
     for (row_update const& u : p.rows) {
         if (!u.state.fields.empty()) {

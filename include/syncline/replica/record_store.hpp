@@ -102,6 +102,7 @@ public:
             if (auto ok = tx.put(entry('b', k), raw); !ok) { return ok; }
         }
         raw.clear();
+        raw.reserve(64 + 48 * h.visible.exceptions.size() + h.visible.fields.size());
         cbor_writer w{raw};
         w.array(3);
         w.boolean(h.pending);

@@ -35,6 +35,7 @@
 #include <syncline/replica/protocol.hpp>
 #include <syncline/replica/ranges.hpp>
 #include <syncline/replica/record_store.hpp>
+#include <syncline/replica/row_parts.hpp>
 #include <syncline/replica/strong.hpp>
 #include <syncline/replica/validation.hpp>
 #include <syncline/storage/storage.hpp>
@@ -54,6 +55,7 @@ struct replica_options {
     std::uint64_t bytes_max = std::uint64_t{1} << 20;  ///< asked for in one request
     std::size_t record_max = std::size_t{1} << 20;     ///< bytes of one record's fields; a larger write is refused
     decode_limits message{};
+    bool rows_in_parts = true;             ///< asks for rows without what is held of them already
     std::vector<std::string> essential{};  ///< collections that a first sync fetches before all others, in this order
     /// Mutations that are kept after their verdict, until a backup of the authority holds them; the oldest go first.
     /// None is where the authority expects no backups.
@@ -482,7 +484,8 @@ public:
         if (!taken) { return taken.error(); }
         event_batch events;
         std::vector<bytes> dirty;
-        std::size_t frozen = 0;
+        std::vector<outbox_payload> frozen;
+        frozen.reserve(taken->size());
         for (outbox_entry const& entry : *taken) {
             auto p = pending::parse(entry.payload);
             auto const goes = p ? sendable(tx, *sync, p->encoded.size()) : result<bool>{true};
@@ -493,9 +496,9 @@ public:
                 if (!ok) { return ok; }
                 continue;
             }
-            if (auto ok = freeze(tx, *sync, entry.token, entry.fence, std::move(p), false); !ok) { return ok; }
-            ++frozen;
+            if (auto ok = freeze(tx, *sync, entry.token, entry.fence, std::move(p), false, &frozen); !ok) { return ok; }
         }
+        if (auto ok = outbox_.set_payloads(tx, frozen); !ok) { return ok; }
         for (bytes const& k : dirty) {
             if (auto ok = rebase(tx, k, *sync, events); !ok) { return ok; }
         }
@@ -503,7 +506,7 @@ public:
             ++sync->events;
             if (auto ok = tx.put(numbered('e', sync->events), events.encode()); !ok) { return ok; }
         }
-        if (frozen == 0) { return events.empty() ? status{} : write_sync(tx, *sync); }
+        if (frozen.empty()) { return events.empty() ? status{} : write_sync(tx, *sync); }
         journal_note note;
         note.what = journal_event::froze;
         note.stamp = timestamp::make(now.wall);
@@ -533,6 +536,12 @@ public:
         q.line = sync->line;
         if (sync->kept) { q.known = sync->told(); }
         q.features = feature_columns;
+        if (options_.rows_in_parts) {
+            bytes raw;
+            auto const whole = tx.get(key('y'), raw);
+            if (!whole) { return whole.error(); }
+            q.features |= *whole ? 0 : feature_parts;
+        }
         if (options_.schemas != nullptr) {
             options_.schemas->each([&](std::string_view name, schema_version v) {
                 if (v != 1) { q.schemas.push_back({std::string(name), v}); }
@@ -630,6 +639,17 @@ public:
             }
         }
 
+        own_work own;
+        if (!p->own.empty() || !p->parts.empty()) {
+            auto const whole = complete_rows(tx, *sync, *p, own);
+            if (!whole) { return whole.error(); }
+            if (!*whole) {
+                own = {};
+                p->rows.clear();
+                p->to = p->from;
+            }
+        }
+
         sync_state const before = *sync;
         event_batch events;
         std::vector<bytes> dirty;  // record keys to compute anew
@@ -648,7 +668,15 @@ public:
         std::vector<std::pair<std::uint64_t, verdict const*>> parked;  // tokens of new conflicts
         bool fork = false;                                             // another content under our name
         bool unknown = false;                                          // what we never sent, or never settled, was
+        if (!own.rows.empty()) {
+            bool const at_once = !elsewhere && all_said(*sync, *p);
+            auto const taken = take_own(tx, at_once, own, *p, events);
+            if (!taken) { return taken.error(); }
+            report.verdicts += own.taken;
+            report.rows += *taken;
+        }
         for (verdict const& v : p->verdicts) {
+            if (own.has(v.sequence)) { continue; }
             auto handled = take_verdict(tx, v, now, p->head, *sync, dirty, events, parked);
             if (!handled) { return handled.error(); }
             report.verdicts += *handled == verdict_effect::none ? 0 : 1;
@@ -657,6 +685,7 @@ public:
             report.wait = report.wait || v.kind == verdict_kind::retry_after || v.kind == verdict_kind::collateral;
         }
 
+        std::size_t const decided = dirty.size();
         if (report.verdicts != 0) {
             if (auto ok = settle(tx, *sync); !ok) { return ok.error(); }
         }
@@ -707,8 +736,7 @@ public:
         if (sync->kept && sync->kept->orphans != 0) {
             for (row_update const& u : p->rows) { dirty.emplace_back(to_bytes(u.key)); }
         }
-        std::sort(dirty.begin(), dirty.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
-        dirty.erase(std::unique(dirty.begin(), dirty.end()), dirty.end());
+        sort_names(dirty, decided);
         for (bytes const& k : dirty) {
             auto ok = offer_orphans(tx, k, *sync);
             if (ok) { ok = rebase(tx, k, *sync, events); }
@@ -717,6 +745,9 @@ public:
         if (auto ok = tell_parked(tx, parked, now); !ok) { return ok.error(); }
 
         report.advanced = report.advanced || p->to > sync->cursor;
+        if (options_.rows_in_parts && p->to > sync->cursor) {
+            if (auto ok = tx.erase(key('y')); !ok) { return ok.error(); }
+        }
         sync->cursor = (std::max)(sync->cursor, p->to);
         sync->head = (std::max)(sync->head, p->head);
         if (sync->kept) {
@@ -1733,10 +1764,11 @@ private:
     // decided one that is offered again.
 
     /// Gives the next sequence. `renamed`: it was frozen under another identity of this store, and is the same still;
-    /// otherwise one that was frozen before was set aside, and a person sends it anew.
+    /// otherwise one that was frozen before was set aside, and a person sends it anew. Its bytes are stored, or added to
+    /// `together`, for the caller to store.
     template <class Tx>
     [[nodiscard]] status freeze(Tx& tx, sync_state& sync, std::uint64_t token, std::uint64_t fence, result<pending> p,
-                                bool renamed) const {
+                                bool renamed, std::vector<outbox_payload>* together = nullptr) const {
         if (!p) { return p.error(); }
         auto m = p->decoded();
         if (!m) { return m.error(); }
@@ -1756,7 +1788,11 @@ private:
         if (p->after != 0 && p->after != pending::alone) { p->change.base = 0; }
         if (strong && (anew || p->after != 0)) { p->after = pending::alone; }
         p->change.sequence = sync.next_sequence;
-        if (auto ok = outbox_.set_payload(tx, token, fence, p->encode()); !ok) { return ok; }
+        if (together != nullptr) {
+            together->push_back({token, fence, p->encode()});
+        } else if (auto ok = outbox_.set_payload(tx, token, fence, p->encode()); !ok) {
+            return ok;
+        }
         bytes where;
         append_u64(where, token);
         append_u64(where, fence);
@@ -2694,6 +2730,261 @@ private:
         }
         if (lived) { events.add_change(k, true); }
         return {};
+    }
+
+    struct own_mutation {
+        bytes name;  ///< of its record
+        mutation change;
+        verdict const* said = nullptr;
+        outbox_claim claim{};
+    };
+    /// A row that own mutations make, from `first` to before `last`.
+    struct own_row {
+        std::size_t first = 0;
+        std::size_t last = 0;
+        position before = 0;
+        bool waits = false;
+        bool was_confirmed = false;
+        bool was_deleted = false;
+        bool changes = false;  ///< looks otherwise than what is visible
+        row state{};
+    };
+    struct own_work {
+        std::vector<own_mutation> mutations{};
+        std::vector<own_row> rows{};
+        std::vector<std::uint64_t> said{};  ///< sequences whose verdicts were taken with their rows, ascending
+        std::size_t taken = 0;              ///< … how many
+        std::size_t next = 0;
+        /// Whether it is among them; asked for in ascending order.
+        [[nodiscard]] bool has(std::uint64_t sequence) noexcept {
+            while (next != said.size() && said[next] < sequence) { ++next; }
+            return next != said.size() && said[next] == sequence;
+        }
+    };
+
+    // Rows that are not told whole. 'y' is there when what is held was not what the authority took it for: then the next
+    // page is asked for whole.
+
+    /// Makes whole rows of those that are told in part, or by the verdicts on this replica's own mutations. False where they
+    /// can't be made, or came out otherwise than at the authority: then nothing of the page may be taken.
+    template <class Tx>
+    [[nodiscard]] result<bool> complete_rows(Tx& tx, sync_state const& sync, reply& p, own_work& own) const {
+        if (p.from != sync.cursor || sync.staged != 0) { return false; }  // of another question than was asked last
+        auto whole = complete_own(tx, p, own);
+        if (whole && *whole) { whole = complete_parts(tx, p); }
+        if (!whole && whole.error() == errc::corrupt) { whole = false; }
+        if (whole && !*whole) {
+            if (auto ok = tx.put(key('y'), {}); !ok) { return ok.error(); }
+        }
+        return whole;
+    }
+    /// Of the rows that are told in part.
+    template <class Tx>
+    [[nodiscard]] result<bool> complete_parts(Tx& tx, reply& p) const {
+        row_completer completer{p.from};
+        p.rows.reserve(p.rows.size() + p.parts.size());
+        for (row_update& u : p.parts) {
+            auto const held = find_as_told(tx, u.key);
+            if (!held) { return held.error(); }
+            if (!*held || !completer.complete((*held)->fields, u.state)) { return false; }
+            p.rows.push_back(std::move(u));
+        }
+        bool const same = p.parts.empty() || completer.sum() == p.parts_sum;
+        p.parts.clear();
+        return same;
+    }
+    /// Of those that own mutations make: into `own`, nothing is written.
+    template <class Tx>
+    [[nodiscard]] result<bool> complete_own(Tx& tx, reply& p, own_work& own) const {
+        if (p.own.empty()) { return true; }
+        std::vector<own_mutation>& all = own.mutations;
+        all.reserve(p.own.size());
+        std::vector<outbox_claim> claims;
+        claims.reserve(p.own.size());
+        auto said = p.verdicts.cbegin();
+        bool good = true;
+        auto next = p.own.cbegin();
+        auto ok = tx.scan({numbered('f', p.own.front()), numbered('f', p.own.back() + 1)},
+                          [&](bytes_view k, bytes_view where) {
+                              std::uint64_t const sequence = k.size() == 10 ? read_u64(k.subspan(2)) : 0;
+                              if (next == p.own.cend() || sequence > *next) { return good = false; }
+                              if (sequence != *next) { return true; }
+                              ++next;
+                              while (said->sequence != sequence) { ++said; }
+                              // One that is offered again lies elsewhere, and may have been sent under another name.
+                              good = where.size() == 16;
+                              if (good) {
+                                  claims.push_back({read_u64(where), read_u64(where.subspan(8))});
+                                  all.push_back({{}, {}, &*said, claims.back()});
+                              }
+                              return good;
+                          });
+        if (!ok) { return ok.error(); }
+        if (!good || next != p.own.cend()) { return false; }  // a verdict that came before
+        status damaged;
+        ok = outbox_.payloads_of(tx, claims, [&](std::size_t i, bytes_view payload) {
+            auto f = pending::parse(payload);
+            auto m = f ? f->decoded() : result<mutation>{f.error()};
+            if (!m) {
+                damaged = m.error();
+                return false;
+            }
+            all[i].change = std::move(*m);
+            all[i].name = to_bytes(all[i].change.record);
+            return true;
+        });
+        if (ok) { ok = damaged; }
+        if (!ok) { return ok.error() == errc::claim_lost ? result<bool>{false} : result<bool>{ok.error()}; }
+        auto const earlier = [](own_mutation const& a, own_mutation const& b) { return compare(a.name, b.name) < 0; };
+        if (!std::is_sorted(all.begin(), all.end(), earlier)) { std::stable_sort(all.begin(), all.end(), earlier); }
+        own.rows.reserve(all.size());
+        for (std::size_t i = 0; i < all.size();) {
+            own_row made;
+            made.first = i;
+            record_key const& k = all[i].change.record;
+            auto held = records_.find(tx, k);
+            if (!held) { return held.error(); }
+            bool const waits = *held && (*held)->pending;
+            std::optional<row> now;
+            if (*held && (*held)->confirmed != 0) {
+                if (waits) {
+                    auto kept = records_.find_confirmed(tx, k);
+                    if (!kept) { return kept.error(); }
+                    now = std::move(*kept);
+                } else {
+                    now = (*held)->visible;
+                }
+            }
+            made.waits = waits;
+            made.was_confirmed = now.has_value();
+            made.was_deleted = now && now->deleted;
+            made.before = now ? now->version : 0;
+            for (std::size_t const begin = i; i < all.size() && all[i].name == all[begin].name; ++i) {
+                apply_context context;
+                context.author = p.author;
+                context.at = all[i].said->version;
+                context.stamp_max = all[i].said->stamp;
+                if (!apply(now, all[i].change, rules_.of(k.collection), context).changed) { return false; }
+            }
+            made.last = i;
+            made.changes = !*held || (*held)->visible.deleted != now->deleted ||
+                           (!now->deleted && !equal((*held)->visible.fields, now->fields));
+            made.state = std::move(*now);
+            own.rows.push_back(std::move(made));
+        }
+        auto const before = [](own_row const& a, own_row const& b) { return a.state.version < b.state.version; };
+        if (!std::is_sorted(own.rows.begin(), own.rows.end(), before)) {
+            std::sort(own.rows.begin(), own.rows.end(), before);
+        }
+        xxh3_64_hasher sum;
+        bytes raw;
+        for (own_row const& r : own.rows) {
+            raw.clear();
+            cbor_writer w{raw};
+            encode_row(w, r.state);
+            sum.update(raw);
+        }
+        return sum.finish() == p.own_sum;
+    }
+    /// Whether the reply has a verdict on each mutation that was decided and waits for one, in order.
+    [[nodiscard]] static bool all_said(sync_state const& sync, reply const& p) noexcept {
+        std::uint64_t last = sync.settled;
+        for (verdict const& v : p.verdicts) {
+            if (v.sequence != ++last) { return false; }
+        }
+        return last == p.decided && last < sync.next_sequence;
+    }
+    /// Takes in own rows with their verdicts in one go, where nothing else waits on the record: what `take_verdict`,
+    /// `take_row` and `rebase` come to then. The others join the page's rows. Answers how many rows were taken so.
+    template <class Tx>
+    [[nodiscard]] result<std::size_t> take_own(Tx& tx, bool at_once, own_work& own, reply& p,
+                                               event_batch& events) const {
+        auto const join = [&](own_row& r) {
+            p.rows.push_back({own.mutations[r.first].change.record, std::move(r.state)});
+        };
+        auto const kept = read_sync(tx);
+        if (!kept) { return kept.error(); }
+        if (keeps_journal<Journal> || !at_once || kept->kept) {
+            for (own_row& r : own.rows) { join(r); }
+            return std::size_t{0};
+        }
+        auto const load = outbox_.load(tx);
+        if (!load) { return load.error(); }
+        bool const others = load->first != own.mutations.size();
+        bool decided = false;
+        auto ok = scan_prefix(tx, key('h'), [&](bytes_view, bytes_view) {
+            decided = true;
+            return false;
+        });
+        if (!ok) { return ok.error(); }
+        std::vector<outbox_claim> done;
+        done.reserve(own.mutations.size());
+        own.said.reserve(own.mutations.size());
+        std::size_t rows = 0;
+        for (own_row& r : own.rows) {
+            own_mutation const& first = own.mutations[r.first];
+            bool alone = r.waits && !rules_.of(first.change.record.collection).strong();
+            if (alone && others) {
+                std::size_t waiting = 0;
+                ok = outbox_.scan_record(tx, first.name,
+                                         [&](outbox_entry const&) { return ++waiting <= r.last - r.first; });
+                if (!ok) { return ok.error(); }
+                alone = waiting == r.last - r.first;
+            }
+            if (alone && decided) {
+                ok = scan_prefix(tx, decided_prefix(first.name), [&](bytes_view, bytes_view) { return alone = false; });
+                if (!ok) { return ok.error(); }
+            }
+            if (!alone) {
+                join(r);
+                continue;
+            }
+            record_key const& k = first.change.record;
+            for (std::size_t i = r.first; i < r.last; ++i) {
+                own_mutation const& m = own.mutations[i];
+                events.add_verdict(k, *m.said);
+                done.push_back(m.claim);
+                own.said.push_back(m.said->sequence);
+                if (ok = tx.erase(numbered('f', m.said->sequence)); !ok) { return ok.error(); }
+            }
+            if (r.was_deleted) {
+                if (ok = tx.erase(numbered('d', r.before)); !ok) { return ok.error(); }
+            }
+            if (r.state.deleted) {
+                if (ok = tx.put(numbered('d', r.state.version), first.name); !ok) { return ok.error(); }
+            }
+            if (r.was_confirmed) {
+                if (ok = records_.drop_confirmed(tx, k); !ok) { return ok.error(); }
+            }
+            if (r.changes) { events.add_change(k, r.state.deleted); }
+            held_record const clean{false, r.state.version, std::move(r.state)};
+            if (ok = records_.put(tx, k, clean, nullptr); !ok) { return ok.error(); }
+            ++rows;
+        }
+        std::sort(own.said.begin(), own.said.end());
+        own.taken = done.size();
+        auto const gone = outbox_.ack_all(tx, std::span<outbox_claim const>{done});
+        if (!gone) { return gone.error(); }
+        if (*gone != done.size()) { return failure{errc::corrupt, "frozen mutation without its entry"}; }
+        return rows;
+    }
+    /// Sorts names of records, each once; those before `first` and the rest came in an order of their own.
+    static void sort_names(std::vector<bytes>& names, std::size_t first) {
+        auto const less = [](bytes const& a, bytes const& b) { return compare(a, b) < 0; };
+        auto const middle = names.begin() + static_cast<std::ptrdiff_t>(first);
+        if (!std::is_sorted(names.begin(), middle, less)) { std::sort(names.begin(), middle, less); }
+        if (!std::is_sorted(middle, names.end(), less)) { std::sort(middle, names.end(), less); }
+        std::inplace_merge(names.begin(), middle, names.end(), less);
+        names.erase(std::unique(names.begin(), names.end()), names.end());
+    }
+    /// The confirmed row as it was told.
+    template <class Tx>
+    [[nodiscard]] result<std::optional<row>> find_as_told(Tx& tx, record_key const& k) const {
+        auto held = records_.find(tx, k);
+        if (!held) { return held.error(); }
+        if (!*held || (*held)->confirmed == 0) { return std::optional<row>{}; }
+        if ((*held)->pending) { return records_.find_confirmed(tx, k); }
+        return std::optional<row>{std::move((*held)->visible)};
     }
 
     /// What is held of a record does not decode, and the authority has just told it: it goes, and is computed anew.

@@ -1837,6 +1837,8 @@ private:
             p->verdicts.clear();
             p->rows.clear();
             p->ranges.clear();
+            p->own.clear();
+            p->parts.clear();
             p->head = judge_.head();
             p->from = cursor + 1 + below(dice, p->head - cursor - 1);
             p->to = p->head;

@@ -595,6 +595,7 @@ public:
         replica_options o;
         o.rows_max = options_.rows_max;
         o.mutations_max = options_.mutations_max;
+        o.rows_in_parts = false;  // what a reply tells is compared with what is stored, row by row
         self_ = replica{rules_, o};
         home_ = authority<scopes::refuse_field>{rules_, {}, {options_.refused}};
         for (std::size_t r = 0; r < options_.records; ++r) {
