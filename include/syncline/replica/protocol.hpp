@@ -24,6 +24,7 @@
 #include <syncline/replica/mutation_batch.hpp>
 #include <syncline/replica/ranges.hpp>
 #include <syncline/replica/row_page.hpp>
+#include <syncline/replica/scopes.hpp>
 #include <syncline/replica/verdict_columns.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
@@ -85,6 +86,7 @@ struct request {
     std::uint64_t features = 0;          ///< `feature_columns`; unknown bits mean nothing
     /// The last position that the sender was told of; with it, it can follow an authority to another epoch.
     std::optional<position> known{};
+    std::optional<scope_request> scopes{};  ///< of a replica that holds a part; then there are no ranges
     friend bool operator==(request const&, request const&) = default;
 };
 
@@ -120,6 +122,8 @@ struct reply {
     std::optional<position> stable{};
     std::vector<past_epoch> past{};  ///< with `unknown_author`: where the requester's past and the authority's may part
     bool wipe = false;               ///< an order: the replica is to be wiped; nothing else in the reply counts
+    /// To a request with scopes: of which the rows are. Those stand in no order, with versions up to `head`.
+    std::optional<scope_reply> scopes{};
     friend bool operator==(reply const&, reply const&) = default;
 };
 
@@ -350,6 +354,9 @@ namespace detail {
 
 }  // namespace detail
 
+/// The key for scopes, in a request and in a reply.
+inline constexpr std::uint64_t scopes_key = 40;
+
 /// The request's key for what the device's program knows of schemas.
 inline constexpr std::uint64_t schemas_key = 14;
 
@@ -359,7 +366,8 @@ inline constexpr std::uint64_t schemas_key = 14;
     bytes batch;
     bool const columns = (q.features & feature_columns) != 0 && detail::encode_batch(batch, q);
     w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() || columns ? 0 : 1) + (q.line == 0 ? 0 : 1) +
-          (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1) + (q.known ? 1 : 0));
+          (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1) + (q.known ? 1 : 0) +
+          (q.scopes ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(to_array(q.replica));
     if (q.epoch) {
@@ -411,6 +419,10 @@ inline constexpr std::uint64_t schemas_key = 14;
         w.unsigned_integer(24);
         w.unsigned_integer(*q.known);
     }
+    if (q.scopes) {
+        w.unsigned_integer(scopes_key);
+        detail::encode_scopes(w, *q.scopes);
+    }
     detail::seal_frame(out);
     return out;
 }
@@ -451,6 +463,7 @@ inline constexpr std::uint64_t schemas_key = 14;
                 return true;
             }
             case 24: q.known = in.unsigned_integer(); return true;
+            case scopes_key: q.scopes = detail::decode_scopes(in); return true;
             default: return false;
         }
     });
@@ -461,6 +474,7 @@ inline constexpr std::uint64_t schemas_key = 14;
     if ((seen & (1U << 8)) != 0 && (q.origins.empty() || q.origins.size() != q.mutations.size())) {
         return failure{errc::malformed, "not one origin for each mutation"};
     }
+    if (q.scopes && !q.ranges.empty()) { return failure{errc::malformed, "ranges beside scopes"}; }
     return q;
 }
 
@@ -510,7 +524,8 @@ inline constexpr std::uint64_t wipe_key = 27;
     out.reserve(page.size() + 256 + p.verdicts.size() * 48 + rows.size());
     cbor_writer w{out};
     w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) + (p.horizon == 0 ? 0 : 1) +
-          (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0));
+          (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0) +
+          (p.scopes ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);
@@ -574,6 +589,10 @@ inline constexpr std::uint64_t wipe_key = 27;
         w.unsigned_integer(wipe_key);
         w.boolean(true);
     }
+    if (p.scopes) {
+        w.unsigned_integer(scopes_key);
+        detail::encode_scope_reply(w, *p.scopes);
+    }
     detail::seal_frame(out);
     return out;
 }
@@ -595,6 +614,18 @@ namespace detail {
 
 /// Whether the rows of the tail lie in its page, and those of each range in it, in order.
 [[nodiscard]] inline status check_places(reply const& p) {
+    if (p.scopes) {
+        std::uint64_t rows = 0;
+        for (scope_run const& r : p.scopes->runs) { rows += r.rows; }
+        bool const beyond = std::any_of(p.rows.begin(), p.rows.end(), [&](row_update const& u) {
+            return u.state.version == 0 || u.state.version > p.head;
+        });
+        bool const placed = std::all_of(p.scopes->answers.begin(), p.scopes->answers.end(), [&](scope_answer const& a) {
+            return a.place.at <= p.head && a.place.since <= p.head;
+        });
+        bool const whole = rows == p.rows.size() && p.ranges.empty() && !beyond && placed;
+        return whole ? status{} : status{failure{errc::malformed, "rows outside of their scopes"}};
+    }
     std::size_t told = 0;
     for (told_range const& a : p.ranges) {
         if (a.rows > p.rows.size() - told) { return failure{errc::malformed, "a range without its rows"}; }
@@ -698,6 +729,7 @@ namespace detail {
                 p.wipe = in.boolean();
                 if (!in.failed() && !p.wipe) { in.fail({errc::not_deterministic, "no order, said at length"}); }
                 return true;
+            case scopes_key: p.scopes = detail::decode_scope_reply(in); return true;
             default: return false;
         }
     });
