@@ -1125,6 +1125,12 @@ private:
             mutation const m = decode_mutation(in);
             if (!in.finish()) { continue; }
             if (auto ok = teller.tell_changed(tx, to_bytes(m.record)); !ok) { return ok.error(); }
+            // Who read more when it was decided would wait for a version that they are never told.
+            if (view const seen = view_of(principal, m.record.collection); seen.hides) {
+                auto known = scopes_.find(tx, to_bytes(m.record));
+                if (!known) { return known.error(); }
+                p.verdicts[i].version = (std::min)(p.verdicts[i].version, known->version_of(seen.read));
+            }
         }
         if (leases_.kept()) {
             if (auto ok = leases_.renew(tx, p.author, teller.holds_from(p.from), now.wall); !ok) { return ok.error(); }

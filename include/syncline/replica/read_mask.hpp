@@ -60,8 +60,9 @@ public:
     }
     /// How many groups a collection has, group 0 among them.
     [[nodiscard]] std::size_t groups_of(std::string_view collection) const {
-        return 1 + static_cast<std::size_t>(std::count_if(
-                       groups_.begin(), groups_.end(), [&](masked_group const& g) { return g.collection == collection; }));
+        return 1 + static_cast<std::size_t>(std::count_if(groups_.begin(), groups_.end(), [&](masked_group const& g) {
+                   return g.collection == collection;
+               }));
     }
     /// The most groups that any collection has.
     [[nodiscard]] std::size_t groups_most() const {
@@ -89,9 +90,7 @@ public:
     [[nodiscard]] bool hides(std::string_view principal, std::string_view collection) const {
         return readable(principal, collection) != all_of(collection);
     }
-    [[nodiscard]] std::uint32_t all_of(std::string_view collection) const {
-        return (1U << groups_of(collection)) - 1U;
-    }
+    [[nodiscard]] std::uint32_t all_of(std::string_view collection) const { return (1U << groups_of(collection)) - 1U; }
     /// What the principal may read, as a number that differs from that of others; 0: everything.
     [[nodiscard]] std::uint64_t fingerprint(std::string_view principal) const {
         bytes told;
@@ -121,7 +120,8 @@ public:
 
     /// The row as somebody sees it who reads the groups of `seen`: without the other fields and their marks, and as of
     /// `version`, the position at which one of those groups changed last.
-    [[nodiscard]] row masked(row const& whole, std::string_view collection, std::uint32_t seen, position version) const {
+    [[nodiscard]] row masked(row const& whole, std::string_view collection, std::uint32_t seen,
+                             position version) const {
         row out = whole;
         out.version = version;
         std::erase_if(out.exceptions, [&](field_mark const& e) { return !in(collection, e.field, seen); });
@@ -131,7 +131,9 @@ public:
     /// Puts what `masked` left out back into a row that was changed since: `after` is of it, `whole` what it was.
     [[nodiscard]] row unmasked(row after, row const& whole, std::string_view collection, std::uint32_t seen) const {
         // Of an earlier life, or of one that ended and left nothing, nothing is to be put back.
-        if (after.life != whole.life || (after.deleted && after.fields.empty()) || whole.fields.empty()) { return after; }
+        if (after.life != whole.life || (after.deleted && after.fields.empty()) || whole.fields.empty()) {
+            return after;
+        }
         std::vector<detail::field_change> hidden;
         cbor_map_cursor at{whole.fields};
         while (at.next()) {

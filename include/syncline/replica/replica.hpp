@@ -659,6 +659,9 @@ public:
             report.rows += *taken ? 1 : 0;
         }
         if (scopes_told) {
+            for (row_update const& u : p->rows) {
+                if (auto ok = end_overlay(tx, to_bytes(u.key), p->head, dirty); !ok) { return ok.error(); }
+            }
             auto moved = take_scopes(tx, *p, taking, events);
             if (!moved) { return moved.error(); }
             report.advanced = *moved;
@@ -2087,7 +2090,9 @@ private:
             }
             std::sort(numbers.begin(), numbers.end());
             for (std::uint64_t i = 0; i < r.rows; ++i) {
-                if (auto ok = scopes_.set_members(tx, to_bytes(p.rows[next++].key), numbers); !ok) { return ok.error(); }
+                if (auto ok = scopes_.set_members(tx, to_bytes(p.rows[next++].key), numbers); !ok) {
+                    return ok.error();
+                }
             }
         }
         for (bytes const& name : p.scopes->gone) {
@@ -2139,6 +2144,20 @@ private:
         return scopes_.write(tx, *state);
     }
 
+    /// A record was told as of `head`: what was decided by then is in it, whatever version its reader sees.
+    template <class Tx>
+    [[nodiscard]] status end_overlay(Tx& tx, bytes const& name, position head, std::vector<bytes>& dirty) const {
+        std::vector<bytes> over;
+        auto ok = scan_prefix(tx, decided_prefix(name), [&](bytes_view at, bytes_view raw) {
+            cbor_reader in{raw};
+            bool const offered = in.array() == 5;  // has no effect yet
+            if (!offered && in.unsigned_integer() <= head) { over.push_back(to_bytes(at)); }
+            return true;
+        });
+        for (std::size_t i = 0; i < over.size() && ok; ++i) { ok = tx.erase(over[i]); }
+        if (!over.empty()) { dirty.push_back(name); }
+        return ok;
+    }
     /// A record is in no scope: it goes, at once where nothing waits, else when that is decided. What was decided before
     /// had its effect, elsewhere.
     template <class Tx>

@@ -33,8 +33,8 @@ inline constexpr std::size_t scopes_left_max = 32;    ///< that one record has l
 struct scope_rule {
     std::string name{};
     std::string collection{};
-    bytes prefix{};    ///< that the id begins with
-    std::string by{};  ///< a field whose value is the scope's parameter; empty: the scope has none
+    bytes prefix{};     ///< that the id begins with
+    std::string by{};   ///< a field whose value is the scope's parameter; empty: the scope has none
     bool each = false;  ///< the value is an array, and each of its items a parameter
     /// The host's own word on a record that is not deleted, as of its newest schema version. Pure: it is asked when the
     /// record is written, and never else.
@@ -133,7 +133,8 @@ private:
     [[nodiscard]] static bool holds(scope_rule const& rule, record_key const& k, row const& r) {
         return rule.holds == nullptr || rule.holds(k, r, rule.data);
     }
-    static void add(std::vector<scope>& all, scope_rule const& rule, record_key const& k, row const& r, bytes_view item) {
+    static void add(std::vector<scope>& all, scope_rule const& rule, record_key const& k, row const& r,
+                    bytes_view item) {
         if (item.empty() || item.size() > scope_parameter_bytes_max || !holds(rule, k, r)) { return; }
         all.push_back({rule.name, to_bytes(item)});
     }
@@ -377,30 +378,31 @@ public:
     /// without what left up to `since`. A group's scan is stopped after `count` of them: `to` comes down to the last position
     /// up to which all are there.
     template <storage_transaction Tx>
-    [[nodiscard]] status add_due(Tx& tx, scope const& s, std::size_t groups, position from, position& to, position since,
-                                 std::size_t count, function_ref<bool(std::size_t, bytes_view)> reads,
+    [[nodiscard]] status add_due(Tx& tx, scope const& s, std::size_t groups, position from, position& to,
+                                 position since, std::size_t count, function_ref<bool(std::size_t, bytes_view)> reads,
                                  std::vector<due>& all) const {
         bytes const tag = tag_of(s);
         for (std::size_t g = 0; g < groups && from < to; ++g) {
             std::size_t const before = all.size();
             status outcome;
-            auto ok = tx.scan({entry(tag, g, from + 1, {}), entry(tag, g, to + 1, {})}, [&](bytes_view k, bytes_view v) {
-                std::size_t const head = prefix_.size() + 2 + tag_bytes;
-                if (k.size() <= head + 8 || v.size() != 1) {
-                    outcome = failure{errc::corrupt, "authority's scopes"};
-                    return false;
-                }
-                position const at = read_u64(k.subspan(head));
-                // One position is never parted.
-                if (all.size() - before >= count && all.back().at != at) {
-                    to = all.back().at;
-                    return false;
-                }
-                bytes_view const name = k.subspan(head + 8);
-                bool const told = v[0] == std::byte{0} || at > since;
-                if (told && reads(g, name)) { all.push_back({at, to_bytes(name)}); }
-                return true;
-            });
+            auto ok =
+                tx.scan({entry(tag, g, from + 1, {}), entry(tag, g, to + 1, {})}, [&](bytes_view k, bytes_view v) {
+                    std::size_t const head = prefix_.size() + 2 + tag_bytes;
+                    if (k.size() <= head + 8 || v.size() != 1) {
+                        outcome = failure{errc::corrupt, "authority's scopes"};
+                        return false;
+                    }
+                    position const at = read_u64(k.subspan(head));
+                    // One position is never parted.
+                    if (all.size() - before >= count && all.back().at != at) {
+                        to = all.back().at;
+                        return false;
+                    }
+                    bytes_view const name = k.subspan(head + 8);
+                    bool const told = v[0] == std::byte{0} || at > since;
+                    if (told && reads(g, name)) { all.push_back({at, to_bytes(name)}); }
+                    return true;
+                });
             if (!ok || !outcome) { return ok ? outcome : ok; }
         }
         return {};
@@ -467,7 +469,8 @@ private:
     }
     /// All that the index has of one membership.
     template <class Tx>
-    [[nodiscard]] status erase_entries(Tx& tx, scope_membership const& m, scoped_record const& r, bytes_view name) const {
+    [[nodiscard]] status erase_entries(Tx& tx, scope_membership const& m, scoped_record const& r,
+                                       bytes_view name) const {
         bytes const tag = tag_of(m.what);
         if (!m.inside) {
             if (auto ok = tx.erase(entry(tag, 0, m.moved, name)); !ok) { return ok; }
@@ -602,10 +605,10 @@ public:
                   [&](std::size_t x, std::size_t y) { return asked.all[x].what < asked.all[y].what; });
     }
 
-    /// What the lease of the asker must protect: what it was told of the scope that it is least far in.
+    /// What the lease of the asker must protect: what has gone since the first of its joinings began.
     [[nodiscard]] position holds_from(position cursor) const noexcept {
         for (asked_scope const& a : asked_.all) {
-            if (a.joining && a.joining->at != 0) { cursor = (std::min)(cursor, a.joining->at); }
+            if (a.joining && a.joining->since != 0) { cursor = (std::min)(cursor, a.joining->since); }
         }
         return cursor;
     }
@@ -627,15 +630,14 @@ public:
                 out_.answers.push_back({i, scope_standing::refused, {}});
                 continue;
             }
-            position const told = a.joining ? a.joining->at : from;
-            bool anew = useless && (!a.joining || told != 0);
-            if (!anew && (!a.joining || told != 0) && told != head) {
-                anew = told < horizon || told > head;
-                if (!anew) {
-                    auto const gone = index_.horizon(tx, a.what);
-                    if (!gone) { return gone.error(); }
-                    anew = told < *gone;
-                }
+            // Of what has gone after this, all must still be known. What went before a joining began was never told.
+            position const base = a.joining ? a.joining->since : from;
+            bool const begun = !a.joining || *a.joining != scope_place{};
+            bool anew = begun && (useless || base > head || (a.joining && a.joining->at > head) || base < horizon);
+            if (begun && !anew && base != head) {
+                auto const gone = index_.horizon(tx, a.what);
+                if (!gone) { return gone.error(); }
+                anew = base < *gone;
             }
             if (anew) {
                 out_.answers.push_back({i, scope_standing::anew, {}});
@@ -716,9 +718,8 @@ private:
         std::vector<std::uint64_t> in;
         for (scope_membership const& m : r.scopes) {
             if (!m.inside) { continue; }
-            auto const at = std::lower_bound(members_.begin(), members_.end(), m.what, [&](std::size_t i, scope const& s) {
-                return asked_.all[i].what < s;
-            });
+            auto const at = std::lower_bound(members_.begin(), members_.end(), m.what,
+                                             [&](std::size_t i, scope const& s) { return asked_.all[i].what < s; });
             if (at != members_.end() && asked_.all[*at].what == m.what) { in.push_back(*at); }
         }
         std::sort(in.begin(), in.end());

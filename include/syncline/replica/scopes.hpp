@@ -239,7 +239,8 @@ struct held_scope {
     enum class state : std::uint8_t {
         joining = 1,   ///< incomplete: its records are on the way
         complete = 2,  ///< all of it is held, as of the cursor
-        refused = 3,   ///< the authority has none of this name and parameter for the principal; asked for again each time
+        refused =
+            3,  ///< the authority has none of this name and parameter for the principal; asked for again each time
         leaving = 4,   ///< left: its records go, but those of other scopes and those with pending work
         replaced = 5,  ///< it is joined again; what that does not tell goes
     };
