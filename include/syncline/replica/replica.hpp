@@ -650,16 +650,20 @@ public:
         std::size_t in_ranges = 0;
         for (told_range const& a : p->ranges) { in_ranges += a.rows; }
         std::size_t next = p->rows.size() - in_ranges;
+        if (options_.scoped) { next = 0; }  // they stand in no order of positions
         for (std::size_t i = 0; i < next; ++i) {
             // Passed already, and perhaps a tombstone that everybody has and that is gone here too.
-            if (!options_.scoped && p->rows[i].state.version <= sync->cursor) { continue; }
-            // With scopes each reply is of a later state than all that is held.
-            auto taken = take_row(tx, p->rows[i], true, options_.scoped, dirty, events);
+            if (p->rows[i].state.version <= sync->cursor) { continue; }
+            auto taken = take_row(tx, p->rows[i], true, false, dirty, events);
             if (!taken) { return taken.error(); }
             report.rows += *taken ? 1 : 0;
         }
         if (scopes_told) {
-            for (row_update const& u : p->rows) {
+            for (row_update& u : p->rows) {
+                // Each reply that is taken is of a later state than all that is held.
+                auto taken = take_row(tx, u, true, true, dirty, events);
+                if (!taken) { return taken.error(); }
+                report.rows += *taken ? 1 : 0;
                 if (auto ok = end_overlay(tx, to_bytes(u.key), p->head, dirty); !ok) { return ok.error(); }
             }
             auto moved = take_scopes(tx, *p, taking, events);
