@@ -355,6 +355,24 @@ TEST_CASE("scopes: what a device holds is what its scopes say") {
         settle(anna, home, clock.now);
         CHECK(ids(anna) == names{"a1", "b1", "b2"});
     }
+    SECTION("what was written in a scope, and had left it before its page came, is not kept") {
+        person ben{"ben", 300, clock.now, scoped_options(1)};
+        home.may.places.insert({"ben", 1});
+        ben.join(place(1));
+        settle(ben, home, clock.now);
+        update(admin, "a1", set("count", 11), clock.now);
+        update(admin, "b1", set("count", 61), clock.now);
+        settle(admin, home, clock.now);
+        create(ben, "c1", fields({{"place", 1}}), clock.now);
+        REQUIRE(exchange(ben, home, clock.now));  // the verdict, and the first of three changes
+        settle(admin, home, clock.now);
+        update(admin, "c1", set("place", 9), clock.now);
+        settle(admin, home, clock.now);
+        ben.leave(place(1));
+        ben.join(place(1));
+        settle(ben, home, clock.now);
+        CHECK(ids(ben) == names{"a1", "b1"});
+    }
     SECTION("only the named one has what is their own") {
         anna.join(scope_of("mine", "anna"));
         anna.join(scope_of("mine", "ben"));

@@ -1103,17 +1103,17 @@ private:
         auto const full = [&](std::size_t count) {
             return count >= rows_max || (count != 0 && rows.size() >= bytes_max);
         };
-        auto const tell_row = [&](bytes_view name, scoped_record const& known) -> result<bool> {
+        auto const tell_row = [&](bytes_view name, scoped_record const& known) -> status {
             k.resize(2);
             append(k, name);
             auto found = tx.get(k, one);
             if (!found) { return found.error(); }
             auto const record = record_key_from(name);
             if (!*found || !record) { return failure{errc::corrupt, "authority's scopes"}; }
-            if (auto ok = show(principal, *record, known, one); !ok) { return ok.error(); }
-            if (auto ok = carry_down(q, record->collection, one); !ok) { return ok.error(); }
+            if (auto ok = show(principal, *record, known, one); !ok) { return ok; }
+            if (auto ok = carry_down(q, record->collection, one); !ok) { return ok; }
             encode_row_update(w, record->collection, record->id, one);
-            return true;
+            return {};
         };
         scope_teller teller{scopes_, *options_.scopes, mask(), principal, *q.scopes};
         auto told = teller.tell(tx, p.from, p.to, p.horizon, static_cast<std::size_t>(rows_max), full, tell_row);
@@ -1124,7 +1124,7 @@ private:
             cbor_reader in{q.mutations[i], options_.message};
             mutation const m = decode_mutation(in);
             if (!in.finish()) { continue; }
-            if (auto ok = teller.tell_changed(tx, to_bytes(m.record)); !ok) { return ok.error(); }
+            if (auto ok = teller.tell_changed(tx, to_bytes(m.record), tell_row); !ok) { return ok.error(); }
             // Who read more when it was decided would wait for a version that they are never told.
             if (view const seen = view_of(principal, m.record.collection); seen.hides) {
                 auto known = scopes_.find(tx, to_bytes(m.record));

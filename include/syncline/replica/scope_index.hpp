@@ -589,8 +589,8 @@ private:
 /// What it is asked for is a stranger's, but decoded. It holds what one reply needs.
 class scope_teller {
 public:
-    /// Tells a record: encodes its row, of this version for the asker. False: it is not there to be told.
-    using tell_row = function_ref<result<bool>(bytes_view name, scoped_record const&)>;
+    /// Tells a record: encodes its row, as the asker may see it.
+    using tell_row = function_ref<status(bytes_view name, scoped_record const&)>;
 
     scope_teller(scope_index const& index, scope_table const& table, read_mask const& mask, std::string_view principal,
                  scope_request const& asked)
@@ -674,14 +674,12 @@ public:
                   [](scope_answer const& a, scope_answer const& b) { return a.index < b.index; });
         return {};
     }
-    /// The asker has changed a record: it is told where that is in none of its scopes.
+    /// The asker has changed a record and hears so: it is told at once where that is, however long the page is, as what has
+    /// left before a joining begins is not told in it.
     template <storage_transaction Tx>
-    [[nodiscard]] status tell_changed(Tx& tx, bytes_view name) {
-        if (told_already(name)) { return {}; }
-        auto known = index_.find(tx, name);
-        if (!known) { return known.error(); }
-        if (members_of(*known).empty()) { say_gone(to_bytes(name)); }
-        return {};
+    [[nodiscard]] status tell_changed(Tx& tx, bytes name, tell_row row_of) {
+        if (told_already(name) || out_.gone.size() + rows_ >= told_records_max) { return {}; }
+        return tell_one(tx, std::move(name), row_of);
     }
 
     [[nodiscard]] std::size_t rows() const noexcept { return rows_; }
@@ -729,15 +727,6 @@ private:
         return std::binary_search(told_.begin(), told_.end(), name,
                                   [](bytes_view a, bytes_view b) { return compare(a, b) < 0; });
     }
-    void remember(bytes name) {
-        auto const place = std::lower_bound(told_.begin(), told_.end(), name,
-                                            [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
-        told_.insert(place, std::move(name));
-    }
-    void say_gone(bytes name) {
-        out_.gone.push_back(name);
-        remember(std::move(name));
-    }
     /// In the order of positions, until the page is full, up to `to`, which comes down then.
     template <class Tx>
     [[nodiscard]] status tell_all(Tx& tx, std::vector<scope_index::due>& due, position& to,
@@ -751,26 +740,30 @@ private:
             }
             last = due[i].at;
             if (told_already(due[i].name)) { continue; }
-            auto known = index_.find(tx, due[i].name);
-            if (!known) { return known.error(); }
-            auto members = members_of(*known);
-            bytes name = std::move(due[i].name);
-            if (members.empty()) {
-                say_gone(std::move(name));
+            if (auto ok = tell_one(tx, std::move(due[i].name), row_of); !ok) { return ok; }
+        }
+        return {};
+    }
+    /// Where a record is, and its row.
+    template <class Tx>
+    [[nodiscard]] status tell_one(Tx& tx, bytes name, tell_row row_of) {
+        auto known = index_.find(tx, name);
+        if (!known) { return known.error(); }
+        auto members = members_of(*known);
+        if (members.empty()) {
+            out_.gone.push_back(name);
+        } else {
+            if (auto ok = row_of(name, *known); !ok) { return ok; }
+            ++rows_;
+            if (!out_.runs.empty() && out_.runs.back().members == members) {
+                ++out_.runs.back().rows;
             } else {
-                auto told = row_of(name, *known);
-                if (!told) { return told.error(); }
-                if (*told) {
-                    ++rows_;
-                    if (!out_.runs.empty() && out_.runs.back().members == members) {
-                        ++out_.runs.back().rows;
-                    } else {
-                        out_.runs.push_back({1, std::move(members)});
-                    }
-                }
-                remember(std::move(name));
+                out_.runs.push_back({1, std::move(members)});
             }
         }
+        auto const place = std::lower_bound(told_.begin(), told_.end(), name,
+                                            [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
+        told_.insert(place, std::move(name));
         return {};
     }
 
