@@ -25,10 +25,13 @@
 #include <syncline/replica/policy.hpp>           // IWYU pragma: export
 #include <syncline/replica/protocol.hpp>         // IWYU pragma: export
 #include <syncline/replica/ranges.hpp>           // IWYU pragma: export
+#include <syncline/replica/read_mask.hpp>        // IWYU pragma: export
 #include <syncline/replica/record_store.hpp>     // IWYU pragma: export
 #include <syncline/replica/replica.hpp>          // IWYU pragma: export
 #include <syncline/replica/row_page.hpp>         // IWYU pragma: export
 #include <syncline/replica/row_parts.hpp>        // IWYU pragma: export
+#include <syncline/replica/scope_index.hpp>      // IWYU pragma: export
+#include <syncline/replica/scopes.hpp>           // IWYU pragma: export
 #include <syncline/replica/session.hpp>          // IWYU pragma: export
 #include <syncline/replica/strong.hpp>           // IWYU pragma: export
 #include <syncline/replica/validation.hpp>       // IWYU pragma: export

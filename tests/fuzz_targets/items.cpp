@@ -185,6 +185,7 @@ void check_events(bytes_view in) {
         switch (e.kind) {
             case event_kind::changed:
             case event_kind::removed: again.add_change(e.record, e.kind == event_kind::removed); break;
+            case event_kind::evicted: again.add_eviction(e.record); break;
             case event_kind::decided: again.add_verdict(e.record, e.said); break;
             case event_kind::reincarnated:
                 exact = exact && e.record == record_key{};

@@ -23,6 +23,7 @@ event_batch sample() {
     b.add_verdict({"guests", "c"}, v);
     b.add_reincarnation();
     b.add_regress({3, 1'000});
+    b.add_eviction({"guests", "d"});
     return b;
 }
 std::vector<event> all(bytes_view stored) {
@@ -38,9 +39,9 @@ std::vector<event> all(bytes_view stored) {
 
 TEST_CASE("a batch of events gives back what was put in, in order") {
     CHECK(event_batch{}.empty());
-    CHECK(sample().changed() == 2);
+    CHECK(sample().changed() == 3);
     auto const events = all(sample().encode());
-    REQUIRE(events.size() == 5);
+    REQUIRE(events.size() == 6);
     CHECK(events[0].kind == event_kind::changed);
     CHECK(events[0].record == record_key{"guests", "a"});
     CHECK(events[1].kind == event_kind::removed);
@@ -49,6 +50,8 @@ TEST_CASE("a batch of events gives back what was put in, in order") {
     CHECK(events[3].kind == event_kind::reincarnated);
     CHECK(events[4].kind == event_kind::regressed);
     CHECK(events[4].lost == lost_work{3, 1'000});
+    CHECK(events[5].kind == event_kind::evicted);
+    CHECK(events[5].record == record_key{"guests", "d"});
 }
 
 TEST_CASE("a visitor may stop") {

@@ -23,6 +23,7 @@
 #include <syncline/merge.hpp>
 #include <syncline/replica/admission.hpp>
 #include <syncline/replica/authority.hpp>
+#include <syncline/replica/replica.hpp>
 #include <syncline/storage/memory.hpp>
 
 #include "delta/pairs.hpp"
@@ -655,6 +656,174 @@ bool strong_writes_saw_what_is_there() {
     return true;
 }
 
+/// Tickets of two halls and of whom is marked, with a price that only the desk reads; and Ann's device, which joined hall 1.
+struct little_halls {
+    scope_table table{rules(), {}, {}};
+    read_mask mask{{{"tickets", {"price"}, "desk", {}}},
+                   {[](std::string_view principal, std::string_view, void const*) { return principal == "desk"; }}};
+    memory_storage store{};
+    memory_storage own{};
+    random_generator random{1};
+    std::uint64_t sequence = 0;
+    bool well = true;
+
+    static constexpr instant now{wall_time{milliseconds{1'790'000'000'000}}, monotonic_time{milliseconds{1}}};
+
+    static std::vector<scope_rule> rules() {
+        scope_rule hall;
+        hall.name = "hall";
+        hall.by = "hall";
+        scope_rule marked;
+        marked.name = "marked";
+        marked.by = "marked";
+        return {hall, marked};
+    }
+    little_halls() {
+        {
+            auto tx = store.begin(access_mode::write);
+            well = home().open(*tx, now, random) && tx->commit();
+        }
+        change([&](auto& tx) { return ann().open(tx, "ann", now, random); });
+        sell("a", {{"hall", 1}, {"price", 5}});
+        sell("b", {{"hall", 1}, {"marked", 1}, {"price", 5}});
+        join("hall");
+        join("marked");
+        settle();
+    }
+    [[nodiscard]] authority<> home() const {
+        authority_options o;
+        o.scopes = &table;
+        o.mask = &mask;
+        return authority<>{{}, o};
+    }
+    [[nodiscard]] static replica ann() {
+        replica_options o;
+        o.scoped = true;
+        return replica{{}, o};
+    }
+    [[nodiscard]] static scope one(std::string_view name) {
+        scope s{std::string{name}, {}};
+        cbor_writer{s.parameter}.integer(1);
+        return s;
+    }
+    template <class F>
+    void change(F f) {
+        auto tx = own.begin(access_mode::write);
+        well = f(*tx).has_value() && tx->commit() && well;
+    }
+    void join(std::string_view name) {
+        change([&](auto& tx) { return ann().join(tx, one(name)); });
+    }
+    void leave(std::string_view name) {
+        change([&](auto& tx) { return ann().leave(tx, one(name)); });
+        change([&](auto& tx) { return ann().evict(tx, 100); });
+    }
+    static std::vector<field_op> operations(std::vector<std::pair<std::string, std::int64_t>> const& fields) {
+        std::vector<field_op> ops;
+        for (auto const& [name, n] : fields) {
+            ops.push_back({name, op_kind::set, {}, {}});
+            cbor_writer{ops.back().value}.integer(n);
+        }
+        std::sort(ops.begin(), ops.end(),
+                  [](field_op const& a, field_op const& b) { return compare_keys(a.field, b.field) < 0; });
+        return ops;
+    }
+    /// The verdict on what somebody sends from a device of theirs.
+    std::optional<verdict> send(std::string_view who, std::uint8_t device, std::uint64_t number, change_kind kind,
+                                std::string_view id, std::vector<field_op> ops) {
+        mutation m{number, timestamp{number << 16U}, kind, {"tickets", id}, 1, 0, std::move(ops)};
+        for (field_op& op : m.ops) { op.stamp = m.stamp; }
+        request q;
+        q.replica = {id128{{std::byte{device}}}, 1};
+        q.scopes.emplace();
+        bytes raw;
+        cbor_writer w{raw};
+        encode_mutation(w, m);
+        q.mutations.push_back(std::move(raw));
+        if (who == "desk") { q.scopes->all.push_back({one("hall"), scope_place{}}); }
+        auto const answer = serve(store, home(), who, encode(q), now);
+        auto const p = answer ? decode_reply(*answer) : result<reply>{answer.error()};
+        if (!p || p->verdicts.size() != 1) { return std::nullopt; }
+        return p->verdicts[0];
+    }
+    void sell(std::string_view id, std::vector<std::pair<std::string, std::int64_t>> const& fields,
+              change_kind kind = change_kind::create) {
+        auto const said = send("desk", 9, ++sequence, kind, id, operations(fields));
+        well = well && said && said->kind != verdict_kind::rejected;
+    }
+    bytes ask() {
+        change([&](auto& tx) { return ann().prepare(tx, now); });
+        auto tx = own.begin(access_mode::read);
+        auto const q = ann().request_message(*tx);
+        auto answer = q ? serve(store, home(), "ann", *q, now) : result<bytes>{q.error()};
+        well = well && answer;
+        return answer ? *answer : bytes{};
+    }
+    std::size_t take(bytes const& answer) {
+        std::size_t rows = 0;
+        change([&](auto& tx) {
+            auto report = ann().absorb(tx, answer, now, random);
+            if (report) { rows = report->rows; }
+            return report;
+        });
+        return rows;
+    }
+    void settle() {
+        for (int i = 0; i < 6; ++i) { (void)take(ask()); }
+    }
+    std::optional<record> seen(std::string_view id) {
+        auto tx = own.begin(access_mode::read);
+        auto r = ann().read(*tx, {"tickets", id});
+        return r ? *r : std::nullopt;
+    }
+};
+bool what_left_is_evicted() {
+    little_halls h;
+    h.sell("a", {{"hall", 2}}, change_kind::update);
+    h.settle();
+    return h.well && !h.seen("a") && h.seen("b");
+}
+bool hidden_fields_are_untold() {
+    little_halls h;
+    auto const a = h.seen("a");
+    return h.well && a && !map_find(a->fields, "price").value_or(std::nullopt);
+}
+bool hidden_writes_are_untold() {
+    little_halls h;
+    h.sell("a", {{"price", 6}}, change_kind::update);
+    return h.take(h.ask()) == 0 && h.well && h.seen("a");
+}
+bool pending_is_not_evicted() {
+    little_halls h;
+    h.change([&](auto& tx) {
+        return little_halls::ann().update(tx, {"tickets", std::string_view{"a"}},
+                                          little_halls::operations({{"row", 3}}), little_halls::now);
+    });
+    h.leave("hall");
+    bool const stayed = h.seen("a").has_value();
+    h.settle();
+    return h.well && stayed && !h.seen("a");
+}
+bool late_replies_are_left() {
+    little_halls h;
+    h.sell("c", {{"hall", 1}}, change_kind::create);
+    bytes const late = h.ask();
+    h.leave("hall");
+    h.leave("marked");
+    return h.take(late) == 0 && h.well && !h.seen("c");
+}
+bool shared_records_stay() {
+    little_halls h;
+    h.leave("hall");
+    return h.well && !h.seen("a") && h.seen("b");
+}
+bool hidden_is_as_absent() {
+    little_halls h;
+    h.sell("z", {{"hall", 1}}, change_kind::create);
+    auto const said = h.send("ann", 7, 1, change_kind::update, "never", little_halls::operations({{"hall", 1}}));
+    return h.well && said && said->reason == errc::forbidden;
+}
+
 struct property {
     std::string_view name;
     bool (*holds)();
@@ -706,6 +875,13 @@ constexpr property properties[] = {
     {"the refused are not charged", the_refused_are_not_charged},
     {"quarantine holds writes", quarantine_holds_writes},
     {"strong writes saw what is there", strong_writes_saw_what_is_there},
+    {"what left is evicted", what_left_is_evicted},
+    {"hidden fields are untold", hidden_fields_are_untold},
+    {"hidden writes are untold", hidden_writes_are_untold},
+    {"pending is not evicted", pending_is_not_evicted},
+    {"late replies are left", late_replies_are_left},
+    {"shared records stay", shared_records_stay},
+    {"hidden is as absent", hidden_is_as_absent},
 };
 
 }  // namespace

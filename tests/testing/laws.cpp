@@ -183,6 +183,8 @@ TEST_CASE("laws: every encoding that travels or is stored") {
                 out.add_verdict(e.record, e.said);
             } else if (e.kind == event_kind::reincarnated) {
                 out.add_reincarnation();
+            } else if (e.kind == event_kind::evicted) {
+                out.add_eviction(e.record);
             } else {
                 out.add_change(e.record, e.kind == event_kind::removed);
             }

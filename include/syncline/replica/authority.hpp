@@ -25,7 +25,9 @@
 #include <syncline/replica/leases.hpp>
 #include <syncline/replica/policy.hpp>
 #include <syncline/replica/protocol.hpp>
+#include <syncline/replica/read_mask.hpp>
 #include <syncline/replica/row_parts.hpp>
+#include <syncline/replica/scope_index.hpp>
 #include <syncline/replica/strong.hpp>
 #include <syncline/replica/validation.hpp>
 #include <syncline/storage/storage.hpp>
@@ -68,6 +70,12 @@ struct authority_options {
     /// was opened so once remains so. `open` must come after each putting back. Not beside leases: a tombstone that was
     /// collected in what is lost can't be told from a record that never was.
     bool backups = false;
+    /// The scopes that replicas ask for; who asks for none is `errc::forbidden`, but for the table's unscoped role. Over
+    /// rows that were there before the table, or before its rules were others, build its index first: `build_scopes`.
+    /// Outlives the authority.
+    scope_table const* scopes = nullptr;
+    /// The fields that not everybody may read; with `scopes`. Outlives the authority.
+    read_mask const* mask = nullptr;
 };
 
 /// A replica as its authority knows it.
@@ -80,6 +88,12 @@ struct registered_replica {
     std::optional<position> cursor{};  ///< where its lease says that it stands; nothing without a lease
     friend bool operator==(registered_replica const&, registered_replica const&) = default;
 };
+
+namespace detail {
+
+inline read_mask const nothing_masked{};
+
+}  // namespace detail
 
 /// Decides mutations and answers what changed.
 ///
@@ -146,8 +160,9 @@ public:
     ///
     /// `message` is a stranger's. Errors leave nothing to commit: those of `decode_request`;
     /// `errc::malformed` for a mutation without a readable sequence; `errc::forbidden` for a replica that
-    /// belongs to another principal; `errc::limit` when no more replicas are registered; `errc::busy` while the index of
-    /// the constraints is not built; `errc::corrupt` and the storage's own. A poison mutation gets its verdict and blocks
+    /// belongs to another principal, or must ask for scopes and doesn't; `errc::unsupported` for scopes where there are none;
+    /// `errc::limit` when no more replicas are registered; `errc::busy` while the index of
+    /// the constraints or scopes is not built; `errc::corrupt` and the storage's own. A poison mutation gets its verdict and blocks
     /// nobody.
     /// Cost: O(mutations + rows of the page) storage operations.
     template <storage_transaction Tx>
@@ -157,6 +172,7 @@ public:
         if (!q) { return q.error(); }
         auto meta = read_meta(tx);
         if (!meta) { return meta.error(); }
+        if (auto ok = may_ask(tx, principal, *q, meta->head); !ok) { return ok.error(); }
 
         reply p;
         p.epoch = meta->epoch;
@@ -236,6 +252,9 @@ public:
         if (constrained && meta->head != head_before) {
             if (auto ok = constraints_->mark(tx, meta->head); !ok) { return ok.error(); }
         }
+        if (options_.scopes != nullptr && meta->head != head_before) {
+            if (auto ok = scopes_.mark(tx, *options_.scopes, mask(), meta->head); !ok) { return ok.error(); }
+        }
 
         p.epoch = meta->epoch;
         if (q->epoch && *q->epoch != meta->epoch) {
@@ -253,6 +272,7 @@ public:
         p.author = author->index;
         p.decided = author->decided;
         p.head = meta->head;
+        if (q->scopes) { return scoped_page(tx, *q, principal, p, now); }
         if (auto ok = begin_page(tx, *q, p, now); !ok) { return ok.error(); }
         return page(tx, *q, p, *meta);
     }
@@ -299,6 +319,12 @@ public:
         auto before = leases_.horizon(tx);
         if (!before) { return before.error(); }
         report.horizon = *before;
+        if (options_.scopes != nullptr) {
+            auto const more = scopes_.collect(tx, *before, budget);
+            if (!more) { return more.error(); }
+            report.more = *more;
+            if (*more) { return report; }
+        }
         if (*lapsed == budget) {
             report.more = true;
             return report;
@@ -337,6 +363,9 @@ public:
             if (!(*state)->deleted) { continue; }
             if (auto gone = tx.erase(k); !gone) { return gone.error(); }
             if (auto gone = tx.erase(position_key(c.at)); !gone) { return gone.error(); }
+            if (options_.scopes != nullptr) {
+                if (auto gone = scopes_.forget(tx, c.record); !gone) { return gone.error(); }
+            }
             ++report.tombstones;
         }
         if (auto raised = leases_.raise_horizon(tx, report.horizon); !raised) { return raised.error(); }
@@ -356,6 +385,37 @@ public:
         if (!meta) { return meta.error(); }
         auto const find = [&](record_key const& k) { return newest_over(tx, judged_effects{}, k); };
         return constraints_->build(tx, meta->head, budget, key('r'), find, visit);
+    }
+
+    /// Works out the scopes of rows that were there before `authority_options::scopes`, or before its rules were others, a
+    /// step at a time; nothing is answered until it says no `more`. Where they are known, it does nothing.
+    /// `errc::invalid` without scopes, or for a table that isn't `valid`. Cost: O(`budget`) storage operations; `budget` > 0.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<scope_index::build_report> build_scopes(Tx& tx, std::size_t budget) const {
+        if (options_.scopes == nullptr || budget == 0) { return failure{errc::invalid, "no scopes to build"}; }
+        auto meta = read_meta(tx);
+        if (!meta) { return meta.error(); }
+        auto const rows = [&](bytes_view from, function_ref<bool(record_key const&, row const&)> visit) -> status {
+            status outcome;
+            auto ok = scan_range(tx, {to_bytes(from), key_space_end()}, [&](record_key const& k, row& r) {
+                collection_schema const& schema = schemas().of(k.collection);
+                if (outcome = schema.cast(r, schema.version()); !outcome) { return false; }
+                return visit(k, r);
+            });
+            return ok ? outcome : ok;
+        };
+        auto report = scopes_.build(tx, *options_.scopes, mask(), meta->head, budget, rows);
+        if (!report || report->head == meta->head) { return report; }
+        if (meta->next) {
+            if (auto ok = begin_epoch(tx, *meta); !ok) { return ok.error(); }
+        }
+        if (constraints_) {
+            if (auto ok = constraints_->current(tx, meta->head); !ok) { return ok.error(); }
+            if (auto ok = constraints_->mark(tx, report->head); !ok) { return ok.error(); }
+        }
+        meta->head = report->head;
+        if (auto ok = write_meta(tx, *meta); !ok) { return ok.error(); }
+        return report;
     }
 
     /// The confirmed row of a record, a tombstone too; nothing if there never was one.
@@ -961,6 +1021,7 @@ private:
         for (record_effect const& e : effects.all) {
             if (auto ok = write_effect(tx, e, buffer); !ok) { return ok; }
         }
+        if (auto ok = name_seen(tx, m, principal, v); !ok) { return ok; }
         meta.head = effects.all.back().after.version;
         if (m.kind == change_kind::group) {
             meta.grouped = meta.head;
@@ -1063,6 +1124,13 @@ private:
 
         auto before = state_over(tx, effects, m.record);
         if (!before) { return before.error(); }
+        bool const shown = options_.scopes == nullptr || options_.scopes->unscoped(principal);
+        if (!shown) {
+            // Hidden, or not there: the same answer, and before anything else is said.
+            auto const reached = may_reach(tx, principal, m, before->has_value());
+            if (!reached) { return reached.error(); }
+            if (!*reached) { return reject(errc::forbidden, "not in a scope of yours"); }
+        }
         // Lives that were begun offline may be skipped when one was refused; but none comes near the last number,
         // after which a record could never be created again.
         std::uint64_t const lived = *before ? (*before)->life : 0;
@@ -1072,15 +1140,25 @@ private:
         auto carried = *before ? schema.cast(**before, schema.version()) : status{};
         if (carried) { carried = schema.carry_up(m, *before); }
         if (!carried) { return reject(carried.error().code, carried.error().detail); }
+        view const seen = view_of(principal, m.record.collection);
+        for (field_op const& op : m.ops) {
+            if (!seen.writes(mask(), m.record.collection, op.field)) {
+                return reject(errc::forbidden, "may not set " + op.field + " in " + m.record.collection);
+            }
+        }
         if constexpr (admitting_policy<Validate>) {
             validation said = validate_.admits(principal, m, *before);
             if (!said.accepted) { return reject(said.reason, std::move(said.text)); }
         }
         collection_rules const& rules = rules_.of(m.record.collection);
-        if (rules.strong() && misses(*before, m)) {
-            v = rejection(v, errc::contended);
-            v.version = version_of(*before);  // what is there now: it can be named once it was seen
-            return {};
+        if (rules.strong()) {
+            auto const at = seen_version(tx, m.record, *before, seen);
+            if (!at) { return at.error(); }
+            if (misses(*before, *at, m)) {
+                v = rejection(v, errc::contended);
+                v.version = *at;  // what is there now: it can be named once it was seen
+                return {};
+            }
         }
         std::optional<row> after = *before;
         apply_context context;
@@ -1095,12 +1173,14 @@ private:
             bool const ask = m.kind != change_kind::erase;
             done = !ask;
             v.kind = ask ? verdict_kind::conflict : verdict_kind::overruled;
-            v.version = *before ? (*before)->version : 0;
+            auto const at = seen_version(tx, m.record, *before, seen);
+            if (!at) { return at.error(); }
+            v.version = *at;
             v.decisions.push_back(
                 {std::string{}, rule::last_writer, ask ? winner::nobody : winner::confirmed, reason::deleted});
             return {};
         }
-        apply_outcome outcome = apply(after, m, rules, context);
+        apply_outcome outcome = apply_seen(after, m, context, seen);
         if (outcome.verdict == verdict_kind::rejected) { return reject(outcome.reason); }
         if (outcome.changed) {
             after->schema = schema.version();
@@ -1117,6 +1197,10 @@ private:
             }
             validation said = validate_(validation_input{principal, m, *before, *after});
             if (!said.accepted) { return reject(said.reason, std::move(said.text)); }
+            if (options_.scopes != nullptr && !after->deleted) {
+                auto const placed = options_.scopes->of(m.record, *after);
+                if (!placed) { return reject(placed.error().code, placed.error().detail); }
+            }
             std::vector<record_effect> own;
             own.push_back({m.record, std::move(*before), std::move(*after)});
             if (constraints_ && m.kind == change_kind::erase) {
@@ -1127,7 +1211,9 @@ private:
             v.version = own.back().after.version;
             for (record_effect& e : own) { effects.add(std::move(e)); }
         } else {
-            v.version = after ? after->version : 0;
+            auto const at = seen_version(tx, m.record, after, seen);
+            if (!at) { return at.error(); }
+            v.version = *at;
             done = m.kind == change_kind::erase && (!after || after->deleted || after->life > m.life);
         }
         v.kind = outcome.verdict;
@@ -1143,6 +1229,164 @@ private:
         return read_row(tx, row_key(k), raw);
     }
 
+    // Scopes, and what is hidden.
+
+    /// What a principal sees of a collection's records.
+    struct view {
+        bool hides = false;      ///< whether anything is hidden; else the rest means nothing
+        std::uint32_t read = 0;  ///< groups of fields that are read
+        std::uint32_t used = 0;  ///< … or written, whose outcome is told
+        [[nodiscard]] bool writes(read_mask const& mask, std::string_view collection, std::string_view field) const {
+            return !hides || ((used >> mask.group_of(collection, field)) & 1U) != 0;
+        }
+    };
+    [[nodiscard]] read_mask const& mask() const noexcept {
+        return options_.mask == nullptr ? detail::nothing_masked : *options_.mask;
+    }
+    [[nodiscard]] view view_of(std::string_view principal, std::string_view collection) const {
+        if (options_.scopes == nullptr || options_.mask == nullptr) { return {}; }
+        return {mask().hides(principal, collection), mask().readable(principal, collection),
+                mask().writable(principal, collection)};
+    }
+    /// Whether the request may be answered at all.
+    template <class Tx>
+    [[nodiscard]] status may_ask(Tx& tx, std::string_view principal, request const& q, position head) const {
+        if (options_.scopes == nullptr) {
+            return q.scopes ? failure{errc::unsupported, "there are no scopes here"} : status{};
+        }
+        bool const whole = options_.scopes->unscoped(principal) && mask().fingerprint(principal) == 0;
+        if (!q.scopes && !whole) { return failure{errc::forbidden, "scopes must be asked for"}; }
+        return scopes_.current(tx, *options_.scopes, mask(), head);
+    }
+    /// Whether the principal may have some scope that the record is in; what is not there may be created.
+    template <class Tx>
+    [[nodiscard]] result<bool> may_reach(Tx& tx, std::string_view principal, mutation const& m, bool there) const {
+        if (!there) { return m.kind == change_kind::create; }
+        auto known = scopes_.find(tx, to_bytes(m.record));
+        if (!known) { return known.error(); }
+        return std::any_of(known->scopes.begin(), known->scopes.end(), [&](scope_membership const& s) {
+            return s.inside && options_.scopes->permits(principal, s.what);
+        });
+    }
+    /// The version of a row, as its author sees it.
+    template <class Tx>
+    [[nodiscard]] result<position> seen_version(Tx& tx, record_key const& k, std::optional<row> const& r,
+                                                view const& seen) const {
+        if (!r) { return position{0}; }
+        if (!seen.hides) { return r->version; }
+        auto known = scopes_.find(tx, to_bytes(k));
+        if (!known) { return known.error(); }
+        return known->version_of(seen.read);
+    }
+    /// Names in a verdict the versions that its author sees of what was written; of a row that is hidden in part they are
+    /// not the row's.
+    template <class Tx>
+    [[nodiscard]] status name_seen(Tx& tx, mutation const& m, std::string_view principal, verdict& v) const {
+        if (options_.scopes == nullptr || options_.mask == nullptr) { return {}; }
+        status ok;
+        position last = 0;
+        std::size_t i = 0;
+        each_part(m, [&](mutation const& part) {
+            position& version = i < v.versions.size() ? v.versions[i] : v.version;
+            ++i;
+            if (view const seen = view_of(principal, part.record.collection); ok && seen.hides && version != 0) {
+                auto const known = scopes_.find(tx, to_bytes(part.record));
+                if (known) {
+                    version = known->version_of(seen.read);
+                } else {
+                    ok = known.error();
+                }
+            }
+            last = (std::max)(last, version);
+        });
+        v.version = last;
+        return ok;
+    }
+    /// Applies a mutation to the row as its author sees it, so that nothing hidden has a part in the verdict; then what is
+    /// hidden is put back. Guards look at the whole row: a host that has any is asked with all of it.
+    [[nodiscard]] apply_outcome apply_seen(std::optional<row>& current, mutation const& m, apply_context const& context,
+                                           view const& seen) const {
+        collection_rules const& rules = rules_.of(m.record.collection);
+        bool const guarded = options_.merging != nullptr && !options_.merging->guards.empty();
+        if (!seen.hides || guarded || !current) { return apply(current, m, rules, context); }
+        std::optional<row> shown = mask().masked(*current, m.record.collection, seen.used, current->version);
+        apply_outcome out = apply(shown, m, rules, context);
+        if (out.changed) { current = mask().unmasked(std::move(*shown), *current, m.record.collection, seen.used); }
+        return out;
+    }
+
+    /// The page of a replica that holds scopes.
+    template <class Tx>
+    [[nodiscard]] result<bytes> scoped_page(Tx& tx, request const& q, std::string_view principal, reply& p,
+                                            instant now) const {
+        auto horizon = leases_.horizon(tx);
+        if (!horizon) { return horizon.error(); }
+        p.horizon = *horizon;
+        p.from = q.cursor;
+        p.to = p.head;
+        std::uint64_t const rows_max =
+            (std::min)(q.rows_max, (std::min)(options_.rows_max, std::uint64_t{exchange_items_max}));
+        std::uint64_t const bytes_max = (std::min)(q.bytes_max, options_.bytes_max);
+        bytes rows;
+        bytes one;
+        bytes k = key('r');
+        cbor_writer w{rows};
+        auto const full = [&](std::size_t count) {
+            return count >= rows_max || (count != 0 && rows.size() >= bytes_max);
+        };
+        auto const tell_row = [&](bytes_view name, scoped_record const& known) -> status {
+            k.resize(2);
+            append(k, name);
+            auto found = tx.get(k, one);
+            if (!found) { return found.error(); }
+            auto const record = record_key_from(name);
+            if (!*found || !record) { return failure{errc::corrupt, "authority's scopes"}; }
+            if (auto ok = show(principal, *record, known, one); !ok) { return ok; }
+            if (auto ok = carry_down(q, record->collection, one); !ok) { return ok; }
+            encode_row_update(w, record->collection, record->id, one);
+            return {};
+        };
+        scope_teller teller{scopes_, *options_.scopes, mask(), principal, *q.scopes};
+        auto told = teller.tell(tx, p.from, p.to, p.horizon, static_cast<std::size_t>(rows_max), full, tell_row);
+        if (!told) { return told.error(); }
+        for (std::size_t i = 0; i < p.verdicts.size(); ++i) {
+            verdict_kind const kind = p.verdicts[i].kind;
+            if (kind != verdict_kind::applied && kind != verdict_kind::merged) { continue; }
+            cbor_reader in{q.mutations[i], options_.message};
+            mutation const m = decode_mutation(in);
+            if (!in.finish()) { continue; }
+            if (auto ok = teller.tell_changed(tx, to_bytes(m.record), tell_row); !ok) { return ok.error(); }
+            // Who read more when it was decided would wait for a version that they are never told.
+            if (view const seen = view_of(principal, m.record.collection); seen.hides) {
+                auto known = scopes_.find(tx, to_bytes(m.record));
+                if (!known) { return known.error(); }
+                p.verdicts[i].version = (std::min)(p.verdicts[i].version, known->version_of(seen.read));
+            }
+        }
+        if (leases_.kept()) {
+            if (auto ok = leases_.renew(tx, p.author, teller.holds_from(p.from), now.wall); !ok) { return ok.error(); }
+        }
+        std::size_t const count = teller.rows();
+        p.scopes = teller.take();
+        return encode_with_rows(p, count, rows, q.features);
+    }
+    /// An encoded row without what is hidden from the principal.
+    [[nodiscard]] status show(std::string_view principal, record_key const& k, scoped_record const& known,
+                              bytes& encoded) const {
+        view const seen = view_of(principal, k.collection);
+        if (!seen.hides) { return {}; }
+        cbor_reader in{encoded};
+        row r = decode_row(in);
+        if (!in.finish()) { return failure{errc::corrupt, "authority's row"}; }
+        // The mask names the fields of the newest version.
+        collection_schema const& schema = schemas().of(k.collection);
+        if (auto ok = schema.cast(r, schema.version()); !ok) { return ok; }
+        encoded.clear();
+        cbor_writer w{encoded};
+        encode_row(w, mask().masked(r, k.collection, seen.read, known.version_of(seen.read)));
+        return {};
+    }
+
     /// A row, and its change in the order of positions and in the index.
     template <class Tx>
     [[nodiscard]] status write_effect(Tx& tx, record_effect const& e, bytes& buffer) const {
@@ -1156,6 +1400,10 @@ private:
         encode_row(w, e.after);
         if (auto ok = tx.put(k, buffer); !ok) { return ok; }
         if (auto ok = tx.put(position_key(e.after.version), bytes_view{k}.subspan(2)); !ok) { return ok; }
+        if (options_.scopes != nullptr) {
+            row const* const was = *before ? &**before : nullptr;
+            if (auto ok = scopes_.enter(tx, *options_.scopes, mask(), e.record, was, e.after); !ok) { return ok; }
+        }
         return constraints_ ? constraints_->enter(tx, e) : status{};
     }
 
@@ -1440,6 +1688,7 @@ private:
     SYNCLINE_NO_UNIQUE_ADDRESS Validate validate_;
     lease_book leases_;
     std::optional<constraint_book> constraints_{};
+    scope_index scopes_{"az"};
     SYNCLINE_NO_UNIQUE_ADDRESS Journal journal_;
 };
 

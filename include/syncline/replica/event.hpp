@@ -24,6 +24,7 @@ enum class event_kind : std::uint8_t {
                   ///< strong collection, what it was made on was refused, and it was never sent
     reincarnated = 4,  ///< the store was a clone or was restored, and has taken a new identity
     regressed = 5,     ///< the authority was put back to an older state; `lost` says what that means here
+    evicted = 6,       ///< a visible record is in none of this replica's scopes any more; it was not deleted
 };
 
 /// What an authority that was put back had lost of what a replica knew.
@@ -52,6 +53,10 @@ public:
         head(event_kind::decided, k);
         cbor_writer w{body_};
         encode_verdict(w, v);
+    }
+    void add_eviction(record_key const& k) {
+        head(event_kind::evicted, k);
+        ++changed_;
     }
     void add_reincarnation() { head(event_kind::reincarnated, {}); }
     void add_regress(lost_work const& lost) {
@@ -83,7 +88,7 @@ public:
             e.record.id = to_bytes(in.byte_string());
             if (e.kind == event_kind::decided) { e.said = decode_verdict(in); }
             if (e.kind == event_kind::regressed) { e.lost = {in.unsigned_integer(), in.unsigned_integer()}; }
-            if (in.failed() || kind < 1 || kind > 5) { return failure{errc::corrupt, "event"}; }
+            if (in.failed() || kind < 1 || kind > 6) { return failure{errc::corrupt, "event"}; }
             if (!visit(e)) { return {}; }
         }
         return in.finish() ? status{} : status{failure{errc::corrupt, "event"}};

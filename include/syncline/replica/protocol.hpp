@@ -26,6 +26,7 @@
 #include <syncline/replica/ranges.hpp>
 #include <syncline/replica/row_page.hpp>
 #include <syncline/replica/row_parts.hpp>
+#include <syncline/replica/scopes.hpp>
 #include <syncline/replica/verdict_columns.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
@@ -96,6 +97,7 @@ struct request {
     /// cursor. Empty: at the cursor.
     std::optional<position> whole{};
     std::optional<exchange_limits> limits{};  ///< what the sender takes, where it isn't the usual
+    std::optional<scope_request> scopes{};  ///< of a replica that holds a part; then there are no ranges
     friend bool operator==(request const&, request const&) = default;
 };
 
@@ -150,6 +152,8 @@ struct reply {
     std::uint64_t own_sum = 0;  ///< XXH3 of those rows, as `encode_row` writes them, in the order of their versions
     std::vector<row_update> parts{};  ///< rows of the page without the fields that were not written after `from`
     std::uint64_t parts_sum = 0;      ///< XXH3 of what is left out of them: the pairs of field and value, in order
+    /// To a request with scopes: of which the rows are. Those stand in no order, with versions up to `head`.
+    std::optional<scope_reply> scopes{};
     friend bool operator==(reply const&, reply const&) = default;
 };
 
@@ -432,6 +436,8 @@ namespace detail {
 inline constexpr std::uint64_t limits_key = 32;
 /// The reply's key for records that are withheld.
 inline constexpr std::uint64_t withheld_key = 33;
+/// The key for scopes, in a request and in a reply.
+inline constexpr std::uint64_t scopes_key = 40;
 
 /// The request's key for what the device's program knows of schemas.
 inline constexpr std::uint64_t schemas_key = 14;
@@ -445,7 +451,7 @@ inline constexpr std::uint64_t whole_key = 29;
     bool const columns = (q.features & feature_columns) != 0 && detail::encode_batch(batch, q);
     w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() || columns ? 0 : 1) + (q.line == 0 ? 0 : 1) +
           (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1) + (q.known ? 1 : 0) +
-          (q.whole ? 1 : 0) + (q.limits ? 1 : 0));
+          (q.whole ? 1 : 0) + (q.limits ? 1 : 0) + (q.scopes ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(to_array(q.replica));
     if (q.epoch) {
@@ -505,6 +511,10 @@ inline constexpr std::uint64_t whole_key = 29;
         w.unsigned_integer(limits_key);
         write_limits(w, *q.limits);
     }
+    if (q.scopes) {
+        w.unsigned_integer(scopes_key);
+        detail::encode_scopes(w, *q.scopes);
+    }
     detail::seal_frame(out);
     return out;
 }
@@ -547,6 +557,7 @@ inline constexpr std::uint64_t whole_key = 29;
             case 24: q.known = in.unsigned_integer(); return true;
             case whole_key: q.whole = in.unsigned_integer(); return true;
             case limits_key: q.limits = detail::read_unusual(in); return true;
+            case scopes_key: q.scopes = detail::decode_scopes(in); return true;
             default: return false;
         }
     });
@@ -558,6 +569,7 @@ inline constexpr std::uint64_t whole_key = 29;
         return failure{errc::malformed, "not one origin for each mutation"};
     }
     if (q.whole.value_or(0) > q.cursor) { return failure{errc::malformed, "whole beyond the cursor"}; }
+    if (q.scopes && !q.ranges.empty()) { return failure{errc::malformed, "ranges beside scopes"}; }
     return q;
 }
 
@@ -618,7 +630,7 @@ inline constexpr std::uint64_t partial_key = 29;
     w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) + (p.horizon == 0 ? 0 : 1) +
           (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0) +
           (p.partial ? 1 : 0) + (p.limits ? 1 : 0) + (p.withheld.empty() ? 0 : 1) + (p.own.empty() ? 0 : 1) +
-          (in_parts ? 1 : 0));
+          (in_parts ? 1 : 0) + (p.scopes ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);
@@ -709,6 +721,10 @@ inline constexpr std::uint64_t partial_key = 29;
         w.unsigned_integer(withheld_key);
         detail::encode_withheld(w, p.withheld);
     }
+    if (p.scopes) {
+        w.unsigned_integer(scopes_key);
+        detail::encode_scope_reply(w, *p.scopes);
+    }
     detail::seal_frame(out);
     return out;
 }
@@ -754,7 +770,9 @@ namespace detail {
 /// Whether what is told in part or not at all can be completed: own rows by verdicts of this reply, all in the page.
 [[nodiscard]] inline status check_parts(reply const& p) {
     if (p.own.empty() && p.parts.empty()) { return {}; }
-    if (!p.ranges.empty()) { return failure{errc::malformed, "ranges beside rows that are not told whole"}; }
+    if (!p.ranges.empty() || p.scopes) {
+        return failure{errc::malformed, "ranges or scopes beside rows that are not told whole"};
+    }
     auto const in_page = [&](position version) { return version > p.from && version <= p.to; };
     std::uint64_t last = 0;
     auto said = p.verdicts.begin();
@@ -776,6 +794,18 @@ namespace detail {
 
 /// Whether the rows of the tail lie in its page, and those of each range in it, in order.
 [[nodiscard]] inline status check_places(reply const& p) {
+    if (p.scopes) {
+        std::uint64_t rows = 0;
+        for (scope_run const& r : p.scopes->runs) { rows += r.rows; }
+        bool const beyond = std::any_of(p.rows.begin(), p.rows.end(), [&](row_update const& u) {
+            return u.state.version == 0 || u.state.version > p.head;
+        });
+        bool const placed = std::all_of(p.scopes->answers.begin(), p.scopes->answers.end(), [&](scope_answer const& a) {
+            return a.place.at <= p.head && a.place.since <= p.head;
+        });
+        bool const whole = rows == p.rows.size() && p.ranges.empty() && !beyond && placed;
+        return whole ? status{} : status{failure{errc::malformed, "rows outside of their scopes"}};
+    }
     std::size_t told = 0;
     for (told_range const& a : p.ranges) {
         if (a.rows > p.rows.size() - told) { return failure{errc::malformed, "a range without its rows"}; }
@@ -900,6 +930,7 @@ namespace detail {
                 return true;
             case limits_key: p.limits = detail::read_unusual(in); return true;
             case withheld_key: p.withheld = detail::decode_withheld(in); return true;
+            case scopes_key: p.scopes = detail::decode_scope_reply(in); return true;
             default: return false;
         }
     });
@@ -915,7 +946,7 @@ namespace detail {
     if (p.from > p.to || p.to > p.head || p.horizon > p.head) {
         return failure{errc::malformed, "a page outside of the log"};
     }
-    if (p.partial && (p.to == p.head || !p.ranges.empty())) {
+    if (p.partial && (p.to == p.head || !p.ranges.empty() || p.scopes)) {
         return failure{errc::malformed, "a page in part at the end of the log"};
     }
     if (auto places = detail::check_places(p); !places) { return places.error(); }

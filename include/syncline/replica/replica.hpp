@@ -36,6 +36,7 @@
 #include <syncline/replica/ranges.hpp>
 #include <syncline/replica/record_store.hpp>
 #include <syncline/replica/row_parts.hpp>
+#include <syncline/replica/scopes.hpp>
 #include <syncline/replica/strong.hpp>
 #include <syncline/replica/validation.hpp>
 #include <syncline/storage/storage.hpp>
@@ -68,6 +69,9 @@ struct replica_options {
     /// The authority's constraints. What can be seen here is asked before a write is queued: that what it refers to lives
     /// on this device, once all of that collection was fetched. The rest is the authority's to say. Outlives the replica.
     constraint_table const* constraints = nullptr;
+    /// Holds what the scopes say that it has joined, and nothing before it has joined one; else everything. What a store
+    /// begins with it stays with.
+    bool scoped = false;
 };
 
 /// A record as it is read.
@@ -117,7 +121,7 @@ struct exchange_report {
     bool advanced = false;    ///< the cursor moved, or a range was told
     bool more = false;        ///< the authority has more to tell, or the replica more to send
     bool wait = false;        ///< the authority asked to come again later
-    bool rejoined = false;    ///< its lease was over, and tombstones are gone: everything is told anew
+    bool rejoined = false;    ///< its lease was over, and tombstones are gone, or a scope: it is told anew
     bool wipe = false;        ///< an order of the authority, and all there was in its reply: see `basic_replica::wipe`
     bool reincarnated = false;  ///< the store was a clone or was restored: it has a new identity now
     bool regressed = false;     ///< the authority was put back to an older state: what it lost is offered again
@@ -154,7 +158,8 @@ public:
     /// Makes the store a replica's, with a new identity, bound to `principal`, unless it is one already. Call it at each
     /// start of the program: from then on what is written bears a name that no copy of the store gives, so that
     /// what clones and restored backups share is recognised and counts once.
-    /// `errc::forbidden` when it is another principal's; `errc::invalid` when `principal` is not UTF-8;
+    /// `errc::forbidden` when it is another principal's; `errc::invalid` when `principal` is not UTF-8, or the store holds
+    /// scopes where `replica_options::scoped` says otherwise;
     /// `errc::unsupported` when a later version of this library wrote it. Nothing changed then.
     template <storage_transaction Tx, random_source G>
     [[nodiscard]] status open(Tx& tx, std::string_view principal, instant now, G& random) const {
@@ -167,6 +172,11 @@ public:
             if (!mine) { return mine.error(); }
             if (mine->principal != principal) {
                 return failure{errc::forbidden, "the store belongs to another principal"};
+            }
+            auto const scoped = scopes_.read(tx);
+            if (!scoped) { return scoped.error(); }
+            if (scoped->has_value() != options_.scoped) {
+                return failure{errc::invalid, "the store began with scopes, or without"};
             }
             auto sync = read_sync(tx);
             if (!sync) { return sync.error(); }
@@ -182,6 +192,9 @@ public:
         sync_state sync;
         sync.line = new_line(random);
         if (auto ok = want_everything(tx); !ok) { return ok; }
+        if (options_.scoped) {
+            if (auto ok = scopes_.write(tx, {}); !ok) { return ok; }
+        }
         journal_note note;
         note.what = journal_event::bound;
         note.stamp = timestamp::make(now.wall);
@@ -332,6 +345,69 @@ public:
         };
         auto const laid = lay_over(tx, k, *sync, over, tell, [](std::vector<bytes> const&) { return status{}; });
         return laid ? status{} : laid.error();
+    }
+
+    // Scopes, of a replica that is `replica_options::scoped`; `errc::invalid` for any other.
+
+    /// Asks for a scope from now on; the next exchanges bring its records. Joined already, nothing changes. `errc::limit` for
+    /// more than `scopes_max`.
+    template <storage_transaction Tx>
+    [[nodiscard]] status join(Tx& tx, scope const& what) const {
+        if (!valid(what)) { return failure{errc::invalid, "no scope"}; }
+        auto state = scope_state(tx);
+        if (!state) { return state.error(); }
+        auto all = scopes_.list(tx);
+        if (!all) { return all.error(); }
+        auto const same = [&](held_scope const& h) { return scope_book::asked(h) && h.what == what; };
+        if (std::any_of(all->begin(), all->end(), same)) { return {}; }
+        if (std::count_if(all->begin(), all->end(), scope_book::asked) >= static_cast<std::ptrdiff_t>(scopes_max)) {
+            return failure{errc::limit, "too many scopes"};
+        }
+        if (auto ok = scopes_.put(tx, {state->next++, held_scope::state::joining, what, {}, 0}); !ok) { return ok; }
+        ++state->generation;
+        return scopes_.write(tx, *state);
+    }
+    /// Asks for a scope no more. Its records go, by `evict` and with each exchange: those that are in no other scope, and on
+    /// which nothing pends; these go when that is decided. Nothing is deleted. `errc::not_found` where it isn't joined.
+    template <storage_transaction Tx>
+    [[nodiscard]] status leave(Tx& tx, scope const& what) const {
+        auto state = scope_state(tx);
+        if (!state) { return state.error(); }
+        auto all = scopes_.list(tx);
+        if (!all) { return all.error(); }
+        auto const same = [&](held_scope const& h) { return scope_book::asked(h) && h.what == what; };
+        auto const found = std::find_if(all->begin(), all->end(), same);
+        if (found == all->end()) { return failure{errc::not_found, "no such scope is joined"}; }
+        found->is = held_scope::state::leaving;
+        if (auto ok = scopes_.put(tx, *found); !ok) { return ok; }
+        if (auto ok = scopes_.end_replaced(tx, found->number, *all); !ok) { return ok; }
+        ++state->generation;
+        return scopes_.write(tx, *state);
+    }
+    /// Visits the scopes in the order in which they were joined, those that are still being left too.
+    template <storage_transaction Tx>
+    [[nodiscard]] status scopes(Tx& tx, function_ref<bool(held_scope const&)> visit) const {
+        auto all = scopes_.list(tx);
+        if (!all) { return all.error(); }
+        for (held_scope const& h : *all) {
+            if (!visit(h)) { break; }
+        }
+        return {};
+    }
+    /// Lets go of up to `budget` records of scopes that were left, or refused; true: call again. Exchanges do so too, step
+    /// by step. The event `evicted` tells of each record that is no longer seen.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<bool> evict(Tx& tx, std::size_t budget) const {
+        if (auto state = scope_state(tx); !state) { return state.error(); }
+        event_batch events;
+        auto const more = evict_left(tx, budget, events);
+        if (!more || events.empty()) { return more; }
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        ++sync->events;
+        if (auto ok = tx.put(numbered('e', sync->events), events.encode()); !ok) { return ok.error(); }
+        if (auto ok = write_sync(tx, *sync); !ok) { return ok.error(); }
+        return more;
     }
 
     // Writing. Each call appends a mutation to the outbox, and the record as read changes at once.
@@ -510,7 +586,7 @@ public:
         journal_note note;
         note.what = journal_event::froze;
         note.stamp = timestamp::make(now.wall);
-        note.count = frozen;
+        note.count = frozen.size();
         if (auto ok = tell(tx, note); !ok) { return ok; }
         return write_sync(tx, *sync);
     }
@@ -547,9 +623,15 @@ public:
                 if (v != 1) { q.schemas.push_back({std::string(name), v}); }
             });
         }
-        auto wanted = wanted_.first(tx, wanted_ranges_max);
-        if (!wanted) { return wanted.error(); }
-        q.ranges = std::move(*wanted);
+        if (options_.scoped) {
+            auto asked = scopes_asked(tx);
+            if (!asked) { return asked.error(); }
+            q.scopes = std::move(*asked);
+        } else {
+            auto wanted = wanted_.first(tx, wanted_ranges_max);
+            if (!wanted) { return wanted.error(); }
+            q.ranges = std::move(*wanted);
+        }
         std::size_t size = 0;
         status looked;
         auto ok = each_frozen(tx, [&](frozen_mutation const& f) {
@@ -577,7 +659,8 @@ public:
     /// `message` is a stranger's. Errors, all to be rolled back: those of `decode_reply`;
     /// `errc::authority_changed` when it comes from another authority, or from one that was put back to an
     /// older state and expects no backups, or to one so old that what it lost is no longer kept here: nothing is taken,
-    /// pending work stays; `errc::corrupt` and the storage's own. A reply that
+    /// pending work stays; `errc::unsupported` from an authority that knows no scopes, where some are asked for, and
+    /// `errc::foreign` for a reply that doesn't fit what was asked; `errc::corrupt` and the storage's own. A reply that
     /// was seen before, or that is older than what is held, changes nothing.
     /// Cost: O(verdicts + rows) storage operations; a record with pending mutations is computed anew. Once after an
     /// authority was put back: O(records held).
@@ -623,7 +706,15 @@ public:
         if (p->head < sync->reached()) { return nothing_taken(tx, now); }  // an old reply once more
         exchange_report report;
         bool passed = false;  // a page that is of no use
-        if (p->from > sync->reached()) {
+        scope_taking taking;
+        if (options_.scoped) {
+            if (!p->scopes) { return failure{errc::unsupported, "the authority knows no scopes"}; }
+            auto begun = begin_scopes(tx, *p, sync->cursor, taking);
+            if (!begun) { return begun.error(); }
+            if (!*begun) { return nothing_taken(tx, now); }  // to what it asked for before
+        } else if (p->scopes) {
+            return failure{errc::foreign, "scopes that were not asked for"};
+        } else if (p->from > sync->reached()) {
             // A first sync begins at the head of its first answer; so does a replica that stands below the horizon. Of
             // another answer to its question the rows are of no use.
             if (p->from != p->to) { return failure{errc::foreign, "a page that does not follow the cursor"}; }
@@ -700,7 +791,9 @@ public:
             p->ranges.clear();
             p->withheld.clear();
             p->to = sync->cursor;
+            if (options_.scoped) { p->from = sync->cursor; }
         }
+        bool const scopes_told = options_.scoped && !passed;
         if (p->partial && !passed) {
             if (auto ok = stage(tx, *p); !ok) { return ok.error(); }
             report.advanced = p->to > sync->reached();
@@ -718,12 +811,27 @@ public:
         std::size_t in_ranges = 0;
         for (told_range const& a : p->ranges) { in_ranges += a.rows; }
         std::size_t next = p->rows.size() - in_ranges;
+        if (options_.scoped) { next = 0; }  // they stand in no order of positions
         for (std::size_t i = 0; i < next; ++i) {
             // Passed already, and perhaps a tombstone that everybody has and that is gone here too.
             if (p->rows[i].state.version <= sync->cursor) { continue; }
             auto taken = take_row(tx, p->rows[i], true, false, dirty, events);
             if (!taken) { return taken.error(); }
             report.rows += *taken ? 1 : 0;
+        }
+        if (scopes_told) {
+            for (row_update& u : p->rows) {
+                // Each reply that is taken is of a later state than all that is held.
+                auto taken = take_row(tx, u, true, true, dirty, events);
+                if (!taken) { return taken.error(); }
+                report.rows += *taken ? 1 : 0;
+                if (auto ok = end_overlay(tx, to_bytes(u.key), p->head, dirty); !ok) { return ok.error(); }
+            }
+            auto moved = take_scopes(tx, *p, taking, events);
+            if (!moved) { return moved.error(); }
+            report.advanced = *moved;
+            auto const anew = [](scope_answer const& a) { return a.standing == scope_standing::anew; };
+            report.rejoined = std::any_of(p->scopes->answers.begin(), p->scopes->answers.end(), anew);
         }
         for (told_range& a : p->ranges) {
             std::span<row_update> const told = std::span{p->rows}.subspan(next, a.rows);
@@ -740,13 +848,21 @@ public:
         for (bytes const& k : dirty) {
             auto ok = offer_orphans(tx, k, *sync);
             if (ok) { ok = rebase(tx, k, *sync, events); }
+            if (ok && options_.scoped) { ok = release(tx, k, events); }
             if (!ok) { return ok.error(); }
+        }
+        if (options_.scoped) {
+            if (auto more = evict_left(tx, evicted_max, events); !more) { return more.error(); }
         }
         if (auto ok = tell_parked(tx, parked, now); !ok) { return ok.error(); }
 
         report.advanced = report.advanced || p->to > sync->cursor;
         if (options_.rows_in_parts && p->to > sync->cursor) {
             if (auto ok = tx.erase(key('y')); !ok) { return ok.error(); }
+        }
+        if (scopes_told && (report.advanced || !p->rows.empty() || !p->scopes->gone.empty())) {
+            ++taking.state.generation;
+            if (auto ok = scopes_.write(tx, taking.state); !ok) { return ok.error(); }
         }
         sync->cursor = (std::max)(sync->cursor, p->to);
         sync->head = (std::max)(sync->head, p->head);
@@ -810,7 +926,7 @@ public:
         if (!sync->epoch || sync->cursor < sync->head || sync->staged != 0 || sync->settled + 1 < sync->next_sequence) {
             return true;
         }
-        auto const told = wanted_.empty(tx);
+        auto const told = nothing_to_come(tx);
         if (!told) { return told.error(); }
         if (!*told) { return true; }
         auto due = outbox_.next_due(tx, now.wall);
@@ -824,19 +940,19 @@ public:
         position head = 0;         ///< the authority's last position that it told
         std::uint64_t frozen = 0;  ///< mutations sent, or to be sent as they are, without a verdict
         bool met = false;          ///< whether an authority ever answered
-        bool complete = false;     ///< no range is still to come
+        bool complete = false;     ///< no range is still to come, and no scope being joined
     };
     template <storage_transaction Tx>
     [[nodiscard]] result<progress> status_of(Tx& tx) const {
         auto sync = read_sync(tx);
         if (!sync) { return sync.error(); }
-        auto const told = wanted_.empty(tx);
+        auto const told = nothing_to_come(tx);
         if (!told) { return told.error(); }
         return progress{sync->cursor, sync->head, sync->next_sequence - 1 - sync->settled, sync->epoch.has_value(),
                         *told};
     }
     /// Whether all that the authority had of a collection at the cursor is held: a first sync tells the essential ones
-    /// first. `errc::invalid` for what is no name of one.
+    /// first; never with scopes. `errc::invalid` for what is no name of one.
     template <storage_transaction Tx>
     [[nodiscard]] result<bool> complete(Tx& tx, std::string_view collection) const {
         if (!valid(record_key{collection, "-"})) { return failure{errc::invalid, "collection"}; }
@@ -864,10 +980,11 @@ public:
 
     /// Wants a range of records told whole once more, before all others. What is held of it stays until then; what is
     /// told then takes its place even where that says that it is no newer, or does not decode, and pending mutations
-    /// are laid over it. `errc::invalid` for what is no range.
+    /// are laid over it. `errc::invalid` for what is no range, `errc::unsupported` with scopes.
     template <storage_transaction Tx>
     [[nodiscard]] status refetch(Tx& tx, record_range const& r) const {
         if (!valid(r)) { return failure{errc::invalid, "range of records"}; }
+        if (options_.scoped) { return failure{errc::unsupported, "no ranges beside scopes"}; }
         return wanted_.add(tx, band_repair, r);
     }
     /// Whether nothing of a range is still to be told. Precondition: `valid(r)`.
@@ -2387,6 +2504,9 @@ private:
             ended.visible.life = life;
             if (auto ok = records_.put(tx, k, ended, nullptr); !ok) { return ok.error(); }
         }
+        if (options_.scoped) {
+            if (auto ok = join_all_again(tx); !ok) { return ok.error(); }
+        }
         exchange_report report;
         report.regressed = true;
         report.changed = events.changed();
@@ -2611,9 +2731,240 @@ private:
             if (*held && (*held)->pending) { continue; }
             bool const same = *held && (*held)->visible.deleted && (*held)->confirmed == old[i].first;
             if (same) { ok = records_.erase(tx, *k); }
+            if (ok && same && options_.scoped) { ok = scopes_.set_members(tx, old[i].second, {}); }
             if (ok) { ok = tx.erase(numbered('d', old[i].first)); }
         }
         return ok;
+    }
+
+    // Scopes.
+
+    static constexpr std::size_t evicted_max = 1'000;  ///< in one exchange
+
+    /// What a reply is taken in against.
+    struct scope_taking {
+        scope_book::state state{};
+        std::vector<held_scope> all{};
+        std::vector<std::size_t> asked{};  ///< of `all`, those in the order of the request
+    };
+
+    template <class Tx>
+    [[nodiscard]] result<scope_book::state> scope_state(Tx& tx) const {
+        auto state = scopes_.read(tx);
+        if (!state) { return state.error(); }
+        if (!*state || !options_.scoped) { return failure{errc::invalid, "the replica holds everything"}; }
+        return **state;
+    }
+    template <class Tx>
+    [[nodiscard]] result<scope_request> scopes_asked(Tx& tx) const {
+        auto state = scope_state(tx);
+        if (!state) { return state.error(); }
+        auto all = scopes_.list(tx);
+        if (!all) { return all.error(); }
+        scope_request q{state->generation, state->mask, {}};
+        for (held_scope& h : *all) {
+            if (!scope_book::asked(h)) { continue; }
+            asked_scope a{std::move(h.what), std::nullopt};
+            if (h.is != held_scope::state::complete) { a.joining = h.place; }
+            q.all.push_back(std::move(a));
+        }
+        return q;
+    }
+    /// Whether nothing more is known to come than what changes: no range, and no scope that there is.
+    template <class Tx>
+    [[nodiscard]] result<bool> nothing_to_come(Tx& tx) const {
+        if (!options_.scoped) { return wanted_.empty(tx); }
+        auto all = scopes_.list(tx);
+        if (!all) { return all.error(); }
+        return std::none_of(all->begin(), all->end(),
+                            [](held_scope const& h) { return h.is == held_scope::state::joining; });
+    }
+    /// False for a reply to what was asked for before. `errc::foreign` for one that doesn't fit.
+    template <class Tx>
+    [[nodiscard]] result<bool> begin_scopes(Tx& tx, reply const& p, position cursor, scope_taking& t) const {
+        auto state = scope_state(tx);
+        if (!state) { return state.error(); }
+        t.state = *state;
+        if (p.scopes->generation != t.state.generation) { return false; }
+        auto all = scopes_.list(tx);
+        if (!all) { return all.error(); }
+        t.all = std::move(*all);
+        for (std::size_t i = 0; i < t.all.size(); ++i) {
+            if (scope_book::asked(t.all[i])) { t.asked.push_back(i); }
+        }
+        failure const unfit{errc::foreign, "scopes that were not asked for"};
+        for (scope_answer const& a : p.scopes->answers) {
+            if (a.index >= t.asked.size()) { return unfit; }
+        }
+        for (scope_run const& r : p.scopes->runs) {
+            if (r.members.back() >= t.asked.size()) { return unfit; }
+        }
+        if (p.from <= cursor) { return true; }
+        // It begins further on than what is held: right where nothing is held for which the cursor stands.
+        std::size_t answered = 0;
+        for (std::size_t i = 0; i < t.asked.size(); ++i) {
+            auto const& answers = p.scopes->answers;
+            while (answered < answers.size() && answers[answered].index < i) { ++answered; }
+            bool const told = answered < answers.size() && answers[answered].index == i;
+            bool const stays = t.all[t.asked[i]].is == held_scope::state::complete;
+            if (stays && (!told || answers[answered].standing == scope_standing::complete ||
+                          answers[answered].standing == scope_standing::joining)) {
+                return failure{errc::foreign, "a page that does not follow the cursor"};
+            }
+        }
+        return true;
+    }
+    /// Takes in which scopes the told records are in, and how far each scope is. Whether anything moved.
+    template <class Tx>
+    [[nodiscard]] result<bool> take_scopes(Tx& tx, reply const& p, scope_taking& t, event_batch& events) const {
+        std::size_t next = 0;
+        std::vector<std::uint64_t> numbers;
+        for (scope_run const& r : p.scopes->runs) {
+            numbers.clear();
+            for (std::uint64_t const m : r.members) {
+                numbers.push_back(t.all[t.asked[static_cast<std::size_t>(m)]].number);
+            }
+            std::sort(numbers.begin(), numbers.end());
+            for (std::uint64_t i = 0; i < r.rows; ++i) {
+                if (auto ok = scopes_.set_members(tx, to_bytes(p.rows[next++].key), numbers); !ok) {
+                    return ok.error();
+                }
+            }
+        }
+        for (bytes const& name : p.scopes->gone) {
+            if (auto ok = let_go(tx, name, events); !ok) { return ok.error(); }
+        }
+        bool moved = t.state.mask != p.scopes->mask;
+        t.state.mask = p.scopes->mask;
+        for (scope_answer const& a : p.scopes->answers) {
+            held_scope h = t.all[t.asked[static_cast<std::size_t>(a.index)]];
+            held_scope const was = h;
+            switch (a.standing) {
+                case scope_standing::refused:
+                    if (h.is == held_scope::state::refused) { break; }
+                    if (auto ok = scopes_.join_again(tx, t.state, h, true, t.all); !ok) { return ok.error(); }
+                    moved = true;
+                    break;
+                case scope_standing::anew:
+                    if (auto ok = scopes_.join_again(tx, t.state, h, false, t.all); !ok) { return ok.error(); }
+                    moved = true;
+                    break;
+                case scope_standing::joining:
+                case scope_standing::complete:
+                    h.is = a.standing == scope_standing::complete ? held_scope::state::complete
+                                                                  : held_scope::state::joining;
+                    h.place = a.place;
+                    if (h == was) { break; }
+                    moved = true;
+                    if (auto ok = scopes_.put(tx, h); !ok) { return ok.error(); }
+                    if (h.is == held_scope::state::complete) {
+                        if (auto ok = scopes_.end_replaced(tx, h.number, t.all); !ok) { return ok.error(); }
+                    }
+                    break;
+            }
+        }
+        return moved;
+    }
+    template <class Tx>
+    [[nodiscard]] status join_all_again(Tx& tx) const {
+        auto state = scope_state(tx);
+        if (!state) { return state.error(); }
+        auto all = scopes_.list(tx);
+        if (!all) { return all.error(); }
+        std::vector<held_scope> const before = *all;
+        for (held_scope const& h : before) {
+            if (!scope_book::asked(h) || h.is == held_scope::state::refused) { continue; }
+            if (auto ok = scopes_.join_again(tx, *state, h, false, *all); !ok) { return ok; }
+        }
+        ++state->generation;
+        return scopes_.write(tx, *state);
+    }
+
+    /// A record was told as of `head`: what was decided by then is in it, whatever version its reader sees.
+    template <class Tx>
+    [[nodiscard]] status end_overlay(Tx& tx, bytes const& name, position head, std::vector<bytes>& dirty) const {
+        std::vector<bytes> over;
+        auto ok = scan_prefix(tx, decided_prefix(name), [&](bytes_view at, bytes_view raw) {
+            cbor_reader in{raw};
+            bool const offered = in.array() == 5;  // has no effect yet
+            if (!offered && in.unsigned_integer() <= head) { over.push_back(to_bytes(at)); }
+            return true;
+        });
+        for (std::size_t i = 0; i < over.size() && ok; ++i) { ok = tx.erase(over[i]); }
+        if (!over.empty()) { dirty.push_back(name); }
+        return ok;
+    }
+    /// A record is in no scope: it goes, at once where nothing waits, else when that is decided. What was decided before
+    /// had its effect, elsewhere.
+    template <class Tx>
+    [[nodiscard]] status let_go(Tx& tx, bytes const& name, event_batch& events) const {
+        if (auto ok = scopes_.set_members(tx, name, {}); !ok) { return ok; }
+        auto const k = record_key_from(name);
+        if (!k) { return k.error(); }
+        auto found = records_.find(tx, *k);
+        if (!found && found.error() != errc::corrupt) { return found.error(); }
+        bool const held = found && *found;
+        if (held && (*found)->pending) {
+            bool waits = false;
+            std::vector<bytes> over;
+            auto ok = outbox_.scan_record(tx, name, [&](outbox_entry const&) {
+                waits = true;
+                return false;
+            });
+            if (!ok) { return ok; }
+            ok = scan_prefix(tx, decided_prefix(name), [&](bytes_view at, bytes_view raw) {
+                cbor_reader in{raw};
+                bool const offered = in.array() == 5;  // it waits for another verdict
+                waits = waits || offered;
+                if (!offered) { over.push_back(to_bytes(at)); }
+                return true;
+            });
+            if (!ok) { return ok; }
+            if (waits) { return scopes_.keep_for_now(tx, name); }
+            for (bytes const& at : over) {
+                if (ok = tx.erase(at); !ok) { return ok; }
+            }
+        }
+        if (held && !(*found)->visible.deleted) { events.add_eviction(*k); }
+        if (held) {
+            if (auto ok = tx.erase(numbered('d', (*found)->confirmed)); !ok) { return ok; }
+        }
+        if (auto ok = scopes_.kept_no_more(tx, name); !ok) { return ok; }
+        return records_.erase(tx, *k);
+    }
+    /// A record that was kept because something waited on it goes once nothing does.
+    template <class Tx>
+    [[nodiscard]] status release(Tx& tx, bytes const& name, event_batch& events) const {
+        auto const kept = scopes_.kept_for_now(tx, name);
+        if (!kept) { return kept.error(); }
+        return *kept ? let_go(tx, name, events) : status{};
+    }
+    /// Lets go of up to `budget` records that no scope holds any more; whether there are more.
+    template <class Tx>
+    [[nodiscard]] result<bool> evict_left(Tx& tx, std::size_t budget, event_batch& events) const {
+        auto all = scopes_.list(tx);
+        if (!all) { return all.error(); }
+        for (held_scope const& h : *all) {
+            if (h.is != held_scope::state::leaving) { continue; }
+            auto names = scopes_.first_of(tx, h.number, budget);
+            if (!names) { return names.error(); }
+            for (bytes const& name : *names) {
+                auto in = scopes_.members(tx, name);
+                if (!in) { return in.error(); }
+                std::erase(*in, h.number);
+                auto ok = in->empty() ? let_go(tx, name, events) : scopes_.set_members(tx, name, *in);
+                if (!ok) { return ok.error(); }
+            }
+            if (names->size() == budget) { return true; }
+            budget -= names->size();
+            if (auto ok = scopes_.drop(tx, h.number); !ok) { return ok.error(); }
+        }
+        auto kept = scopes_.all_kept_for_now(tx, budget);
+        if (!kept) { return kept.error(); }
+        for (bytes const& name : *kept) {
+            if (auto ok = release(tx, name, events); !ok) { return ok.error(); }
+        }
+        return false;
     }
 
     /// Takes in a range as it was at `head`: rows that are told, and the end of those that are not. Answers how many
@@ -3297,6 +3648,7 @@ private:
     replica_options options_;
     outbox outbox_;
     range_list wanted_{"rw"};
+    scope_book scopes_{"rz"};
     SYNCLINE_NO_UNIQUE_ADDRESS Records records_;
     SYNCLINE_NO_UNIQUE_ADDRESS Journal journal_;
 };

@@ -17,12 +17,13 @@ namespace syncline::inline SYNCLINE_ABI {
 /// The version of a confirmed row; 0 where there is none.
 [[nodiscard]] inline position version_of(std::optional<row> const& r) noexcept { return r ? r->version : 0; }
 
-/// Whether a mutation of a strong collection was made on another state than `confirmed`: then it has no effect. Something
-/// may be created, whatever was seen before, where nothing is and no tombstone either; nothing where something lives.
-[[nodiscard]] inline bool misses(std::optional<row> const& confirmed, mutation const& m) noexcept {
+/// Whether a mutation of a strong collection was made on another state than `confirmed`, which its author sees as `version`:
+/// then it has no effect. Something may be created, whatever was seen before, where nothing is and no tombstone either;
+/// nothing where something lives.
+[[nodiscard]] inline bool misses(std::optional<row> const& confirmed, position version, mutation const& m) noexcept {
     bool const creates = m.kind == change_kind::create;
     if (creates && !confirmed) { return false; }
-    return m.base != version_of(confirmed) || (creates && !confirmed->deleted);
+    return m.base != version || (creates && !confirmed->deleted);
 }
 
 /// The base of a mutation that was made before its authority was put back to `shared`: what was seen after it is void. In a
