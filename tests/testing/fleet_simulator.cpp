@@ -15,7 +15,7 @@ using namespace syncline::testing;
 TEST_CASE("lives of a fleet, each judged after every step and at rest") {
     // SYNCLINE_FLEET_SEEDS for a long run.
     char const* const wanted = std::getenv("SYNCLINE_FLEET_SEEDS");
-    std::uint64_t const seeds = wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 40;
+    std::uint64_t const seeds = wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 60;
     fleet_report sum;
     for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
         auto const r = simulate_fleet(seed);
