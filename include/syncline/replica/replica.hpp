@@ -1559,7 +1559,7 @@ private:
         p->change = std::move(*m);
         bool const anew = p->change.sequence != 0 && !renamed;
         collection_rules const& rules = rules_.of(p->change.record.collection);
-        if (anew && p->line != 0) { ++p->line; }
+        if (p->change.sequence != 0 && !renamed && p->line != 0) { ++p->line; }
         // It may have lain aside while the authority was put back: of what it saw then nothing is sure.
         if (anew && sync.kept) { p->change.base = base_within(p->change, sync.kept->shared, rules); }
         // What was given up with another, and is sent anew, was made on what never was.
