@@ -1894,7 +1894,7 @@ private:
         bool strong = false;
         each_part(p->change,
                   [&](mutation const& part) { strong = strong || rules_.of(part.record.collection).strong(); });
-        if (anew && p->line != 0) { ++p->line; }
+        if (p->change.sequence != 0 && !renamed && p->line != 0) { ++p->line; }
         // It may have lain aside while the authority was put back: of what it saw then nothing is sure.
         if (anew && sync.kept) {
             each_part(p->change, [&](mutation& part) {
