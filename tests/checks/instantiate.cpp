@@ -227,6 +227,9 @@ void queue(tx_type& tx, outbox const& o, random_archetype& random, bytes_view b,
     (void)o.set_payload(tx, 1, 1, b);
     (void)o.ack(tx, 1, 1);
     (void)o.ack_all(tx, {});
+    (void)o.ack_claims(tx, {});
+    (void)o.set_payloads(tx, {});
+    (void)o.payloads_of(tx, {}, [](std::size_t, bytes_view) { return true; });
     (void)o.release(tx, 1, 1, now);
     (void)o.bury(tx, 1, 1, errc::rejected, b);
     (void)o.scan_dead(tx, visit);

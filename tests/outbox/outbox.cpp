@@ -1351,3 +1351,43 @@ TEST_CASE("outbox: a lane that is full refuses, and no other", "[outbox]") {
     REQUIRE(*box.ack_all(tx, *given) == 2);
     CHECK(put(1, "a"));
 }
+
+TEST_CASE("payloads of many claims are read, changed and done with together, or none is") {
+    sl::memory_storage store;
+    outbox const box{{}, "o"};
+    auto tx = *store.begin(sl::access_mode::write);
+    std::vector<sl::outbox_claim> claims;
+    std::vector<sl::outbox_payload> fresh;
+    for (int n = 0; n < 5; ++n) {
+        sl::outbox_item item;
+        item.payload = view("old");
+        REQUIRE(box.enqueue(tx, item, at(0)));
+    }
+    sl::claim_options five;
+    five.entries_max = 5;
+    auto const given = box.claim(tx, five, at(0));
+    REQUIRE((given && given->size() == 5));
+    bytes const apart(2'000, std::byte{7});
+    for (outbox_entry const& e : *given) {
+        claims.push_back({e.token, e.fence});
+        fresh.push_back({e.token, e.fence, fresh.size() == 2 ? apart : bytes{static_cast<std::byte>(fresh.size())}});
+    }
+    REQUIRE(box.set_payloads(tx, fresh));
+    std::size_t seen = 0;
+    REQUIRE(box.payloads_of(tx, claims, [&](std::size_t i, bytes_view payload) {
+        CHECK((i == seen && sl::equal(payload, fresh[i].payload) &&
+               (*box.find(tx, claims[i].token))->payload == fresh[i].payload));
+        return ++seen != 4;
+    }));
+    CHECK(seen == 4);
+    CHECK(box.load(tx)->first == 5);
+    auto stale = claims;
+    stale[3].fence += 1;
+    CHECK(code(box.payloads_of(tx, stale, [](std::size_t, bytes_view) { return true; })) == errc::claim_lost);
+    fresh[3].fence += 1;
+    CHECK(code(box.set_payloads(tx, fresh)) == errc::claim_lost);
+    CHECK(*box.ack_claims(tx, stale) == 4);
+    CHECK(box.load(tx)->first == 1);
+    CHECK(*box.ack_claims(tx, claims) == 1);
+    CHECK((box.load(tx)->first == 0 && box.load(tx)->second == 0));
+}

@@ -251,10 +251,10 @@ public:
         std::vector<outbox_claim> claims;
         claims.reserve(claimed.size());
         for (outbox_entry const& e : claimed) { claims.push_back({e.token, e.fence}); }
-        return ack_all(tx, std::span<outbox_claim const>{claims}, told);
+        return ack_claims(tx, claims, told);
     }
     template <storage_transaction Tx, observer O = no_observer>
-    [[nodiscard]] result<std::size_t> ack_all(Tx& tx, std::span<outbox_claim const> claimed, O&& told = {}) const {
+    [[nodiscard]] result<std::size_t> ack_claims(Tx& tx, std::span<outbox_claim const> claimed, O&& told = {}) const {
         moves<Tx> m{tx, options_, lanes_, prefix_};
         if (auto s = m.open(); !s) { return s.error(); }
         std::vector<std::pair<std::uint64_t, std::uint64_t>> claims;

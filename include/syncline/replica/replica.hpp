@@ -3314,7 +3314,7 @@ private:
         }
         std::sort(own.said.begin(), own.said.end());
         own.taken = done.size();
-        auto const gone = outbox_.ack_all(tx, std::span<outbox_claim const>{done});
+        auto const gone = outbox_.ack_claims(tx, done);
         if (!gone) { return gone.error(); }
         if (*gone != done.size()) { return failure{errc::corrupt, "frozen mutation without its entry"}; }
         return rows;
