@@ -771,10 +771,10 @@ struct little_halls {
     void settle() {
         for (int i = 0; i < 6; ++i) { (void)take(ask()); }
     }
-    std::optional<record> seen(std::string_view id) {
+    std::optional<syncline::record> seen(std::string_view id) {
         auto tx = own.begin(access_mode::read);
         auto r = ann().read(*tx, {"tickets", id});
-        return r ? *r : std::nullopt;
+        return r ? std::move(*r) : std::nullopt;
     }
 };
 bool what_left_is_evicted() {
