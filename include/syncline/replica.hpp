@@ -4,6 +4,7 @@
 /// The whole component `replica`: the replica, the authority, their protocol and the session that drives them.
 
 #include <syncline/replica/admission.hpp>        // IWYU pragma: export
+#include <syncline/replica/adoption.hpp>         // IWYU pragma: export
 #include <syncline/replica/again.hpp>            // IWYU pragma: export
 #include <syncline/replica/audit_journal.hpp>    // IWYU pragma: export
 #include <syncline/replica/authority.hpp>        // IWYU pragma: export
