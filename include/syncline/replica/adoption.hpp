@@ -146,10 +146,10 @@ struct adopted_row {
     record_key const& source;
     record_key const& target;
     adopted how = adopted::joined;
-    bytes_view before{};                             ///< the target's fields; empty: it was not there
-    bytes_view after{};                              ///< those that it has now; of a refused record what was refused
-    std::vector<std::string> const& contested;       ///< those that wait for a person
-    failure why{};                                   ///< of a refused one
+    bytes_view before{};                        ///< the target's fields; empty: it was not there
+    bytes_view after{};                         ///< those that it has now; of a refused record what was refused
+    std::vector<std::string> const& contested;  ///< those that wait for a person
+    failure why{};                              ///< of a refused one
 };
 
 /// Each record of the source counts once among the first six.
@@ -278,9 +278,8 @@ public:
     /// `errc::corrupt`, the storage's, the source's.
     /// Cost: O(`budget`) storage operations and replica writes.
     template <storage_transaction Tx, class Records, class Journal, adoption_source S>
-    [[nodiscard]] result<adoption_report> step(Tx& tx, basic_replica<Records, Journal> const& r, S& source,
-                                               instant now, std::size_t budget,
-                                               function_ref<void(adopted_row const&)> visit) const {
+    [[nodiscard]] result<adoption_report> step(Tx& tx, basic_replica<Records, Journal> const& r, S& source, instant now,
+                                               std::size_t budget, function_ref<void(adopted_row const&)> visit) const {
         if (!valid(plan_) || budget == 0) { return failure{errc::invalid, "a plan that can't be carried out"}; }
         auto read = read_state(tx);
         if (!read) { return read.error(); }
@@ -370,7 +369,14 @@ public:
     }
 
 private:
-    enum class phase : std::uint8_t { clearing = 0, indexing = 1, matching = 2, writing = 3, clearing_up = 4, done = 5 };
+    enum class phase : std::uint8_t {
+        clearing = 0,
+        indexing = 1,
+        matching = 2,
+        writing = 3,
+        clearing_up = 4,
+        done = 5
+    };
     struct state {
         sha256_digest print{};
         phase at = phase::clearing;
@@ -562,7 +568,7 @@ private:
     /// The fields with the ids of this side; `only`: no other references than those in the natural key.
     template <class Tx>
     [[nodiscard]] result<bytes> translated(Tx& tx, adopted_collection const& c, bytes_view fields, bool only) const {
-        std::vector<field_change> changes;
+        std::vector<detail::field_change> changes;
         std::vector<bytes> made;
         made.reserve(c.references.size());
         for (adopted_reference const& r : c.references) {
@@ -576,7 +582,7 @@ private:
             changes.push_back({r.field, true, made.back()});
         }
         if (changes.empty()) { return to_bytes(fields); }
-        std::sort(changes.begin(), changes.end(), [](field_change const& a, field_change const& b) {
+        std::sort(changes.begin(), changes.end(), [](detail::field_change const& a, detail::field_change const& b) {
             return compare_keys(a.field, b.field) < 0;
         });
         return detail::rewrite_fields(fields, changes);
@@ -703,17 +709,16 @@ private:
         std::vector<std::pair<bytes, bytes>> found;
         std::size_t seen = 0;
         bool more = false;
-        auto const ok =
-            r.records().scan_range(tx, first, prefix_end(all), [&](record_key const& k, held_record& h) {
-                if (equal(k.id, s.after)) { return true; }
-                if (seen == budget) {
-                    more = true;
-                    return false;
-                }
-                ++seen;
-                found.emplace_back(k.id, h.visible.deleted ? bytes{} : index_key(c, h.visible.fields));
-                return true;
-            });
+        auto const ok = r.records().scan_range(tx, first, prefix_end(all), [&](record_key const& k, held_record& h) {
+            if (equal(k.id, s.after)) { return true; }
+            if (seen == budget) {
+                more = true;
+                return false;
+            }
+            ++seen;
+            found.emplace_back(k.id, h.visible.deleted ? bytes{} : index_key(c, h.visible.fields));
+            return true;
+        });
         if (!ok) { return ok; }
         bytes raw;
         for (auto& [id, at] : found) {
@@ -833,6 +838,10 @@ private:
             if (!equal(before, after)) {
                 auto const done = r.put(tx, target, before, after, now);
                 if (!done) { return written(done.error()); }
+                // The replica's own rules had their say: a minimum is not raised.
+                auto const now_there = r.read(tx, target);
+                if (!now_there) { return now_there.error(); }
+                if (*now_there) { after = (*now_there)->fields; }
             }
             return std::optional<adopted>{contested.empty() ? adopted::merged : adopted::queued};
         }
@@ -1020,8 +1029,7 @@ private:
 /// the end.
 template <storage S, class Records, class Journal, adoption_source From>
 [[nodiscard]] result<adoption_report> dry_run(S& store, adoption const& a, basic_replica<Records, Journal> const& r,
-                                              From& source, instant now,
-                                              function_ref<void(adopted_row const&)> visit) {
+                                              From& source, instant now, function_ref<void(adopted_row const&)> visit) {
     constexpr std::size_t budget = 256;
     auto tx = store.begin(access_mode::write);
     if (!tx) { return tx.error(); }
