@@ -31,8 +31,8 @@ struct show {
     std::optional<std::string> note;
 };
 constexpr auto describe(show const*) {
-    return record_of<show>("shows", field("hall", &show::hall), field("day", &show::day),
-                           field("title", &show::title), field("note", &show::note, rule::manual));
+    return record_of<show>("shows", field("hall", &show::hall), field("day", &show::day), field("title", &show::title),
+                           field("note", &show::note, rule::manual));
 }
 
 rule_table rules() { return rule_table::of<hall, show>(); }
@@ -178,8 +178,8 @@ status run() {
     // region: run
     adoption const adopting{house_plan(), office.queue};
     std::cout << "Dry run:\n";
-    auto const foretold = dry_run(office.store, adopting, office.self, tables, now,
-                                  [](adopted_row const& r) { tell(r); });
+    auto const foretold =
+        dry_run(office.store, adopting, office.self, tables, now, [](adopted_row const& r) { tell(r); });
     if (!foretold) { return foretold.error(); }
     tell(foretold->counts);
 

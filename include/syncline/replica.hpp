@@ -14,6 +14,7 @@
 #include <syncline/replica/constraints.hpp>      // IWYU pragma: export
 #include <syncline/replica/dry_run.hpp>          // IWYU pragma: export
 #include <syncline/replica/event.hpp>            // IWYU pragma: export
+#include <syncline/replica/facts.hpp>            // IWYU pragma: export
 #include <syncline/replica/health.hpp>           // IWYU pragma: export
 #include <syncline/replica/integrity.hpp>        // IWYU pragma: export
 #include <syncline/replica/journal.hpp>          // IWYU pragma: export
