@@ -39,6 +39,7 @@ check_table house_checks() {
     t.add(conflict_check("things"));
     return t;
 }
+// region: policy
 /// Everybody works; who is a "guest" decides nothing.
 access_policy<> house_policy() {
     access_rule things;
@@ -54,6 +55,7 @@ access_policy<> house_policy() {
                                return principal != "guest";
                            }}};
 }
+// endregion: policy
 
 struct house {
     world::virtual_clock clock{};
@@ -342,6 +344,8 @@ TEST_CASE("who may not decide is refused, and nobody decides in another's name o
     auto const now = [&] { return c.h.clock.now; };
     bytes word;
     cbor_writer{word}.text("anna");
+    bytes own;
+    cbor_writer{own}.text("wild");
     bytes yes;
     cbor_writer{yes}.boolean(true);
     bytes entry;
@@ -357,6 +361,9 @@ TEST_CASE("who may not decide is refused, and nobody decides in another's name o
         {{"done", op_kind::set, yes, {}}},
         {{"decision", op_kind::set, yes, {}}, {"decided_by", op_kind::set, word, {}}},
         {{"decided_by", op_kind::set, word, {}}},
+        {{"decision", op_kind::set, yes, {}},
+         {"decided_by", op_kind::set, own, {}},
+         {"decided_at", op_kind::set, yes, {}}},
         {{"local:asked", op_kind::set, yes, {}}},
         {{"contested", op_kind::unset, {}, {}}},
         {{"late", op_kind::set, entry, {}}},
@@ -411,18 +418,18 @@ TEST_CASE("a decision on a remote that has changed since does not count", "[repl
 
 TEST_CASE("what a lost device has decided another carries out", "[replica][shared]") {
     clash c;
+    record_key const k = c.cleo.key(c.cleo.listed()[0]);
     {
         device lost{c.h, "dora", 11};
         lost.sync();
-        CHECK(lost.write([&](auto& tx) { return lost.shared.take_over(tx, lost.self, lost.key(lost.listed()[0])); })
-                  .error() == errc::invalid);
+        CHECK(lost.write([&](auto& tx) { return lost.shared.take_over(tx, lost.self, k); }).error() == errc::invalid);
         REQUIRE(lost.decide(lost.listed()[0], resolution::use_local()));
         while (lost.exchange()) {}
     }
     c.ben.sync();
     c.cleo.sync();
     for (device* d : {&c.ben, &c.cleo}) {
-        REQUIRE(d->write([&](auto& tx) { return d->shared.take_over(tx, d->self, d->key(d->listed()[0])); }));
+        REQUIRE(d->write([&](auto& tx) { return d->shared.take_over(tx, d->self, k); }));
     }
     c.settle();
     c.same(3, shared_state::closed, 0);

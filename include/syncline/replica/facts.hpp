@@ -538,15 +538,15 @@ template <storage_transaction Tx, class Records>
 /// fact costs what came since the last value before it. What comes later than a checkpoint that passed its place counts
 /// first after it: so it does at every replica. Nothing of it is kept outside of the storage.
 ///
-/// The collection and the records outlive it. Errors: the storage's, `errc::corrupt`; `errc::malformed` for a checkpoint
+/// The collection and the replica outlive it. Errors: the storage's, `errc::corrupt`; `errc::malformed` for a checkpoint
 /// that doesn't decode.
-template <fact_fold Fold, class Records>
+template <fact_fold Fold, class Records, class Journal = no_journal>
 class derived_value {
 public:
     using value_type = typename Fold::value_type;
 
-    derived_value(fact_collection const& c, Records const& records, Fold fold = {})
-        : collection_(&c), records_(&records), fold_(std::move(fold)) {}
+    derived_value(fact_collection const& c, basic_replica<Records, Journal> const& r, Fold fold = {})
+        : collection_(&c), replica_(&r), records_(&r.records()), fold_(std::move(fold)) {}
 
     /// The value now. Reads only. Cost: a look-up for each fact since the last value that is kept, and for each pending
     /// one and what stands after the first of those.
@@ -561,6 +561,16 @@ public:
             return true;
         });
         if (!ok) { return ok.error(); }
+        if (base->covered.version != 0) {
+            // One that has its verdict may have been taken into a checkpoint, and be gone there, before its row came here.
+            std::vector<bytes> left;
+            for (bytes& at : pending) {
+                auto const decided = replica_->decided_at(tx, key_at(at));
+                if (!decided) { return decided.error(); }
+                if (*decided == 0 || !base->covered.covers(at, *decided)) { left.push_back(std::move(at)); }
+            }
+            pending = std::move(left);
+        }
         out.pending = pending.size();
         auto confirmed = start(*base, {});
         if (!confirmed) { return confirmed.error(); }
@@ -605,9 +615,9 @@ public:
     /// Writes a checkpoint of all confirmed facts before a place in the order (`order_from`), as a mutation of the replica:
     /// once that is confirmed, every replica starts from it. Nothing is written where it would cover nothing new.
     /// `errc::busy` while not all of the collection is held.
-    template <storage_transaction Tx, class Journal>
-    [[nodiscard]] result<write_receipt> checkpoint(Tx& tx, basic_replica<Records, Journal> const& r, bytes_view before,
-                                                   instant now) const {
+    template <storage_transaction Tx>
+    [[nodiscard]] result<write_receipt> checkpoint(Tx& tx, bytes_view before, instant now) const {
+        auto const& r = *replica_;
         auto const whole = r.complete(tx, collection_->collection);
         if (!whole) { return whole.error(); }
         if (!*whole) { return failure{errc::busy, "not all facts are held yet"}; }
@@ -644,6 +654,12 @@ public:
 
 private:
     static constexpr std::size_t unlimited = (std::numeric_limits<std::size_t>::max)();
+
+    /// The fact at a place; without an id where that is none.
+    [[nodiscard]] record_key key_at(bytes_view at) const {
+        std::size_t const id_at = 8 * (std::max)(collection_->order.size(), std::size_t{1});
+        return record_key{collection_->collection, at.subspan((std::min)(id_at, at.size()))};
+    }
 
     struct basis {
         fact_coverage covered{};
@@ -694,12 +710,11 @@ private:
         bytes const from = f.after;
         status outcome;
         auto const take = [&](bytes_view at, bool waits) {
-            std::size_t const id_at = 8 * (std::max)(collection_->order.size(), std::size_t{1});
-            if (at.size() <= id_at) {
+            record_key const k = key_at(at);
+            if (k.id.empty()) {
                 outcome = failure{errc::corrupt, "order of facts"};
                 return false;
             }
-            record_key const k{collection_->collection, at.subspan(id_at)};
             auto const held = records_->find(tx, k);
             if (!held || !*held) {
                 outcome = held ? failure{errc::corrupt, "order of facts"} : held.error();
@@ -751,6 +766,7 @@ private:
     }
 
     fact_collection const* collection_;
+    basic_replica<Records, Journal> const* replica_;
     Records const* records_;
     Fold fold_;
 };

@@ -127,62 +127,8 @@ namespace detail {
            });
 }
 
-/// The judge of shared conflicts: what may be done to one, and by whom a decision says that it is.
-[[nodiscard]] inline validation judge_conflict(validation_input const& in, void const*) {
-    auto const no = [](std::string text) { return validation{false, errc::rejected, std::move(text)}; };
-    bool const lives = in.before && !in.before->deleted;
-    auto const has = [](row const& r, std::string_view f) { return filled(r.fields, f).has_value(); };
-    switch (in.change.kind) {
-        case change_kind::create:
-            if (in.before && !(lives && in.before->fields == in.after.fields)) {
-                return {false, errc::already_exists, "there is, or was, such a conflict"};
-            }
-            return has(in.after, "decision") || has(in.after, "done") ? no("a conflict begins open") : validation{};
-        case change_kind::erase:
-            return lives && !has(*in.before, "done") ? no("the conflict is not closed") : validation{};
-        case change_kind::update: break;
-    }
-    if (!lives) { return no("there is no such conflict"); }
-    bool decides = false;
-    bool only_takes_back = true;
-    for (field_op const& op : in.change.ops) {
-        if (is_decision_field(op.field)) {
-            decides = true;
-            only_takes_back = only_takes_back && op.kind == op_kind::unset;
-        } else if (op.field != "done" && op.field != "late") {
-            return no("of a conflict only its decision changes");
-        }
-    }
-    if (!late_grew(in.principal, *in.before, in.after)) { return no("a late decision in another's name"); }
-    bool const decided = has(*in.before, "decision");
-    if (decides && decided) {
-        if (!only_takes_back || has(*in.before, "done")) {
-            auto const by = filled(in.before->fields, "decided_by");
-            cbor_reader who{by ? *by : bytes_view{}};
-            std::string text = "decided already";
-            if (by && who.peek() == cbor_type::text) { text += " by " + std::string{who.text()}; }
-            return no(std::move(text));
-        }
-        return has(in.after, "decision") ? no("half a decision") : validation{};
-    }
-    if (decides) {
-        auto const by = filled(in.after.fields, "decided_by");
-        cbor_reader who{by ? *by : bytes_view{}};
-        bool const own = by && who.peek() == cbor_type::text && who.text() == in.principal;
-        if (!has(in.after, "decision") || !own) { return no("a decision in another's name"); }
-    }
-    if (has(in.after, "done") && !has(in.after, "decision")) { return no("the conflict is not decided"); }
-    return {};
-}
-
 }  // namespace detail
 
-/// The check that makes `conflicts_of(collection)` one of shared conflicts, for `check_table::add` on devices and at the
-/// authority: the first decision that is confirmed stands, a second is refused, `errc::rejected`, "decided already by …";
-/// a decision is in its author's name. Who may decide at all is the policy's: access rules of that collection.
-[[nodiscard]] inline record_check conflict_check(std::string_view collection) {
-    return {conflicts_of(collection), {}, false, &detail::judge_conflict, nullptr};
-}
 /// The rules of that collection, the same for everybody: the check has the last word.
 [[nodiscard]] inline collection_rules conflict_rules(std::string_view collection) {
     collection_rules r;
@@ -224,6 +170,9 @@ public:
         auto const digest = sha256(said);
         return record_key{conflicts_of(c.record.collection), std::string_view{to_hex(bytes_view{digest}.first(16))}};
     }
+
+    /// Whether a record is a conflict.
+    [[nodiscard]] static bool reads(record_key const& k, bytes_view fields) { return decode(k, fields).has_value(); }
 
     /// Makes records of the open conflicts of the device's queue that are none yet; at most `budget`. How many.
     /// What may not be a record (too large, names too long) stays in the queue alone.
@@ -304,6 +253,7 @@ public:
 
     /// Decides an open conflict. `seen` is the version of the remote row that the person saw, `by` the principal's name.
     /// Errors, state unchanged: `errc::not_found`; `errc::already_exists` (decided, as far as is known here);
+    /// `errc::busy` (something of it is on its way: exchange first);
     /// `errc::contended` (another remote since: show it again); `errc::forbidden` (values that are masked here);
     /// `errc::unsupported` (a whole record: decide field by field); those of `settle` and of the replica's writes.
     template <storage_transaction Tx, class Records, class Journal>
@@ -313,6 +263,8 @@ public:
         auto const c = find(tx, r, k);
         if (!c) { return c.error(); }
         if (c->state != shared_state::open) { return failure{errc::already_exists, "decided already"}; }
+        // Joined with what waits, the decision would not be one of its own.
+        if (c->pending) { return failure{errc::busy, "the conflict is not confirmed yet"}; }
         if (!c->about.remote || c->about.remote->version != seen) {
             return failure{errc::contended, "the remote has changed since"};
         }
@@ -428,8 +380,11 @@ private:
         auto c = decode(k, (*confirmed)->fields);
         if (!c) { return std::optional<followed>{followed::gone}; }
         if (c->state == shared_state::open) {
-            if ((*held)->pending) { return std::optional<followed>{}; }
-            return std::optional<followed>{followed::refused};
+            auto const progress = r.status_of(tx);
+            if (!progress) { return progress.error(); }
+            // Where not all is pulled, another's decision may still come.
+            bool const waits = (*held)->pending || progress->cursor < progress->head;
+            return waits ? std::optional<followed>{} : std::optional<followed>{followed::refused};
         }
         if (c->decision != mine.decision) {
             bytes entry;
@@ -447,13 +402,19 @@ private:
         c->about.remote = std::move(*remote);
         result<settled> done = errc::contended;
         if (c->about.remote && stands(*c)) { done = settle_with(*c, *c->how, now); }
+        if (done) {
+            auto const written = write(tx, r, *done, now);
+            if (!written && (!is_refusal(written.error()) || written.error() == errc::limit)) {
+                return written.error();
+            }
+            if (!written) { done = written.error(); }
+        }
         if (!done) {
             if (auto ok = r.update(tx, k, taken_back(**confirmed), now, priority::important); !ok) {
                 return ok.error();
             }
             return std::optional<followed>{followed::reopened};
         }
-        if (auto ok = write(tx, r, *done, now); !ok) { return ok.error(); }
         bytes yes;
         cbor_writer{yes}.boolean(true);
         if (auto ok = r.update(tx, k, {{"done", op_kind::set, yes, {}}}, now, priority::important); !ok) {
@@ -539,7 +500,10 @@ private:
             case errc::limit:
             case errc::invalid:
             case errc::not_found:
+            case errc::already_exists:
             case errc::contended:
+            case errc::forbidden:
+            case errc::unsupported:
             case errc::rejected:
             case errc::type_mismatch:
             case errc::overflow: return true;
@@ -857,5 +821,67 @@ private:
     rule_table const* rules_;
     std::string prefix_;
 };
+
+namespace detail {
+
+/// The judge of shared conflicts: what may be done to one, and by whom a decision says that it is.
+[[nodiscard]] inline validation judge_conflict(validation_input const& in, void const*) {
+    if (!in.after.deleted && !shared_conflicts::reads(in.change.record, in.after.fields)) {
+        return {false, errc::malformed, "it is no conflict"};
+    }
+    auto const no = [](std::string text) { return validation{false, errc::rejected, std::move(text)}; };
+    bool const lives = in.before && !in.before->deleted;
+    auto const has = [](row const& r, std::string_view f) { return filled(r.fields, f).has_value(); };
+    switch (in.change.kind) {
+        case change_kind::create:
+            if (in.before && !(lives && in.before->fields == in.after.fields)) {
+                return {false, errc::already_exists, "there is, or was, such a conflict"};
+            }
+            return has(in.after, "decision") || has(in.after, "done") ? no("a conflict begins open") : validation{};
+        case change_kind::erase:
+            return lives && !has(*in.before, "done") ? no("the conflict is not closed") : validation{};
+        case change_kind::update: break;
+    }
+    if (!lives) { return no("there is no such conflict"); }
+    bool decides = false;
+    bool only_takes_back = true;
+    for (field_op const& op : in.change.ops) {
+        if (is_decision_field(op.field)) {
+            decides = true;
+            only_takes_back = only_takes_back && op.kind == op_kind::unset;
+        } else if (op.field != "done" && op.field != "late") {
+            return no("of a conflict only its decision changes");
+        }
+    }
+    if (!late_grew(in.principal, *in.before, in.after)) { return no("a late decision in another's name"); }
+    bool const decided = has(*in.before, "decision");
+    if (decides && decided) {
+        if (!only_takes_back || has(*in.before, "done")) {
+            auto const by = filled(in.before->fields, "decided_by");
+            cbor_reader who{by ? *by : bytes_view{}};
+            std::string text = "decided already";
+            if (by && who.peek() == cbor_type::text) { text += " by " + std::string{who.text()}; }
+            return no(std::move(text));
+        }
+        return has(in.after, "decision") ? no("half a decision") : validation{};
+    }
+    if (decides) {
+        auto const by = filled(in.after.fields, "decided_by");
+        cbor_reader who{by ? *by : bytes_view{}};
+        bool const own = by && who.peek() == cbor_type::text && who.text() == in.principal;
+        if (!has(in.after, "decision") || !own) { return no("a decision in another's name"); }
+    }
+    if (has(in.after, "done") && !has(in.after, "decision")) { return no("the conflict is not decided"); }
+    return {};
+}
+
+}  // namespace detail
+
+/// The check that makes `conflicts_of(collection)` one of shared conflicts, for `check_table::add` on devices and at the
+/// authority: the first decision that is confirmed stands, a second is refused, `errc::rejected`, "decided already by …";
+/// a decision is in its author's name. Who may decide at all is the policy's: access rules of that collection.
+[[nodiscard]] inline record_check conflict_check(std::string_view collection) {
+    return {conflicts_of(collection), {}, false, &detail::judge_conflict, nullptr};
+}
 
 }  // namespace syncline::inline SYNCLINE_ABI
