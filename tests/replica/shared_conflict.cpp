@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-#include <syncline/replica/shared_conflicts.hpp>
+#include <syncline/replica/shared_conflict.hpp>
 
 #include <algorithm>
 #include <cstdint>
