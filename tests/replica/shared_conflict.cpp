@@ -540,7 +540,7 @@ TEST_CASE("whoever decides what whenever, all devices end with the same, and eac
                     tries += done ? 1 : 0;
                     if (!done) {
                         bool const fits = done.error() == errc::already_exists || done.error() == errc::contended ||
-                                          done.error() == errc::not_found;
+                                          done.error() == errc::not_found || done.error() == errc::busy;
                         CHECK(fits);
                     }
                     break;
@@ -557,8 +557,10 @@ TEST_CASE("whoever decides what whenever, all devices end with the same, and eac
             late += one.late.size();
         }
         CHECK(late == told[followed::too_late]);
-        CHECK(tries == told[followed::carried_out] + told[followed::too_late] + told[followed::reopened]);
-        CHECK(told[followed::refused] == 0);
+        CHECK(tries == told[followed::carried_out] + told[followed::too_late] + told[followed::reopened] +
+                           told[followed::refused]);
+        // Everybody may decide: refused is only what came after a decision that did not last.
+        CHECK((told[followed::refused] == 0 || told[followed::reopened] != 0));
         std::set<bytes> open;
         for (shared_conflict const& one : end) {
             if (one.state == shared_state::open) { open.insert(one.id); }

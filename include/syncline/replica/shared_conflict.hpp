@@ -85,7 +85,7 @@ enum class followed : std::uint8_t {
     carried_out = 1,  ///< it counts, and what it comes to is written
     too_late = 2,     ///< another was confirmed before; this one is in the history
     reopened = 3,     ///< the remote has changed meanwhile: the conflict is open again
-    refused = 4,      ///< the authority did not take it: who decided may not
+    refused = 4,      ///< not taken: who decided may not, or another's was there, which was taken back since
     gone = 5,         ///< the conflict is not there any more
 };
 [[nodiscard]] constexpr char const* name(followed f) noexcept {
