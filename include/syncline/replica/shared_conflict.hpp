@@ -471,7 +471,9 @@ private:
         });
         if (!ok) { return ok; }
         if (!outcome) { return outcome; }
-        for (auto const& [c, shared] : over) {
+        for (auto const& pair : over) {
+            conflict const& c = pair.first;
+            shared_conflict const& shared = pair.second;
             decision_maker const who{as_bytes(shared.decided_by), timestamp::make(now.wall), shared.decided_at,
                                      unknown_author, false};
             collection_rules const& rules = rules_->of(c.record.collection);
