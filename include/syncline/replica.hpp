@@ -4,6 +4,7 @@
 /// The whole component `replica`: the replica, the authority, their protocol and the session that drives them.
 
 #include <syncline/replica/admission.hpp>        // IWYU pragma: export
+#include <syncline/replica/adoption.hpp>         // IWYU pragma: export
 #include <syncline/replica/again.hpp>            // IWYU pragma: export
 #include <syncline/replica/audit_journal.hpp>    // IWYU pragma: export
 #include <syncline/replica/authority.hpp>        // IWYU pragma: export
@@ -13,6 +14,7 @@
 #include <syncline/replica/constraints.hpp>      // IWYU pragma: export
 #include <syncline/replica/dry_run.hpp>          // IWYU pragma: export
 #include <syncline/replica/event.hpp>            // IWYU pragma: export
+#include <syncline/replica/facts.hpp>            // IWYU pragma: export
 #include <syncline/replica/group.hpp>            // IWYU pragma: export
 #include <syncline/replica/health.hpp>           // IWYU pragma: export
 #include <syncline/replica/integrity.hpp>        // IWYU pragma: export
@@ -33,6 +35,7 @@
 #include <syncline/replica/scope_index.hpp>      // IWYU pragma: export
 #include <syncline/replica/scopes.hpp>           // IWYU pragma: export
 #include <syncline/replica/session.hpp>          // IWYU pragma: export
+#include <syncline/replica/shared_conflict.hpp>  // IWYU pragma: export
 #include <syncline/replica/strong.hpp>           // IWYU pragma: export
 #include <syncline/replica/validation.hpp>       // IWYU pragma: export
 #include <syncline/replica/verdict_columns.hpp>  // IWYU pragma: export

@@ -286,6 +286,27 @@ public:
         return records_.find_confirmed(tx, k);
     }
 
+    /// Where the authority has decided the last mutation on a record that has its verdict and is in no confirmed row here
+    /// yet; 0: there is none. `errc::corrupt`, the storage's. Cost: a scan of those.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<position> decided_at(Tx& tx, record_key const& k) const {
+        if (!valid(k)) { return failure{errc::invalid, "record key"}; }
+        position last = 0;
+        status outcome;
+        bytes const head = decided_prefix(to_bytes(k));
+        auto const ok = scan_prefix(tx, head, [&](bytes_view, bytes_view raw) {
+            cbor_reader in{raw};
+            bool const offered = in.array() != 3;  // again: it has no verdict any more
+            position const at = in.unsigned_integer();
+            if (!offered) { last = (std::max)(last, at); }
+            if (in.failed()) { outcome = failure{errc::corrupt, "decided mutation"}; }
+            return outcome.has_value();
+        });
+        if (!ok) { return ok.error(); }
+        if (!outcome) { return outcome.error(); }
+        return last;
+    }
+
     /// Every record of a collection in the order of ids, as `read` shows it.
     template <storage_transaction Tx>
     [[nodiscard]] status scan(Tx& tx, std::string_view collection,
