@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <syncline/clock/version_vector.hpp>
 #include <syncline/core/bytes.hpp>
 #include <syncline/core/cbor.hpp>
 #include <syncline/core/hash.hpp>
@@ -70,6 +71,39 @@ struct schema_of {
     friend bool operator==(schema_of const&, schema_of const&) = default;
 };
 
+/// Another's sealed mutation, carried home.
+struct relayed_item {
+    dot id{};        ///< whose, and which of theirs: as the envelope says
+    bytes sealed{};  ///< the envelope; see envelope.hpp
+    friend bool operator==(relayed_item const&, relayed_item const&) = default;
+};
+
+/// What an authority says of an envelope. Values travel: append, never renumber.
+enum class relay_outcome : std::uint8_t {
+    home = 1,     ///< decided, now or before: it needn't be carried any more
+    needs = 2,    ///< what it builds on is missing: keep it, and bring that
+    refused = 3,  ///< it is not its author's, or no envelope that is taken here: drop it
+    later = 4,    ///< not decided now: keep it, and bring it again
+};
+[[nodiscard]] constexpr char const* name(relay_outcome o) noexcept {
+    switch (o) {
+        case relay_outcome::home: return "home";
+        case relay_outcome::needs: return "needs";
+        case relay_outcome::refused: return "refused";
+        case relay_outcome::later: return "later";
+    }
+    return "unknown outcome";
+}
+
+struct relay_answer {
+    dot id{};
+    relay_outcome outcome = relay_outcome::later;
+    position version = 0;  ///< of one that is home: a row of its record that contains it has at least this; 0: none does
+    errc reason{};         ///< of one that is refused
+    dot missing{};         ///< of one that needs it
+    friend bool operator==(relay_answer const&, relay_answer const&) = default;
+};
+
 struct request {
     replica_id replica{};
     std::optional<id128> epoch{};    ///< of the authority that the cursor belongs to; empty at first contact
@@ -85,6 +119,8 @@ struct request {
     std::uint64_t features = 0;          ///< `feature_columns`; unknown bits mean nothing
     /// The last position that the sender was told of; with it, it can follow an authority to another epoch.
     std::optional<position> known{};
+    /// Other replicas' mutations, each sealed by its author; none, but there, from a sender that would carry some.
+    std::optional<std::vector<relayed_item>> relayed{};
     friend bool operator==(request const&, request const&) = default;
 };
 
@@ -120,6 +156,8 @@ struct reply {
     std::optional<position> stable{};
     std::vector<past_epoch> past{};  ///< with `unknown_author`: where the requester's past and the authority's may part
     bool wipe = false;               ///< an order: the replica is to be wiped; nothing else in the reply counts
+    /// On what was relayed; nothing from an authority that takes none.
+    std::optional<std::vector<relay_answer>> relayed{};
     friend bool operator==(reply const&, reply const&) = default;
 };
 
@@ -239,6 +277,83 @@ inline void encode_past(cbor_writer& w, std::vector<past_epoch> const& all) {
     return features;
 }
 
+/// A relayed envelope is an array of author, sequence and the envelope.
+inline void encode_relayed(cbor_writer& w, std::vector<relayed_item> const& all) {
+    w.array(all.size());
+    for (relayed_item const& i : all) {
+        w.array(3);
+        w.byte_string(to_array(i.id.replica));
+        w.unsigned_integer(i.id.sequence);
+        w.byte_string(i.sealed);
+    }
+}
+[[nodiscard]] inline std::vector<relayed_item> decode_relayed(cbor_reader& in) {
+    std::vector<relayed_item> all;
+    std::size_t const n = bounded_array(in);
+    for (std::size_t i = 0; i < n && !in.failed(); ++i) {
+        if (in.array() != 3) { in.fail({errc::malformed, "relayed mutation of the wrong length"}); }
+        relayed_item item;
+        item.id.replica = read_replica(in);
+        item.id.sequence = in.unsigned_integer();
+        item.sealed = to_bytes(in.byte_string());
+        all.push_back(std::move(item));
+    }
+    return all;
+}
+
+/// An answer is an array of author, sequence and outcome; then of one that is home its version, of a refused one the
+/// reason, of one that needs another that one's author and sequence.
+inline void encode_relay_answers(cbor_writer& w, std::vector<relay_answer> const& all) {
+    w.array(all.size());
+    for (relay_answer const& a : all) {
+        bool const needs = a.outcome == relay_outcome::needs;
+        bool const said = a.outcome == relay_outcome::home || a.outcome == relay_outcome::refused;
+        w.array(std::size_t{3} + (needs ? 2 : said ? 1 : 0));
+        w.byte_string(to_array(a.id.replica));
+        w.unsigned_integer(a.id.sequence);
+        w.unsigned_integer(static_cast<std::uint64_t>(a.outcome));
+        if (a.outcome == relay_outcome::home) { w.unsigned_integer(a.version); }
+        if (a.outcome == relay_outcome::refused) { w.unsigned_integer(static_cast<std::uint64_t>(a.reason)); }
+        if (needs) {
+            w.byte_string(to_array(a.missing.replica));
+            w.unsigned_integer(a.missing.sequence);
+        }
+    }
+}
+/// An unknown outcome is taken as `later`: kept, never dropped.
+[[nodiscard]] inline std::vector<relay_answer> decode_relay_answers(cbor_reader& in) {
+    std::vector<relay_answer> all;
+    std::size_t const n = bounded_array(in);
+    for (std::size_t i = 0; i < n && !in.failed(); ++i) {
+        relay_answer a;
+        std::size_t const parts = in.array();
+        a.id.replica = read_replica(in);
+        a.id.sequence = in.unsigned_integer();
+        std::uint64_t const outcome = in.unsigned_integer();
+        a.outcome = outcome >= 1 && outcome <= 4 ? static_cast<relay_outcome>(outcome) : relay_outcome::later;
+        std::size_t expected = 3;
+        if (outcome == static_cast<std::uint64_t>(relay_outcome::home)) {
+            expected = 4;
+            a.version = in.unsigned_integer();
+        } else if (outcome == static_cast<std::uint64_t>(relay_outcome::refused)) {
+            expected = 4;
+            std::uint64_t const why = in.unsigned_integer();
+            if (why > 255) { in.fail({errc::malformed, "code out of range"}); }
+            a.reason = static_cast<errc>(why);
+        } else if (outcome == static_cast<std::uint64_t>(relay_outcome::needs)) {
+            expected = 5;
+            a.missing.replica = read_replica(in);
+            a.missing.sequence = in.unsigned_integer();
+        } else if (outcome > 4) {
+            expected = parts;
+            for (std::size_t k = 3; k < parts; ++k) { (void)in.skip(); }
+        }
+        if (parts != expected) { in.fail({errc::malformed, "relay's answer of the wrong length"}); }
+        all.push_back(a);
+    }
+    return all;
+}
+
 /// Origins are an array of runs; a run is an array of a line and the numbers of successive mutations in it.
 inline void encode_origins(cbor_writer& w, std::vector<origin> const& all) {
     auto const run_end = [&](std::size_t i) {
@@ -352,6 +467,8 @@ namespace detail {
 
 /// The request's key for what the device's program knows of schemas.
 inline constexpr std::uint64_t schemas_key = 14;
+/// A request's key for what is relayed, and a reply's for the answers to it.
+inline constexpr std::uint64_t relayed_key = 40;
 
 [[nodiscard]] inline bytes encode(request const& q) {
     bytes out(frame_bytes);
@@ -359,7 +476,8 @@ inline constexpr std::uint64_t schemas_key = 14;
     bytes batch;
     bool const columns = (q.features & feature_columns) != 0 && detail::encode_batch(batch, q);
     w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() || columns ? 0 : 1) + (q.line == 0 ? 0 : 1) +
-          (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1) + (q.known ? 1 : 0));
+          (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1) + (q.known ? 1 : 0) +
+          (q.relayed ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(to_array(q.replica));
     if (q.epoch) {
@@ -411,6 +529,10 @@ inline constexpr std::uint64_t schemas_key = 14;
         w.unsigned_integer(24);
         w.unsigned_integer(*q.known);
     }
+    if (q.relayed) {
+        w.unsigned_integer(relayed_key);
+        detail::encode_relayed(w, *q.relayed);
+    }
     detail::seal_frame(out);
     return out;
 }
@@ -451,6 +573,7 @@ inline constexpr std::uint64_t schemas_key = 14;
                 return true;
             }
             case 24: q.known = in.unsigned_integer(); return true;
+            case relayed_key: q.relayed = detail::decode_relayed(in); return true;
             default: return false;
         }
     });
@@ -510,7 +633,8 @@ inline constexpr std::uint64_t wipe_key = 27;
     out.reserve(page.size() + 256 + p.verdicts.size() * 48 + rows.size());
     cbor_writer w{out};
     w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) + (p.horizon == 0 ? 0 : 1) +
-          (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0));
+          (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0) +
+          (p.relayed ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);
@@ -573,6 +697,10 @@ inline constexpr std::uint64_t wipe_key = 27;
     if (p.wipe) {
         w.unsigned_integer(wipe_key);
         w.boolean(true);
+    }
+    if (p.relayed) {
+        w.unsigned_integer(relayed_key);
+        detail::encode_relay_answers(w, *p.relayed);
     }
     detail::seal_frame(out);
     return out;
@@ -694,6 +822,7 @@ namespace detail {
             case 24: p.asked = detail::read_id(in); return true;
             case 25: p.stable = in.unsigned_integer(); return true;
             case 26: p.past = detail::decode_past(in); return true;
+            case relayed_key: p.relayed = detail::decode_relay_answers(in); return true;
             case wipe_key:
                 p.wipe = in.boolean();
                 if (!in.failed() && !p.wipe) { in.fail({errc::not_deterministic, "no order, said at length"}); }

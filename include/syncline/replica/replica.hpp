@@ -32,6 +32,7 @@
 #include <syncline/replica/protocol.hpp>
 #include <syncline/replica/ranges.hpp>
 #include <syncline/replica/record_store.hpp>
+#include <syncline/replica/relay.hpp>
 #include <syncline/replica/validation.hpp>
 #include <syncline/storage/storage.hpp>
 
@@ -62,6 +63,8 @@ struct replica_options {
     /// The authority's constraints. What can be seen here is asked before a write is queued: that what it refers to lives
     /// on this device, once all of that collection was fetched. The rest is the authority's to say. Outlives the replica.
     constraint_table const* constraints = nullptr;
+    /// Carries other replicas' mutations, and hands on its own: peer_exchange.hpp. Nothing: it does neither.
+    std::optional<relay_options> relay{};
 };
 
 /// A record as it is read.
@@ -115,6 +118,34 @@ struct exchange_report {
     bool wipe = false;        ///< an order of the authority, and all there was in its reply: see `basic_replica::wipe`
     bool reincarnated = false;  ///< the store was a clone or was restored: it has a new identity now
     bool regressed = false;     ///< the authority was put back to an older state: what it lost is offered again
+    std::size_t relayed = 0;    ///< envelopes that the authority answered about
+};
+
+/// An envelope as a peer hands it over.
+struct handed_envelope {
+    position clear = 0;  ///< no row up to this position contains it, as far as the peer knows
+    bytes sealed{};
+    friend bool operator==(handed_envelope const&, handed_envelope const&) = default;
+};
+
+/// Who hands over. `principal` is what the host authenticated; empty where it did not.
+struct handing_peer {
+    replica_id replica{};
+    std::string_view principal{};
+    bool same_epoch = false;  ///< its positions mean here what they mean there
+};
+
+/// What a peer brought.
+struct handed_report {
+    std::size_t added = 0;    ///< carried from now on
+    std::size_t known = 0;    ///< carried already, home, or this device's own
+    std::size_t full = 0;     ///< no room: their authors, or other carriers, keep them
+    std::size_t refused = 0;  ///< not their authors', of another realm, or no envelopes
+    std::size_t forked = 0;   ///< another content under a name that is carried: alarm somebody
+    std::size_t distant = 0;  ///< of those added: their stamps are too far ahead, so they show nowhere
+    std::size_t rows = 0;     ///< confirmed rows that were taken
+    std::size_t changed = 0;  ///< visible records that changed
+    friend bool operator==(handed_report const&, handed_report const&) = default;
 };
 
 /// A replica over any storage. It holds options and rules, and no state.
@@ -136,6 +167,7 @@ public:
         : rules_(std::move(rules)),
           options_(std::move(options)),
           outbox_(options_.outbox, "ro"),
+          carried_("rx", options_.relay.value_or(relay_options{})),
           records_(std::move(records)),
           journal_(std::move(told)) {}
 
@@ -143,6 +175,7 @@ public:
     [[nodiscard]] replica_options const& options() const noexcept { return options_; }
     [[nodiscard]] outbox const& queue() const noexcept { return outbox_; }
     [[nodiscard]] Records const& records() const noexcept { return records_; }
+    [[nodiscard]] relay_book const& carried() const noexcept { return carried_; }
 
     /// Makes the store a replica's, with a new identity, bound to `principal`, unless it is one already. Call it at each
     /// start of the program: from then on what is written bears a name that no copy of the store gives, so that
@@ -280,7 +313,7 @@ public:
         auto const tell = [&](std::uint64_t token, mutation& m, apply_outcome& outcome) {
             if (token != 0 && go_on) { go_on = visit(foreseen{token, std::move(m), std::move(outcome)}); }
         };
-        auto const laid = lay_over(tx, k, *sync, over, tell, [](std::vector<bytes> const&) { return status{}; });
+        auto const laid = lay_over(tx, k, *sync, over, tell, [](auto const&, auto const&) { return status{}; });
         return laid ? status{} : laid.error();
     }
 
@@ -430,9 +463,26 @@ public:
         auto wanted = wanted_.first(tx, wanted_ranges_max);
         if (!wanted) { return wanted.error(); }
         q.ranges = std::move(*wanted);
+        bool waits_for_needs = false;
+        if (options_.relay) {
+            auto home = carried_.due(tx);
+            if (!home) { return home.error(); }
+            q.relayed = std::move(*home);
+            auto const untaken = carried_.untaken(tx);
+            if (!untaken) { return untaken.error(); }
+            waits_for_needs = !*untaken;
+        }
         std::size_t size = 0;
+        status outcome;
         auto ok = each_frozen(tx, [&](frozen_mutation const& f) {
             pending const& p = f.what;
+            // What it builds on goes first: the authority is to have answered about it once.
+            for (dot const& d : p.needs) {
+                if (!waits_for_needs) { break; }
+                auto const carried = carried_.find(tx, d);
+                if (!carried) { outcome = carried.error(); }
+                if (!carried || (*carried && !(*carried)->asked)) { return false; }
+            }
             if (q.mutations.size() >= options_.mutations_max ||
                 (size != 0 && size + p.encoded.size() > options_.mutation_bytes)) {
                 return false;
@@ -442,6 +492,7 @@ public:
             q.origins.push_back({p.line, f.number});
             return true;
         });
+        if (ok) { ok = outcome; }
         if (!ok) { return ok.error(); }
         told.counted(metric_counter::entries_sent, q.mutations.size());
         return encode(q);
@@ -542,6 +593,18 @@ public:
 
         if (report.verdicts != 0) {
             if (auto ok = settle(tx, *sync); !ok) { return ok.error(); }
+        }
+
+        if (options_.relay) {
+            if (auto ok = carried_.set_untaken(tx, !p->relayed); !ok) { return ok.error(); }
+            if (!p->relayed) { p->relayed.emplace(); }
+            for (relay_answer const& a : *p->relayed) {
+                auto concerns = carried_.take(tx, a, p->head);
+                if (!concerns) { return concerns.error(); }
+                if (!*concerns) { continue; }
+                dirty.push_back(std::move(**concerns));
+                ++report.relayed;
+            }
         }
 
         // Overtaken by a reply that told a verdict which this one doesn't: its rows may hold what still waits here,
@@ -648,9 +711,175 @@ public:
         auto const told = wanted_.empty(tx);
         if (!told) { return told.error(); }
         if (!*told) { return true; }
+        if (options_.relay) {
+            auto const carries = carried_.totals(tx);
+            if (!carries) { return carries.error(); }
+            auto const untaken = carried_.untaken(tx);
+            if (!untaken) { return untaken.error(); }
+            if (carries->unasked != 0 && !*untaken) { return true; }
+        }
         auto due = outbox_.next_due(tx, now.wall);
         if (!due) { return due.error(); }
         return *due && **due <= now.wall;
+    }
+
+    // Handing over, device to device; replica/peer_exchange.hpp does.
+
+    /// Freezes all that waits, in the order in which it was written, so that it can be handed on: from then on its bytes,
+    /// sequences and order never change. `errc::invalid` without `replica_options::relay`. Cost: O(pending).
+    template <storage_transaction Tx>
+    [[nodiscard]] status prepare_handover(Tx& tx, instant now) const {
+        if (!options_.relay) { return failure{errc::invalid, "a replica that hands nothing on"}; }
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        std::size_t const in_flight = static_cast<std::size_t>(sync->next_sequence - 1 - sync->settled);
+        if (in_flight >= options_.relay->sealed_max) { return {}; }
+        std::size_t const room = options_.relay->sealed_max - in_flight;
+        claim_options claims;
+        claims.entries_max = room;
+        claims.bytes_max = options_.relay->carried_bytes;
+        claims.lease = (milliseconds::max)();
+        claims.record_run_max = room;
+        claims.order = claim_order::arrival;
+        auto taken = outbox_.claim(tx, claims, now.wall);
+        if (!taken) { return taken.error(); }
+        // Those behind what was frozen before.
+        std::vector<std::uint64_t> behind;
+        auto ok = outbox_.scan(tx, [&](outbox_entry const& e) {
+            if (e.state == entry_state::blocked) { behind.push_back(e.token); }
+            return true;
+        });
+        if (!ok) { return ok; }
+        std::sort(behind.begin(), behind.end());
+        for (std::uint64_t const token : behind) {
+            if (taken->size() >= room) { break; }
+            auto one = outbox_.claim_behind(tx, token, now.wall, (milliseconds::max)());
+            if (!one) { return one.error(); }
+            if (*one) { taken->push_back(std::move(**one)); }
+        }
+        if (taken->empty()) { return {}; }
+        std::sort(taken->begin(), taken->end(),
+                  [](outbox_entry const& a, outbox_entry const& b) { return a.token < b.token; });
+        for (outbox_entry const& entry : *taken) {
+            ok = freeze(tx, *sync, entry.token, entry.fence, pending::parse(entry.payload), false);
+            if (!ok) { return ok; }
+        }
+        journal_note note;
+        note.what = journal_event::froze;
+        note.stamp = timestamp::make(now.wall);
+        note.count = taken->size();
+        if (ok = tell(tx, note); !ok) { return ok; }
+        return write_sync(tx, *sync);
+    }
+
+    /// Visits this replica's own frozen mutations without a verdict, in sequence, as envelopes to be sealed; until the
+    /// visitor says false. It may read, not write.
+    template <storage_transaction Tx>
+    [[nodiscard]] status each_own(Tx& tx, function_ref<bool(std::uint64_t sequence, envelope const&)> visit) const {
+        auto mine = read_identity(tx);
+        if (!mine) { return mine.error(); }
+        envelope e;
+        e.realm = carried_.options().realm;
+        e.principal = mine->principal;
+        e.author = mine->self;
+        return each_frozen(tx, [&](frozen_mutation& f) {
+            e.from = {f.what.line, f.number};
+            e.needs = std::move(f.what.needs);
+            e.frozen = std::move(f.what.encoded);
+            return visit(f.sequence, e);
+        });
+    }
+
+    /// Carries what a peer hands over, and shows it. What is not its author's, and whatever is no envelope, is left out
+    /// and counted. Errors: the storage's, `errc::corrupt`; `errc::invalid` without `replica_options::relay`.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<handed_report> take_envelopes(Tx& tx, std::span<handed_envelope const> all,
+                                                       handing_peer const& peer, instant now) const {
+        if (!options_.relay) { return failure{errc::invalid, "a replica that carries nothing"}; }
+        auto mine = read_identity(tx);
+        if (!mine) { return mine.error(); }
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        auto clock = read_clock(tx);
+        if (!clock) { return clock.error(); }
+        timestamp const before = clock->last();
+        handed_report report;
+        std::vector<bytes> dirty;
+        for (handed_envelope const& h : all) {
+            auto const e = open_envelope(h.sealed, options_.message);
+            if (!e) {
+                ++report.refused;
+                continue;
+            }
+            if (e->said.author.device == mine->self.device) {
+                ++report.known;
+                continue;
+            }
+            bool const ours = e->said.realm == options_.relay->realm;
+            relay_gate const* const gate = options_.relay->gate;
+            if (!ours || (gate != nullptr && !gate->admits(*e, peer.replica, peer.principal))) {
+                ++report.refused;
+                continue;
+            }
+            bool const distant = !clock->accept(e->change.stamp, now.wall);
+            auto const taken = carried_.add(tx, *e, peer.same_epoch ? h.clear : 0, distant);
+            if (!taken) { return taken.error(); }
+            switch (*taken) {
+                case relay_taking::added:
+                    ++report.added;
+                    report.distant += distant ? 1 : 0;
+                    dirty.push_back(to_bytes(e->change.record));
+                    break;
+                case relay_taking::known:
+                    ++report.known;
+                    dirty.push_back(to_bytes(e->change.record));
+                    break;
+                case relay_taking::full: ++report.full; break;
+                case relay_taking::forked: ++report.forked; break;
+            }
+        }
+        if (clock->last() != before) {
+            if (auto ok = write_clock(tx, *clock); !ok) { return ok.error(); }
+        }
+        if (auto ok = show(tx, std::move(dirty), *sync, report); !ok) { return ok.error(); }
+        return report;
+    }
+
+    /// Takes confirmed rows that a peer told who is declared to be trusted, and who stands at `cursor`. The own cursor does
+    /// not move: the authority tells them once more. Rows of a peer that is not ahead are left out, as this replica may
+    /// know deletions that it doesn't; so are those of records on which own mutations wait, as a row may contain one whose
+    /// verdict was not heard yet. `errc::invalid` where no such trust is declared.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<handed_report> take_peer_rows(Tx& tx, std::span<row_update> rows, position cursor,
+                                                       instant now) const {
+        if (!options_.relay || !options_.relay->trust_rows) { return failure{errc::invalid, "peers' rows"}; }
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        handed_report report;
+        if (!sync->epoch || cursor <= sync->cursor) { return report; }
+        std::vector<row_update> taken;
+        for (row_update& u : rows) {
+            if (u.state.version > sync->cursor && u.state.version <= cursor) { taken.push_back(std::move(u)); }
+        }
+        if (auto ok = learn_clock(tx, taken, now); !ok) { return ok.error(); }
+        std::vector<bytes> dirty;
+        event_batch events;
+        for (row_update& u : taken) {
+            bytes name = to_bytes(u.key);
+            bool waits = false;
+            auto ok = outbox_.scan_record(tx, name, [&](outbox_entry const&) {
+                waits = true;
+                return false;
+            });
+            if (!ok) { return ok.error(); }
+            if (waits) { continue; }
+            auto const newer = take_row(tx, u, true, false, dirty, events);
+            if (!newer) { return newer.error(); }
+            report.rows += *newer ? 1 : 0;
+        }
+        report.changed = events.changed();
+        if (auto ok = show(tx, std::move(dirty), *sync, report, std::move(events)); !ok) { return ok.error(); }
+        return report;
     }
 
     /// Where the replica stands.
@@ -1230,6 +1459,13 @@ private:
         pending& p = change->p;
         std::optional<row>& after = change->after;
         bytes const name = to_bytes(k);
+        if (options_.relay && entry->dirty) {
+            auto ok = carried_.each_of(tx, name, [&](carried_envelope const& c, timestamp) {
+                if (c.shows_over(entry->confirmed)) { p.saw(c.id); }
+                return true;
+            });
+            if (!ok) { return ok.error(); }
+        }
         auto receipt = enqueue(tx, name, p, now, urgency);
         if (!receipt) { return receipt.error(); }
         if (auto ok = write_clock(tx, *clock); !ok) { return ok.error(); }
@@ -1722,6 +1958,11 @@ private:
                 if (auto ok = offer_again(tx, sync, d, *shared); !ok) { return ok.error(); }
             }
         }
+        if (options_.relay) {
+            auto doubted = carried_.doubt(tx, *shared);
+            if (!doubted) { return doubted.error(); }
+            dirty.insert(dirty.end(), doubted->begin(), doubted->end());
+        }
         std::sort(dirty.begin(), dirty.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
         dirty.erase(std::unique(dirty.begin(), dirty.end()), dirty.end());
         for (bytes const& k : dirty) {
@@ -1964,6 +2205,7 @@ private:
             return true;
         });
         for (std::size_t i = 0; i < over.size() && ok; ++i) { ok = tx.erase(over[i]); }
+        if (ok && options_.relay) { ok = end_carried(tx, name, head, over); }
         if (!ok) { return ok; }
         if (held.confirmed == 0 && over.empty()) { return {}; }
         if (ok = records_.drop_confirmed(tx, k); !ok) { return ok; }
@@ -1971,6 +2213,37 @@ private:
         held.confirmed = 0;
         dirty.push_back(std::move(name));
         return records_.put(tx, k, held, nullptr);
+    }
+
+    /// What was carried, and decided by `head` at the latest, has had its effect on a record that has ended.
+    template <class Tx>
+    [[nodiscard]] status end_carried(Tx& tx, bytes_view name, position head, std::vector<bytes>& over) const {
+        std::vector<carried_envelope> done;
+        auto ok = carried_.each_of(tx, name, [&](carried_envelope const& c, timestamp) {
+            if (c.decided && c.version <= head) { done.push_back(c); }
+            return true;
+        });
+        for (std::size_t i = 0; i < done.size() && ok; ++i) {
+            over.push_back(done[i].record);
+            ok = carried_.drop(tx, done[i]);
+        }
+        return ok;
+    }
+
+    /// Computes records anew, and keeps the events of it.
+    template <class Tx>
+    [[nodiscard]] status show(Tx& tx, std::vector<bytes> dirty, sync_state& sync, handed_report& report,
+                              event_batch events = {}) const {
+        std::sort(dirty.begin(), dirty.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
+        dirty.erase(std::unique(dirty.begin(), dirty.end()), dirty.end());
+        for (bytes const& k : dirty) {
+            if (auto ok = rebase(tx, k, sync, events); !ok) { return ok; }
+        }
+        report.changed = events.changed();
+        if (events.empty()) { return {}; }
+        ++sync.events;
+        if (auto ok = tx.put(numbered('e', sync.events), events.encode()); !ok) { return ok; }
+        return write_sync(tx, sync);
     }
 
     /// What is held of a record does not decode, and the authority has just told it: it goes, and is computed anew.
@@ -2036,7 +2309,8 @@ private:
 
     /// Lays what is not confirmed over a record's confirmed row, in order: what was decided and no held row contains, then
     /// what waits. `told(token, mutation, outcome)` hears of each that is laid; of what was decided with the token 0.
-    /// `done_with(keys)` takes those of decided ones that the row has, and answers a status. Whether there were any to lay.
+    /// What is carried for others goes between what waits, by its stamp. `done_with(keys, carried)` takes those of decided
+    /// ones that the row has, and answers a status. Whether there were any to lay.
     template <class Tx, class F, class G>
     [[nodiscard]] result<bool> lay_over(Tx& tx, record_key const& k, sync_state const& sync, std::optional<row>& now,
                                         F&& told, G&& done_with) const {
@@ -2046,7 +2320,7 @@ private:
         bool const closed = now && !schema.cast(*now, schema.version());
         bool any = false;
         status outcome;
-        auto const lay = [&](bytes_view encoded, timestamp stamp_max, std::uint64_t token) {
+        auto const lay = [&](bytes_view encoded, timestamp stamp_max, std::uint64_t token, author_index author) {
             cbor_reader in{encoded};
             mutation m = decode_mutation(in);
             if (!in.finish()) {
@@ -2056,7 +2330,7 @@ private:
             any = true;
             if (closed || !schema.carry_up(m, now)) { return true; }  // it shows nothing; what it becomes is decided
             apply_context context;
-            context.author = sync.author;
+            context.author = author;
             context.stamp_max = stamp_max;
             // What a preview rejects or can't decide leaves the record as it is.
             apply_outcome done = apply(now, m, rules, context);
@@ -2085,20 +2359,58 @@ private:
                 contained.push_back(to_bytes(key_bytes));
                 return true;
             }
-            return lay(encoded, stamp, 0);
+            return lay(encoded, stamp, 0, sync.author);
         });
         if (ok) { ok = outcome; }
-        if (ok) { ok = done_with(contained); }
+        std::vector<carried_envelope> home;
+        std::vector<std::pair<timestamp, bytes>> others;
+        if (ok && options_.relay) {
+            ok = carried_.each_of(tx, name, [&](carried_envelope const& c, timestamp stamp) {
+                if (c.decided && c.version <= known) {
+                    home.push_back(c);
+                } else if (c.shows_over(known)) {
+                    auto e = open_envelope(c.sealed);
+                    if (!e) {
+                        outcome = failure{errc::corrupt, "carried envelope"};
+                        return false;
+                    }
+                    others.emplace_back(stamp, std::move(e->said.frozen));
+                }
+                return true;
+            });
+        }
+        if (ok) { ok = outcome; }
+        if (ok) { ok = done_with(contained, home); }
         if (!ok) { return ok.error(); }
+        constexpr timestamp latest{(std::numeric_limits<std::uint64_t>::max)()};
+        std::size_t next = 0;
+        auto const lay_others = [&](std::size_t count) {
+            for (; next < count; ++next) {
+                std::optional<row> const before = now;
+                if (!lay(others[next].second, latest, 0, unknown_author)) { return false; }
+                if (now && now->fields.size() > options_.record_max) { now = before; }
+            }
+            return true;
+        };
+        auto const earlier_than = [&](timestamp stamp) {
+            std::size_t n = next;
+            while (n < others.size() && others[n].first < stamp) { ++n; }
+            return n;
+        };
         ok = outbox_.scan_record(tx, name, [&](outbox_entry const& e) {
             auto p = pending::parse(e.payload);
             if (!p) {
                 outcome = p.error();
                 return false;
             }
-            return lay(p->encoded, timestamp{(std::numeric_limits<std::uint64_t>::max)()}, e.token);
+            cbor_reader head{p->encoded};
+            (void)head.array();
+            (void)head.unsigned_integer();
+            if (!lay_others(earlier_than(timestamp{head.unsigned_integer()}))) { return false; }
+            return lay(p->encoded, latest, e.token, sync.author);
         });
         if (!ok) { return ok.error(); }
+        if (outcome) { (void)lay_others(others.size()); }
         if (!outcome) { return outcome.error(); }
         return any;
     }
@@ -2125,9 +2437,10 @@ private:
 
         std::optional<row> now = confirmed;
         position const known = now ? now->version : 0;
-        auto const forget = [&](std::vector<bytes> const& contained) {
+        auto const forget = [&](std::vector<bytes> const& contained, std::vector<carried_envelope> const& home) {
             status ok;
             for (std::size_t i = 0; i < contained.size() && ok; ++i) { ok = tx.erase(contained[i]); }
+            for (std::size_t i = 0; i < home.size() && ok; ++i) { ok = carried_.drop(tx, home[i]); }
             return ok;
         };
         auto const laid = lay_over(
@@ -2249,6 +2562,7 @@ private:
     replica_options options_;
     outbox outbox_;
     range_list wanted_{"rw"};
+    relay_book carried_;
     SYNCLINE_NO_UNIQUE_ADDRESS Records records_;
     SYNCLINE_NO_UNIQUE_ADDRESS Journal journal_;
 };
