@@ -899,7 +899,10 @@ private:
             return failure{errc::malformed, "an envelope under another's name"};
         }
         if (item.id.replica == q.replica) { return failure{errc::invalid, "the requester's own, in an envelope"}; }
-        if (auto ok = options_.relays->admits(*e, q.replica, bearer); !ok) { return ok.error(); }
+        if (auto const ok = options_.relays->admits(*e, q.replica, bearer); !ok) {
+            bool const unknown = ok.error() == errc::unauthorised;
+            return failure{unknown ? errc::unauthorised : errc::forbidden, ok.error().detail};
+        }
         auto at = std::find_if(authors.begin(), authors.end(),
                                [&](relayed_author const& a) { return a.replica == item.id.replica; });
         if (at == authors.end()) {

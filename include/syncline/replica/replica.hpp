@@ -145,7 +145,16 @@ struct handed_report {
     std::size_t distant = 0;  ///< of those added: their stamps are too far ahead, so they show nowhere
     std::size_t rows = 0;     ///< confirmed rows that were taken
     std::size_t changed = 0;  ///< visible records that changed
+    std::vector<dot> left_out{};  ///< the names of those that were refused, forked or found no room, where they have one
     friend bool operator==(handed_report const&, handed_report const&) = default;
+};
+
+/// Where a replica stands that meets another.
+struct meeting_state {
+    replica_id self{};
+    std::optional<id128> epoch{};  ///< of the authority; nothing before the first exchange with it
+    position cursor = 0;
+    held_of_author own{};  ///< what is frozen of its own
 };
 
 /// A replica over any storage. It holds options and rules, and no state.
@@ -772,6 +781,19 @@ public:
         return write_sync(tx, *sync);
     }
 
+    template <storage_transaction Tx>
+    [[nodiscard]] result<meeting_state> meeting(Tx& tx) const {
+        auto mine = read_identity(tx);
+        if (!mine) { return mine.error(); }
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        meeting_state out{mine->self, sync->epoch, sync->cursor, {mine->self, sync->settled, {}}};
+        if (sync->settled + 1 < sync->next_sequence) {
+            out.own.held.add(interval{sync->settled + 1, sync->next_sequence - 1});
+        }
+        return out;
+    }
+
     /// Visits this replica's own frozen mutations without a verdict, in sequence, as envelopes to be sealed; until the
     /// visitor says false. It may read, not write.
     template <storage_transaction Tx>
@@ -819,6 +841,7 @@ public:
             relay_gate const* const gate = options_.relay->gate;
             if (!ours || (gate != nullptr && !gate->admits(*e, peer.replica, peer.principal))) {
                 ++report.refused;
+                report.left_out.push_back(e->id());
                 continue;
             }
             bool const distant = !clock->accept(e->change.stamp, now.wall);
@@ -834,8 +857,14 @@ public:
                     ++report.known;
                     dirty.push_back(to_bytes(e->change.record));
                     break;
-                case relay_taking::full: ++report.full; break;
-                case relay_taking::forked: ++report.forked; break;
+                case relay_taking::full:
+                    ++report.full;
+                    report.left_out.push_back(e->id());
+                    break;
+                case relay_taking::forked:
+                    ++report.forked;
+                    report.left_out.push_back(e->id());
+                    break;
             }
         }
         if (clock->last() != before) {
