@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <string>
 #include <vector>
 
@@ -187,4 +188,152 @@ TEST_CASE("what one device wrote is seen on the next, and goes home with either,
         CHECK(v[i].dead() == 0);
     }
     CHECK(field(v.confirmed().at("a"), "count") == 113);
+}
+
+namespace {
+
+/// Draws what happens next in a venue; writes add to counters, so that what is lost, or counts twice, shows at once.
+class restless_venue {
+public:
+    restless_venue(std::uint64_t seed, relay_options const& o) : v_({"anna", "ben", "cleo", "dora"}, o), dice_(seed) {}
+
+    void run(int steps) {
+        for (int i = 0; i < steps; ++i) {
+            v_.clock.pass(1'000);
+            std::uint64_t const what = draw(10);
+            auto& p = v_[static_cast<std::size_t>(draw(4))];
+            if (what < 4) {
+                change(p);
+            } else if (what < 7) {
+                auto& other = v_[static_cast<std::size_t>(draw(4))];
+                if (&p != &other) { meet_badly(p, other); }
+            } else if (what < 9) {
+                exchange_badly(p);
+            } else {
+                replay();
+            }
+            nothing_twice();
+        }
+        for (int round = 0; round < 3; ++round) {
+            for (auto& p : v_.people) { v_.go_home(*p); }
+        }
+        everything_once();
+    }
+
+private:
+    using person = venue::person;
+    std::uint64_t draw(std::uint64_t n) { return dice_() % n; }
+
+    void change(person& p) {
+        std::string const id(1, static_cast<char>('a' + draw(6)));
+        if (!p.sees(id)) {
+            if (made_.count(id) != 0) { return; }
+            REQUIRE(v_.create(p, id));
+            made_[id] = 0;
+            return;
+        }
+        REQUIRE(v_.count(p, id));
+        ++made_[id];
+    }
+    /// Some messages of a meeting are lost, doubled or come late, and either end may crash before it commits.
+    void meet_badly(person& a, person& b) {
+        peer_exchange mine(a.self, *a.sealer);
+        peer_exchange theirs(b.self, *b.sealer);
+        for (int i = 0; i < 8 && !mine.done(); ++i) {
+            auto const q = a.write([&](auto& tx) { return mine.ask(tx, v_.clock.now); });
+            REQUIRE(q);
+            old_peer_messages_.push_back(*q);
+            if (draw(8) == 0) { return; }
+            bool const crashes = draw(8) == 0;
+            auto tx = b.store.begin(access_mode::write);
+            auto const r = theirs.answer(*tx, *q, a.name, v_.clock.now);
+            REQUIRE(r);
+            if (crashes) { return; }
+            REQUIRE(tx->commit());
+            old_peer_messages_.push_back(*r);
+            if (draw(8) == 0) { return; }
+            bytes const& heard = draw(10) == 0 ? old_peer_messages_[draw(old_peer_messages_.size())] : *r;
+            auto own = a.store.begin(access_mode::write);
+            auto const taken = mine.take(*own, heard, b.name, v_.clock.now);
+            REQUIRE(taken);
+            CHECK(taken->forked == 0);
+            CHECK(taken->refused == 0);
+            if (draw(8) == 0) { return; }
+            REQUIRE(own->commit());
+        }
+    }
+    void exchange_badly(person& p) {
+        std::uint64_t const exchanges = 1 + draw(3);
+        for (std::uint64_t i = 0; i < exchanges; ++i) {
+            REQUIRE(p.write([&](auto& tx) { return p.self.prepare(tx, v_.clock.now); }));
+            bytes const q = *p.read([&](auto& tx) { return p.self.request_message(tx); });
+            requests_.emplace_back(&p, q);
+            if (draw(6) == 0) { return; }
+            auto const r = v_.ask_home(p, q);
+            REQUIRE(r);
+            replies_.emplace_back(&p, *r);
+            if (draw(4) == 0) { return; }
+            auto tx = p.store.begin(access_mode::write);
+            REQUIRE(p.self.absorb(*tx, *r, v_.clock.now, p.random));
+            if (draw(6) != 0) { REQUIRE(tx->commit()); }
+        }
+    }
+    /// What was sent long ago comes once more.
+    void replay() {
+        if (!requests_.empty() && draw(2) == 0) {
+            auto const& [who, q] = requests_[draw(requests_.size())];
+            (void)v_.ask_home(*who, q);
+        }
+        if (!replies_.empty()) {
+            auto const& [who, r] = replies_[draw(replies_.size())];
+            auto tx = who->store.begin(access_mode::write);
+            if (who->self.absorb(*tx, r, v_.clock.now, who->random)) { (void)tx->commit(); }
+        }
+    }
+    void nothing_twice() {
+        for (auto& p : v_.people) {
+            for (auto const& [id, n] : made_) {
+                auto const seen = p->sees(id);
+                if (seen) {
+                    CAPTURE(p->name, id);
+                    REQUIRE(*seen <= n);
+                }
+            }
+        }
+    }
+    void everything_once() {
+        auto const confirmed = v_.confirmed();
+        REQUIRE(confirmed.size() == made_.size());
+        for (auto const& [id, n] : made_) {
+            CAPTURE(id);
+            REQUIRE(field(confirmed.at(id), "count") == n);
+            for (auto& p : v_.people) { REQUIRE(p->sees(id) == n); }
+        }
+        for (auto& p : v_.people) {
+            CHECK(p->carries().count == 0);
+            CHECK(p->carries().size == 0);
+            CHECK(p->carries().unasked == 0);
+            CHECK(p->carries().forks == 0);
+            CHECK(p->dead() == 0);
+        }
+    }
+
+    venue v_;
+    syncline::random_generator dice_;
+    std::map<std::string, std::int64_t> made_{};
+    std::vector<bytes> old_peer_messages_{};
+    std::vector<std::pair<person*, bytes>> requests_{};
+    std::vector<std::pair<person*, bytes>> replies_{};
+};
+
+}  // namespace
+
+TEST_CASE("whoever meets whom, and whatever is lost: every write counts once", "[replica]") {
+    for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+        CAPTURE(seed);
+        relay_options o;
+        if (seed % 3 == 1) { o.submit_max = 2; }
+        if (seed % 3 == 2) { o.page_max = 2; }
+        restless_venue(seed, o).run(120);
+    }
 }
