@@ -989,6 +989,7 @@ private:
             bytes raw;
             auto const r = read_row(tx, row_key(e.opened.change.record), raw);
             if (!r) { return r.error(); }
+            answer.outcome = relay_outcome::settled;
             answer.version = *r ? (*r)->version : 0;
         }
         return true;

@@ -84,6 +84,7 @@ enum class relay_outcome : std::uint8_t {
     needs = 2,    ///< what it builds on is missing: keep it, and bring that
     refused = 3,  ///< it is not its author's, or no envelope that is taken here: drop it
     later = 4,    ///< not decided now: keep it, and bring it again
+    settled = 5,  ///< home since so long that what it came to is forgotten: the row as it is now has it, if any does
 };
 [[nodiscard]] constexpr char const* name(relay_outcome o) noexcept {
     switch (o) {
@@ -91,6 +92,7 @@ enum class relay_outcome : std::uint8_t {
         case relay_outcome::needs: return "needs";
         case relay_outcome::refused: return "refused";
         case relay_outcome::later: return "later";
+        case relay_outcome::settled: return "settled";
     }
     return "unknown outcome";
 }
@@ -98,7 +100,7 @@ enum class relay_outcome : std::uint8_t {
 struct relay_answer {
     dot id{};
     relay_outcome outcome = relay_outcome::later;
-    position version = 0;  ///< of one that is home: a row of its record that contains it has at least this; 0: none does
+    position version = 0;  ///< of one that is home: a row of its record from this version on contains it; 0: none does
     errc reason{};         ///< of one that is refused
     dot missing{};         ///< of one that needs it
     friend bool operator==(relay_answer const&, relay_answer const&) = default;
@@ -301,18 +303,19 @@ inline void encode_relayed(cbor_writer& w, std::vector<relayed_item> const& all)
     return all;
 }
 
-/// An answer is an array of author, sequence and outcome; then of one that is home its version, of a refused one the
+/// An answer is an array of author, sequence and outcome; then of one that is home or settled its version, of a refused one the
 /// reason, of one that needs another that one's author and sequence.
 inline void encode_relay_answers(cbor_writer& w, std::vector<relay_answer> const& all) {
     w.array(all.size());
     for (relay_answer const& a : all) {
         bool const needs = a.outcome == relay_outcome::needs;
-        bool const said = a.outcome == relay_outcome::home || a.outcome == relay_outcome::refused;
+        bool const home = a.outcome == relay_outcome::home || a.outcome == relay_outcome::settled;
+        bool const said = home || a.outcome == relay_outcome::refused;
         w.array(std::size_t{3} + (needs ? 2 : said ? 1 : 0));
         w.byte_string(to_array(a.id.replica));
         w.unsigned_integer(a.id.sequence);
         w.unsigned_integer(static_cast<std::uint64_t>(a.outcome));
-        if (a.outcome == relay_outcome::home) { w.unsigned_integer(a.version); }
+        if (home) { w.unsigned_integer(a.version); }
         if (a.outcome == relay_outcome::refused) { w.unsigned_integer(static_cast<std::uint64_t>(a.reason)); }
         if (needs) {
             w.byte_string(to_array(a.missing.replica));
@@ -330,21 +333,21 @@ inline void encode_relay_answers(cbor_writer& w, std::vector<relay_answer> const
         a.id.replica = read_replica(in);
         a.id.sequence = in.unsigned_integer();
         std::uint64_t const outcome = in.unsigned_integer();
-        a.outcome = outcome >= 1 && outcome <= 4 ? static_cast<relay_outcome>(outcome) : relay_outcome::later;
+        a.outcome = outcome >= 1 && outcome <= 5 ? static_cast<relay_outcome>(outcome) : relay_outcome::later;
         std::size_t expected = 3;
-        if (outcome == static_cast<std::uint64_t>(relay_outcome::home)) {
+        if (a.outcome == relay_outcome::home || a.outcome == relay_outcome::settled) {
             expected = 4;
             a.version = in.unsigned_integer();
-        } else if (outcome == static_cast<std::uint64_t>(relay_outcome::refused)) {
+        } else if (a.outcome == relay_outcome::refused) {
             expected = 4;
             std::uint64_t const why = in.unsigned_integer();
             if (why > 255) { in.fail({errc::malformed, "code out of range"}); }
             a.reason = static_cast<errc>(why);
-        } else if (outcome == static_cast<std::uint64_t>(relay_outcome::needs)) {
+        } else if (a.outcome == relay_outcome::needs) {
             expected = 5;
             a.missing.replica = read_replica(in);
             a.missing.sequence = in.unsigned_integer();
-        } else if (outcome > 4) {
+        } else if (outcome > 5) {
             expected = parts;
             for (std::size_t k = 3; k < parts; ++k) { (void)in.skip(); }
         }

@@ -50,15 +50,16 @@ struct carried_envelope {
     bytes record{};          ///< key of the record that it changes
     bool asked = false;      ///< the authority has answered about it
     bool decided = false;    ///< … that it is home; carried on until a held row contains it
+    bool vague = false;      ///< … and which row contained it first is forgotten
     bool distant = false;    ///< its stamp is too far ahead: carried home, and shown to nobody
     position version = 0;    ///< of a decided one: a row that contains it has at least this
-    position clear = 0;      ///< of another: no row up to this position contains it
+    position clear = 0;      ///< no row up to this position contains it
     bytes sealed{};
     friend bool operator==(carried_envelope const&, carried_envelope const&) = default;
 
     /// Whether a record shows it that is held as confirmed at this version: surely not contained, and not suspicious.
     [[nodiscard]] bool shows_over(position confirmed) const noexcept {
-        return !distant && (decided ? confirmed < version : confirmed <= clear);
+        return !distant && (decided && !vague ? confirmed < version : confirmed <= clear);
     }
 };
 
@@ -308,7 +309,8 @@ public:
             c.asked = true;
         }
         switch (a.outcome) {
-            case relay_outcome::home: {
+            case relay_outcome::home:
+            case relay_outcome::settled: {
                 if (auto ok = write_counts(tx, *counts); !ok) { return ok.error(); }
                 auto author = read_author(tx, c.id.replica);
                 if (!author) { return author.error(); }
@@ -318,6 +320,7 @@ public:
                     if (auto ok = drop(tx, c); !ok) { return ok.error(); }
                 } else {
                     c.decided = true;
+                    c.vague = a.outcome == relay_outcome::settled;
                     c.version = a.version;
                     if (auto ok = write(tx, c); !ok) { return ok.error(); }
                 }
@@ -386,6 +389,7 @@ public:
             }
             c.asked = false;
             c.decided = false;
+            c.vague = false;
             c.clear = (std::min)(c.clear, shared);
             if (auto put = write(tx, c); !put) { return put.error(); }
             records.push_back(c.record);
@@ -454,7 +458,8 @@ private:
         bytes raw;
         cbor_writer w{raw};
         w.array(5);
-        w.unsigned_integer((c.asked ? 1U : 0U) | (c.decided ? 2U : 0U) | (c.distant ? 4U : 0U));
+        w.unsigned_integer((c.asked ? 1U : 0U) | (c.decided ? 2U : 0U) | (c.distant ? 4U : 0U) |
+                           (c.vague ? 8U : 0U));
         w.unsigned_integer(c.version);
         w.unsigned_integer(c.clear);
         w.byte_string(c.record);
@@ -470,6 +475,7 @@ private:
         c.asked = (flags & 1U) != 0;
         c.decided = (flags & 2U) != 0;
         c.distant = (flags & 4U) != 0;
+        c.vague = (flags & 8U) != 0;
         c.version = in.unsigned_integer();
         c.clear = in.unsigned_integer();
         c.record = to_bytes(in.byte_string());

@@ -623,6 +623,8 @@ public:
         if (*overtaken && !fork) {
             p->rows.clear();
             p->ranges.clear();
+            // Who hands its own on says with its cursor that nothing up to it contains them.
+            if (options_.relay) { p->from = sync->cursor; }
             p->to = p->from;
         }
         if (auto ok = learn_clock(tx, p->rows, now); !ok) { return ok.error(); }
@@ -646,6 +648,14 @@ public:
         }
         if (sync->kept && sync->kept->orphans != 0) {
             for (row_update const& u : p->rows) { dirty.emplace_back(to_bytes(u.key)); }
+        }
+        if (options_.relay) {
+            // A row may contain what is carried and shows no more.
+            auto const carries = carried_.totals(tx);
+            if (!carries) { return carries.error(); }
+            for (std::size_t i = 0; carries->count != 0 && i < p->rows.size(); ++i) {
+                dirty.emplace_back(to_bytes(p->rows[i].key));
+            }
         }
         std::sort(dirty.begin(), dirty.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
         dirty.erase(std::unique(dirty.begin(), dirty.end()), dirty.end());
@@ -905,8 +915,8 @@ public:
             auto const newer = take_row(tx, u, true, false, dirty, events);
             if (!newer) { return newer.error(); }
             report.rows += *newer ? 1 : 0;
+            dirty.push_back(std::move(name));
         }
-        report.changed = events.changed();
         if (auto ok = show(tx, std::move(dirty), *sync, report, std::move(events)); !ok) { return ok.error(); }
         return report;
     }
@@ -2219,24 +2229,29 @@ private:
         if (!found) { return found.error(); }
         if (!*found) { return {}; }
         held_record& held = **found;
+        bytes name = to_bytes(k);
+        bool carried_ended = false;
+        if (options_.relay) {
+            auto const done = end_carried(tx, name, head);
+            if (!done) { return done.error(); }
+            carried_ended = *done;
+        }
         if (!held.pending) {
             if (!held.visible.deleted) { events.add_change(k, true); }
             if (auto ok = tx.erase(numbered('d', held.confirmed)); !ok) { return ok; }
             return records_.erase(tx, k);
         }
         // What was decided by then had its effect, and that has ended too.
-        bytes name = to_bytes(k);
-        std::vector<bytes> over;
+        std::vector<bytes> ended;
         auto ok = scan_prefix(tx, decided_prefix(name), [&](bytes_view at, bytes_view raw) {
             cbor_reader in{raw};
             bool const offered = in.array() == 5;  // has no effect yet
-            if (!offered && in.unsigned_integer() <= head) { over.push_back(to_bytes(at)); }
+            if (!offered && in.unsigned_integer() <= head) { ended.push_back(to_bytes(at)); }
             return true;
         });
-        for (std::size_t i = 0; i < over.size() && ok; ++i) { ok = tx.erase(over[i]); }
-        if (ok && options_.relay) { ok = end_carried(tx, name, head, over); }
+        for (std::size_t i = 0; i < ended.size() && ok; ++i) { ok = tx.erase(ended[i]); }
         if (!ok) { return ok; }
-        if (held.confirmed == 0 && over.empty()) { return {}; }
+        if (held.confirmed == 0 && ended.empty() && !carried_ended) { return {}; }
         if (ok = records_.drop_confirmed(tx, k); !ok) { return ok; }
         if (ok = tx.erase(numbered('d', held.confirmed)); !ok) { return ok; }
         held.confirmed = 0;
@@ -2244,19 +2259,18 @@ private:
         return records_.put(tx, k, held, nullptr);
     }
 
-    /// What was carried, and decided by `head` at the latest, has had its effect on a record that has ended.
+    /// What was carried, and decided by `head` at the latest, has had its effect on a record that has ended. Whether there
+    /// was any.
     template <class Tx>
-    [[nodiscard]] status end_carried(Tx& tx, bytes_view name, position head, std::vector<bytes>& over) const {
+    [[nodiscard]] result<bool> end_carried(Tx& tx, bytes_view name, position head) const {
         std::vector<carried_envelope> done;
         auto ok = carried_.each_of(tx, name, [&](carried_envelope const& c, timestamp) {
             if (c.decided && c.version <= head) { done.push_back(c); }
             return true;
         });
-        for (std::size_t i = 0; i < done.size() && ok; ++i) {
-            over.push_back(done[i].record);
-            ok = carried_.drop(tx, done[i]);
-        }
-        return ok;
+        for (std::size_t i = 0; i < done.size() && ok; ++i) { ok = carried_.drop(tx, done[i]); }
+        if (!ok) { return ok.error(); }
+        return !done.empty();
     }
 
     /// Computes records anew, and keeps the events of it.
