@@ -21,7 +21,8 @@ replica_id device(std::uint64_t n) {
     r.incarnation = 1;
     return r;
 }
-opened_envelope sealed_by(std::uint64_t who, std::uint64_t sequence, std::string_view id = "a", std::uint64_t stamp = 9) {
+opened_envelope sealed_by(std::uint64_t who, std::uint64_t sequence, std::string_view id = "a",
+                          std::uint64_t stamp = 9) {
     mutation m;
     m.sequence = sequence;
     m.stamp = timestamp{stamp};
@@ -95,7 +96,8 @@ TEST_CASE("what is carried is as a list of all would have it", "[replica]") {
             if (what < 3) {
                 std::string const id(1, static_cast<char>('a' + d.sequence % 3));
                 std::uint64_t const stamp = 100 + d.sequence * 7 % 13;
-                auto const e = sealed_by(std::to_integer<std::uint64_t>(d.replica.device.bytes[15]), d.sequence, id, stamp);
+                auto const e =
+                    sealed_by(std::to_integer<std::uint64_t>(d.replica.device.bytes[15]), d.sequence, id, stamp);
                 bool const fresh = model.count(d) == 0 && d.sequence > home[d.replica];
                 CHECK((*book.add(tx, e, 0, false) == relay_taking::added) == fresh);
                 if (fresh) { model[d] = {id, stamp, false}; }

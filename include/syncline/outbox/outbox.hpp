@@ -186,7 +186,8 @@ public:
         if (!found) { return found.error(); }
         if (!*found) { return errc::not_found; }
         detail::outbox_header const& h = e.header;
-        bool const due = h.state == moves<Tx>::phase::pending || (h.state == moves<Tx>::phase::waiting && h.time <= now);
+        bool const due =
+            h.state == moves<Tx>::phase::pending || (h.state == moves<Tx>::phase::waiting && h.time <= now);
         if (h.behind == 0 || !h.parents.empty() || e.record_count() != 1 || !due) {
             return std::optional<outbox_entry>{};
         }

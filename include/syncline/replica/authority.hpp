@@ -814,9 +814,9 @@ private:
         std::string principal{};
         author_state state{};
         author_state before{};
-        bool fresh = false;    ///< it was never heard of
-        bool held = false;     ///< quarantined: nothing of it is decided
-        bool forked = false;   ///< somebody has its name: nothing new is decided under it
+        bool fresh = false;   ///< it was never heard of
+        bool held = false;    ///< quarantined: nothing of it is decided
+        bool forked = false;  ///< somebody has its name: nothing new is decided under it
     };
     struct relayed_envelope {
         opened_envelope opened{};
@@ -839,8 +839,8 @@ private:
             if (answers.size() == options_.relays->envelopes_max) { break; }
             relay_answer a;
             a.id = item.id;
-            auto taken = known ? admit(tx, q, item, bearer, meta, authors) : result<std::optional<relayed_envelope>>{
-                                                                               std::optional<relayed_envelope>{}};
+            auto taken = known ? admit(tx, q, item, bearer, meta, authors)
+                               : result<std::optional<relayed_envelope>>{std::optional<relayed_envelope>{}};
             if (!taken) {
                 // What is wrong with an envelope ends that one; what is wrong with the store ends the request.
                 if (storage_failed(taken.error())) { return taken.error(); }
@@ -959,8 +959,8 @@ private:
         // A book of its own: two incarnations of a device share their origins.
         origin_books origins{origin_prefix(author.replica.device, author.principal)};
         [[maybe_unused]] std::uint64_t const decided_before = author.state.decided;
-        auto decided = decide(tx, said.frozen, author.principal, author.state, meta, stamp_max, !author.forked, said.from,
-                              origins);
+        auto decided = decide(tx, said.frozen, author.principal, author.state, meta, stamp_max, !author.forked,
+                              said.from, origins);
         if (!decided) { return decided.error(); }
         if (auto ok = origins.close(tx); !ok) { return ok.error(); }
         answer.missing = {};

@@ -26,9 +26,9 @@
 namespace syncline::inline SYNCLINE_ABI {
 
 inline constexpr std::uint64_t envelope_format = 1;
-inline constexpr std::size_t envelope_needs_max = 16;      ///< replicas on whose mutations one builds
-inline constexpr std::size_t envelope_name_max = 255;      ///< bytes of a realm, of a principal, of a key's name
-inline constexpr std::size_t envelope_proof_max = 4'096;   ///< bytes of a signature or code
+inline constexpr std::size_t envelope_needs_max = 16;     ///< replicas on whose mutations one builds
+inline constexpr std::size_t envelope_name_max = 255;     ///< bytes of a realm, of a principal, of a key's name
+inline constexpr std::size_t envelope_proof_max = 4'096;  ///< bytes of a signature or code
 inline constexpr std::size_t envelope_bytes_max = std::size_t{2} << 20;  ///< of a sealed one
 
 /// What an author says of a mutation when it hands it over: all that an authority has to know to decide it as if the
@@ -201,8 +201,8 @@ struct relay_gate {
                                 std::string_view bearer_principal) const {
         if (e.said.realm != realm) { return failure{errc::forbidden, "sealed for another realm"}; }
         if (verify == nullptr) { return {}; }
-        return verify(
-            {e.said.principal, e.said.author, bearer_principal, bearer, e.statement, e.key_id, e.proof}, data);
+        return verify({e.said.principal, e.said.author, bearer_principal, bearer, e.statement, e.key_id, e.proof},
+                      data);
     }
 };
 
@@ -314,9 +314,8 @@ private:
         std::string principal;
     };
     [[nodiscard]] bool has(id128 const& device, std::string_view principal) const {
-        return std::any_of(all_.begin(), all_.end(), [&](trusted_device const& d) {
-            return d.device == device && d.principal == principal;
-        });
+        return std::any_of(all_.begin(), all_.end(),
+                           [&](trusted_device const& d) { return d.device == device && d.principal == principal; });
     }
     std::vector<trusted_device> all_{};
 };

@@ -44,10 +44,10 @@ struct peer_message {
     position cursor = 0;
     std::vector<held_of_author> held{};  ///< in the order of authors
     std::vector<handed_envelope> envelopes{};
-    bool more = false;                  ///< the other lacks more than is in this message
-    std::optional<bytes> rows_from{};   ///< confirmed rows are wanted, of the records from this key on
-    std::vector<row_update> rows{};     ///< confirmed after the cursor of the one who asked
-    std::optional<bytes> rows_next{};   ///< where the rows go on; nothing: they were told to the end, or not at all
+    bool more = false;                 ///< the other lacks more than is in this message
+    std::optional<bytes> rows_from{};  ///< confirmed rows are wanted, of the records from this key on
+    std::vector<row_update> rows{};    ///< confirmed after the cursor of the one who asked
+    std::optional<bytes> rows_next{};  ///< where the rows go on; nothing: they were told to the end, or not at all
     friend bool operator==(peer_message const&, peer_message const&) = default;
 };
 
@@ -419,17 +419,17 @@ private:
             interval_set const rest = lacking(mine, theirs);
             if (rest.empty()) { continue; }
             if (m.more) { return {}; }
-            auto ok = self_.carried().scan(tx, {mine.author, rest.intervals().front().first},
-                                           [&](carried_envelope const& c) {
-                                               if (c.id.replica != mine.author) { return false; }
-                                               if (!rest.contains(c.id.sequence) || c.decided) { return true; }
-                                               if (!fits(c.sealed.size())) {
-                                                   m.more = true;
-                                                   return false;
-                                               }
-                                               put(c.id, c.clear, bytes(c.sealed));
-                                               return true;
-                                           });
+            auto ok =
+                self_.carried().scan(tx, {mine.author, rest.intervals().front().first}, [&](carried_envelope const& c) {
+                    if (c.id.replica != mine.author) { return false; }
+                    if (!rest.contains(c.id.sequence) || c.decided) { return true; }
+                    if (!fits(c.sealed.size())) {
+                        m.more = true;
+                        return false;
+                    }
+                    put(c.id, c.clear, bytes(c.sealed));
+                    return true;
+                });
             if (!ok) { return ok; }
         }
         return {};
@@ -467,8 +467,8 @@ private:
 
 /// How a meeting went.
 struct meeting_report {
-    std::size_t messages = 0;        ///< asked
-    handed_report taken{};           ///< what the other brought, in sum; `left_out` of the last message
+    std::size_t messages = 0;         ///< asked
+    handed_report taken{};            ///< what the other brought, in sum; `left_out` of the last message
     std::optional<failure> failed{};  ///< what ended it, if it did not come to its end
 };
 

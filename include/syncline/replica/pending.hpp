@@ -53,7 +53,8 @@ struct pending {
     /// Notes that the writer saw another replica's mutation, and with it those before. Of too many replicas the later
     /// ones are left out.
     void saw(dot const& d) {
-        auto const at = std::find_if(needs.begin(), needs.end(), [&](dot const& n) { return !(n.replica < d.replica); });
+        auto const at =
+            std::find_if(needs.begin(), needs.end(), [&](dot const& n) { return !(n.replica < d.replica); });
         if (at != needs.end() && at->replica == d.replica) {
             at->sequence = (std::max)(at->sequence, d.sequence);
         } else if (needs.size() < needs_max) {

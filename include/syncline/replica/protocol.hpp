@@ -636,8 +636,7 @@ inline constexpr std::uint64_t wipe_key = 27;
     out.reserve(page.size() + 256 + p.verdicts.size() * 48 + rows.size());
     cbor_writer w{out};
     w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) + (p.horizon == 0 ? 0 : 1) +
-          (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0) +
-          (p.relayed ? 1 : 0));
+          (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0) + (p.relayed ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);

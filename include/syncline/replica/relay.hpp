@@ -28,9 +28,9 @@ namespace syncline::inline SYNCLINE_ABI {
 
 /// How a replica carries others' mutations, and hands on its own.
 struct relay_options {
-    std::string realm{};                  ///< names the authority and its data, alike at all; at most 255 bytes
-    relay_gate const* gate = nullptr;     ///< asked of each envelope that a peer brings; null: taken as they come
-    std::size_t carried_max = 10'000;     ///< envelopes held
+    std::string realm{};               ///< names the authority and its data, alike at all; at most 255 bytes
+    relay_gate const* gate = nullptr;  ///< asked of each envelope that a peer brings; null: taken as they come
+    std::size_t carried_max = 10'000;  ///< envelopes held
     std::size_t carried_bytes = std::size_t{16} << 20;  ///< … and their bytes
     std::size_t author_max = 2'000;                     ///< envelopes held of one replica
     std::size_t authors_max = 1'000;                    ///< replicas of which anything is held or known
@@ -47,13 +47,13 @@ struct relay_options {
 /// An envelope that is carried.
 struct carried_envelope {
     dot id{};
-    bytes record{};          ///< key of the record that it changes
-    bool asked = false;      ///< the authority has answered about it
-    bool decided = false;    ///< … that it is home; carried on until a held row contains it
-    bool vague = false;      ///< … and which row contained it first is forgotten
-    bool distant = false;    ///< its stamp is too far ahead: carried home, and shown to nobody
-    position version = 0;    ///< of a decided one: a row that contains it has at least this
-    position clear = 0;      ///< no row up to this position contains it
+    bytes record{};        ///< key of the record that it changes
+    bool asked = false;    ///< the authority has answered about it
+    bool decided = false;  ///< … that it is home; carried on until a held row contains it
+    bool vague = false;    ///< … and which row contained it first is forgotten
+    bool distant = false;  ///< its stamp is too far ahead: carried home, and shown to nobody
+    position version = 0;  ///< of a decided one: a row that contains it has at least this
+    position clear = 0;    ///< no row up to this position contains it
     bytes sealed{};
     friend bool operator==(carried_envelope const&, carried_envelope const&) = default;
 
@@ -66,8 +66,8 @@ struct carried_envelope {
 /// What is held of one replica's mutations.
 struct held_of_author {
     replica_id author{};
-    std::uint64_t home = 0;    ///< those up to here have their verdicts
-    interval_set held{};       ///< those that are held
+    std::uint64_t home = 0;  ///< those up to here have their verdicts
+    interval_set held{};     ///< those that are held
     [[nodiscard]] bool has(std::uint64_t sequence) const noexcept {
         return sequence <= home || held.contains(sequence);
     }
@@ -134,10 +134,9 @@ public:
         }
         bytes const sealed = encode_sealed(e.statement, e.key_id, e.proof);
         bool const fresh = author->home == 0 && author->held.empty();
-        bool const room = counts->all.count < options_.carried_max &&
-                          counts->all.size + sealed.size() <= options_.carried_bytes &&
-                          author->held.count() < options_.author_max &&
-                          (!fresh || counts->authors < options_.authors_max);
+        bool const room =
+            counts->all.count < options_.carried_max && counts->all.size + sealed.size() <= options_.carried_bytes &&
+            author->held.count() < options_.author_max && (!fresh || counts->authors < options_.authors_max);
         if (!room) { return relay_taking::full; }
         counts->authors += fresh ? 1 : 0;
         ++counts->all.count;
@@ -256,8 +255,8 @@ public:
         if (counts->all.count == 0) { return out; }
         std::size_t size = 0;
         auto const add = [&](carried_envelope const& c) {
-            bool const fits = out.size() < options_.submit_max &&
-                              (out.empty() || size + c.sealed.size() <= options_.submit_bytes);
+            bool const fits =
+                out.size() < options_.submit_max && (out.empty() || size + c.sealed.size() <= options_.submit_bytes);
             if (!fits) { return false; }
             size += c.sealed.size();
             out.push_back({c.id, c.sealed});
@@ -458,8 +457,7 @@ private:
         bytes raw;
         cbor_writer w{raw};
         w.array(5);
-        w.unsigned_integer((c.asked ? 1U : 0U) | (c.decided ? 2U : 0U) | (c.distant ? 4U : 0U) |
-                           (c.vague ? 8U : 0U));
+        w.unsigned_integer((c.asked ? 1U : 0U) | (c.decided ? 2U : 0U) | (c.distant ? 4U : 0U) | (c.vague ? 8U : 0U));
         w.unsigned_integer(c.version);
         w.unsigned_integer(c.clear);
         w.byte_string(c.record);

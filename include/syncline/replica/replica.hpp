@@ -145,7 +145,8 @@ struct handed_report {
     std::size_t distant = 0;  ///< of those added: their stamps are too far ahead, so they show nowhere
     std::size_t rows = 0;     ///< confirmed rows that were taken
     std::size_t changed = 0;  ///< visible records that changed
-    std::vector<dot> left_out{};  ///< the names of those that were refused, forked or found no room, where they have one
+    std::vector<dot>
+        left_out{};  ///< the names of those that were refused, forked or found no room, where they have one
     friend bool operator==(handed_report const&, handed_report const&) = default;
 };
 
@@ -754,10 +755,11 @@ public:
         std::size_t const in_flight = static_cast<std::size_t>(sync->next_sequence - 1 - sync->settled);
         if (in_flight >= options_.relay->sealed_max) { return {}; }
         std::size_t const room = options_.relay->sealed_max - in_flight;
+        constexpr milliseconds for_ever = (milliseconds::max)();
         claim_options claims;
         claims.entries_max = room;
         claims.bytes_max = options_.relay->carried_bytes;
-        claims.lease = (milliseconds::max)();
+        claims.lease = for_ever;
         claims.record_run_max = room;
         claims.order = claim_order::arrival;
         auto taken = outbox_.claim(tx, claims, now.wall);
@@ -772,7 +774,7 @@ public:
         std::sort(behind.begin(), behind.end());
         for (std::uint64_t const token : behind) {
             if (taken->size() >= room) { break; }
-            auto one = outbox_.claim_behind(tx, token, now.wall, (milliseconds::max)());
+            auto one = outbox_.claim_behind(tx, token, now.wall, for_ever);
             if (!one) { return one.error(); }
             if (*one) { taken->push_back(std::move(**one)); }
         }
@@ -832,9 +834,9 @@ public:
         if (!mine) { return mine.error(); }
         auto sync = read_sync(tx);
         if (!sync) { return sync.error(); }
-        auto clock = read_clock(tx);
-        if (!clock) { return clock.error(); }
-        timestamp const before = clock->last();
+        auto heard = read_clock(tx);
+        if (!heard) { return heard.error(); }
+        timestamp const before = heard->last();
         handed_report report;
         std::vector<bytes> dirty;
         for (handed_envelope const& h : all) {
@@ -854,7 +856,7 @@ public:
                 report.left_out.push_back(e->id());
                 continue;
             }
-            bool const distant = !clock->accept(e->change.stamp, now.wall);
+            bool const distant = !heard->accept(e->change.stamp, now.wall);
             auto const taken = carried_.add(tx, *e, peer.same_epoch ? h.clear : 0, distant);
             if (!taken) { return taken.error(); }
             switch (*taken) {
@@ -877,8 +879,8 @@ public:
                     break;
             }
         }
-        if (clock->last() != before) {
-            if (auto ok = write_clock(tx, *clock); !ok) { return ok.error(); }
+        if (heard->last() != before) {
+            if (auto ok = write_clock(tx, *heard); !ok) { return ok.error(); }
         }
         if (auto ok = show(tx, std::move(dirty), *sync, report); !ok) { return ok.error(); }
         return report;
