@@ -159,3 +159,30 @@ TEST_CASE("what is carried is as a list of all would have it", "[replica]") {
         }
     }
 }
+
+TEST_CASE("what needs another is asked about anew once that is home", "[replica]") {
+    memory_storage store;
+    relay_book const book("x", {});
+    auto tx = *store.begin(access_mode::write);
+    for (std::uint64_t n = 1; n <= 3; ++n) { REQUIRE(book.add(tx, sealed_by(1, n), 0, false)); }
+    REQUIRE(book.add(tx, sealed_by(2, 1), 0, false));
+    REQUIRE(book.take(tx, {{device(1), 3}, relay_outcome::needs, 0, {}, {device(1), 2}}, 7));
+    REQUIRE(book.take(tx, {{device(2), 1}, relay_outcome::needs, 0, {}, {device(1), 1}}, 7));
+    CHECK(book.totals(tx)->unasked == 2);
+    REQUIRE(book.take(tx, {{device(1), 1}, relay_outcome::home, 0, {}, {}}, 7));
+    CHECK(book.totals(tx)->unasked == 2);
+    CHECK(!(*book.find(tx, {device(2), 1}))->asked);
+    CHECK((*book.find(tx, {device(1), 3}))->asked);
+    REQUIRE(book.take(tx, {{device(1), 2}, relay_outcome::home, 0, {}, {}}, 7));
+    CHECK(!(*book.find(tx, {device(1), 3}))->asked);
+    // Nothing of what is gone is left.
+    for (dot const& d : {dot{device(1), 3}, dot{device(2), 1}}) {
+        REQUIRE(book.take(tx, {d, relay_outcome::home, 0, {}, {}}, 7));
+    }
+    std::size_t rows = 0;
+    REQUIRE(scan_prefix(tx, as_bytes("x"), [&](bytes_view, bytes_view) {
+        ++rows;
+        return true;
+    }));
+    CHECK(rows == 3);  // the counts, and what is known of two authors
+}

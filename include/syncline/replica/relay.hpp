@@ -54,6 +54,7 @@ struct carried_envelope {
     bool distant = false;  ///< its stamp is too far ahead: carried home, and shown to nobody
     position version = 0;  ///< of a decided one: a row that contains it has at least this
     position clear = 0;    ///< no row up to this position contains it
+    dot missing{};           ///< what the authority said that it needs; sequence 0: nothing
     bytes sealed{};
     friend bool operator==(carried_envelope const&, carried_envelope const&) = default;
 
@@ -97,7 +98,7 @@ struct carried_totals {
 /// Holds prefix and options, and nothing else. Errors: the storage's, and `errc::corrupt`.
 /// Keys behind the prefix: 'm' the counts; 'e' author, sequence -> an envelope; 'r' length and name of a record, stamp,
 /// author, sequence -> nothing, so that one scan tells a record's in the order of the clock; 'u' author, sequence of those that the
-/// authority has not answered about; 'a' author -> what is held and known of them.
+/// authority has not answered about; 'n' author, sequence of what is needed, then of what needs it; 'a' author -> what is held and known of them.
 class relay_book {
 public:
     relay_book(std::string_view prefix, relay_options options)
@@ -307,6 +308,7 @@ public:
             --counts->all.unasked;
             c.asked = true;
         }
+        if (auto ok = forget_missing(tx, c); !ok) { return ok.error(); }
         switch (a.outcome) {
             case relay_outcome::home:
             case relay_outcome::settled: {
@@ -323,6 +325,7 @@ public:
                     c.version = a.version;
                     if (auto ok = write(tx, c); !ok) { return ok.error(); }
                 }
+                if (auto ok = ask_again(tx, c.id); !ok) { return ok.error(); }
                 break;
             }
             case relay_outcome::refused:
@@ -335,6 +338,10 @@ public:
                 counts->next = {c.id.replica, c.id.sequence + 1};
                 if (auto ok = write_counts(tx, *counts); !ok) { return ok.error(); }
                 c.clear = (std::max)(c.clear, head);
+                if (a.outcome == relay_outcome::needs && a.missing.sequence != 0) {
+                    c.missing = a.missing;
+                    if (auto ok = tx.put(missing_row(c), {}); !ok) { return ok.error(); }
+                }
                 if (auto ok = write(tx, c); !ok) { return ok.error(); }
                 break;
         }
@@ -364,6 +371,9 @@ public:
         if (auto ok = tx.erase(dot_key('e', c.id)); !ok) { return ok; }
         if (auto ok = tx.erase(record_row(c.record, e->change.stamp, c.id)); !ok) { return ok; }
         if (auto ok = tx.erase(dot_key('u', c.id)); !ok) { return ok; }
+        if (c.missing.sequence != 0) {
+            if (auto ok = tx.erase(missing_row(c)); !ok) { return ok; }
+        }
         if (auto ok = nothing ? tx.erase(author_key(author->author)) : write_author(tx, *author); !ok) { return ok; }
         return write_counts(tx, *counts);
     }
@@ -386,6 +396,7 @@ public:
                 ++counts->all.unasked;
                 if (auto put = tx.put(dot_key('u', c.id), {}); !put) { return put.error(); }
             }
+            if (auto gone = forget_missing(tx, c); !gone) { return gone.error(); }
             c.asked = false;
             c.decided = false;
             c.vague = false;
@@ -452,23 +463,67 @@ private:
         return k;
     }
 
+    [[nodiscard]] bytes missing_row(carried_envelope const& c) const {
+        bytes k = dot_key('n', c.missing);
+        append(k, to_array(c.id.replica));
+        append_u64(k, c.id.sequence);
+        return k;
+    }
+    template <class Tx>
+    [[nodiscard]] status forget_missing(Tx& tx, carried_envelope& c) const {
+        if (c.missing.sequence == 0) { return {}; }
+        auto ok = tx.erase(missing_row(c));
+        c.missing = {};
+        return ok;
+    }
+    /// What needed this one, or one before it, is asked about anew.
+    template <class Tx>
+    [[nodiscard]] status ask_again(Tx& tx, dot const& home) const {
+        std::vector<dot> free;
+        bytes first = key('n');
+        append(first, to_array(home.replica));
+        auto ok = tx.scan({first, dot_key('n', {home.replica, home.sequence + 1})}, [&](bytes_view k, bytes_view) {
+            auto const id = k.size() < dot_bytes ? std::nullopt : dot_of(k.last(dot_bytes));
+            if (id) { free.push_back(*id); }
+            return true;
+        });
+        if (!ok || free.empty()) { return ok; }
+        auto counts = read_counts(tx);
+        if (!counts) { return counts.error(); }
+        for (dot const& d : free) {
+            auto c = find(tx, d);
+            if (!c) { return c.error(); }
+            if (!*c) { return failure{errc::corrupt, "carried envelope"}; }
+            if (ok = forget_missing(tx, **c); !ok) { return ok; }
+            (*c)->asked = false;
+            ++counts->all.unasked;
+            if (ok = tx.put(dot_key('u', d), {}); !ok) { return ok; }
+            if (ok = write(tx, **c); !ok) { return ok; }
+        }
+        return write_counts(tx, *counts);
+    }
+
     template <class Tx>
     [[nodiscard]] status write(Tx& tx, carried_envelope const& c) const {
         bytes raw;
         cbor_writer w{raw};
-        w.array(5);
+        w.array(c.missing.sequence == 0 ? 5 : 7);
         w.unsigned_integer((c.asked ? 1U : 0U) | (c.decided ? 2U : 0U) | (c.distant ? 4U : 0U) | (c.vague ? 8U : 0U));
         w.unsigned_integer(c.version);
         w.unsigned_integer(c.clear);
         w.byte_string(c.record);
         w.byte_string(c.sealed);
+        if (c.missing.sequence != 0) {
+            w.byte_string(to_array(c.missing.replica));
+            w.unsigned_integer(c.missing.sequence);
+        }
         return tx.put(dot_key('e', c.id), raw);
     }
     [[nodiscard]] static result<carried_envelope> parse(dot const& id, bytes_view raw) {
         cbor_reader in{raw};
         carried_envelope c;
         c.id = id;
-        bool const right = in.array() == 5;
+        std::size_t const parts = in.array();
         std::uint64_t const flags = in.unsigned_integer();
         c.asked = (flags & 1U) != 0;
         c.decided = (flags & 2U) != 0;
@@ -478,7 +533,11 @@ private:
         c.clear = in.unsigned_integer();
         c.record = to_bytes(in.byte_string());
         c.sealed = to_bytes(in.byte_string());
-        if (!right || !in.finish()) { return failure{errc::corrupt, "carried envelope"}; }
+        if (parts == 7) {
+            c.missing.replica = detail::read_replica(in);
+            c.missing.sequence = in.unsigned_integer();
+        }
+        if ((parts != 5 && parts != 7) || !in.finish()) { return failure{errc::corrupt, "carried envelope"}; }
         return c;
     }
 
