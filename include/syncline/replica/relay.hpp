@@ -54,7 +54,7 @@ struct carried_envelope {
     bool distant = false;  ///< its stamp is too far ahead: carried home, and shown to nobody
     position version = 0;  ///< of a decided one: a row that contains it has at least this
     position clear = 0;    ///< no row up to this position contains it
-    dot missing{};           ///< what the authority said that it needs; sequence 0: nothing
+    dot missing{};         ///< what the authority said that it needs; sequence 0: nothing
     bytes sealed{};
     friend bool operator==(carried_envelope const&, carried_envelope const&) = default;
 
