@@ -45,6 +45,7 @@ bytes secret_of(std::string_view name) { return to_bytes(as_bytes("sixteen bytes
 struct name_tag {
     std::string name;
     result<std::string> token() const { return name; }
+    status refresh() const { return errc::unauthorised; }
 };
 auto sign_in = [](std::string_view token) -> result<std::string> {
     if (token.empty()) { return errc::unauthorised; }

@@ -74,11 +74,11 @@ TEST_CASE("what is relayed and what is said of it give themselves back, an unkno
     request q = sample_request();
     q.relayed.emplace();
     CHECK(*decode_request(encode(q)) == q);
-    q.relayed = {{{q.replica, 7}, integer(1)}, {{q.replica, 8}, integer(2)}};
+    q.relayed = std::vector<relayed_item>{{{q.replica, 7}, integer(1)}, {{q.replica, 8}, integer(2)}};
     CHECK(*decode_request(encode(q)) == q);
     reply p = sample_reply();
     dot const d{q.replica, 7};
-    p.relayed = {{d, relay_outcome::home, 12, {}, {}},
+    p.relayed = std::vector<relay_answer>{{d, relay_outcome::home, 12, {}, {}},
                  {d, relay_outcome::needs, 0, {}, {q.replica, 6}},
                  {d, relay_outcome::refused, 0, errc::forbidden, {}},
                  {d, relay_outcome::later, 0, {}, {}},
