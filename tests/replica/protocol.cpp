@@ -79,10 +79,10 @@ TEST_CASE("what is relayed and what is said of it give themselves back, an unkno
     reply p = sample_reply();
     dot const d{q.replica, 7};
     p.relayed = std::vector<relay_answer>{{d, relay_outcome::home, 12, {}, {}},
-                 {d, relay_outcome::needs, 0, {}, {q.replica, 6}},
-                 {d, relay_outcome::refused, 0, errc::forbidden, {}},
-                 {d, relay_outcome::later, 0, {}, {}},
-                 {d, relay_outcome::settled, 9, {}, {}}};
+                                          {d, relay_outcome::needs, 0, {}, {q.replica, 6}},
+                                          {d, relay_outcome::refused, 0, errc::forbidden, {}},
+                                          {d, relay_outcome::later, 0, {}, {}},
+                                          {d, relay_outcome::settled, 9, {}, {}}};
     CHECK(*decode_reply(encode(p)) == p);
     // An outcome of a later version, with something behind it.
     bytes raw;

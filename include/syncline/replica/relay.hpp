@@ -348,6 +348,34 @@ public:
         return std::optional<bytes>{std::move(c.record)};
     }
 
+    /// Has what needed this one, or one of its replica before it, asked about anew: that is home, or this device's own
+    /// and decided.
+    template <storage_transaction Tx>
+    [[nodiscard]] status ask_again(Tx& tx, dot const& home) const {
+        std::vector<dot> free;
+        bytes first = key('n');
+        append(first, to_array(home.replica));
+        auto ok = tx.scan({first, dot_key('n', {home.replica, home.sequence + 1})}, [&](bytes_view k, bytes_view) {
+            auto const id = k.size() < dot_bytes ? std::nullopt : dot_of(k.last(dot_bytes));
+            if (id) { free.push_back(*id); }
+            return true;
+        });
+        if (!ok || free.empty()) { return ok; }
+        auto counts = read_counts(tx);
+        if (!counts) { return counts.error(); }
+        for (dot const& d : free) {
+            auto c = find(tx, d);
+            if (!c) { return c.error(); }
+            if (!*c) { return failure{errc::corrupt, "carried envelope"}; }
+            if (ok = forget_missing(tx, **c); !ok) { return ok; }
+            (*c)->asked = false;
+            ++counts->all.unasked;
+            if (ok = tx.put(dot_key('u', d), {}); !ok) { return ok; }
+            if (ok = write(tx, **c); !ok) { return ok; }
+        }
+        return write_counts(tx, *counts);
+    }
+
     /// Carries it no more: a held row contains it, or nobody takes it.
     template <storage_transaction Tx>
     [[nodiscard]] status drop(Tx& tx, carried_envelope const& c) const {
@@ -476,33 +504,6 @@ private:
         c.missing = {};
         return ok;
     }
-    /// What needed this one, or one before it, is asked about anew.
-    template <class Tx>
-    [[nodiscard]] status ask_again(Tx& tx, dot const& home) const {
-        std::vector<dot> free;
-        bytes first = key('n');
-        append(first, to_array(home.replica));
-        auto ok = tx.scan({first, dot_key('n', {home.replica, home.sequence + 1})}, [&](bytes_view k, bytes_view) {
-            auto const id = k.size() < dot_bytes ? std::nullopt : dot_of(k.last(dot_bytes));
-            if (id) { free.push_back(*id); }
-            return true;
-        });
-        if (!ok || free.empty()) { return ok; }
-        auto counts = read_counts(tx);
-        if (!counts) { return counts.error(); }
-        for (dot const& d : free) {
-            auto c = find(tx, d);
-            if (!c) { return c.error(); }
-            if (!*c) { return failure{errc::corrupt, "carried envelope"}; }
-            if (ok = forget_missing(tx, **c); !ok) { return ok; }
-            (*c)->asked = false;
-            ++counts->all.unasked;
-            if (ok = tx.put(dot_key('u', d), {}); !ok) { return ok; }
-            if (ok = write(tx, **c); !ok) { return ok; }
-        }
-        return write_counts(tx, *counts);
-    }
-
     template <class Tx>
     [[nodiscard]] status write(Tx& tx, carried_envelope const& c) const {
         bytes raw;

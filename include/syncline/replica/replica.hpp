@@ -615,6 +615,11 @@ public:
                 dirty.push_back(std::move(**concerns));
                 ++report.relayed;
             }
+            // What builds on an own one that was decided just now came before it, and was answered that it needs it.
+            if (report.verdicts != 0) {
+                auto ok = carried_.ask_again(tx, {mine->self, sync->settled});
+                if (!ok) { return ok.error(); }
+            }
         }
 
         // Overtaken by a reply that told a verdict which this one doesn't: its rows may hold what still waits here,
