@@ -13,6 +13,7 @@
 #include <syncline/replica/conflict_desk.hpp>    // IWYU pragma: export
 #include <syncline/replica/constraints.hpp>      // IWYU pragma: export
 #include <syncline/replica/dry_run.hpp>          // IWYU pragma: export
+#include <syncline/replica/envelope.hpp>         // IWYU pragma: export
 #include <syncline/replica/event.hpp>            // IWYU pragma: export
 #include <syncline/replica/facts.hpp>            // IWYU pragma: export
 #include <syncline/replica/group.hpp>            // IWYU pragma: export
@@ -23,12 +24,14 @@
 #include <syncline/replica/limits.hpp>           // IWYU pragma: export
 #include <syncline/replica/mutation_batch.hpp>   // IWYU pragma: export
 #include <syncline/replica/operations.hpp>       // IWYU pragma: export
+#include <syncline/replica/peer_exchange.hpp>    // IWYU pragma: export
 #include <syncline/replica/pending.hpp>          // IWYU pragma: export
 #include <syncline/replica/policy.hpp>           // IWYU pragma: export
 #include <syncline/replica/protocol.hpp>         // IWYU pragma: export
 #include <syncline/replica/ranges.hpp>           // IWYU pragma: export
 #include <syncline/replica/read_mask.hpp>        // IWYU pragma: export
 #include <syncline/replica/record_store.hpp>     // IWYU pragma: export
+#include <syncline/replica/relay.hpp>            // IWYU pragma: export
 #include <syncline/replica/replica.hpp>          // IWYU pragma: export
 #include <syncline/replica/row_page.hpp>         // IWYU pragma: export
 #include <syncline/replica/row_parts.hpp>        // IWYU pragma: export

@@ -396,6 +396,11 @@ void replicas(tx_type& tx, basic_replica<Records, Journal> const& r, random_arch
     (void)r.request_message(tx);
     (void)r.absorb(tx, b, now, random);
     (void)r.work_left(tx, now);
+    mac_sealer sealer({}, {});
+    peer_exchange meeting(r, sealer);
+    (void)meeting.ask(tx, now);
+    (void)meeting.take(tx, b, "", now);
+    (void)meeting.answer(tx, b, "", now);
     (void)r.status_of(tx);
     auto const hear = [](std::uint64_t, event const&) { return true; };
     (void)r.events(tx, 0, hear);
@@ -455,6 +460,12 @@ void deltas(codec_archetype& codec, dictionary_set const& set, bounded_sink& sin
     line_delta_encode(b, b, out, scratch);
     vcdiff_encode(b, b, out, scratch);
     signature_encode(b, {}, out);
+}
+
+void meetings(peer_exchange<replica, mac_sealer>& e, storage_archetype& store, transport_archetype& way, instant now);
+void meetings(peer_exchange<replica, mac_sealer>& e, storage_archetype& store, transport_archetype& way, instant now) {
+    (void)meet(store, e, way, "", now);
+    (void)serve_peer(store, e, "", {}, now);
 }
 
 void sessions(session<storage_archetype, random_archetype>& s, storage_archetype& store, transport_archetype& way,

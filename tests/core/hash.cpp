@@ -95,6 +95,21 @@ TEST_CASE("SHA-256 gives the digests of FIPS 180-4 and the NIST examples", "[cor
           "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
+TEST_CASE("HMAC-SHA-256 gives the codes of RFC 4231, with short, whole and long keys", "[core][hash]") {
+    auto const code = [](sl::bytes const& key, std::string_view text) {
+        return sl::to_hex(sl::hmac_sha256(key, sl::as_bytes(text)));
+    };
+    CHECK(code(sl::bytes(20, std::byte{0x0B}), "Hi There") ==
+          "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+    CHECK(code(sl::to_bytes(sl::as_bytes("Jefe")), "what do ya want for nothing?") ==
+          "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    CHECK(code(sl::bytes(131, std::byte{0xAA}), "Test Using Larger Than Block-Size Key - Hash Key First") ==
+          "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+    CHECK(sl::equal_secret(sl::as_bytes("ab"), sl::as_bytes("ab")));
+    CHECK(!sl::equal_secret(sl::as_bytes("ab"), sl::as_bytes("aB")));
+    CHECK(!sl::equal_secret(sl::as_bytes("ab"), sl::as_bytes("abc")));
+}
+
 TEST_CASE("SHA-256 pads right at every length around a block", "[core][hash]") {
     // The digest of the concatenated digests of 0 to 199 zero bytes, from hashlib.
     sl::sha256_hasher all;

@@ -462,6 +462,37 @@ TEST_CASE("outbox: a claim may give a run of one record, in order and in the pla
     CHECK((*box.find(tx, third))->state == entry_state::blocked);
 }
 
+TEST_CASE("outbox: what stands behind claimed ones only may be claimed too, and goes in order", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    auto const first = put_one(box, tx, "r", priority::normal, 0);
+    auto const second = put_one(box, tx, "r", priority::normal, 0);
+    auto const third = put_one(box, tx, "r", priority::normal, 0);
+    auto const other = put_one(box, tx, "s", priority::normal, 1);
+    // Nobody has the first: the second is not free, and what stands behind nothing is for `claim`.
+    CHECK(!*box.claim_behind(tx, second, at(5)));
+    CHECK(!*box.claim_behind(tx, other, at(5)));
+    CHECK(code(box.claim_behind(tx, first + 1'000'000, at(5))) == errc::not_found);
+    auto const given = box.claim(tx, {}, at(5));
+    REQUIRE(tokens_of(given) == tokens{first, other});
+    CHECK(!*box.claim_behind(tx, third, at(5)));
+    auto const behind = box.claim_behind(tx, second, at(5), (sl::milliseconds::max)());
+    REQUIRE((behind && *behind));
+    CHECK((*behind)->fence != 0);
+    CHECK(!*box.claim_behind(tx, second, at(5)));
+    auto const last = box.claim_behind(tx, third, at(5), (sl::milliseconds::max)());
+    REQUIRE((last && *last));
+    // Each is answered in its turn, and nothing is given twice.
+    CHECK(box.claim(tx, {}, at(6))->empty());
+    REQUIRE(box.ack(tx, first, (*given)[0].fence));
+    REQUIRE(box.bury(tx, second, (*behind)->fence, errc::rejected, {}));
+    REQUIRE(box.ack(tx, third, (*last)->fence));
+    CHECK(!*box.find(tx, third));
+    REQUIRE(box.ack(tx, other, (*given)[1].fence));
+    CHECK(box.load(tx)->first == 0);
+}
+
 TEST_CASE("outbox: a lease that ends lets another claim, and its holder is told", "[outbox]") {
     sl::memory_storage store;
     outbox const box;

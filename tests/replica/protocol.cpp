@@ -70,6 +70,41 @@ TEST_CASE("requests and replies give themselves back") {
     CHECK(*decode_reply(encode(sample_reply())) == sample_reply());
 }
 
+TEST_CASE("what is relayed and what is said of it give themselves back, an unknown outcome as one to come again") {
+    request q = sample_request();
+    q.relayed.emplace();
+    CHECK(*decode_request(encode(q)) == q);
+    q.relayed = std::vector<relayed_item>{{{q.replica, 7}, integer(1)}, {{q.replica, 8}, integer(2)}};
+    CHECK(*decode_request(encode(q)) == q);
+    reply p = sample_reply();
+    dot const d{q.replica, 7};
+    p.relayed = std::vector<relay_answer>{{d, relay_outcome::home, 12, {}, {}},
+                                          {d, relay_outcome::needs, 0, {}, {q.replica, 6}},
+                                          {d, relay_outcome::refused, 0, errc::forbidden, {}},
+                                          {d, relay_outcome::later, 0, {}, {}},
+                                          {d, relay_outcome::settled, 9, {}, {}}};
+    CHECK(*decode_reply(encode(p)) == p);
+    // An outcome of a later version, with something behind it.
+    bytes raw;
+    cbor_writer w{raw};
+    w.array(1);
+    w.array(4);
+    w.byte_string(to_array(d.replica));
+    w.unsigned_integer(7);
+    w.unsigned_integer(77);
+    w.text("new");
+    cbor_reader in{raw};
+    auto const all = detail::decode_relay_answers(in);
+    REQUIRE(in.finish());
+    CHECK(all == std::vector<relay_answer>{{d, relay_outcome::later, 0, {}, {}}});
+    // Of the wrong length.
+    raw[1] = std::byte{0x83};
+    raw[1 + 1 + 21 + 1] = std::byte{1};
+    cbor_reader shorter{raw};
+    (void)detail::decode_relay_answers(shorter);
+    CHECK(shorter.failed());
+}
+
 TEST_CASE("what tells of epochs gives itself back, and names no position outside of the log") {
     request q = sample_request();
     q.known = 12;

@@ -24,6 +24,8 @@
 #include <syncline/replica/admission.hpp>
 #include <syncline/replica/authority.hpp>
 #include <syncline/replica/replica.hpp>
+#include <syncline/replica/envelope.hpp>
+#include <syncline/replica/relay.hpp>
 #include <syncline/storage/memory.hpp>
 
 #include "delta/pairs.hpp"
@@ -824,6 +826,46 @@ bool hidden_is_as_absent() {
     return h.well && said && said->reason == errc::forbidden;
 }
 
+opened_envelope carried_sample(std::uint64_t sequence) {
+    mutation m;
+    m.sequence = sequence;
+    m.kind = change_kind::erase;
+    m.record = {"shows", "s"};
+    envelope e;
+    e.realm = "house";
+    e.author.incarnation = 1;
+    cbor_writer w{e.frozen};
+    encode_mutation(w, m);
+    mac_sealer sealer(as_bytes("k"), as_bytes("sixteen bytes or more"));
+    auto const sealed = seal(e, sealer);
+    return *open_envelope(*sealed);
+}
+bool carried_never_shows_twice() {
+    carried_envelope c;
+    c.clear = 5;
+    c.decided = c.vague = true;
+    c.version = 9;
+    return c.shows_over(5) && !c.shows_over(7) && !c.shows_over(9);
+}
+bool envelopes_are_for_one_realm() {
+    mac_keys keys;
+    opened_envelope const e = carried_sample(1);
+    keys.add(as_bytes("k"), as_bytes("sixteen bytes or more"), e.said.author.device, "");
+    return gate_of("house", keys).admits(e, {}, "").has_value() && !gate_of("another", keys).admits(e, {}, "");
+}
+bool needs_are_asked_again() {
+    memory_storage store;
+    relay_book const book("x", {});
+    auto tx = store.begin(access_mode::write);
+    for (std::uint64_t n : {1U, 2U}) {
+        if (!book.add(*tx, carried_sample(n), 0, false)) { return false; }
+    }
+    replica_id const who = carried_sample(1).said.author;
+    bool const taken = book.take(*tx, {{who, 2}, relay_outcome::needs, 0, {}, {who, 1}}, 3).has_value() &&
+                       book.take(*tx, {{who, 1}, relay_outcome::home, 0, {}, {}}, 4).has_value();
+    return taken && book.totals(*tx)->unasked == 1;
+}
+
 struct property {
     std::string_view name;
     bool (*holds)();
@@ -882,6 +924,9 @@ constexpr property properties[] = {
     {"late replies are left", late_replies_are_left},
     {"shared records stay", shared_records_stay},
     {"hidden is as absent", hidden_is_as_absent},
+    {"what is carried never shows twice", carried_never_shows_twice},
+    {"envelopes are for one realm", envelopes_are_for_one_realm},
+    {"needs are asked again", needs_are_asked_again},
 };
 
 }  // namespace

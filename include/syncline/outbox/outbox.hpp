@@ -172,6 +172,44 @@ public:
         }
         return out;
     }
+    /// Takes one more entry that stands behind claimed ones only on its record, as if it had gone in their claim: the
+    /// claimant must not let it take effect when an earlier one did not. Its fence; nothing when it is not free for that.
+    /// Errors: `errc::not_found` (no living entry). Cost: a get and a scan of the record.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::optional<outbox_entry>> claim_behind(Tx& tx, std::uint64_t token, wall_time now,
+                                                                   std::optional<milliseconds> lease = {}) const {
+        moves<Tx> m{tx, options_, lanes_, prefix_};
+        if (auto s = m.open(); !s) { return s.error(); }
+        std::vector<detail::stored_entry> taken(1);
+        detail::stored_entry& e = taken.front();
+        auto const found = m.find_living(token, e);
+        if (!found) { return found.error(); }
+        if (!*found) { return errc::not_found; }
+        detail::outbox_header const& h = e.header;
+        bool const due =
+            h.state == moves<Tx>::phase::pending || (h.state == moves<Tx>::phase::waiting && h.time <= now);
+        if (h.behind == 0 || !h.parents.empty() || e.record_count() != 1 || !due) {
+            return std::optional<outbox_entry>{};
+        }
+        bytes record;
+        e.each_record([&](bytes_view r) {
+            record = to_bytes(r);
+            return true;
+        });
+        bool free = true;
+        auto const looked = scan_record(tx, record, [&](outbox_entry const& before) {
+            if (before.token == token) { return false; }
+            free = before.state == entry_state::claimed;
+            return free;
+        });
+        if (!looked) { return looked.error(); }
+        if (!free) { return std::optional<outbox_entry>{}; }
+        if (auto s = m.claim(taken, end_of_lease(lease, now)); !s) { return s.error(); }
+        std::optional<outbox_entry> out{outbox_entry{}};
+        if (auto s = m.give(e, *out); !s) { return s.error(); }
+        if (auto s = m.close(); !s) { return s.error(); }
+        return out;
+    }
     /// Makes the lease of a claimed entry end at `now + lease` (empty: the outbox's), whatever it was; the fence stays.
     /// Errors: `errc::claim_lost`.
     template <storage_transaction Tx>

@@ -21,6 +21,7 @@
 #include <syncline/core/random.hpp>
 #include <syncline/model/schema.hpp>
 #include <syncline/replica/constraints.hpp>
+#include <syncline/replica/envelope.hpp>
 #include <syncline/replica/journal.hpp>
 #include <syncline/replica/leases.hpp>
 #include <syncline/replica/policy.hpp>
@@ -76,6 +77,9 @@ struct authority_options {
     scope_table const* scopes = nullptr;
     /// The fields that not everybody may read; with `scopes`. Outlives the authority.
     read_mask const* mask = nullptr;
+    /// Whose mutations are taken that others carry home, each in its author's envelope. Null: nobody's. Outlives the
+    /// authority.
+    relay_gate const* relays = nullptr;
 };
 
 /// A replica as its authority knows it.
@@ -181,7 +185,7 @@ public:
         p.line = q->line;
         exchange_limits const own = limits_of(options_.message, options_.record_max);
         if (own != exchange_limits{}) { p.limits = own; }
-        auto author = find_author(tx, *q, principal, *meta);
+        auto author = find_author(tx, q->replica, principal, *meta);
         if (!author) { return author.error(); }
         // A cursor beyond our log, or receipts for verdicts that we never gave.
         bool const ahead = q->cursor > meta->head || q->receipts > author->decided;
@@ -221,9 +225,16 @@ public:
         // The sender seems to be who we know by this name, and its mutations are not held back.
         bool known = *standing == device_standing::good;
         origin_books origins{origin_prefix(q->replica.device, principal)};
-        bool const constrained = constraints_ && !q->mutations.empty();
+        bool const relays = options_.relays != nullptr && q->relayed;
+        bool const constrained = constraints_ && (!q->mutations.empty() || (relays && !q->relayed->empty()));
         if (constrained) {
             if (auto ok = constraints_->current(tx, head_before); !ok) { return ok.error(); }
+        }
+        if (relays) {
+            // Before the requester's own, which may build on it.
+            auto answers = take_relayed(tx, *q, principal, *author, *meta, stamp_max, known, now);
+            if (!answers) { return answers.error(); }
+            p.relayed = std::move(*answers);
         }
         for (std::size_t i = 0; i < q->mutations.size(); ++i) {
             origin const from = q->origins.empty() ? origin{} : q->origins[i];
@@ -233,7 +244,8 @@ public:
             if (!*decided) { break; }  // a gap: the replica sees from `decided` where to go on
             if constexpr (keeps_journal<Journal>) {
                 if (author->decided != decided_before) {
-                    if (auto ok = tell(tx, *q, q->mutations[i], principal, **decided, now); !ok) { return ok.error(); }
+                    auto ok = tell(tx, q->replica, q->mutations[i], principal, **decided, now);
+                    if (!ok) { return ok.error(); }
                 }
             }
             // A clone will issue what has no verdict under another name: nothing new may be decided under this one.
@@ -698,10 +710,10 @@ private:
         return k;
     }
     template <class Tx>
-    [[nodiscard]] result<author_state> find_author(Tx& tx, request const& q, std::string_view principal,
+    [[nodiscard]] result<author_state> find_author(Tx& tx, replica_id const& who, std::string_view principal,
                                                    meta_state& meta) const {
         bytes raw;
-        auto found = tx.get(author_key(q.replica), raw);
+        auto found = tx.get(author_key(who), raw);
         if (!found) { return found.error(); }
         author_state a;
         if (!*found) {
@@ -917,17 +929,225 @@ private:
         }
     }
 
+    // What others carry home.
+
+    struct relayed_author {
+        replica_id replica{};
+        std::string principal{};
+        author_state state{};
+        author_state before{};
+        bool fresh = false;   ///< it was never heard of
+        bool held = false;    ///< quarantined: nothing of it is decided
+        bool forked = false;  ///< somebody has its name: nothing new is decided under it
+    };
+    struct relayed_envelope {
+        opened_envelope opened{};
+        std::size_t author = 0;  ///< its place among the authors
+        std::size_t answer = 0;  ///< … and among the answers
+        bool done = false;
+    };
+
+    /// Decides what is another's, is sealed by its author and has all that it builds on, as if that author had sent it.
+    /// The rest is answered too, but for what is beyond the gate's limit. Envelopes that build on each other may stand
+    /// in any order.
+    template <class Tx>
+    [[nodiscard]] result<std::vector<relay_answer>> take_relayed(Tx& tx, request const& q, std::string_view bearer,
+                                                                 author_state const& own, meta_state& meta,
+                                                                 timestamp stamp_max, bool known, instant now) const {
+        std::vector<relay_answer> answers;
+        std::vector<relayed_author> authors;
+        std::vector<relayed_envelope> all;
+        for (relayed_item const& item : *q.relayed) {
+            if (answers.size() == options_.relays->envelopes_max) { break; }
+            relay_answer a;
+            a.id = item.id;
+            auto taken = known ? admit(tx, q, item, bearer, meta, authors)
+                               : result<std::optional<relayed_envelope>>{std::optional<relayed_envelope>{}};
+            if (!taken) {
+                // What is wrong with an envelope ends that one; what is wrong with the store ends the request.
+                if (storage_failed(taken.error())) { return taken.error(); }
+                bool const full = taken.error() == errc::busy;
+                a.outcome = full ? relay_outcome::later : relay_outcome::refused;
+                a.reason = full ? errc{} : taken.error().code;
+            } else if (*taken) {
+                (*taken)->answer = answers.size();
+                all.push_back(std::move(**taken));
+            }
+            answers.push_back(a);
+        }
+        for (bool more = true; more;) {
+            more = false;
+            for (relayed_envelope& e : all) {
+                if (e.done) { continue; }
+                auto decided = take_one(tx, q, e, own, authors, meta, stamp_max, now, answers[e.answer]);
+                if (!decided) { return decided.error(); }
+                e.done = *decided;
+                more = more || *decided;
+            }
+        }
+        for (relayed_author const& a : authors) {
+            if (!a.fresh && a.state == a.before) { continue; }
+            if (auto ok = write_author(tx, a.replica, a.state); !ok) { return ok.error(); }
+        }
+        return answers;
+    }
+
+    /// Whether a failure is the store's, and not a stranger's doing.
+    [[nodiscard]] static bool storage_failed(failure const& f) noexcept {
+        switch (f.code) {
+            case errc::malformed:
+            case errc::limit:
+            case errc::busy:
+            case errc::invalid:
+            case errc::type_mismatch:
+            case errc::unsupported:
+            case errc::not_deterministic:
+            case errc::overflow:
+            case errc::unauthorised:
+            case errc::forbidden: return false;
+            default: return true;
+        }
+    }
+
+    /// An envelope that is its author's; nothing for one that waits until its author isn't held back any more.
+    /// `errc::busy` when no more replicas are registered.
+    template <class Tx>
+    [[nodiscard]] result<std::optional<relayed_envelope>> admit(Tx& tx, request const& q, relayed_item const& item,
+                                                                std::string_view bearer, meta_state& meta,
+                                                                std::vector<relayed_author>& authors) const {
+        auto e = open_envelope(item.sealed, options_.message);
+        if (!e) { return e.error(); }
+        if (e->id() != item.id || !valid_utf8(e->said.principal)) {
+            return failure{errc::malformed, "an envelope under another's name"};
+        }
+        if (item.id.replica == q.replica) { return failure{errc::invalid, "the requester's own, in an envelope"}; }
+        if (auto const ok = options_.relays->admits(*e, q.replica, bearer); !ok) {
+            bool const unknown = ok.error() == errc::unauthorised;
+            return failure{unknown ? errc::unauthorised : errc::forbidden, ok.error().detail};
+        }
+        auto at = std::find_if(authors.begin(), authors.end(),
+                               [&](relayed_author const& a) { return a.replica == item.id.replica; });
+        if (at == authors.end()) {
+            relayed_author a;
+            a.replica = item.id.replica;
+            a.principal = e->said.principal;
+            if (options_.standings) {
+                auto const standing = standing_of(tx, a.replica.device);
+                if (!standing) { return standing.error(); }
+                a.held = *standing == device_standing::quarantined;
+                if (*standing == device_standing::revoked || *standing == device_standing::wiped) {
+                    return failure{errc::forbidden, "the device is revoked"};
+                }
+            }
+            author_index const registered = meta.authors;
+            auto state = find_author(tx, a.replica, a.principal, meta);
+            if (!state && state.error() == errc::limit) { return failure{errc::busy, state.error().detail}; }
+            if (!state) { return state.error(); }
+            a.state = a.before = std::move(*state);
+            a.fresh = meta.authors != registered;
+            authors.push_back(std::move(a));
+            at = authors.end() - 1;
+        }
+        if (at->principal != e->said.principal) { return failure{errc::forbidden, "another principal's replica"}; }
+        if (at->held) { return std::optional<relayed_envelope>{}; }
+        relayed_envelope out;
+        out.opened = std::move(*e);
+        out.author = static_cast<std::size_t>(at - authors.begin());
+        return std::optional<relayed_envelope>{std::move(out)};
+    }
+
+    /// Whether an envelope has its answer; else what it needs, so far.
+    template <class Tx>
+    [[nodiscard]] result<bool> take_one(Tx& tx, request const& q, relayed_envelope const& e, author_state const& own,
+                                        std::vector<relayed_author>& authors, meta_state& meta, timestamp stamp_max,
+                                        instant now, relay_answer& answer) const {
+        relayed_author& author = authors[e.author];
+        envelope const& said = e.opened.said;
+        std::uint64_t const sequence = e.opened.change.sequence;
+        if (sequence > author.state.decided) {
+            std::optional<dot> missing;
+            if (sequence > author.state.decided + 1) { missing = dot{author.replica, author.state.decided + 1}; }
+            for (std::size_t i = 0; i < said.needs.size() && !missing; ++i) {
+                auto const decided = decided_of(tx, said.needs[i].replica, q, own, authors);
+                if (!decided) { return decided.error(); }
+                if (*decided < said.needs[i].sequence) { missing = said.needs[i]; }
+            }
+            if (missing) {
+                answer.outcome = relay_outcome::needs;
+                answer.missing = *missing;
+                return false;
+            }
+        }
+        // A book of its own: two incarnations of a device share their origins.
+        origin_books origins{origin_prefix(author.replica.device, author.principal)};
+        std::size_t const changed = meta.own.size();  // what it changes is not the requester's own
+        [[maybe_unused]] std::uint64_t const decided_before = author.state.decided;
+        auto decided = decide(tx, said.frozen, author.principal, author.state, meta, stamp_max, !author.forked,
+                              said.from, origins);
+        if (!decided) { return decided.error(); }
+        meta.own.erase(meta.own.begin() + static_cast<std::ptrdiff_t>(changed), meta.own.end());
+        if (auto ok = origins.close(tx); !ok) { return ok.error(); }
+        answer.missing = {};
+        if (!*decided) {
+            answer.outcome = relay_outcome::later;
+            return true;
+        }
+        verdict const& v = **decided;
+        if constexpr (keeps_journal<Journal>) {
+            if (author.state.decided != decided_before) {
+                auto ok = tell(tx, author.replica, said.frozen, author.principal, v, now);
+                if (!ok) { return ok.error(); }
+            }
+        }
+        if (v.kind == verdict_kind::rejected && v.reason == errc::identity_fork) {
+            author.forked = true;
+            answer.outcome = relay_outcome::refused;
+            answer.reason = errc::identity_fork;
+            return true;
+        }
+        answer.outcome = relay_outcome::home;
+        if (v.kind == verdict_kind::applied || v.kind == verdict_kind::merged) {
+            answer.version = v.version;
+        } else if (v.kind == verdict_kind::duplicate) {
+            // What it came to is not known any more: the row as it is now contains it, if any does.
+            bytes raw;
+            auto const r = read_row(tx, row_key(e.opened.change.record), raw);
+            if (!r) { return r.error(); }
+            answer.outcome = relay_outcome::settled;
+            answer.version = *r ? (*r)->version : 0;
+        }
+        return true;
+    }
+
+    /// Up to which of its mutations a replica has verdicts; 0 for one that was never here.
+    template <class Tx>
+    [[nodiscard]] result<std::uint64_t> decided_of(Tx& tx, replica_id const& who, request const& q,
+                                                   author_state const& own,
+                                                   std::vector<relayed_author> const& authors) const {
+        if (who == q.replica) { return own.decided; }
+        for (relayed_author const& a : authors) {
+            if (a.replica == who) { return a.state.decided; }
+        }
+        bytes raw;
+        auto found = tx.get(author_key(who), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return std::uint64_t{0}; }
+        auto const a = parse_author(raw);
+        if (!a) { return a.error(); }
+        return a->decided;
+    }
+
     /// Tells the journal of a verdict that was given just now.
     template <class Tx>
-    [[nodiscard]] status tell(Tx& tx, request const& q, bytes const& raw, std::string_view principal, verdict const& v,
-                              instant now) const {
+    [[nodiscard]] status tell(Tx& tx, replica_id const& author, bytes const& raw, std::string_view principal,
+                              verdict const& v, instant now) const {
         static_assert(journal<Journal, Tx>);
         cbor_reader in{raw, options_.message};
         mutation const m = decode_mutation(in);
         journal_note note;
         note.what = journal_event::decided;
         note.stamp = timestamp::make(now.wall);
-        note.device = q.replica;
+        note.device = author;
         note.principal = principal;
         note.sequence = v.sequence;
         note.said = &v;

@@ -90,7 +90,8 @@ inline void append_ordered(bytes& out, std::optional<std::int64_t> n, bool great
         case change_kind::erase:
             if (!c.keeper.empty() && in.principal == c.keeper) { return {}; }
             return {false, errc::rejected, "a fact of " + c.collection + " is never deleted"};
-        case change_kind::create: break;
+        case change_kind::create:
+        case change_kind::group: break;
     }
     if (was && !(lives && in.before->fields == in.after.fields)) {
         // One that was erased was counted, by a checkpoint.

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <syncline/clock/version_vector.hpp>
 #include <syncline/core/bytes.hpp>
 #include <syncline/core/cbor.hpp>
 #include <syncline/core/checked.hpp>
@@ -52,6 +53,21 @@ struct pending {
     /// 0: it was made on its base; `alone`: it was sent before, and refused, and a person sends it anew.
     std::uint64_t after = 0;
     static constexpr std::uint64_t alone = (std::numeric_limits<std::uint64_t>::max)();
+    /// What its writer saw of other replicas' that no authority had confirmed: the last of each, in their order.
+    std::vector<dot> needs{};
+
+    /// Notes that the writer saw another replica's mutation, and with it those before. Of too many replicas the later
+    /// ones are left out.
+    void saw(dot const& d) {
+        auto const at =
+            std::find_if(needs.begin(), needs.end(), [&](dot const& n) { return !(n.replica < d.replica); });
+        if (at != needs.end() && at->replica == d.replica) {
+            at->sequence = (std::max)(at->sequence, d.sequence);
+        } else if (needs.size() < needs_max) {
+            needs.insert(at, d);
+        }
+    }
+    static constexpr std::size_t needs_max = 16;
 
     /// Notes what the writer saw, of the fields that the operations touch.
     void saw(bytes_view fields) {
@@ -72,11 +88,18 @@ struct pending {
         bytes out;
         out.reserve(encoded.size() + base.size() + 21);
         cbor_writer w{out};
-        w.array(after == 0 ? 3 : 4);
+        w.array(!needs.empty() ? 5 : after != 0 ? 4 : 3);
         w.byte_string(encoded);
         w.byte_string(base);
         w.unsigned_integer(line);
-        if (after != 0) { w.unsigned_integer(after); }
+        if (after != 0 || !needs.empty()) { w.unsigned_integer(after); }
+        if (!needs.empty()) {
+            w.array(needs.size() * 2);
+            for (dot const& d : needs) {
+                w.byte_string(to_array(d.replica));
+                w.unsigned_integer(d.sequence);
+            }
+        }
         return out;
     }
     /// Reads what `encode` wrote, the mutation still encoded. `errc::corrupt` for anything else.
@@ -84,11 +107,20 @@ struct pending {
         cbor_reader in{payload};
         pending p;
         std::size_t const parts = in.array();
-        if (parts < 2 || parts > 4) { return failure{errc::corrupt, "pending mutation"}; }
+        if (parts < 2 || parts > 5) { return failure{errc::corrupt, "pending mutation"}; }
         p.encoded = to_bytes(in.byte_string());
         p.base = to_bytes(in.byte_string());
         if (parts >= 3) { p.line = in.unsigned_integer(); }
-        if (parts == 4) { p.after = in.unsigned_integer(); }
+        if (parts >= 4) { p.after = in.unsigned_integer(); }
+        if (parts == 5) {
+            std::size_t const n = in.array();
+            if (n == 0 || n % 2 != 0 || n / 2 > needs_max) { return failure{errc::corrupt, "pending mutation"}; }
+            for (std::size_t i = 0; i < n / 2 && !in.failed(); ++i) {
+                auto const who = replica_id_from(in.byte_string());
+                if (!who) { return failure{errc::corrupt, "pending mutation"}; }
+                p.needs.push_back({*who, in.unsigned_integer()});
+            }
+        }
         if (!in.finish() || (parts == 4 && p.after == 0)) { return failure{errc::corrupt, "pending mutation"}; }
         return p;
     }
@@ -113,6 +145,7 @@ struct pending {
             if (change.kind == change_kind::create) { return coalescing::annihilated; }
             change = later.change;
             base = later.base;
+            for (dot const& d : later.needs) { saw(d); }
             return coalescing::absorbed;
         }
         std::vector<field_op> both;
@@ -136,6 +169,7 @@ struct pending {
         merge_base(later.base);
         change.ops = std::move(both);
         change.stamp = later.change.stamp;
+        for (dot const& d : later.needs) { saw(d); }
         return coalescing::absorbed;
     }
 

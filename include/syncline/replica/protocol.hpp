@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <syncline/clock/version_vector.hpp>
 #include <syncline/core/bytes.hpp>
 #include <syncline/core/cbor.hpp>
 #include <syncline/core/hash.hpp>
@@ -78,6 +79,41 @@ struct schema_of {
     friend bool operator==(schema_of const&, schema_of const&) = default;
 };
 
+/// Another's sealed mutation, carried home.
+struct relayed_item {
+    dot id{};        ///< whose, and which of theirs: as the envelope says
+    bytes sealed{};  ///< the envelope; see envelope.hpp
+    friend bool operator==(relayed_item const&, relayed_item const&) = default;
+};
+
+/// What an authority says of an envelope. Values travel: append, never renumber.
+enum class relay_outcome : std::uint8_t {
+    home = 1,     ///< decided, now or before: it needn't be carried any more
+    needs = 2,    ///< what it builds on is missing: keep it, and bring that
+    refused = 3,  ///< it is not its author's, or no envelope that is taken here: drop it
+    later = 4,    ///< not decided now: keep it, and bring it again
+    settled = 5,  ///< home since so long that what it came to is forgotten: the row as it is now has it, if any does
+};
+[[nodiscard]] constexpr char const* name(relay_outcome o) noexcept {
+    switch (o) {
+        case relay_outcome::home: return "home";
+        case relay_outcome::needs: return "needs";
+        case relay_outcome::refused: return "refused";
+        case relay_outcome::later: return "later";
+        case relay_outcome::settled: return "settled";
+    }
+    return "unknown outcome";
+}
+
+struct relay_answer {
+    dot id{};
+    relay_outcome outcome = relay_outcome::later;
+    position version = 0;  ///< of one that is home: a row of its record from this version on contains it; 0: none does
+    errc reason{};         ///< of one that is refused
+    dot missing{};         ///< of one that needs it
+    friend bool operator==(relay_answer const&, relay_answer const&) = default;
+};
+
 struct request {
     replica_id replica{};
     std::optional<id128> epoch{};    ///< of the authority that the cursor belongs to; empty at first contact
@@ -98,6 +134,8 @@ struct request {
     std::optional<position> whole{};
     std::optional<exchange_limits> limits{};  ///< what the sender takes, where it isn't the usual
     std::optional<scope_request> scopes{};  ///< of a replica that holds a part; then there are no ranges
+    /// Other replicas' mutations, each sealed by its author; none, but there, from a sender that would carry some.
+    std::optional<std::vector<relayed_item>> relayed{};
     friend bool operator==(request const&, request const&) = default;
 };
 
@@ -154,6 +192,8 @@ struct reply {
     std::uint64_t parts_sum = 0;      ///< XXH3 of what is left out of them: the pairs of field and value, in order
     /// To a request with scopes: of which the rows are. Those stand in no order, with versions up to `head`.
     std::optional<scope_reply> scopes{};
+    /// On what was relayed; nothing from an authority that takes none.
+    std::optional<std::vector<relay_answer>> relayed{};
     friend bool operator==(reply const&, reply const&) = default;
 };
 
@@ -303,6 +343,84 @@ inline void encode_withheld(cbor_writer& w, std::vector<withheld_record> const& 
     return all;
 }
 
+/// A relayed envelope is an array of author, sequence and the envelope.
+inline void encode_relayed(cbor_writer& w, std::vector<relayed_item> const& all) {
+    w.array(all.size());
+    for (relayed_item const& i : all) {
+        w.array(3);
+        w.byte_string(to_array(i.id.replica));
+        w.unsigned_integer(i.id.sequence);
+        w.byte_string(i.sealed);
+    }
+}
+[[nodiscard]] inline std::vector<relayed_item> decode_relayed(cbor_reader& in) {
+    std::vector<relayed_item> all;
+    std::size_t const n = bounded_array(in);
+    for (std::size_t i = 0; i < n && !in.failed(); ++i) {
+        if (in.array() != 3) { in.fail({errc::malformed, "relayed mutation of the wrong length"}); }
+        relayed_item item;
+        item.id.replica = read_replica(in);
+        item.id.sequence = in.unsigned_integer();
+        item.sealed = to_bytes(in.byte_string());
+        all.push_back(std::move(item));
+    }
+    return all;
+}
+
+/// An answer is an array of author, sequence and outcome; then of one that is home or settled its version, of a refused one the
+/// reason, of one that needs another that one's author and sequence.
+inline void encode_relay_answers(cbor_writer& w, std::vector<relay_answer> const& all) {
+    w.array(all.size());
+    for (relay_answer const& a : all) {
+        bool const needs = a.outcome == relay_outcome::needs;
+        bool const home = a.outcome == relay_outcome::home || a.outcome == relay_outcome::settled;
+        bool const said = home || a.outcome == relay_outcome::refused;
+        w.array(std::size_t{3} + (needs ? 2 : said ? 1 : 0));
+        w.byte_string(to_array(a.id.replica));
+        w.unsigned_integer(a.id.sequence);
+        w.unsigned_integer(static_cast<std::uint64_t>(a.outcome));
+        if (home) { w.unsigned_integer(a.version); }
+        if (a.outcome == relay_outcome::refused) { w.unsigned_integer(static_cast<std::uint64_t>(a.reason)); }
+        if (needs) {
+            w.byte_string(to_array(a.missing.replica));
+            w.unsigned_integer(a.missing.sequence);
+        }
+    }
+}
+/// An unknown outcome is taken as `later`: kept, never dropped.
+[[nodiscard]] inline std::vector<relay_answer> decode_relay_answers(cbor_reader& in) {
+    std::vector<relay_answer> all;
+    std::size_t const n = bounded_array(in);
+    for (std::size_t i = 0; i < n && !in.failed(); ++i) {
+        relay_answer a;
+        std::size_t const parts = in.array();
+        a.id.replica = read_replica(in);
+        a.id.sequence = in.unsigned_integer();
+        std::uint64_t const outcome = in.unsigned_integer();
+        a.outcome = outcome >= 1 && outcome <= 5 ? static_cast<relay_outcome>(outcome) : relay_outcome::later;
+        std::size_t expected = 3;
+        if (a.outcome == relay_outcome::home || a.outcome == relay_outcome::settled) {
+            expected = 4;
+            a.version = in.unsigned_integer();
+        } else if (a.outcome == relay_outcome::refused) {
+            expected = 4;
+            std::uint64_t const why = in.unsigned_integer();
+            if (why > 255) { in.fail({errc::malformed, "code out of range"}); }
+            a.reason = static_cast<errc>(why);
+        } else if (a.outcome == relay_outcome::needs) {
+            expected = 5;
+            a.missing.replica = read_replica(in);
+            a.missing.sequence = in.unsigned_integer();
+        } else if (outcome > 5) {
+            expected = parts;
+            for (std::size_t k = 3; k < parts; ++k) { (void)in.skip(); }
+        }
+        if (parts != expected) { in.fail({errc::malformed, "relay's answer of the wrong length"}); }
+        all.push_back(a);
+    }
+    return all;
+}
+
 /// Origins are an array of runs; a run is an array of a line and the numbers of successive mutations in it.
 inline void encode_origins(cbor_writer& w, std::vector<origin> const& all) {
     auto const run_end = [&](std::size_t i) {
@@ -443,6 +561,8 @@ inline constexpr std::uint64_t scopes_key = 40;
 inline constexpr std::uint64_t schemas_key = 14;
 /// The request's key for where its sender stands whole.
 inline constexpr std::uint64_t whole_key = 29;
+/// A request's key for what is relayed, and a reply's for the answers to it.
+inline constexpr std::uint64_t relayed_key = 41;
 
 [[nodiscard]] inline bytes encode(request const& q) {
     bytes out(frame_bytes);
@@ -451,7 +571,7 @@ inline constexpr std::uint64_t whole_key = 29;
     bool const columns = (q.features & feature_columns) != 0 && detail::encode_batch(batch, q);
     w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() || columns ? 0 : 1) + (q.line == 0 ? 0 : 1) +
           (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1) + (q.known ? 1 : 0) +
-          (q.whole ? 1 : 0) + (q.limits ? 1 : 0) + (q.scopes ? 1 : 0));
+          (q.whole ? 1 : 0) + (q.limits ? 1 : 0) + (q.scopes ? 1 : 0) + (q.relayed ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(to_array(q.replica));
     if (q.epoch) {
@@ -515,6 +635,10 @@ inline constexpr std::uint64_t whole_key = 29;
         w.unsigned_integer(scopes_key);
         detail::encode_scopes(w, *q.scopes);
     }
+    if (q.relayed) {
+        w.unsigned_integer(relayed_key);
+        detail::encode_relayed(w, *q.relayed);
+    }
     detail::seal_frame(out);
     return out;
 }
@@ -558,6 +682,7 @@ inline constexpr std::uint64_t whole_key = 29;
             case whole_key: q.whole = in.unsigned_integer(); return true;
             case limits_key: q.limits = detail::read_unusual(in); return true;
             case scopes_key: q.scopes = detail::decode_scopes(in); return true;
+            case relayed_key: q.relayed = detail::decode_relayed(in); return true;
             default: return false;
         }
     });
@@ -630,7 +755,7 @@ inline constexpr std::uint64_t partial_key = 29;
     w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) + (p.horizon == 0 ? 0 : 1) +
           (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0) +
           (p.partial ? 1 : 0) + (p.limits ? 1 : 0) + (p.withheld.empty() ? 0 : 1) + (p.own.empty() ? 0 : 1) +
-          (in_parts ? 1 : 0) + (p.scopes ? 1 : 0));
+          (in_parts ? 1 : 0) + (p.scopes ? 1 : 0) + (p.relayed ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);
@@ -724,6 +849,10 @@ inline constexpr std::uint64_t partial_key = 29;
     if (p.scopes) {
         w.unsigned_integer(scopes_key);
         detail::encode_scope_reply(w, *p.scopes);
+    }
+    if (p.relayed) {
+        w.unsigned_integer(relayed_key);
+        detail::encode_relay_answers(w, *p.relayed);
     }
     detail::seal_frame(out);
     return out;
@@ -920,6 +1049,7 @@ namespace detail {
             case 24: p.asked = detail::read_id(in); return true;
             case 25: p.stable = in.unsigned_integer(); return true;
             case 26: p.past = detail::decode_past(in); return true;
+            case relayed_key: p.relayed = detail::decode_relay_answers(in); return true;
             case wipe_key:
                 p.wipe = in.boolean();
                 if (!in.failed() && !p.wipe) { in.fail({errc::not_deterministic, "no order, said at length"}); }

@@ -35,6 +35,7 @@
 #include <syncline/replica/protocol.hpp>
 #include <syncline/replica/ranges.hpp>
 #include <syncline/replica/record_store.hpp>
+#include <syncline/replica/relay.hpp>
 #include <syncline/replica/row_parts.hpp>
 #include <syncline/replica/scopes.hpp>
 #include <syncline/replica/strong.hpp>
@@ -72,6 +73,8 @@ struct replica_options {
     /// Holds what the scopes say that it has joined, and nothing before it has joined one; else everything. What a store
     /// begins with it stays with.
     bool scoped = false;
+    /// Carries other replicas' mutations, and hands on its own: peer_exchange.hpp. Nothing: it does neither.
+    std::optional<relay_options> relay{};
 };
 
 /// A record as it is read.
@@ -126,6 +129,44 @@ struct exchange_report {
     bool reincarnated = false;  ///< the store was a clone or was restored: it has a new identity now
     bool regressed = false;     ///< the authority was put back to an older state: what it lost is offered again
     std::size_t withheld = 0;   ///< records that are past this replica's limits: see `basic_replica::withheld`
+    std::size_t relayed = 0;    ///< envelopes that the authority answered about
+};
+
+/// An envelope as a peer hands it over.
+struct handed_envelope {
+    position clear = 0;  ///< no row up to this position contains it, as far as the peer knows
+    bytes sealed{};
+    friend bool operator==(handed_envelope const&, handed_envelope const&) = default;
+};
+
+/// Who hands over. `principal` is what the host authenticated; empty where it did not.
+struct handing_peer {
+    replica_id replica{};
+    std::string_view principal{};
+    bool same_epoch = false;  ///< its positions mean here what they mean there
+};
+
+/// What a peer brought.
+struct handed_report {
+    std::size_t added = 0;    ///< carried from now on
+    std::size_t known = 0;    ///< carried already, home, or this device's own
+    std::size_t full = 0;     ///< no room: their authors, or other carriers, keep them
+    std::size_t refused = 0;  ///< not their authors', of another realm, or no envelopes
+    std::size_t forked = 0;   ///< another content under a name that is carried: alarm somebody
+    std::size_t distant = 0;  ///< of those added: their stamps are too far ahead, so they show nowhere
+    std::size_t rows = 0;     ///< confirmed rows that were taken
+    std::size_t changed = 0;  ///< visible records that changed
+    std::vector<dot>
+        left_out{};  ///< the names of those that were refused, forked or found no room, where they have one
+    friend bool operator==(handed_report const&, handed_report const&) = default;
+};
+
+/// Where a replica stands that meets another.
+struct meeting_state {
+    replica_id self{};
+    std::optional<id128> epoch{};  ///< of the authority; nothing before the first exchange with it
+    position cursor = 0;
+    held_of_author own{};  ///< what is frozen of its own
 };
 
 /// A replica over any storage. It holds options and rules, and no state.
@@ -147,6 +188,7 @@ public:
         : rules_(std::move(rules)),
           options_(std::move(options)),
           outbox_(options_.outbox, "ro"),
+          carried_("rx", options_.relay.value_or(relay_options{})),
           records_(std::move(records)),
           journal_(std::move(told)) {}
 
@@ -154,6 +196,7 @@ public:
     [[nodiscard]] replica_options const& options() const noexcept { return options_; }
     [[nodiscard]] outbox const& queue() const noexcept { return outbox_; }
     [[nodiscard]] Records const& records() const noexcept { return records_; }
+    [[nodiscard]] relay_book const& carried() const noexcept { return carried_; }
 
     /// Makes the store a replica's, with a new identity, bound to `principal`, unless it is one already. Call it at each
     /// start of the program: from then on what is written bears a name that no copy of the store gives, so that
@@ -364,7 +407,7 @@ public:
         auto const tell = [&](std::uint64_t token, mutation& m, apply_outcome& outcome) {
             if (token != 0 && go_on) { go_on = visit(foreseen{token, std::move(m), std::move(outcome)}); }
         };
-        auto const laid = lay_over(tx, k, *sync, over, tell, [](std::vector<bytes> const&) { return status{}; });
+        auto const laid = lay_over(tx, k, *sync, over, tell, [](auto const&, auto const&) { return status{}; });
         return laid ? status{} : laid.error();
     }
 
@@ -653,10 +696,26 @@ public:
             if (!wanted) { return wanted.error(); }
             q.ranges = std::move(*wanted);
         }
+        bool waits_for_needs = false;
+        if (options_.relay) {
+            auto home = carried_.due(tx);
+            if (!home) { return home.error(); }
+            q.relayed = std::move(*home);
+            auto const untaken = carried_.untaken(tx);
+            if (!untaken) { return untaken.error(); }
+            waits_for_needs = !*untaken;
+        }
         std::size_t size = 0;
         status looked;
         auto ok = each_frozen(tx, [&](frozen_mutation const& f) {
             pending const& p = f.what;
+            // What it builds on goes first: the authority is to have answered about it once.
+            for (dot const& d : p.needs) {
+                if (!waits_for_needs) { break; }
+                auto const carried = carried_.find(tx, d);
+                if (!carried) { looked = carried.error(); }
+                if (!carried || (*carried && !(*carried)->asked)) { return false; }
+            }
             if (q.mutations.size() >= options_.mutations_max ||
                 (size != 0 && size + p.encoded.size() > options_.mutation_bytes)) {
                 return false;
@@ -802,6 +861,23 @@ public:
             if (auto ok = settle(tx, *sync); !ok) { return ok.error(); }
         }
 
+        if (options_.relay) {
+            if (auto ok = carried_.set_untaken(tx, !p->relayed); !ok) { return ok.error(); }
+            if (!p->relayed) { p->relayed.emplace(); }
+            for (relay_answer const& a : *p->relayed) {
+                auto concerns = carried_.take(tx, a, p->head);
+                if (!concerns) { return concerns.error(); }
+                if (!*concerns) { continue; }
+                dirty.push_back(std::move(**concerns));
+                ++report.relayed;
+            }
+            // What builds on an own one that was decided just now came before it, and was answered that it needs it.
+            if (report.verdicts != 0) {
+                auto ok = carried_.ask_again(tx, {mine->self, sync->settled});
+                if (!ok) { return ok.error(); }
+            }
+        }
+
         // Overtaken by a reply that told a verdict which this one doesn't: its rows may hold what still waits here,
         // and would show it twice. They come again with the verdict.
         auto const overtaken = unheard(tx, *sync, *p);
@@ -811,8 +887,9 @@ public:
             p->rows.clear();
             p->ranges.clear();
             p->withheld.clear();
+            // Who hands its own on says with its cursor that nothing up to it contains them.
+            if (options_.scoped || options_.relay) { p->from = sync->cursor; }
             p->to = sync->cursor;
-            if (options_.scoped) { p->from = sync->cursor; }
         }
         bool const scopes_told = options_.scoped && !passed;
         if (p->partial && !passed) {
@@ -864,6 +941,14 @@ public:
         }
         if (sync->kept && sync->kept->orphans != 0) {
             for (row_update const& u : p->rows) { dirty.emplace_back(to_bytes(u.key)); }
+        }
+        if (options_.relay) {
+            // A row may contain what is carried and shows no more.
+            auto const carries = carried_.totals(tx);
+            if (!carries) { return carries.error(); }
+            for (std::size_t i = 0; carries->count != 0 && i < p->rows.size(); ++i) {
+                dirty.emplace_back(to_bytes(p->rows[i].key));
+            }
         }
         sort_names(dirty, decided);
         for (bytes const& k : dirty) {
@@ -950,9 +1035,204 @@ public:
         auto const told = nothing_to_come(tx);
         if (!told) { return told.error(); }
         if (!*told) { return true; }
+        if (options_.relay) {
+            auto const carries = carried_.totals(tx);
+            if (!carries) { return carries.error(); }
+            auto const untaken = carried_.untaken(tx);
+            if (!untaken) { return untaken.error(); }
+            if (carries->unasked != 0 && !*untaken) { return true; }
+        }
         auto due = outbox_.next_due(tx, now.wall);
         if (!due) { return due.error(); }
         return *due && **due <= now.wall;
+    }
+
+    // Handing over, device to device; replica/peer_exchange.hpp does.
+
+    /// Freezes all that waits, in the order in which it was written, so that it can be handed on: from then on its bytes,
+    /// sequences and order never change. `errc::invalid` without `replica_options::relay`. Cost: O(pending).
+    template <storage_transaction Tx>
+    [[nodiscard]] status prepare_handover(Tx& tx, instant now) const {
+        if (!options_.relay) { return failure{errc::invalid, "a replica that hands nothing on"}; }
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        std::size_t const in_flight = static_cast<std::size_t>(sync->next_sequence - 1 - sync->settled);
+        if (in_flight >= options_.relay->sealed_max) { return {}; }
+        std::size_t const room = options_.relay->sealed_max - in_flight;
+        constexpr milliseconds for_ever = (milliseconds::max)();
+        claim_options claims;
+        claims.entries_max = room;
+        claims.bytes_max = options_.relay->carried_bytes;
+        claims.lease = for_ever;
+        claims.record_run_max = room;
+        claims.order = claim_order::arrival;
+        auto taken = outbox_.claim(tx, claims, now.wall);
+        if (!taken) { return taken.error(); }
+        // Those behind what was frozen before.
+        std::vector<std::uint64_t> behind;
+        auto ok = outbox_.scan(tx, [&](outbox_entry const& e) {
+            if (e.state == entry_state::blocked) { behind.push_back(e.token); }
+            return true;
+        });
+        if (!ok) { return ok; }
+        std::sort(behind.begin(), behind.end());
+        for (std::uint64_t const token : behind) {
+            if (taken->size() >= room) { break; }
+            auto one = outbox_.claim_behind(tx, token, now.wall, for_ever);
+            if (!one) { return one.error(); }
+            if (*one) { taken->push_back(std::move(**one)); }
+        }
+        if (taken->empty()) { return {}; }
+        std::sort(taken->begin(), taken->end(),
+                  [](outbox_entry const& a, outbox_entry const& b) { return a.token < b.token; });
+        std::size_t frozen = 0;
+        for (outbox_entry const& entry : *taken) {
+            auto p = pending::parse(entry.payload);
+            if (p && p->after != 0 && p->after != pending::alone) {
+                // In a strong collection, on what waits before it: its base is not known till that has its verdict.
+                if (ok = outbox_.release(tx, entry.token, entry.fence, now.wall); !ok) { return ok; }
+                continue;
+            }
+            if (ok = freeze(tx, *sync, entry.token, entry.fence, std::move(p), false); !ok) { return ok; }
+            ++frozen;
+        }
+        if (frozen == 0) { return {}; }
+        journal_note note;
+        note.what = journal_event::froze;
+        note.stamp = timestamp::make(now.wall);
+        note.count = frozen;
+        if (ok = tell(tx, note); !ok) { return ok; }
+        return write_sync(tx, *sync);
+    }
+
+    template <storage_transaction Tx>
+    [[nodiscard]] result<meeting_state> meeting(Tx& tx) const {
+        auto mine = read_identity(tx);
+        if (!mine) { return mine.error(); }
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        meeting_state out{mine->self, sync->epoch, sync->cursor, {mine->self, sync->settled, {}}};
+        if (sync->settled + 1 < sync->next_sequence) {
+            out.own.held.add(interval{sync->settled + 1, sync->next_sequence - 1});
+        }
+        return out;
+    }
+
+    /// Visits this replica's own frozen mutations without a verdict, in sequence, as envelopes to be sealed; until the
+    /// visitor says false. It may read, not write.
+    template <storage_transaction Tx>
+    [[nodiscard]] status each_own(Tx& tx, function_ref<bool(std::uint64_t sequence, envelope const&)> visit) const {
+        auto mine = read_identity(tx);
+        if (!mine) { return mine.error(); }
+        envelope e;
+        e.realm = carried_.options().realm;
+        e.principal = mine->principal;
+        e.author = mine->self;
+        return each_frozen(tx, [&](frozen_mutation& f) {
+            e.from = {f.what.line, f.number};
+            e.needs = std::move(f.what.needs);
+            e.frozen = std::move(f.what.encoded);
+            return visit(f.sequence, e);
+        });
+    }
+
+    /// Carries what a peer hands over, and shows it. What is not its author's, and whatever is no envelope, is left out
+    /// and counted. Errors: the storage's, `errc::corrupt`; `errc::invalid` without `replica_options::relay`.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<handed_report> take_envelopes(Tx& tx, std::span<handed_envelope const> all,
+                                                       handing_peer const& peer, instant now) const {
+        if (!options_.relay) { return failure{errc::invalid, "a replica that carries nothing"}; }
+        auto mine = read_identity(tx);
+        if (!mine) { return mine.error(); }
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        auto heard = read_clock(tx);
+        if (!heard) { return heard.error(); }
+        timestamp const before = heard->last();
+        handed_report report;
+        std::vector<bytes> dirty;
+        for (handed_envelope const& h : all) {
+            auto const e = open_envelope(h.sealed, options_.message);
+            if (!e) {
+                ++report.refused;
+                continue;
+            }
+            if (e->said.author.device == mine->self.device) {
+                ++report.known;
+                continue;
+            }
+            bool const ours = e->said.realm == options_.relay->realm;
+            relay_gate const* const gate = options_.relay->gate;
+            if (!ours || (gate != nullptr && !gate->admits(*e, peer.replica, peer.principal))) {
+                ++report.refused;
+                report.left_out.push_back(e->id());
+                continue;
+            }
+            bool const distant = !heard->accept(e->change.stamp, now.wall);
+            auto const taken = carried_.add(tx, *e, peer.same_epoch ? h.clear : 0, distant);
+            if (!taken) { return taken.error(); }
+            switch (*taken) {
+                case relay_taking::added:
+                    ++report.added;
+                    report.distant += distant ? 1 : 0;
+                    dirty.push_back(to_bytes(e->change.record));
+                    break;
+                case relay_taking::known:
+                    ++report.known;
+                    dirty.push_back(to_bytes(e->change.record));
+                    break;
+                case relay_taking::full:
+                    ++report.full;
+                    report.left_out.push_back(e->id());
+                    break;
+                case relay_taking::forked:
+                    ++report.forked;
+                    report.left_out.push_back(e->id());
+                    break;
+            }
+        }
+        if (heard->last() != before) {
+            if (auto ok = write_clock(tx, *heard); !ok) { return ok.error(); }
+        }
+        if (auto ok = show(tx, std::move(dirty), *sync, report); !ok) { return ok.error(); }
+        return report;
+    }
+
+    /// Takes confirmed rows that a peer told who is declared to be trusted, and who stands at `cursor`. The own cursor does
+    /// not move: the authority tells them once more. Rows of a peer that is not ahead are left out, as this replica may
+    /// know deletions that it doesn't; so are those of records on which own mutations wait, as a row may contain one whose
+    /// verdict was not heard yet. `errc::invalid` where no such trust is declared.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<handed_report> take_peer_rows(Tx& tx, std::span<row_update> rows, position cursor,
+                                                       instant now) const {
+        if (!options_.relay || !options_.relay->trust_rows) { return failure{errc::invalid, "peers' rows"}; }
+        auto sync = read_sync(tx);
+        if (!sync) { return sync.error(); }
+        handed_report report;
+        if (!sync->epoch || cursor <= sync->cursor) { return report; }
+        std::vector<row_update> taken;
+        for (row_update& u : rows) {
+            if (u.state.version > sync->cursor && u.state.version <= cursor) { taken.push_back(std::move(u)); }
+        }
+        if (auto ok = learn_clock(tx, taken, now); !ok) { return ok.error(); }
+        std::vector<bytes> dirty;
+        event_batch events;
+        for (row_update& u : taken) {
+            bytes name = to_bytes(u.key);
+            bool waits = false;
+            auto ok = outbox_.scan_record(tx, name, [&](outbox_entry const&) {
+                waits = true;
+                return false;
+            });
+            if (!ok) { return ok.error(); }
+            if (waits) { continue; }
+            auto const newer = take_row(tx, u, true, false, dirty, events);
+            if (!newer) { return newer.error(); }
+            report.rows += *newer ? 1 : 0;
+            dirty.push_back(std::move(name));
+        }
+        if (auto ok = show(tx, std::move(dirty), *sync, report, std::move(events)); !ok) { return ok.error(); }
+        return report;
     }
 
     /// Where the replica stands.
@@ -1792,13 +2072,20 @@ private:
     template <class Tx>
     [[nodiscard]] result<write_receipt> write(Tx& tx, std::span<write_plan> plans, instant now,
                                               priority urgency) const {
+        if (options_.relay && plans.size() > 1) {
+            return failure{errc::unsupported, "a group, which no other device could carry"};
+        }
         for (write_plan const& w : plans) {
             auto const said = permitted(tx, w, plans);
             if (!said) { return said.error(); }
             if (!said->accepted) { return failure{said->reason, "the checks refuse it; `check` says why"}; }
         }
-        auto receipt = plans.size() == 1 ? enqueue(tx, to_bytes(plans[0].p.change.record), plans[0].p, plans[0].sync, now, urgency)
-                                         : enqueue_group(tx, plans, now, urgency);
+        for (write_plan& w : plans) {
+            if (auto ok = note_needs(tx, w); !ok) { return ok.error(); }
+        }
+        auto receipt = plans.size() == 1 ? enqueue(tx, to_bytes(plans[0].p.change.record), plans[0].p,
+                                                      plans[0].sync, now, urgency)
+                                            : enqueue_group(tx, plans, now, urgency);
         if (!receipt) { return receipt.error(); }
         if (auto ok = write_clock(tx, plans[0].clock); !ok) { return ok.error(); }
         for (write_plan& w : plans) {
@@ -1822,6 +2109,15 @@ private:
         return *receipt;
     }
 
+    /// Notes what is carried for others and was seen by who wrote this.
+    template <class Tx>
+    [[nodiscard]] status note_needs(Tx& tx, write_plan& w) const {
+        if (!options_.relay || !w.entry.dirty) { return {}; }
+        return carried_.each_of(tx, to_bytes(w.p.change.record), [&](carried_envelope const& c, timestamp) {
+            if (c.shows_over(w.entry.confirmed)) { w.p.saw(c.id); }
+            return true;
+        });
+    }
     /// Puts a group in the outbox: one entry, in the order of each of its records.
     template <class Tx>
     [[nodiscard]] result<write_receipt> enqueue_group(Tx& tx, std::span<write_plan> plans, instant now,
@@ -2510,6 +2806,11 @@ private:
                 if (auto ok = offer_again(tx, sync, d, *shared); !ok) { return ok.error(); }
             }
         }
+        if (options_.relay) {
+            auto doubted = carried_.doubt(tx, *shared);
+            if (!doubted) { return doubted.error(); }
+            dirty.insert(dirty.end(), doubted->begin(), doubted->end());
+        }
         std::sort(dirty.begin(), dirty.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
         dirty.erase(std::unique(dirty.begin(), dirty.end()), dirty.end());
         for (bytes const& k : dirty) {
@@ -3058,6 +3359,13 @@ private:
         if (!found) { return found.error(); }
         if (!*found) { return {}; }
         held_record& held = **found;
+        bytes name = to_bytes(k);
+        bool carried_ended = false;
+        if (options_.relay) {
+            auto const done = end_carried(tx, name, head);
+            if (!done) { return done.error(); }
+            carried_ended = *done;
+        }
         if (!held.pending) {
             if (!held.visible.deleted) {
                 events.add_change(k, true);
@@ -3071,17 +3379,16 @@ private:
             return records_.erase(tx, k);
         }
         // What was decided by then had its effect, and that has ended too.
-        bytes name = to_bytes(k);
-        std::vector<bytes> over;
+        std::vector<bytes> ended;
         auto ok = scan_prefix(tx, decided_prefix(name), [&](bytes_view at, bytes_view raw) {
             cbor_reader in{raw};
             bool const offered = in.array() == 5;  // has no effect yet
-            if (!offered && in.unsigned_integer() <= head) { over.push_back(to_bytes(at)); }
+            if (!offered && in.unsigned_integer() <= head) { ended.push_back(to_bytes(at)); }
             return true;
         });
-        for (std::size_t i = 0; i < over.size() && ok; ++i) { ok = tx.erase(over[i]); }
+        for (std::size_t i = 0; i < ended.size() && ok; ++i) { ok = tx.erase(ended[i]); }
         if (!ok) { return ok; }
-        if (held.confirmed == 0 && over.empty()) { return {}; }
+        if (held.confirmed == 0 && ended.empty() && !carried_ended) { return {}; }
         if (ok = tell_end(tx, k, held, events); !ok) { return ok; }
         if (ok = records_.drop_confirmed(tx, k); !ok) { return ok; }
         if (ok = tx.erase(numbered('d', held.confirmed)); !ok) { return ok; }
@@ -3276,7 +3583,7 @@ private:
         };
         auto const kept = read_sync(tx);
         if (!kept) { return kept.error(); }
-        if (keeps_journal<Journal> || !at_once || kept->kept) {
+        if (keeps_journal<Journal> || !at_once || kept->kept || options_.relay) {
             for (own_row& r : own.rows) { join(r); }
             return std::size_t{0};
         }
@@ -3358,6 +3665,35 @@ private:
         if ((*held)->pending) { return records_.find_confirmed(tx, k); }
         return std::optional<row>{std::move((*held)->visible)};
     }
+    /// What was carried, and decided by `head` at the latest, has had its effect on a record that has ended. Whether there
+    /// was any.
+    template <class Tx>
+    [[nodiscard]] result<bool> end_carried(Tx& tx, bytes_view name, position head) const {
+        std::vector<carried_envelope> done;
+        auto ok = carried_.each_of(tx, name, [&](carried_envelope const& c, timestamp) {
+            if (c.decided && c.version <= head) { done.push_back(c); }
+            return true;
+        });
+        for (std::size_t i = 0; i < done.size() && ok; ++i) { ok = carried_.drop(tx, done[i]); }
+        if (!ok) { return ok.error(); }
+        return !done.empty();
+    }
+
+    /// Computes records anew, and keeps the events of it.
+    template <class Tx>
+    [[nodiscard]] status show(Tx& tx, std::vector<bytes> dirty, sync_state& sync, handed_report& report,
+                              event_batch events = {}) const {
+        std::sort(dirty.begin(), dirty.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
+        dirty.erase(std::unique(dirty.begin(), dirty.end()), dirty.end());
+        for (bytes const& k : dirty) {
+            if (auto ok = rebase(tx, k, sync, events); !ok) { return ok; }
+        }
+        report.changed = events.changed();
+        if (events.empty()) { return {}; }
+        ++sync.events;
+        if (auto ok = tx.put(numbered('e', sync.events), events.encode()); !ok) { return ok; }
+        return write_sync(tx, sync);
+    }
 
     /// What is held of a record does not decode, and the authority has just told it: it goes, and is computed anew.
     /// Another failure stays what it is.
@@ -3429,7 +3765,8 @@ private:
 
     /// Lays what is not confirmed over a record's confirmed row, in order: what was decided and no held row contains, then
     /// what waits. `told(token, mutation, outcome)` hears of each that is laid; of what was decided with the token 0.
-    /// `done_with(keys)` takes those of decided ones that the row has, and answers a status. Whether there were any to lay.
+    /// What is carried for others goes between what waits, by its stamp. `done_with(keys, carried)` takes those of decided
+    /// ones that the row has, and answers a status. Whether there were any to lay.
     template <class Tx, class F, class G>
     [[nodiscard]] result<bool> lay_over(Tx& tx, record_key const& k, sync_state const& sync, std::optional<row>& now,
                                         F&& told, G&& done_with) const {
@@ -3440,7 +3777,7 @@ private:
         bool any = false;
         strong_chain chain{known};
         status outcome;
-        auto const lay = [&](bytes_view encoded, timestamp stamp_max, std::uint64_t token) {
+        auto const lay = [&](bytes_view encoded, timestamp stamp_max, std::uint64_t token, author_index author) {
             cbor_reader in{encoded};
             mutation m = decode_mutation(in);
             if (!in.finish()) {
@@ -3459,7 +3796,7 @@ private:
             any = true;
             if (closed || !schema.carry_up(m, now)) { return true; }  // it shows nothing; what it becomes is decided
             apply_context context;
-            context.author = sync.author;
+            context.author = author;
             context.stamp_max = stamp_max;
             // What a preview rejects or can't decide leaves the record as it is.
             apply_outcome done = apply(now, m, rules, context);
@@ -3489,11 +3826,44 @@ private:
                 return true;
             }
             if (parts == 3) { chain.confirm(version); }
-            return lay(encoded, stamp, 0);
+            return lay(encoded, stamp, 0, sync.author);
         });
         if (ok) { ok = outcome; }
-        if (ok) { ok = done_with(contained); }
+        std::vector<carried_envelope> home;
+        std::vector<std::pair<timestamp, bytes>> others;
+        if (ok && options_.relay) {
+            ok = carried_.each_of(tx, name, [&](carried_envelope const& c, timestamp stamp) {
+                if (c.decided && c.version <= known) {
+                    home.push_back(c);
+                } else if (c.shows_over(known)) {
+                    auto e = open_envelope(c.sealed);
+                    if (!e) {
+                        outcome = failure{errc::corrupt, "carried envelope"};
+                        return false;
+                    }
+                    others.emplace_back(stamp, std::move(e->said.frozen));
+                }
+                return true;
+            });
+        }
+        if (ok) { ok = outcome; }
+        if (ok) { ok = done_with(contained, home); }
         if (!ok) { return ok.error(); }
+        constexpr timestamp latest{(std::numeric_limits<std::uint64_t>::max)()};
+        std::size_t next = 0;
+        auto const lay_others = [&](std::size_t count) {
+            for (; next < count; ++next) {
+                std::optional<row> const before = now;
+                if (!lay(others[next].second, latest, 0, unknown_author)) { return false; }
+                if (now && now->fields.size() > options_.record_max) { now = before; }
+            }
+            return true;
+        };
+        auto const earlier_than = [&](timestamp stamp) {
+            std::size_t n = next;
+            while (n < others.size() && others[n].first < stamp) { ++n; }
+            return n;
+        };
         ok = outbox_.scan_record(tx, name, [&](outbox_entry const& e) {
             auto p = pending::parse(e.payload);
             if (!p) {
@@ -3515,9 +3885,14 @@ private:
                     return true;
                 }
             }
-            return lay(p->encoded, timestamp{(std::numeric_limits<std::uint64_t>::max)()}, e.token);
+            cbor_reader head{p->encoded};
+            (void)head.array();
+            (void)head.unsigned_integer();
+            if (!lay_others(earlier_than(timestamp{head.unsigned_integer()}))) { return false; }
+            return lay(p->encoded, latest, e.token, sync.author);
         });
         if (!ok) { return ok.error(); }
+        if (outcome) { (void)lay_others(others.size()); }
         if (!outcome) { return outcome.error(); }
         return any;
     }
@@ -3544,9 +3919,10 @@ private:
 
         std::optional<row> now = confirmed;
         position const known = now ? now->version : 0;
-        auto const forget = [&](std::vector<bytes> const& contained) {
+        auto const forget = [&](std::vector<bytes> const& contained, std::vector<carried_envelope> const& home) {
             status ok;
             for (std::size_t i = 0; i < contained.size() && ok; ++i) { ok = tx.erase(contained[i]); }
+            for (std::size_t i = 0; i < home.size() && ok; ++i) { ok = carried_.drop(tx, home[i]); }
             return ok;
         };
         auto const laid = lay_over(
@@ -3670,6 +4046,7 @@ private:
     outbox outbox_;
     range_list wanted_{"rw"};
     scope_book scopes_{"rz"};
+    relay_book carried_;
     SYNCLINE_NO_UNIQUE_ADDRESS Records records_;
     SYNCLINE_NO_UNIQUE_ADDRESS Journal journal_;
 };

@@ -284,7 +284,7 @@ private:
         last_success_ = now.monotonic;
         last_failure_.reset();
         // A reply that brought nothing although there is work must not be asked for again at once.
-        bool const stuck = report->more && report->verdicts == 0 && !report->advanced;
+        bool const stuck = report->more && report->verdicts == 0 && !report->advanced && report->relayed == 0;
         if (options_.retry) { policy_.succeeded(now.monotonic, round_trip(now), retried_); }
         retried_ = false;
         // The host wipes, and begins anew with another session; `last_report` says that it is that.

@@ -447,6 +447,7 @@ private:
                 break;
             case change_kind::update: done = r.update(tx, k, s.change.ops, now, priority::important); break;
             case change_kind::erase: done = r.erase(tx, k, now, priority::important); break;
+            case change_kind::group: break;
         }
         return done ? status{} : status{done.error()};
     }
@@ -842,7 +843,8 @@ namespace detail {
             return has(in.after, "decision") || has(in.after, "done") ? no("a conflict begins open") : validation{};
         case change_kind::erase:
             return lives && !has(*in.before, "done") ? no("the conflict is not closed") : validation{};
-        case change_kind::update: break;
+        case change_kind::update:
+        case change_kind::group: break;
     }
     if (!lives) { return no("there is no such conflict"); }
     bool decides = false;

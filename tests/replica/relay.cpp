@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <syncline/replica/relay.hpp>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include <syncline/core/random.hpp>
+#include <syncline/storage/memory.hpp>
+
+using namespace syncline;
+
+namespace {
+
+replica_id device(std::uint64_t n) {
+    replica_id r;
+    r.device.bytes[15] = static_cast<std::byte>(n);
+    r.incarnation = 1;
+    return r;
+}
+opened_envelope sealed_by(std::uint64_t who, std::uint64_t sequence, std::string_view id = "a",
+                          std::uint64_t stamp = 9) {
+    mutation m;
+    m.sequence = sequence;
+    m.stamp = timestamp{stamp};
+    m.kind = change_kind::erase;
+    m.record = {"things", id};
+    envelope e;
+    e.realm = "venue";
+    e.author = device(who);
+    cbor_writer w{e.frozen};
+    encode_mutation(w, m);
+    no_seal none;
+    return *open_envelope(*seal(e, none));
+}
+bytes name_of(std::string_view id) { return to_bytes(record_key{"things", id}); }
+
+}  // namespace
+
+TEST_CASE("what is carried shows where no row can contain it", "[replica]") {
+    carried_envelope c;
+    c.clear = 5;
+    CHECK((c.shows_over(5) && !c.shows_over(6)));
+    c.decided = true;
+    c.version = 9;
+    CHECK((c.shows_over(8) && !c.shows_over(9)));
+    c.vague = true;  // somewhere between 5 and 9
+    CHECK((c.shows_over(5) && !c.shows_over(6)));
+    c.distant = true;
+    CHECK(!c.shows_over(0));
+}
+
+TEST_CASE("a full carrier takes no more, and a fork is told", "[replica]") {
+    memory_storage store;
+    relay_book const book("x", {.carried_max = 3, .author_max = 2, .authors_max = 2});
+    auto tx = *store.begin(access_mode::write);
+    CHECK(*book.add(tx, sealed_by(1, 1), 0, false) == relay_taking::added);
+    CHECK(*book.add(tx, sealed_by(1, 1), 0, false) == relay_taking::known);
+    CHECK(*book.add(tx, sealed_by(1, 1, "b"), 0, false) == relay_taking::forked);
+    CHECK(*book.add(tx, sealed_by(1, 2), 0, false) == relay_taking::added);
+    CHECK(*book.add(tx, sealed_by(1, 3), 0, false) == relay_taking::full);
+    CHECK(*book.add(tx, sealed_by(2, 1), 0, false) == relay_taking::added);
+    CHECK(*book.add(tx, sealed_by(2, 2), 0, false) == relay_taking::full);
+    CHECK(*book.add(tx, sealed_by(3, 1), 0, false) == relay_taking::full);
+    CHECK(book.totals(tx)->forks == 1);
+    // One that is home makes room, and is not taken again.
+    REQUIRE(book.take(tx, {{device(1), 1}, relay_outcome::home, 0, {}, {}}, 7));
+    CHECK(*book.add(tx, sealed_by(1, 1), 0, false) == relay_taking::known);
+    CHECK(*book.add(tx, sealed_by(2, 2), 0, false) == relay_taking::added);
+    // A refused one too.
+    REQUIRE(book.take(tx, {{device(2), 1}, relay_outcome::refused, 0, errc::forbidden, {}}, 7));
+    CHECK(book.totals(tx)->refused == 1);
+    CHECK(book.totals(tx)->count == 2);
+}
+
+TEST_CASE("what is carried is as a list of all would have it", "[replica]") {
+    struct known {
+        std::string id;
+        std::uint64_t stamp = 0;
+        bool asked = false;
+    };
+    for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+        CAPTURE(seed);
+        memory_storage store;
+        relay_book const book("x", {.submit_max = 4});
+        random_generator dice(seed);
+        std::map<dot, known> model;
+        std::map<replica_id, std::uint64_t> home;
+        auto tx = *store.begin(access_mode::write);
+        for (int i = 0; i < 300; ++i) {
+            dot const d{device(1 + dice() % 3), 1 + dice() % 20};
+            std::uint64_t const what = dice() % 6;
+            if (what < 3) {
+                std::string const id(1, static_cast<char>('a' + d.sequence % 3));
+                std::uint64_t const stamp = 100 + d.sequence * 7 % 13;
+                auto const e =
+                    sealed_by(std::to_integer<std::uint64_t>(d.replica.device.bytes[15]), d.sequence, id, stamp);
+                bool const fresh = model.count(d) == 0 && d.sequence > home[d.replica];
+                CHECK((*book.add(tx, e, 0, false) == relay_taking::added) == fresh);
+                if (fresh) { model[d] = {id, stamp, false}; }
+            } else if (what < 5) {
+                auto const outcome = what == 3 ? relay_outcome::later : relay_outcome::home;
+                auto const concerns = book.take(tx, {d, outcome, 0, {}, {}}, 7);
+                REQUIRE(concerns);
+                CHECK(concerns->has_value() == (model.count(d) != 0));
+                if (model.count(d) != 0 && outcome == relay_outcome::home) {
+                    model.erase(d);
+                    home[d.replica] = (std::max)(home[d.replica], d.sequence);
+                } else if (model.count(d) != 0) {
+                    model[d].asked = true;
+                }
+            } else {
+                // Those that were never asked about come before those that were.
+                std::size_t fresh = 0;
+                for (auto const& [id, k] : model) { fresh += k.asked ? 0 : 1; }
+                auto const due = book.due(tx);
+                REQUIRE(due);
+                CHECK(due->size() == (std::min)(model.size(), std::size_t{4}));
+                std::size_t told = 0;
+                for (relayed_item const& item : *due) { told += model.at(item.id).asked ? 0 : 1; }
+                CHECK(told == (std::min)(fresh, std::size_t{4}));
+            }
+            auto const totals = book.totals(tx);
+            REQUIRE(totals);
+            CHECK(totals->count == model.size());
+            std::uint64_t size = 0;
+            std::uint64_t unasked = 0;
+            std::map<replica_id, interval_set> held;
+            REQUIRE(book.scan(tx, dot{}, [&](carried_envelope const& c) {
+                CHECK(model.count(c.id) == 1);
+                size += c.sealed.size();
+                unasked += c.asked ? 0 : 1;
+                held[c.id.replica].add(c.id.sequence);
+                return true;
+            }));
+            CHECK(totals->size == size);
+            CHECK(totals->unasked == unasked);
+            auto const summary = book.summary(tx);
+            REQUIRE(summary);
+            for (held_of_author const& h : *summary) {
+                CHECK(h.home == home[h.author]);
+                CHECK(h.held == held[h.author]);
+            }
+            timestamp last{};
+            std::size_t of_a = 0;
+            REQUIRE(book.each_of(tx, name_of("a"), [&](carried_envelope const& c, timestamp t) {
+                CHECK(model.at(c.id).id == "a");
+                CHECK(!(t < last));
+                last = t;
+                ++of_a;
+                return true;
+            }));
+            std::size_t expected = 0;
+            for (auto const& [id, k] : model) { expected += k.id == "a" ? 1 : 0; }
+            CHECK(of_a == expected);
+        }
+    }
+}
+
+TEST_CASE("what needs another is asked about anew once that is home", "[replica]") {
+    memory_storage store;
+    relay_book const book("x", {});
+    auto tx = *store.begin(access_mode::write);
+    for (std::uint64_t n = 1; n <= 3; ++n) { REQUIRE(book.add(tx, sealed_by(1, n), 0, false)); }
+    REQUIRE(book.add(tx, sealed_by(2, 1), 0, false));
+    REQUIRE(book.take(tx, {{device(1), 3}, relay_outcome::needs, 0, {}, {device(1), 2}}, 7));
+    REQUIRE(book.take(tx, {{device(2), 1}, relay_outcome::needs, 0, {}, {device(1), 1}}, 7));
+    CHECK(book.totals(tx)->unasked == 2);
+    REQUIRE(book.take(tx, {{device(1), 1}, relay_outcome::home, 0, {}, {}}, 7));
+    CHECK(book.totals(tx)->unasked == 2);
+    CHECK(!(*book.find(tx, {device(2), 1}))->asked);
+    CHECK((*book.find(tx, {device(1), 3}))->asked);
+    REQUIRE(book.take(tx, {{device(1), 2}, relay_outcome::home, 0, {}, {}}, 7));
+    CHECK(!(*book.find(tx, {device(1), 3}))->asked);
+    // Nothing of what is gone is left.
+    for (dot const& d : {dot{device(1), 3}, dot{device(2), 1}}) {
+        REQUIRE(book.take(tx, {d, relay_outcome::home, 0, {}, {}}, 7));
+    }
+    std::size_t rows = 0;
+    REQUIRE(scan_prefix(tx, as_bytes("x"), [&](bytes_view, bytes_view) {
+        ++rows;
+        return true;
+    }));
+    CHECK(rows == 3);  // the counts, and what is known of two authors
+}
