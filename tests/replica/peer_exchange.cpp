@@ -558,6 +558,17 @@ TEST_CASE("an envelope that lacks what it builds on waits, and says what it need
     CHECK(field(v.confirmed().at("a"), "count") == 3);
 }
 
+TEST_CASE("what builds on the carrier's own comes home in the same run", "[replica]") {
+    venue v({"anna", "ben"});
+    REQUIRE(v.create(v[0], "a"));
+    (void)v.meets(v[1], v[0]);
+    REQUIRE(v.count(v[1], "a", 5));
+    (void)v.meets(v[0], v[1]);
+    v.go_home(v[0]);
+    CHECK(v[0].carries().count == 0);
+    CHECK(field(v.confirmed().at("a"), "count") == 5);
+}
+
 TEST_CASE("a stamp of the far future is carried, shows nowhere and moves no clock", "[replica]") {
     venue v({"anna", "ben"});
     instant const now = v.clock.now;
