@@ -809,6 +809,9 @@ public:
                 passed = sync->reached() != 0 || *none;
             }
         }
+        // A page of nothing that begins after the cursor is the answer to a first sync that went on since: what is kept
+        // back is of a later time, and does not lead up to it.
+        passed = passed || (sync->staged != 0 && p->from > sync->cursor && p->from == p->to);
 
         own_work own;
         if (!p->own.empty() || !p->parts.empty()) {
