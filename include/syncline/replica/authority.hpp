@@ -1374,7 +1374,7 @@ private:
         if (rules.strong()) {
             auto const at = seen_version(tx, m.record, *before, seen);
             if (!at) { return at.error(); }
-            if (misses(*before, *at, m)) {
+            if (made_elsewhere(*before, *at, m)) {
                 v = rejection(v, errc::contended);
                 v.version = *at;  // what is there now: it can be named once it was seen
                 return {};

@@ -147,6 +147,7 @@ struct opened_envelope {
     out.change = decode_mutation(inner);
     if (auto ok = inner.finish(); !ok) { return ok.error(); }
     if (out.change.sequence == 0) { return failure{errc::malformed, "a mutation without a sequence"}; }
+    if (out.change.kind == change_kind::group) { return failure{errc::unsupported, "a group in an envelope"}; }
     bool const itself = std::any_of(out.said.needs.begin(), out.said.needs.end(),
                                     [&](dot const& d) { return d.replica == out.said.author; });
     if (itself) { return failure{errc::malformed, "builds on its author's own"}; }
