@@ -1269,7 +1269,7 @@ public:
     template <storage_transaction Tx>
     [[nodiscard]] status withheld(Tx& tx, function_ref<bool(withheld_record const&)> visit) const {
         status outcome;
-        auto ok = scan_prefix(tx, key('g'), [&](bytes_view k, bytes_view raw) {
+        auto ok = scan_prefix(tx, key('u'), [&](bytes_view k, bytes_view raw) {
             auto name = record_key_from(k.subspan(2));
             if (!name || raw.size() != 16) {
                 outcome = failure{errc::corrupt, "withheld record"};
