@@ -203,8 +203,8 @@ void explain(settings const& s, simulation_report const& failed) {
                 static_cast<unsigned long long>(failed.seed), failed.found[0].axiom.c_str(),
                 failed.found[0].what.c_str(), static_cast<unsigned long long>(failed.seed), plant.c_str());
     std::string const& what = failed.found[0].what;
-    for (char const* const whole : {"(audit log alone)", "(conflicts alone)", "(groups alone)", "(schedule alone)",
-                                    "(fleet alone)"}) {
+    for (char const* const whole :
+         {"(audit log alone)", "(conflicts alone)", "(groups alone)", "(schedule alone)", "(fleet alone)"}) {
         if (what.rfind(whole, 0) != 0) { continue; }
         if (whole[1] == 'f') {
             for (std::string const& line : simulate_fleet(failed.seed, {.tell = true}).story) {

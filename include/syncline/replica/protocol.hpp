@@ -133,7 +133,7 @@ struct request {
     /// cursor. Empty: at the cursor.
     std::optional<position> whole{};
     std::optional<exchange_limits> limits{};  ///< what the sender takes, where it isn't the usual
-    std::optional<scope_request> scopes{};  ///< of a replica that holds a part; then there are no ranges
+    std::optional<scope_request> scopes{};    ///< of a replica that holds a part; then there are no ranges
     /// Other replicas' mutations, each sealed by its author; none, but there, from a sender that would carry some.
     std::optional<std::vector<relayed_item>> relayed{};
     friend bool operator==(request const&, request const&) = default;
@@ -753,9 +753,9 @@ inline constexpr std::uint64_t partial_key = 29;
     out.reserve(page.size() + part_page.size() + 256 + p.verdicts.size() * 48 + rows.size());
     cbor_writer w{out};
     w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) + (p.horizon == 0 ? 0 : 1) +
-          (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0) +
-          (p.partial ? 1 : 0) + (p.limits ? 1 : 0) + (p.withheld.empty() ? 0 : 1) + (p.own.empty() ? 0 : 1) +
-          (in_parts ? 1 : 0) + (p.scopes ? 1 : 0) + (p.relayed ? 1 : 0));
+          (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0) + (p.partial ? 1 : 0) +
+          (p.limits ? 1 : 0) + (p.withheld.empty() ? 0 : 1) + (p.own.empty() ? 0 : 1) + (in_parts ? 1 : 0) +
+          (p.scopes ? 1 : 0) + (p.relayed ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);

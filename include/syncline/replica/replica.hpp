@@ -2086,9 +2086,9 @@ private:
         for (write_plan& w : plans) {
             if (auto ok = note_needs(tx, w); !ok) { return ok.error(); }
         }
-        auto receipt = plans.size() == 1 ? enqueue(tx, to_bytes(plans[0].p.change.record), plans[0].p,
-                                                      plans[0].sync, now, urgency)
-                                            : enqueue_group(tx, plans, now, urgency);
+        auto receipt = plans.size() == 1
+                           ? enqueue(tx, to_bytes(plans[0].p.change.record), plans[0].p, plans[0].sync, now, urgency)
+                           : enqueue_group(tx, plans, now, urgency);
         if (!receipt) { return receipt.error(); }
         if (auto ok = write_clock(tx, plans[0].clock); !ok) { return ok.error(); }
         for (write_plan& w : plans) {
@@ -2134,7 +2134,9 @@ private:
         seen.array(plans.size());
         std::vector<bytes> names;
         for (write_plan const& w : plans) {
-            if (w.p.after != 0) { return failure{errc::contended, "what waits on a strong record goes before a group"}; }
+            if (w.p.after != 0) {
+                return failure{errc::contended, "what waits on a strong record goes before a group"};
+            }
             p.change.parts.push_back(w.p.change);
             seen.byte_string(w.p.base);
             names.push_back(to_bytes(w.p.change.record));
@@ -2526,7 +2528,8 @@ private:
             ++i;
             if (!ok || !rules_.of(part.record.collection).strong()) { return; }
             bytes const name = to_bytes(part.record);
-            ok = stands ? rebase_followers(tx, name, token, version) : give_up_followers(tx, name, token, v, note, events);
+            ok = stands ? rebase_followers(tx, name, token, version)
+                        : give_up_followers(tx, name, token, v, note, events);
         });
         return ok;
     }
@@ -2660,9 +2663,8 @@ private:
         if (!m) { return m.error(); }
         bytes const name = to_bytes(m->record);
         m->sequence = sync.next_sequence;
-        each_part(*m, [&](mutation& part) {
-            part.base = base_within(part, base_max, rules_.of(part.record.collection));
-        });
+        each_part(*m,
+                  [&](mutation& part) { part.base = base_within(part, base_max, rules_.of(part.record.collection)); });
         pending again;
         cbor_writer body{again.encoded};
         encode_mutation(body, *m);
@@ -2795,7 +2797,8 @@ private:
 
         std::vector<bytes> dirty;
         event_batch events;
-        auto voided = void_rows(tx, *shared, between_pages || kept.horizon > *shared || sync.cursor == 0, dirty, events);
+        auto voided =
+            void_rows(tx, *shared, between_pages || kept.horizon > *shared || sync.cursor == 0, dirty, events);
         if (!voided) { return voided.error(); }
         kept.horizon = (std::min)(kept.horizon, *shared);
         auto lost = take_lost(tx, *shared, dirty);

@@ -20,7 +20,8 @@ namespace syncline::inline SYNCLINE_ABI {
 /// Whether a mutation of a strong collection was made on another state than `confirmed`, which its author sees as `version`:
 /// then it has no effect. Something may be created, whatever was seen before, where nothing is and no tombstone either;
 /// nothing where something lives.
-[[nodiscard]] inline bool made_elsewhere(std::optional<row> const& confirmed, position version, mutation const& m) noexcept {
+[[nodiscard]] inline bool made_elsewhere(std::optional<row> const& confirmed, position version,
+                                         mutation const& m) noexcept {
     bool const creates = m.kind == change_kind::create;
     if (creates && !confirmed) { return false; }
     return m.base != version || (creates && !confirmed->deleted);
