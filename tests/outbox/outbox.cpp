@@ -462,6 +462,29 @@ TEST_CASE("outbox: a claim may give a run of one record, in order and in the pla
     CHECK((*box.find(tx, third))->state == entry_state::blocked);
 }
 
+TEST_CASE("outbox: what is given back is as if it had not been claimed", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    auto const first = put_one(box, tx, "r", priority::normal, 0);
+    auto const second = put_one(box, tx, "r", priority::normal, 0);
+    auto const before = *box.find(tx, second);
+    sl::claim_options what;
+    what.record_run_max = 2;
+    auto const given = box.claim(tx, what, at(5));
+    REQUIRE(tokens_of(given) == tokens{first, second});
+    CHECK(code(box.give_back(tx, second, (*given)[1].fence + 1)) == errc::claim_lost);
+    REQUIRE(box.give_back(tx, second, (*given)[1].fence));
+    auto const after = *box.find(tx, second);
+    REQUIRE(after);
+    CHECK(after->state == before->state);
+    CHECK(after->attempts == before->attempts);
+    CHECK(code(box.give_back(tx, second, (*given)[1].fence)) == errc::claim_lost);
+    REQUIRE(box.amend(tx, second, view("y")));  // nobody has seen its bytes
+    REQUIRE(box.ack(tx, first, (*given)[0].fence));
+    CHECK(tokens_of(box.claim(tx, what, at(6))) == tokens{second});
+}
+
 TEST_CASE("outbox: what stands behind claimed ones only may be claimed too, and goes in order", "[outbox]") {
     sl::memory_storage store;
     outbox const box;

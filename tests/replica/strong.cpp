@@ -429,6 +429,15 @@ TEST_CASE("a group with a part in a strong collection counts on that part's vers
             CHECK(told[0].reason == errc::contended);
             CHECK(told[0].part == 0);
             CHECK(w.ann.letters().size() == 2);
+            // It is not written anew in part.
+            auto const seen = w.ann.read([&](auto& tx) { return w.ann.self.read_confirmed(tx, seat); });
+            for (outbox_entry const& letter : w.ann.letters()) {
+                if (w.ann.self.mutation_of(letter)->kind != change_kind::group) { continue; }
+                auto const done = w.ann.write(
+                    [&](auto& tx) { return issue_on(tx, w.ann.self, letter.token, version_of(*seen), w.clock.now); });
+                CHECK(done.error() == errc::invalid);
+            }
+            CHECK(w.ann.letters().size() == 2);
             CHECK_FALSE(w.ann.shown(note));
             CHECK_FALSE(w.find(note));
         } else {
@@ -439,6 +448,34 @@ TEST_CASE("a group with a part in a strong collection counts on that part's vers
         CHECK(w.value("sold") == (raced ? 2 : 1));
         CHECK(w.ann.value("sold") == (raced ? 2 : 1));
         CHECK(w.ann.hope("asked") == w.value("asked"));
+    }
+}
+
+TEST_CASE("what waits on a strong write that was handed over goes on with it, or falls with it") {
+    for (bool const raced : {false, true}) {
+        house w;
+        replica_options carries;
+        carries.relay.emplace();
+        seller ann{1, w.clock.now, carries};
+        seller ben{2, w.clock.now};
+        w.create(ann, 0);
+        w.sync(ann);
+        w.sync(ben);
+        (void)ann.news();
+        w.update(ann, {set("sold", 1)});
+        REQUIRE(ann.write([&](auto& tx) { return ann.self.prepare_handover(tx, w.clock.now); }));
+        w.update(ann, {set("name", 2)});
+        REQUIRE(ann.write([&](auto& tx) { return ann.self.prepare_handover(tx, w.clock.now); }));
+        w.update(ann, {set("name", 3)});
+        if (raced) {
+            w.update(ben, {set("sold", 9)});
+            w.sync(ben);
+        }
+        w.sync(ann);
+        CHECK(w.value("sold") == (raced ? 9 : 1));
+        CHECK(w.value("name") == (raced ? -1 : 3));
+        CHECK(ann.hope("name") == w.value("name"));
+        CHECK(ann.letters().size() == (raced ? 2 : 0));
     }
 }
 

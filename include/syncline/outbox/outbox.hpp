@@ -315,6 +315,17 @@ public:
             return m.put_back(e, std::decay_t<decltype(m)>::phase::waiting, not_before);
         });
     }
+    /// Nothing of it has left: as if it had never been claimed, so that it can be joined with others again, and withdrawn.
+    /// Errors: as `ack`.
+    template <storage_transaction Tx>
+    [[nodiscard]] status give_back(Tx& tx, std::uint64_t token, std::uint64_t fence) const {
+        return change_claimed(tx, token, fence, [&](auto& m, detail::stored_entry& e) {
+            e.header.fence = 0;
+            e.header.state = std::decay_t<decltype(m)>::phase::pending;
+            e.header.time = {};
+            return m.write(e);
+        });
+    }
     /// Not done, and the policy says when again, by the attempts that the entry has had; a server's `retry_after` is
     /// the least. When the policy has no attempts left, a dead letter with `errc::peer_failed` and "attempts used up".
     /// Until when it waits; nothing when it is dead. Errors: as `ack`.

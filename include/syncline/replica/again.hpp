@@ -168,6 +168,7 @@ template <storage_transaction Tx, class Records, class Journal>
     if ((*letter)->dependants != 0) { return failure{errc::invalid, "other entries wait for it"}; }
     auto refused = r.mutation_of(**letter);
     if (!refused) { return refused.error(); }
+    if (refused->kind == change_kind::group) { return failure{errc::invalid, "a group is written anew, as a whole"}; }
     auto const held = r.read_confirmed(tx, refused->record);
     if (!held) { return held.error(); }
     bool waits = false;

@@ -1153,9 +1153,12 @@ private:
         note.said = &v;
         if (!in.finish()) { return journal_(tx, note); }
         status ok;
+        verdict rest = v;
+        rest.decisions.clear();
         each_part(m, [&](mutation const& part) {
             note.change = &part;
             if (ok) { ok = journal_(tx, note); }
+            note.said = &rest;  // what was decided in a group is told once
         });
         return ok;
     }
@@ -1575,13 +1578,25 @@ private:
             cbor_reader in{q.mutations[i], options_.message};
             mutation const m = decode_mutation(in);
             if (!in.finish()) { continue; }
-            if (auto ok = teller.tell_changed(tx, to_bytes(m.record), tell_row); !ok) { return ok.error(); }
-            // Who read more when it was decided would wait for a version that they are never told.
-            if (view const seen = view_of(principal, m.record.collection); seen.hides) {
-                auto known = scopes_.find(tx, to_bytes(m.record));
-                if (!known) { return known.error(); }
-                p.verdicts[i].version = (std::min)(p.verdicts[i].version, known->version_of(seen.read));
-            }
+            verdict& v = p.verdicts[i];
+            status ok;
+            std::size_t n = 0;
+            each_part(m, [&](mutation const& part) {
+                position& version = n < v.versions.size() ? v.versions[n] : v.version;
+                ++n;
+                bytes const name = to_bytes(part.record);
+                if (ok) { ok = teller.tell_changed(tx, name, tell_row); }
+                // Who read more when it was decided would wait for a version that they are never told.
+                view const seen = view_of(principal, part.record.collection);
+                if (!ok || !seen.hides) { return; }
+                auto const known = scopes_.find(tx, name);
+                if (known) {
+                    version = (std::min)(version, known->version_of(seen.read));
+                } else {
+                    ok = known.error();
+                }
+            });
+            if (!ok) { return ok.error(); }
         }
         if (leases_.kept()) {
             if (auto ok = leases_.renew(tx, p.author, teller.holds_from(p.from), now.wall); !ok) { return ok.error(); }
@@ -1788,6 +1803,7 @@ private:
             bytes verdicts;
             cbor_writer said{verdicts};
             for (verdict const& v : p.verdicts) { encode_verdict(said, v); }
+            if (p.relayed) { detail::encode_relay_answers(said, *p.relayed); }
             std::uint64_t const all = q.limits->message_max;
             room = content_max(all - (std::min)(all, std::uint64_t{verdicts.size()}));
         }
@@ -1810,7 +1826,8 @@ private:
                 p.withheld.push_back({record, r.version, r.fields.size()});
                 return fate::withheld;
             }
-            bool const alone = count == 0 && p.verdicts.empty() && p.withheld.empty();
+            bool const alone =
+                count == 0 && p.verdicts.empty() && p.withheld.empty() && (!p.relayed || p.relayed->empty());
             return rows.size() + size > room && !alone ? fate::later : fate::told;
         };
         bytes const first = position_key(p.from + 1);

@@ -113,6 +113,7 @@ template <storage_transaction Tx, class Records, class Journal>
 [[nodiscard]] result<bytes> pull_message(Tx& tx, basic_replica<Records, Journal> const& r) {
     replica_options options = r.options();
     options.mutations_max = 0;
+    if (options.relay) { options.relay->submit_max = 0; }
     std::vector<typename detail::watched_records<Records>::noted> notes;
     basic_replica<detail::watched_records<Records>> const quiet{r.rules(), std::move(options), {r.records(), notes}};
     return quiet.request_message(tx);

@@ -289,7 +289,10 @@ template <class Take, class TakeOrigin>
     std::vector<value_column> values;
     values.reserve(columns);
     for (std::size_t i = 0; i < columns && !in.failed(); ++i) { values.emplace_back(in, limits); }
-    value_column whole{in, limits};
+    // What goes whole is nested around its values, which have their bounds when it is decoded.
+    decode_limits around = limits;
+    around.depth_max += 8;  // arrays of a mutation around a value, and more
+    value_column whole{in, around};
     bytes_view const lines_raw = in.byte_string();
     integer_column lines{lines_raw, limits};
     integer_column numbers = integers();

@@ -247,17 +247,20 @@ public:
     }
 
     /// What the next request carries home: first what the authority was never asked about, then what it wanted to be
-    /// asked about again, from where the last answer ended. In the order of authors and sequences.
+    /// asked about again, from where the last answer ended. In the order of authors and sequences; at most `room` bytes:
+    /// one that is larger than that is passed over, and waits for another carrier.
     template <storage_transaction Tx>
-    [[nodiscard]] result<std::vector<relayed_item>> due(Tx& tx) const {
+    [[nodiscard]] result<std::vector<relayed_item>> due(
+        Tx& tx, std::uint64_t room = (std::numeric_limits<std::uint64_t>::max)()) const {
         std::vector<relayed_item> out;
         auto counts = read_counts(tx);
         if (!counts) { return counts.error(); }
         if (counts->all.count == 0) { return out; }
         std::size_t size = 0;
         auto const add = [&](carried_envelope const& c) {
-            bool const fits =
-                out.size() < options_.submit_max && (out.empty() || size + c.sealed.size() <= options_.submit_bytes);
+            if (c.sealed.size() > room) { return true; }
+            bool const fits = out.size() < options_.submit_max && size + c.sealed.size() <= room &&
+                              (out.empty() || size + c.sealed.size() <= options_.submit_bytes);
             if (!fits) { return false; }
             size += c.sealed.size();
             out.push_back({c.id, c.sealed});

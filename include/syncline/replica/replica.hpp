@@ -203,10 +203,13 @@ public:
     /// what clones and restored backups share is recognised and counts once.
     /// `errc::forbidden` when it is another principal's; `errc::invalid` when `principal` is not UTF-8, or the store holds
     /// scopes where `replica_options::scoped` says otherwise;
-    /// `errc::unsupported` when a later version of this library wrote it. Nothing changed then.
+    /// `errc::unsupported` when a later version of this library wrote it, and for a replica that is to hold scopes and to
+    /// carry others' mutations. Nothing changed then.
     template <storage_transaction Tx, random_source G>
     [[nodiscard]] status open(Tx& tx, std::string_view principal, instant now, G& random) const {
         if (!valid_utf8(principal)) { return failure{errc::invalid, "a principal that is not UTF-8"}; }
+        // What is carried of a record that is in no scope, or whose fields are hidden, would never be told to be home.
+        if (options_.scoped && options_.relay) { return failure{errc::unsupported, "scopes beside a relay"}; }
         bytes raw;
         auto found = tx.get(key('i'), raw);
         if (!found) { return found.error(); }
@@ -632,7 +635,7 @@ public:
             if (!goes) { return goes.error(); }
             if (!*goes) {
                 auto const ok = sync->epoch ? refuse_unsent(tx, entry, *p, now, dirty, events)
-                                            : outbox_.release(tx, entry.token, entry.fence, now.wall);
+                                            : outbox_.give_back(tx, entry.token, entry.fence);
                 if (!ok) { return ok; }
                 continue;
             }
@@ -697,9 +700,15 @@ public:
             q.ranges = std::move(*wanted);
         }
         bool waits_for_needs = false;
+        std::uint64_t room = 0;
+        std::uint64_t relayed = 0;
         if (options_.relay) {
-            auto home = carried_.due(tx);
+            auto const theirs = told_limits(tx);
+            if (!theirs) { return theirs.error(); }
+            room = content_max(lower_of(own, sync->epoch ? *theirs : exchange_floor).message_max);
+            auto home = carried_.due(tx, room);
             if (!home) { return home.error(); }
+            for (relayed_item const& item : *home) { relayed += item.sealed.size(); }
             q.relayed = std::move(*home);
             auto const untaken = carried_.untaken(tx);
             if (!untaken) { return untaken.error(); }
@@ -714,15 +723,21 @@ public:
                 if (!waits_for_needs) { break; }
                 auto const carried = carried_.find(tx, d);
                 if (!carried) { looked = carried.error(); }
-                if (!carried || (*carried && !(*carried)->asked)) { return false; }
+                bool const comes = carried && *carried && !(*carried)->asked && (*carried)->sealed.size() <= room;
+                if (!carried || comes) { return false; }
             }
             if (q.mutations.size() >= options_.mutations_max ||
                 (size != 0 && size + p.encoded.size() > options_.mutation_bytes)) {
                 return false;
             }
-            auto const goes = size == 0 ? result<bool>{true} : sendable(tx, *sync, size + p.encoded.size(), true);
+            bool const first = size == 0 && relayed == 0;
+            auto const goes = first ? result<bool>{true} : sendable(tx, *sync, relayed + size + p.encoded.size(), true);
             if (!goes) { looked = goes.error(); }
-            if (!goes || !*goes) { return false; }
+            if (!goes || (!*goes && size != 0)) { return false; }
+            if (!*goes) {
+                q.relayed->clear();
+                relayed = 0;
+            }
             size += p.encoded.size();
             q.mutations.push_back(p.encoded);
             q.origins.push_back({p.line, f.number});
@@ -832,6 +847,11 @@ public:
         sync->author = p->author;
         if (elsewhere) {
             if (auto ok = write_past(tx, std::move(past)); !ok) { return ok.error(); }
+            if (options_.relay) {
+                auto const doubted = carried_.doubt(tx, before.told());
+                if (!doubted) { return doubted.error(); }
+                dirty.insert(dirty.end(), doubted->begin(), doubted->end());
+            }
         }
         if (p->stable && !sync->kept) {
             // What was decided before is not kept: an older state than this is not to be had back.
@@ -1089,11 +1109,22 @@ public:
         std::sort(taken->begin(), taken->end(),
                   [](outbox_entry const& a, outbox_entry const& b) { return a.token < b.token; });
         std::size_t frozen = 0;
+        std::vector<bytes> stays;  // records whose next is not handed over
         for (outbox_entry const& entry : *taken) {
             auto p = pending::parse(entry.payload);
-            if (p && p->after != 0 && p->after != pending::alone) {
-                // In a strong collection, on what waits before it: its base is not known till that has its verdict.
-                if (ok = outbox_.release(tx, entry.token, entry.fence, now.wall); !ok) { return ok; }
+            // In a strong collection on what waits before it: its base is not known till that has its verdict. Or too
+            // large for an authority as far as is known.
+            bool waits = p && p->after != 0 && p->after != pending::alone;
+            waits = waits ||
+                    std::any_of(stays.begin(), stays.end(), [&](bytes const& r) { return equal(r, entry.record); });
+            if (p && !waits) {
+                auto const goes = sendable(tx, *sync, p->encoded.size());
+                if (!goes) { return goes.error(); }
+                waits = !*goes;
+            }
+            if (waits) {
+                stays.push_back(to_bytes(entry.record));
+                if (ok = outbox_.give_back(tx, entry.token, entry.fence); !ok) { return ok; }
                 continue;
             }
             if (ok = freeze(tx, *sync, entry.token, entry.fence, std::move(p), false); !ok) { return ok; }
@@ -1213,6 +1244,9 @@ public:
         if (!sync) { return sync.error(); }
         handed_report report;
         if (!sync->epoch || cursor <= sync->cursor) { return report; }
+        if (sync->kept) {
+            return report;
+        }  // what a restored authority has lost is told by positions up to the own head
         std::vector<row_update> taken;
         for (row_update& u : rows) {
             if (u.state.version > sync->cursor && u.state.version <= cursor) { taken.push_back(std::move(u)); }
@@ -1584,11 +1618,16 @@ private:
             if (note.change == nullptr || note.change->kind != change_kind::group) { return journal_(tx, note); }
             status ok;
             mutation const* const group = note.change;
+            verdict const* const said = note.said;
+            verdict rest = said != nullptr ? *said : verdict{};
+            rest.decisions.clear();
             each_part(*group, [&](mutation const& part) {
                 note.change = &part;
                 if (ok) { ok = journal_(tx, note); }
+                if (said != nullptr) { note.said = &rest; }  // what was decided in a group is told once
             });
             note.change = group;
+            note.said = said;
             return ok;
         } else {
             (void)tx;
@@ -2000,8 +2039,14 @@ private:
             });
             if (!ok || !any) { return ok; }
         }
+        bytes known;
         for (row_update const& u : p.rows) {
-            if (auto ok = tx.erase(withheld_at(to_bytes(u.key))); !ok) { return ok; }
+            bytes const at = withheld_at(to_bytes(u.key));
+            auto const found = tx.get(at, known);
+            if (!found) { return found.error(); }
+            // A row that was kept back may be older than what is withheld.
+            if (!*found || (known.size() == 16 && read_u64(known) > u.state.version)) { continue; }
+            if (auto ok = tx.erase(at); !ok) { return ok; }
         }
         std::vector<bytes> over;
         for (told_range const& a : p.ranges) {
@@ -2022,15 +2067,19 @@ private:
         }
         return {};
     }
-    /// The program takes more now, perhaps: what was withheld is asked for once more.
+    /// The program takes more now, perhaps: what was withheld is asked for once more. Or what was withheld after
+    /// `shared`, which is void: then it is not known what there is.
     template <class Tx>
-    [[nodiscard]] status want_withheld(Tx& tx) const {
+    [[nodiscard]] status want_withheld(Tx& tx, std::optional<position> shared = {}) const {
         std::vector<record_key> all;
         auto ok = withheld(tx, [&](withheld_record const& one) {
-            if (one.size <= options_.record_max) { all.push_back(one.key); }
+            if (shared ? one.version > *shared : one.size <= options_.record_max) { all.push_back(one.key); }
             return true;
         });
-        for (std::size_t i = 0; i < all.size() && ok; ++i) { ok = wanted_.add(tx, band_repair, range_of(all[i])); }
+        for (std::size_t i = 0; i < all.size() && ok; ++i) {
+            ok = wanted_.add(tx, band_repair, range_of(all[i]));
+            if (ok && shared) { ok = tx.erase(withheld_at(to_bytes(all[i]))); }
+        }
         return ok;
     }
 
@@ -2143,6 +2192,11 @@ private:
         }
         bytes const payload = p.encode();
         if (p.encoded.size() > options_.record_max) { return failure{errc::limit, "group too large"}; }
+        if (plans[0].sync.epoch) {
+            auto const goes = sendable(tx, plans[0].sync, p.encoded.size());
+            if (!goes) { return goes.error(); }
+            if (!*goes) { return failure{errc::limit, "group too large for the authority"}; }
+        }
         std::vector<bytes_view> const more(names.begin() + 1, names.end());
         outbox_item item;
         item.urgency = urgency;
@@ -2406,7 +2460,8 @@ private:
         bool const stands = v.kind == verdict_kind::applied || v.kind == verdict_kind::merged ||
                             v.kind == verdict_kind::overruled || known;
         if (stands && sync.kept) {
-            decided_mutation const d{known ? head : v.version, token, std::move(*p)};
+            // A position that is seen through a mask may be before that of the decision; one too late offers it again in vain.
+            decided_mutation const d{known || options_.scoped ? head : v.version, token, std::move(*p)};
             if (auto ok = keep_decided(tx, *sync.kept, d); !ok) { return ok.error(); }
         }
         if (auto ok = tx.erase(numbered('f', v.sequence)); !ok) { return ok.error(); }
@@ -2835,6 +2890,7 @@ private:
         if (options_.scoped) {
             if (auto ok = join_all_again(tx); !ok) { return ok.error(); }
         }
+        if (auto ok = want_withheld(tx, *shared); !ok) { return ok.error(); }
         exchange_report report;
         report.regressed = true;
         report.changed = events.changed();
