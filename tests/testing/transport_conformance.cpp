@@ -328,5 +328,5 @@ TEST_CASE("violations are told by axiom and as text") {
     CHECK(!breaks(found, "ord"));
     CHECK(!breaks({}, "order"));
     CHECK(to_text(found) == "order: two before one\nlimits: none\n");
-    CHECK(to_text({}) == "");
+    CHECK(to_text(std::vector<violation>{}) == "");
 }
