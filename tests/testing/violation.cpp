@@ -15,7 +15,7 @@ TEST_CASE("violations are found by the axiom's whole name and told a line each")
     CHECK_FALSE(breaks(found, "ord"));
     CHECK_FALSE(breaks({}, "order"));
     CHECK(to_text(found) == "order: b before a\natomicity: half of it\n");
-    CHECK(to_text({}).empty());
+    CHECK(to_text(std::vector<violation>{}).empty());
 }
 
 }  // namespace

@@ -1091,7 +1091,8 @@ private:
                         return self_.create(*tx, records_[r], fields, now);
                     }
                     case change_kind::update: return self_.update(*tx, records_[r], ops, now);
-                    case change_kind::erase: break;
+                    case change_kind::erase:
+                    case change_kind::group: break;
                 }
                 return self_.erase(*tx, records_[r], now);
             }();
