@@ -111,8 +111,18 @@ bool is_verdict(node const& n) {
 
 /// With the line of its origin, or without where it is older than they are.
 bool is_pending(node const& n) {
-    bool const named = array_of(n, 3) && any_unsigned(n.children[2]);
-    return (named || array_of(n, 2)) && n.children[0].major == 2 && n.children[1].major == 2;
+    std::size_t const parts = n.major == 4 ? n.children.size() : 0;
+    if (parts < 2 || parts > 5 || n.children[0].major != 2 || n.children[1].major != 2) { return false; }
+    if (parts >= 3 && !any_unsigned(n.children[2])) { return false; }
+    if (parts >= 4 && (!any_unsigned(n.children[3]) || (parts == 4 && n.children[3].number == 0))) { return false; }
+    if (parts < 5) { return true; }
+    node const& needs = n.children[4];
+    std::size_t const many = needs.children.size();
+    if (needs.major != 4 || many == 0 || many % 2 != 0 || many / 2 > pending::needs_max) { return false; }
+    for (std::size_t i = 0; i < many; i += 2) {
+        if (!string_of(needs.children[i], 2, 20, 20) || !any_unsigned(needs.children[i + 1])) { return false; }
+    }
+    return true;
 }
 
 bool is_vector(node const& n) {
