@@ -43,6 +43,7 @@ char const* word_of(change_kind k) {
         case change_kind::create: return "creates";
         case change_kind::update: return "changes";
         case change_kind::erase: return "deletes";
+        case change_kind::group: return "writes together with others";
     }
     return "does something to";
 }
