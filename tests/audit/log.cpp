@@ -8,6 +8,7 @@
 #include <syncline/testing/nth_failure.hpp>
 
 #include "audit/model.hpp"
+#include "support/sanitized.hpp"
 
 using namespace audit_tests;
 using sl::anchor_finding;
@@ -144,7 +145,7 @@ bool sound(sl::memory_storage& store, audit_log<> const& log, audit_verification
 }  // namespace
 
 TEST_CASE("log: what was told is there, in order, with proofs; against a list", "[audit]") {
-    for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    for (std::uint64_t seed = 1; seed <= rounds(8u); ++seed) {
         sl::random_generator random{seed};
         sl::memory_storage store;
         audit_log<> const log;

@@ -10,6 +10,7 @@
 #include <syncline/testing/nth_failure.hpp>
 
 #include "support/catch.hpp"
+#include "support/sanitized.hpp"
 
 using namespace syncline;
 
@@ -32,7 +33,7 @@ std::vector<std::pair<bytes, bytes>> rows(memory_storage& store) {
 
 TEST_CASE("blob writer: however the content comes, all is as if it were stored at once, in little memory", "[blob]") {
     blob_book const book;
-    for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    for (std::uint64_t seed = 0; seed < rounds(40u); ++seed) {
         random_generator g(seed);
         bytes content(below(g, 4) == 0 ? static_cast<std::size_t>(below(g, 70))
                                        : static_cast<std::size_t>(below(g, 40'000)));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include "support/catch.hpp"
+#include "support/sanitized.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -240,7 +241,7 @@ TEST_CASE("elements: siblings stay beside each other until somebody who has seen
 
 TEST_CASE("elements: a difference of sets or lists, applied, is the other one") {
     random_generator dice{5};
-    for (int round = 0; round < 3'000; ++round) {
+    for (int round = 0; round < rounds(3'000); ++round) {
         auto const some = [&](bool list) {
             std::vector<bytes> items;
             std::set<std::uint64_t> used;

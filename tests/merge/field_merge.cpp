@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include "support/catch.hpp"
+#include "support/sanitized.hpp"
 
 #include <algorithm>
 #include <array>
@@ -109,7 +110,7 @@ TEST_CASE("field_merge: passing over what is equal gives what two mutations on t
     random_generator dice{12};
     side const early{timestamp{10}, 2};
     side const late{timestamp{20}, 1};
-    for (int round = 0; round < 20'000; ++round) {
+    for (int round = 0; round < rounds(20'000); ++round) {
         field_map const base = record(dice);
         bytes const b = base.encode();
         bytes const l = edited(dice, base).encode();
@@ -137,7 +138,7 @@ TEST_CASE("field_merge: passing over what is equal gives what two mutations on t
 
 TEST_CASE("field_merge: heads say where an item ends, and never beyond the bytes") {
     random_generator dice{13};
-    for (int round = 0; round < 20'000; ++round) {
+    for (int round = 0; round < rounds(20'000); ++round) {
         value const v = testing::any<value>{}(dice);
         bytes item = to_bytes(v.encoded());
         std::size_t const size = item.size();
@@ -153,7 +154,7 @@ TEST_CASE("field_merge: heads say where an item ends, and never beyond the bytes
 TEST_CASE("field_merge: maps that are not canonical give nonsense or an error, and nothing worse") {
     auto const by = rules();
     random_generator dice{14};
-    for (int round = 0; round < 10'000; ++round) {
+    for (int round = 0; round < rounds(10'000); ++round) {
         field_map const base = record(dice);
         std::array<bytes, 3> all{base.encode(), edited(dice, base).encode(), edited(dice, base).encode()};
         for (std::uint64_t n = 1 + dice() % 3; n != 0; --n) {

@@ -2,6 +2,7 @@
 #include <syncline/model/schema.hpp>
 
 #include "support/catch.hpp"
+#include "support/sanitized.hpp"
 
 #include <map>
 #include <string>
@@ -32,7 +33,7 @@ TEST_CASE("a version says every change, and each can be gone both ways") {
 TEST_CASE("round trip: down(up(x)) keeps everything that the lower version knew, and up(down(y)) is y") {
     collection_schema const s = guests();
     random_generator random{7};
-    for (int round = 0; round < 20'000; ++round) {
+    for (int round = 0; round < rounds(20'000); ++round) {
         schema_version const low = 1 + static_cast<schema_version>(random() % 4);
         schema_version const high = low + static_cast<schema_version>(random() % (5 - low));
         bytes const x = some_fields(random, low);
@@ -56,7 +57,7 @@ TEST_CASE("round trip: down(up(x)) keeps everything that the lower version knew,
 TEST_CASE("chains: two versions at once are one after the other, and the same version is no change") {
     collection_schema const s = guests();
     random_generator random{8};
-    for (int round = 0; round < 5'000; ++round) {
+    for (int round = 0; round < rounds(5'000); ++round) {
         auto const a = static_cast<schema_version>(1 + random() % 4);
         auto const c = static_cast<schema_version>(1 + random() % 4);
         schema_version const b =
@@ -73,7 +74,7 @@ TEST_CASE("operations: a record's operations carried up do to the record carried
     collection_schema const s = guests();
     random_generator random{9};
     int defined = 0;
-    for (int round = 0; round < 20'000; ++round) {
+    for (int round = 0; round < rounds(20'000); ++round) {
         auto const low = static_cast<schema_version>(1 + random() % 4);
         auto const high = static_cast<schema_version>(1 + random() % 4);
         bytes const x = some_fields(random, low);

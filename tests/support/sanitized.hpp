@@ -16,3 +16,9 @@ inline constexpr bool sanitized = true;
 #else
 inline constexpr bool sanitized = false;
 #endif
+
+/// How often a long test goes round.
+template <class N>
+constexpr N rounds(N most) {
+    return sanitized ? (most + 9) / 10 : most;
+}

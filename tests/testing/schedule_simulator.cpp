@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "support/catch.hpp"
+#include "support/sanitized.hpp"
 
 namespace {
 
@@ -43,7 +44,7 @@ bytes recorded_days(schedule_options const& options) {
 
 TEST_CASE("The schedule's world holds all promises, whatever happens", "[schedule_simulator]") {
     char const* const more = std::getenv("SYNCLINE_SCHEDULE_SEEDS");
-    std::uint64_t const seeds = more != nullptr ? std::strtoull(more, nullptr, 10) : 100;
+    std::uint64_t const seeds = more != nullptr ? std::strtoull(more, nullptr, 10) : rounds(100u);
     schedule_simulation_report all;
     for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
         auto const r = simulate_schedule(seed);
