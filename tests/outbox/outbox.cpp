@@ -111,6 +111,7 @@ void compare(std::uint64_t first, std::uint64_t seeds, int steps) {
         }
         for (auto const& [what, n] : c.done) { done[what] += n; }
     }
+    if (sanitized) { return; }  // a slice is too short for all of it to have come
     auto const each = seeds * static_cast<std::uint64_t>(steps);
     for (auto const& [what, n] : std::map<std::string, std::uint64_t>{{"given", 10},
                                                                       {"refused", 50},
@@ -133,7 +134,7 @@ void compare(std::uint64_t first, std::uint64_t seeds, int steps) {
 }  // namespace
 
 TEST_CASE("outbox: does what a list searched from end to end does, whatever the clock", "[outbox]") {
-    compare(0, sanitized ? 3 : 9, sanitized ? 3'000 : 8'000);
+    compare(0, sanitized ? 3 : 9, rounds(8'000));
 }
 // Millions of steps; SYNCLINE_OUTBOX_SEED says where to begin.
 TEST_CASE("outbox: does what a list searched from end to end does, for long", "[.long]") {

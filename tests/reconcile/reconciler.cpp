@@ -10,6 +10,7 @@
 
 #include "reconcile/world.hpp"
 #include "support/catch.hpp"
+#include "support/sanitized.hpp"
 
 using namespace reconcile_tests;
 
@@ -50,7 +51,7 @@ TEST_CASE("reconciler: it finds what differs, all of it and nothing else, whatev
           "[reconcile]") {
     std::size_t by_ranges = 0;
     std::size_t by_sketch = 0;
-    for (std::uint64_t seed = 0; seed < 60; ++seed) {
+    for (std::uint64_t seed = 0; seed < rounds(60U); ++seed) {
         random_generator g(seed);
         summary_options const kept{
             .cells = 16 + below(g, 300), .pending_max = 1 + below(g, 100), .leaf_rows_max = 4 + below(g, 60)};
@@ -82,7 +83,7 @@ TEST_CASE("reconciler: it finds what differs, all of it and nothing else, whatev
 TEST_CASE("reconciler: every pair of small sets, by sketch and by ranges", "[reconcile]") {
     // Three keys, each missing or in one of two versions, at both ends: 27 * 27 pairs.
     for (std::size_t const cells : {std::size_t{0}, std::size_t{16}}) {
-        for (int pair = 0; pair < 729; ++pair) {
+        for (int pair = 0; pair < 729; pair += sanitized ? 7 : 1) {
             reconcile_options pass{.cells_max = cells, .list_rows = 1};
             replica_world a({.cells = 16, .leaf_rows_max = 4}, pass);
             replica_world b({.cells = 16, .leaf_rows_max = 4}, pass);
@@ -218,7 +219,7 @@ TEST_CASE("reconciler: ends with different keys or limits say so and don't go on
 
 TEST_CASE("reconciler: a hostile answer is refused or believed for what it may claim, and never costs much",
           "[reconcile]") {
-    for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    for (std::uint64_t seed = 0; seed < rounds(40U); ++seed) {
         random_generator g(seed);
         reconcile_options pass{
             .message_bytes_max = 4096, .cells_max = seed % 2 == 0 ? 64U : 0U, .exchanges_max = 60, .queue_max = 200};
@@ -297,7 +298,7 @@ TEST_CASE("reconciler: mistakes planted in host, disk and peer are found by the 
 // every pass. SYNCLINE_RECONCILE_SEEDS=N lives N lives instead of a few.
 TEST_CASE("reconciler: whole lives of two replicas, each from a seed", "[reconcile]") {
     char const* const wanted = std::getenv("SYNCLINE_RECONCILE_SEEDS");
-    std::uint64_t const seeds = wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 15;
+    std::uint64_t const seeds = wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : rounds(15U);
     for (std::uint64_t seed = 0; seed < seeds; ++seed) {
         random_generator g(seed * 7 + 1);
         reconcile_options pass{.message_bytes_max = 2048 + below(g, 8000), .list_rows = 1 + below(g, 40)};
