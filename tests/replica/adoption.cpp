@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <support/catch.hpp>
+#include "support/sanitized.hpp"
 #include <syncline/core/random.hpp>
 #include <syncline/replica/authority.hpp>
 #include <syncline/replica/conflict_desk.hpp>
@@ -653,7 +654,7 @@ bytes all_of(memory_storage& store, std::string_view but = {}) {
 
 TEST_CASE("two random stores are adopted as a naive model says, with steps lost, dry and again",
           "[replica][property]") {
-    for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    for (std::uint64_t seed = 1; seed <= rounds(60U); ++seed) {
         CAPTURE(seed);
         syncline::random_generator random{seed};
         auto const draw = [&](std::uint64_t n) { return static_cast<std::size_t>(random() % n); };

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <support/catch.hpp>
+#include "support/sanitized.hpp"
 #include <syncline/core/random.hpp>
 #include <syncline/replica/authority.hpp>
 #include <syncline/storage/memory.hpp>
@@ -426,7 +427,7 @@ TEST_CASE("an edit that would bring a child back to a deleted parent is refused"
 
 TEST_CASE("constraints against a naive model", "[replica][constraints]") {
     std::size_t taken_along = 0;
-    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    for (std::uint64_t seed = 1; seed <= rounds(40U); ++seed) {
         syncline::random_generator random{seed};
         office o;
         naive_house model;
@@ -494,7 +495,7 @@ TEST_CASE("constraints against a naive model", "[replica][constraints]") {
         }
         CHECK(o.index() == grown);
     }
-    CHECK(taken_along > 40);
+    CHECK(taken_along > rounds(40));
 }
 
 TEST_CASE("rows that were there before their constraints are indexed first", "[replica][constraints]") {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <support/catch.hpp>
+#include "support/sanitized.hpp"
 #include <syncline/core/random.hpp>
 #include <syncline/replica/authority.hpp>
 #include <syncline/storage/memory.hpp>
@@ -350,7 +351,7 @@ TEST_CASE("a checkpoint lets facts go and keeps what they came to", "[replica][f
 
 TEST_CASE("whoever adds, syncs and lets go in whatever order, each fact counts once and in its place",
           "[replica][facts][property]") {
-    for (std::uint64_t seed = 1; seed <= 25; ++seed) {
+    for (std::uint64_t seed = 1; seed <= rounds(25U); ++seed) {
         CAPTURE(seed);
         syncline::random_generator random{seed};
         auto const draw = [&](std::uint64_t n) { return static_cast<std::size_t>(random() % n); };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include "support/catch.hpp"
+#include "support/sanitized.hpp"
 
 #include <array>
 #include <map>
@@ -390,7 +391,7 @@ void run(std::uint64_t seed) {
 }  // namespace
 
 TEST_CASE("nothing is lost or counted twice through faults, clones, restores, conflicts, refusals and two processes") {
-    for (std::uint64_t seed = 1; seed <= 150; ++seed) {
+    for (std::uint64_t seed = 1; seed <= rounds(150U); ++seed) {
         INFO("seed " << seed);
         run(seed);
     }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <support/catch.hpp>
+#include "support/sanitized.hpp"
 #include <syncline/core/random.hpp>
 #include <syncline/storage/memory.hpp>
 
@@ -347,7 +348,7 @@ TEST_CASE("a reply that comes once more brings no tombstone back", "[replica][le
 }
 
 TEST_CASE("whoever comes back when, nothing deleted rises again and all hold the same", "[replica][leases]") {
-    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    for (std::uint64_t seed = 1; seed <= rounds(40U); ++seed) {
         random_generator random{seed};
         world::virtual_clock time;
         world::cloud home{time.now, seed};

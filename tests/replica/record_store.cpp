@@ -2,6 +2,7 @@
 #include <syncline/replica/record_store.hpp>
 
 #include "support/catch.hpp"
+#include "support/sanitized.hpp"
 
 #include <syncline/storage/memory.hpp>
 #include <syncline/testing/record_store_conformance.hpp>
@@ -9,7 +10,7 @@
 using namespace syncline;
 
 TEST_CASE("the default record store keeps its axioms") {
-    for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    for (std::uint64_t seed = 1; seed <= rounds(8U); ++seed) {
         memory_storage storage;
         CHECK(testing::to_text(testing::certify_record_store(storage, stored_records{}, {.seed = seed})).empty());
     }
