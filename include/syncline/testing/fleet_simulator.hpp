@@ -396,10 +396,10 @@ private:
         backups_taken_.push_back({std::move(image), head(), effective_});
         tell("the authority is backed up at " + std::to_string(backups_taken_.back().head));
         if (draw(3) != 0) { return; }
-        // The newest copy is safe: older ones are thrown away.
+        // The newest copy is safe: older ones are thrown away first, as a commit that fails may have had its effect.
+        backups_taken_.erase(backups_taken_.begin(), backups_taken_.end() - 1);
         auto tx = office_->begin(access_mode::write);
         if (tx && home_->mark_stable(*tx, backups_taken_.back().head) && tx->commit()) {
-            backups_taken_.erase(backups_taken_.begin(), backups_taken_.end() - 1);
             tell("… and that is said to be stable");
         }
     }
