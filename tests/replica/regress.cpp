@@ -616,3 +616,47 @@ TEST_CASE("an authority that may be put back keeps no leases") {
     auto tx = store.begin(access_mode::write);
     CHECK(self.open(*tx, clock.now, random).error() == errc::invalid);
 }
+
+TEST_CASE("a restored authority's answer to what was asked before more was decided is not followed") {
+    scene w;
+    w.create(w.two, key_b, {{"ruled", 1}});
+    w.both();
+    bytes old = request_of(w.one, w.clock.now);
+    office::image backup;
+    std::size_t openings = 0;
+    SECTION("told of more since") {
+        backup = w.c.store.snapshot();
+        w.update(w.two, key_a, add("count", 10));
+        w.both();
+    }
+    SECTION("told of more since, and it was opened more often than a reply has room for") {
+        backup = w.c.store.snapshot();
+        w.update(w.one, key_a, add("count", 10));
+        old = request_of(w.one, w.clock.now);
+        w.both();
+        openings = past_epochs_max;
+    }
+    SECTION("given a verdict since, which changed nothing") {
+        w.update(w.two, key_b, set("ruled", 2));
+        w.update(w.one, key_b, set("ruled", 3));
+        REQUIRE(sync_with(w.two, w.c, w.clock.now));
+        backup = w.c.store.snapshot();
+        position const head = w.c.head();
+        REQUIRE(sync_with(w.one, w.c, w.clock.now));
+        REQUIRE(w.c.head() == head);
+    }
+    w.c.put_back(backup, w.clock.now);
+    for (std::int64_t n = 0; n < 4; ++n) { w.create(w.two, {"things", "n" + std::to_string(n)}, {{"name", n}}); }
+    REQUIRE(sync_with(w.two, w.c, w.clock.now));
+    for (std::size_t n = 0; n < openings; ++n) {
+        w.c.open(w.clock.now);
+        if (n + 1 == openings) { break; }
+        w.update(w.two, {"things", "n0"}, set("name", static_cast<std::int64_t>(n)));
+        REQUIRE(sync_with(w.two, w.c, w.clock.now));
+    }
+    bytes const late = *w.c.answer(old, w.clock.now);
+    REQUIRE(absorb(w.one, late, w.clock.now));
+    CHECK(regressions(w.one).empty());
+    w.agree();
+    CHECK(regressions(w.one).size() == 1);
+}

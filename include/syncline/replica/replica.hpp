@@ -783,6 +783,7 @@ public:
             auto const left = [&](past_epoch const& e) { return e.name == p->epoch; };
             if (std::any_of(past.begin(), past.end(), left)) { return nothing_taken(tx, now); }
             if (!sync->kept || !p->asked) { return failure{errc::authority_changed, "another authority answered"}; }
+            if (p->author != unknown_author && knows_more(*sync, *p)) { return nothing_taken(tx, now); }
             if (p->author != unknown_author && !p->past.empty()) {
                 past.insert(past.end(), p->past.begin(), p->past.end());
             } else {
@@ -2785,6 +2786,14 @@ private:
             if (ok = offer_again(tx, sync, *d, sync.kept->shared); !ok) { return ok; }
         }
         return ok;
+    }
+
+    /// Whether this replica was told of something since it asked that an authority of another epoch, which takes it along,
+    /// doesn't have: then it is to ask anew, and hears where their pasts part.
+    [[nodiscard]] static bool knows_more(sync_state const& sync, reply const& p) noexcept {
+        auto const left = std::find_if(p.past.begin(), p.past.end(),
+                                       [&](past_epoch const& e) { return e.name == *sync.epoch; });
+        return (left != p.past.end() && sync.told() > left->end) || p.decided < sync.settled;
     }
 
     // Epochs that were left: 'p', with the last position that this replica and they share, the oldest first.
