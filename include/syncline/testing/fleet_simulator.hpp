@@ -915,8 +915,9 @@ private:
         // Who has not heard yet that the authority was put back holds another past.
         check((*r)->differing == 0 || d.damaged || d.carried || (backups_ && !at_rest_), fleet_promise::convergence,
               [&] { return name(d) + " is told that it holds something else, and nothing had rotted"; });
-        // Sound once a whole walk over whole ranges finds nothing.
-        bool const sound = (*r)->done && (*r)->differing == 0 && (*r)->passed_over == 0;
+        // Sound once a whole walk over whole ranges finds nothing, and there is nothing to come: what has changed since is
+        // not compared, as the next page replaces it, and until then it is as it is.
+        bool const sound = (*r)->done && (*r)->differing == 0 && (*r)->passed_over == 0 && at_head(d, *tx);
         if (d.damaged && sound) { ++report_.healed; }
         d.damaged = d.damaged && !sound;
         d.carried = d.carried && !sound;
@@ -967,10 +968,14 @@ private:
         for (auto const& d : devices_) { walk(*d); }
         judge_rest();
     }
+    template <class Tx>
+    [[nodiscard]] bool at_head(device& d, Tx& tx) {
+        auto const s = d.self->status_of(tx);
+        return s && s->cursor == head() && s->complete;
+    }
     [[nodiscard]] bool at_head(device& d) {
         auto tx = d.plain->begin(access_mode::read);
-        auto const s = d.self->status_of(*tx);
-        return s && s->cursor == head() && s->complete;
+        return at_head(d, *tx);
     }
     [[nodiscard]] std::size_t waiting(device& d) {
         std::size_t n = 0;
