@@ -660,3 +660,22 @@ TEST_CASE("a restored authority's answer to what was asked before more was decid
     w.agree();
     CHECK(regressions(w.one).size() == 1);
 }
+
+TEST_CASE("an edit of a life that a restored authority lost is not offered to the tombstone of the one before") {
+    scene w;
+    w.create(w.two, key_b, {{"count", 1}});
+    w.both();
+    w.erase(w.two, key_b);
+    w.both();
+    auto const backup = w.c.store.snapshot();
+    w.create(w.two, key_b, {{"count", 100}});
+    w.both();
+    w.update(w.one, key_b, add("count", 1'000));
+    w.both();
+    w.c.put_back(backup, w.clock.now);
+    REQUIRE(sync_with(w.one, w.c, w.clock.now));
+    CHECK(open_conflicts(w.one) == 1);
+    w.agree();
+    CHECK(open_conflicts(w.one) == 0);
+    CHECK(field(w.c.confirmed().at("b"), "count") == 1'100);
+}

@@ -2770,13 +2770,18 @@ private:
         if (!ok || at.empty()) { return ok; }
         auto const k = record_key_from(name);
         if (!k) { return k.error(); }
-        auto held = records_.find(tx, *k);
-        if (!held) { return held.error(); }
-        if (!*held || (*held)->confirmed == 0) { return {}; }
+        auto const come = read_confirmed(tx, *k);
+        if (!come) { return come.error(); }
+        if (!*come || (*come)->version == 0) { return {}; }
         bytes raw;
         for (bytes const& one : at) {
             auto d = find_offered(tx, one);
             if (!d) { return d.error(); }
+            auto const m = d->what.decoded();
+            if (!m) { return m.error(); }
+            // What has come may be an earlier life, the tombstone of one say: it would be refused as before, for ever.
+            mutation const* const part = part_on(*m, *k);
+            if (part != nullptr && part->life > (*come)->life) { continue; }
             auto parked = tx.get(numbered('c', d->token), raw);
             if (!parked) { return parked.error(); }
             if (ok = tx.erase(*parked ? numbered('c', d->token) : one); !ok) { return ok; }
@@ -2791,8 +2796,8 @@ private:
     /// Whether this replica was told of something since it asked that an authority of another epoch, which takes it along,
     /// doesn't have: then it is to ask anew, and hears where their pasts part.
     [[nodiscard]] static bool knows_more(sync_state const& sync, reply const& p) noexcept {
-        auto const left = std::find_if(p.past.begin(), p.past.end(),
-                                       [&](past_epoch const& e) { return e.name == *sync.epoch; });
+        auto const left =
+            std::find_if(p.past.begin(), p.past.end(), [&](past_epoch const& e) { return e.name == *sync.epoch; });
         return (left != p.past.end() && sync.told() > left->end) || p.decided < sync.settled;
     }
 
