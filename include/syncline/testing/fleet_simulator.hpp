@@ -318,6 +318,9 @@ private:
                 if (v.again || v.kind == verdict_kind::duplicate) { continue; }
                 if (v.kind == verdict_kind::rejected || v.kind == verdict_kind::conflict) {
                     refused_[{q.replica, v.sequence}] = report_.put_back;
+                    if (!q.origins.empty()) {
+                        refused_origins_[{q.origins[i].line, q.origins[i].number}] = report_.put_back;
+                    }
                 }
                 bool const allowed = may(d.principal, m);
                 if (v.kind == verdict_kind::rejected && v.reason == errc::forbidden) {
@@ -778,15 +781,19 @@ private:
         return out;
     }
     /// Whether a request tells an authority that was put back since what it had refused, and its author knows of: that
-    /// it can't know, and it may take it now.
+    /// it can't know, and it may take it now. The author may have offered it under other names meanwhile.
     [[nodiscard]] bool tells_refused(letter const& l) const {
         auto const q = decode_request(l.message);
         if (!q) { return false; }
-        return std::any_of(q->mutations.begin(), q->mutations.end(), [&](bytes const& raw) {
-            cbor_reader in{raw};
-            auto const at = refused_.find({q->replica, decode_mutation(in).sequence});
-            return at != refused_.end() && at->second < report_.put_back;
+        bool const named = std::any_of(q->origins.begin(), q->origins.end(), [&](origin const& o) {
+            auto const at = refused_origins_.find({o.line, o.number});
+            return at != refused_origins_.end() && at->second < report_.put_back;
         });
+        return named || std::any_of(q->mutations.begin(), q->mutations.end(), [&](bytes const& raw) {
+                   cbor_reader in{raw};
+                   auto const at = refused_.find({q->replica, decode_mutation(in).sequence});
+                   return at != refused_.end() && at->second < report_.put_back;
+               });
     }
     void deliver() {
         if (mail_.empty()) { return; }
@@ -1156,6 +1163,7 @@ private:
 
     std::int64_t values_ = 0;
     std::map<std::pair<replica_id, std::uint64_t>, std::uint64_t> refused_{};  ///< how often it was put back by then
+    std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t> refused_origins_{};  ///< the same, by origin
     std::map<std::string, std::int64_t> added_{};
     std::map<std::string, history> said_{};
     std::map<std::string, std::size_t> born_{};  ///< what was said of a record before its present life
