@@ -30,6 +30,7 @@
 #include <syncline/testing/first_codec.hpp>
 #include <syncline/testing/naive_merge.hpp>
 #include <syncline/testing/oracles.hpp>
+#include <syncline/testing/shrink.hpp>
 #include <syncline/testing/simulated_disk.hpp>
 #include <syncline/testing/violation.hpp>
 
@@ -53,6 +54,11 @@ struct fleet_promise {
 struct fleet_options {
     std::uint32_t steps = 220;
     bool tell = false;  ///< write the story
+    /// A mistake of the authority's host, to show that the judge sees it: it goes back to backups that are older than the
+    /// one that it has said to be stable.
+    bool older_backups = false;
+    /// Only these steps are done, ascending, each with the dice that it has in the whole life; empty: all.
+    std::optional<std::vector<std::uint32_t>> only{};
 };
 struct fleet_report {
     std::uint64_t seed = 0;
@@ -117,9 +123,27 @@ public:
     fleet_world(fleet_world const&) = delete;
     fleet_world& operator=(fleet_world const&) = delete;
 
-    fleet_report run() {
+    /// The dice at the beginning of each step that was done, and after the last.
+    using tape = std::vector<random_generator>;
+
+    /// `whole`, where only some steps are done: what the life of all of them has recorded.
+    fleet_report run(tape& recorded, tape const* whole = nullptr) {
         begin();
-        for (std::uint32_t i = 0; i < options_.steps && report_.found.empty(); ++i) { step(); }
+        for (std::uint32_t i = 0; i < options_.steps && report_.found.empty(); ++i) {
+            if (whole != nullptr) {
+                if (i + 1 >= whole->size()) { break; }
+                bool const kept = std::binary_search(options_.only->begin(), options_.only->end(), i + 1);
+                if (!kept) {
+                    ++report_.steps;
+                    continue;
+                }
+                random_ = (*whole)[i];
+            }
+            recorded.push_back(random_);
+            step();
+        }
+        recorded.push_back(random_);
+        if (whole != nullptr) { random_ = whole->back(); }
         if (report_.found.empty()) { calm_down(); }
         for (violation const& v : report_.found) { tell("VIOLATED " + v.axiom + ": " + v.what); }
         return std::move(report_);
@@ -400,7 +424,7 @@ private:
         tell("the authority is backed up at " + std::to_string(backups_taken_.back().head));
         if (draw(3) != 0) { return; }
         // The newest copy is safe: older ones are thrown away first, as a commit that fails may have had its effect.
-        backups_taken_.erase(backups_taken_.begin(), backups_taken_.end() - 1);
+        if (!options_.older_backups) { backups_taken_.erase(backups_taken_.begin(), backups_taken_.end() - 1); }
         auto tx = office_->begin(access_mode::write);
         if (tx && home_->mark_stable(*tx, backups_taken_.back().head) && tx->commit()) {
             tell("… and that is said to be stable");
@@ -1172,8 +1196,41 @@ private:
 }  // namespace detail
 
 /// One life of a fleet. The same seed and options give the same life and the same report, on every machine.
+/// With `only`, the whole life is lived first, for its dice.
 [[nodiscard]] inline fleet_report simulate_fleet(std::uint64_t seed, fleet_options const& o = {}) {
-    return detail::fleet_world{seed, o}.run();
+    detail::fleet_world::tape dice;
+    if (!o.only) { return detail::fleet_world{seed, o}.run(dice); }
+    fleet_options all = o;
+    all.only.reset();
+    all.tell = false;
+    (void)detail::fleet_world{seed, all}.run(dice);
+    detail::fleet_world::tape some;
+    return detail::fleet_world{seed, o}.run(some, &dice);
+}
+
+/// The options under which a seed that was found to break a promise breaks it with as few steps as `lives` tries find;
+/// with `tell` set in them, one more life tells the story. Precondition: `failed` has found something, under `o`.
+[[nodiscard]] inline fleet_options shrink_fleet(fleet_report const& failed, fleet_options o = {},
+                                                std::size_t lives = 1'000) {
+    SYNCLINE_ASSERT(!failed.found.empty());
+    detail::fleet_world::tape dice;
+    fleet_options all = o;
+    all.only.reset();
+    all.tell = false;
+    (void)detail::fleet_world{failed.seed, all}.run(dice);
+    if (!o.only) {
+        o.only.emplace();
+        for (std::uint32_t step = 1; step < dice.size(); ++step) { o.only->push_back(step); }
+    }
+    auto const fails = [&](std::vector<std::uint32_t> const& kept) {
+        fleet_options fewer = all;
+        fewer.only = kept;
+        detail::fleet_world::tape some;
+        fleet_report const again = detail::fleet_world{failed.seed, fewer}.run(some, &dice);
+        return !again.found.empty() && again.found[0].axiom == failed.found[0].axiom;
+    };
+    o.only = shrink(std::move(*o.only), fails, lives).parts;
+    return o;
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI::testing
