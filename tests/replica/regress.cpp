@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <syncline/replica/constraints.hpp>
 #include <syncline/replica/event.hpp>
 
 #include "replica/world.hpp"
@@ -678,4 +679,56 @@ TEST_CASE("an edit of a life that a restored authority lost is not offered to th
     w.agree();
     CHECK(open_conflicts(w.one) == 0);
     CHECK(field(w.c.confirmed().at("b"), "count") == 1'100);
+}
+
+TEST_CASE("an edit that refers to a record that a restored authority lost waits until that is there") {
+    virtual_clock clock;
+    constraint_table table;
+    table.references = {{"parts", "things", "of", "things", parent_deletion::refused}};
+    authority_options o = office::expecting();
+    o.constraints = &table;
+    memory_storage store;
+    authority<> const cloud{rules(), o};
+    random_generator random{31};
+    auto const open_cloud = [&] {
+        auto tx = store.begin(access_mode::write);
+        REQUIRE(cloud.open(*tx, clock.now, random));
+        REQUIRE(tx->commit());
+    };
+    open_cloud();
+    device one{1};
+    device two{2};
+    auto const exchanges = [&](device& d) {
+        for (int n = 1; n < 50; ++n) {
+            auto const reply = serve(store, cloud, "anna", request_of(d, clock.now), clock.now);
+            REQUIRE(reply);
+            auto const report = absorb(d, *reply, clock.now);
+            REQUIRE(report);
+            if (!report->more) { return n; }
+        }
+        return 50;
+    };
+    for (device* d : {&one, &two}) { REQUIRE(open(*d, clock.now)); }
+    REQUIRE(one.write([&](auto& tx) { return one.self.create(tx, key_a, fields({{"count", 1}}), clock.now); }));
+    exchanges(one);
+    exchanges(two);
+    auto const backup = store.snapshot();
+    REQUIRE(two.write([&](auto& tx) { return two.self.create(tx, key_b, fields({{"count", 1}}), clock.now); }));
+    exchanges(two);
+    exchanges(one);
+    bytes name;
+    cbor_writer{name}.text("b");
+    field_op const refer{"of", op_kind::set, name, {}};
+    REQUIRE(one.write([&](auto& tx) { return one.self.update(tx, key_a, {refer}, clock.now); }));
+    exchanges(one);
+    store.restore(backup);
+    open_cloud();
+    CHECK(exchanges(one) < 5);
+    CHECK(open_conflicts(one) == 1);
+    exchanges(two);
+    CHECK(exchanges(one) < 5);
+    CHECK(open_conflicts(one) == 0);
+    exchanges(two);
+    CHECK(visible(one) == visible(two));
+    CHECK(map_find(visible(two).at("a"), "of")->has_value());
 }

@@ -963,8 +963,10 @@ public:
             report.rows += *taken;
             report.advanced = true;
         }
-        if (sync->kept && sync->kept->orphans != 0) {
-            for (row_update const& u : p->rows) { dirty.emplace_back(to_bytes(u.key)); }
+        // Where nothing came, what was refused would be refused as before.
+        bool const offers = sync->kept && sync->kept->orphans != 0 && report.rows != 0;
+        if (offers) {
+            if (auto ok = each_orphaned(tx, dirty); !ok) { return ok.error(); }
         }
         if (options_.relay) {
             // A row may contain what is carried and shows no more.
@@ -976,7 +978,7 @@ public:
         }
         sort_names(dirty, decided);
         for (bytes const& k : dirty) {
-            auto ok = offer_orphans(tx, k, *sync);
+            auto ok = offers ? offer_orphans(tx, k, *sync) : status{};
             if (ok) { ok = rebase(tx, k, *sync, events); }
             if (ok && options_.scoped) { ok = release(tx, k, events); }
             if (!ok) { return ok.error(); }
@@ -2756,8 +2758,18 @@ private:
         append_u64(at, d.token);
         return tx.put(at, raw);
     }
-    /// A record that was lost has come: what waited for it is offered, unless a person has dismissed it. As a new
-    /// write, since it was decided under its origin.
+    /// The records of all that was offered in vain.
+    template <class Tx>
+    [[nodiscard]] static status each_orphaned(Tx& tx, std::vector<bytes>& names) {
+        return scan_prefix(tx, key('h'), [&](bytes_view k, bytes_view raw) {
+            cbor_reader in{raw};
+            bool const orphan = in.array() == 5 && in.unsigned_integer() == 0;
+            if (orphan && k.size() > 12) { names.push_back(to_bytes(k.subspan(4, k.size() - 12))); }
+            return true;
+        });
+    }
+    /// A record that was lost may have come, or one that it refers to: what waited for it is offered, unless a person has
+    /// dismissed it. As a new write, since it was decided under its origin.
     template <class Tx>
     [[nodiscard]] status offer_orphans(Tx& tx, bytes_view name, sync_state& sync) const {
         if (!sync.kept || sync.kept->orphans == 0) { return {}; }
