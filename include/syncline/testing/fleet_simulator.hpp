@@ -879,6 +879,7 @@ private:
     void rot(device& d) {
         if (!rots_ || backups_ || d.speaks == wire::first) { return; }
         std::vector<std::pair<bytes, bytes>> rows;
+        std::set<bytes> tombstones;
         {
             auto tx = d.plain->begin(access_mode::read);
             (void)scan_prefix(*tx, to_bytes(as_bytes("rv")), [&](bytes_view k, bytes_view v) {
@@ -886,13 +887,18 @@ private:
                 cbor_reader in{v};
                 (void)in.array();
                 if (!in.boolean()) { rows.emplace_back(to_bytes(k), to_bytes(v)); }
+                auto const record = record_key_from(k.subspan(2));
+                auto const shown = record ? d.self->read(*tx, *record) : failure{errc::not_found};
+                if (shown && !*shown) { tombstones.insert(to_bytes(k)); }
                 return true;
             });
         }
         if (rows.size() < 2) { return; }
         std::size_t const i = static_cast<std::size_t>(draw(rows.size()));
         std::size_t const j = (i + 1 + static_cast<std::size_t>(draw(rows.size() - 1))) % rows.size();
-        std::uint64_t const kind = draw(4);
+        std::uint64_t kind = draw(4);
+        // A tombstone that is lost, or another's, is soundly absent: no walk over what lives finds it.
+        if (kind > 1 && tombstones.count(rows[i].first) != 0) { kind = 0; }
         static constexpr std::array<char const*, 4> kinds{"flips a bit of", "writes astray onto", "loses",
                                                           "exchanges whole and soundly"};
         ++report_.rotted;
