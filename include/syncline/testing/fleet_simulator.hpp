@@ -718,7 +718,10 @@ private:
 
     void ask(device& d) {
         auto const q = request_of(d);
-        if (q) { mail_.push_back(*q); }
+        if (q) {
+            mail_.push_back(*q);
+            tell(name(d) + " asks");
+        }
         if (mail_.size() > 24) { mail_.erase(mail_.begin()); }
     }
     [[nodiscard]] std::optional<letter> request_of(device& d, bool plain = false) {
