@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <syncline/replica/constraints.hpp>
 #include <syncline/replica/event.hpp>
 
 #include "replica/world.hpp"
@@ -615,4 +616,119 @@ TEST_CASE("an authority that may be put back keeps no leases") {
     random_generator random{1};
     auto tx = store.begin(access_mode::write);
     CHECK(self.open(*tx, clock.now, random).error() == errc::invalid);
+}
+
+TEST_CASE("a restored authority's answer to what was asked before more was decided is not followed") {
+    scene w;
+    w.create(w.two, key_b, {{"ruled", 1}});
+    w.both();
+    bytes old = request_of(w.one, w.clock.now);
+    office::image backup;
+    std::size_t openings = 0;
+    SECTION("told of more since") {
+        backup = w.c.store.snapshot();
+        w.update(w.two, key_a, add("count", 10));
+        w.both();
+    }
+    SECTION("told of more since, and it was opened more often than a reply has room for") {
+        backup = w.c.store.snapshot();
+        w.update(w.one, key_a, add("count", 10));
+        old = request_of(w.one, w.clock.now);
+        w.both();
+        openings = past_epochs_max;
+    }
+    SECTION("given a verdict since, which changed nothing") {
+        w.update(w.two, key_b, set("ruled", 2));
+        w.update(w.one, key_b, set("ruled", 3));
+        REQUIRE(sync_with(w.two, w.c, w.clock.now));
+        backup = w.c.store.snapshot();
+        position const head = w.c.head();
+        REQUIRE(sync_with(w.one, w.c, w.clock.now));
+        REQUIRE(w.c.head() == head);
+    }
+    w.c.put_back(backup, w.clock.now);
+    for (std::int64_t n = 0; n < 4; ++n) { w.create(w.two, {"things", "n" + std::to_string(n)}, {{"name", n}}); }
+    REQUIRE(sync_with(w.two, w.c, w.clock.now));
+    for (std::size_t n = 0; n < openings; ++n) {
+        w.c.open(w.clock.now);
+        if (n + 1 == openings) { break; }
+        w.update(w.two, {"things", "n0"}, set("name", static_cast<std::int64_t>(n)));
+        REQUIRE(sync_with(w.two, w.c, w.clock.now));
+    }
+    bytes const late = *w.c.answer(old, w.clock.now);
+    REQUIRE(absorb(w.one, late, w.clock.now));
+    CHECK(regressions(w.one).empty());
+    w.agree();
+    CHECK(regressions(w.one).size() == 1);
+}
+
+TEST_CASE("an edit of a life that a restored authority lost is not offered to the tombstone of the one before") {
+    scene w;
+    w.create(w.two, key_b, {{"count", 1}});
+    w.both();
+    w.erase(w.two, key_b);
+    w.both();
+    auto const backup = w.c.store.snapshot();
+    w.create(w.two, key_b, {{"count", 100}});
+    w.both();
+    w.update(w.one, key_b, add("count", 1'000));
+    w.both();
+    w.c.put_back(backup, w.clock.now);
+    REQUIRE(sync_with(w.one, w.c, w.clock.now));
+    CHECK(open_conflicts(w.one) == 1);
+    w.agree();
+    CHECK(open_conflicts(w.one) == 0);
+    CHECK(field(w.c.confirmed().at("b"), "count") == 1'100);
+}
+
+TEST_CASE("an edit that refers to a record that a restored authority lost waits until that is there") {
+    virtual_clock clock;
+    constraint_table table;
+    table.references = {{"parts", "things", "of", "things", parent_deletion::refused}};
+    authority_options o = office::expecting();
+    o.constraints = &table;
+    memory_storage store;
+    authority<> const cloud{rules(), o};
+    random_generator random{31};
+    auto const open_cloud = [&] {
+        auto tx = store.begin(access_mode::write);
+        REQUIRE(cloud.open(*tx, clock.now, random));
+        REQUIRE(tx->commit());
+    };
+    open_cloud();
+    device one{1};
+    device two{2};
+    auto const exchanges = [&](device& d) {
+        for (int n = 1; n < 50; ++n) {
+            auto const reply = serve(store, cloud, "anna", request_of(d, clock.now), clock.now);
+            REQUIRE(reply);
+            auto const report = absorb(d, *reply, clock.now);
+            REQUIRE(report);
+            if (!report->more) { return n; }
+        }
+        return 50;
+    };
+    for (device* d : {&one, &two}) { REQUIRE(open(*d, clock.now)); }
+    REQUIRE(one.write([&](auto& tx) { return one.self.create(tx, key_a, fields({{"count", 1}}), clock.now); }));
+    exchanges(one);
+    exchanges(two);
+    auto const backup = store.snapshot();
+    REQUIRE(two.write([&](auto& tx) { return two.self.create(tx, key_b, fields({{"count", 1}}), clock.now); }));
+    exchanges(two);
+    exchanges(one);
+    bytes name;
+    cbor_writer{name}.text("b");
+    field_op const refer{"of", op_kind::set, name, {}};
+    REQUIRE(one.write([&](auto& tx) { return one.self.update(tx, key_a, {refer}, clock.now); }));
+    exchanges(one);
+    store.restore(backup);
+    open_cloud();
+    CHECK(exchanges(one) < 5);
+    CHECK(open_conflicts(one) == 1);
+    exchanges(two);
+    CHECK(exchanges(one) < 5);
+    CHECK(open_conflicts(one) == 0);
+    exchanges(two);
+    CHECK(visible(one) == visible(two));
+    CHECK(map_find(visible(two).at("a"), "of")->has_value());
 }

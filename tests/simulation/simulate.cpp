@@ -90,7 +90,7 @@ simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& 
     for (std::size_t i = 0; i < r.faults.size(); ++i) { r.faults[i] += second.faults[i]; }
     for (std::size_t i = 0; i < r.points.size(); ++i) { r.points[i] += second.points[i]; }
     if (alone) { return r; }
-    // The first hundred, two hundred and four hundred below: their lives are long.
+    // The first hundred, two hundred and four thousand below: their lives are long.
     if (seed <= 100 && found_alone(r, "audit log", simulate_audit(seed, {.lie = o.lie}))) { return r; }
     conflict_simulation_options brief;
     brief.steps = 100;
@@ -103,8 +103,10 @@ simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& 
     r.checks += groups.checks;
     if (found_alone(r, "groups", groups)) { return r; }
     if (seed <= 200 && found_alone(r, "schedule", simulate_schedule(seed))) { return r; }
-    if (seed > 400) { return r; }
-    fleet_report const fleet = simulate_fleet(seed);
+    if (seed > 4'000) { return r; }
+    fleet_options life;
+    life.only = o.only;
+    fleet_report const fleet = simulate_fleet(seed, life);
     r.checks += fleet.checks;
     (void)found_alone(r, "fleet", fleet);
     return r;
@@ -203,14 +205,19 @@ void explain(settings const& s, simulation_report const& failed) {
                 static_cast<unsigned long long>(failed.seed), failed.found[0].axiom.c_str(),
                 failed.found[0].what.c_str(), static_cast<unsigned long long>(failed.seed), plant.c_str());
     std::string const& what = failed.found[0].what;
-    for (char const* const whole :
-         {"(audit log alone)", "(conflicts alone)", "(groups alone)", "(schedule alone)", "(fleet alone)"}) {
-        if (what.rfind(whole, 0) != 0) { continue; }
-        if (whole[1] == 'f') {
-            for (std::string const& line : simulate_fleet(failed.seed, {.tell = true}).story) {
-                std::printf("  %s\n", line.c_str());
-            }
-        }
+    for (char const* const whole : {"(audit log alone)", "(conflicts alone)", "(groups alone)", "(schedule alone)"}) {
+        if (what.rfind(whole, 0) == 0) { return; }
+    }
+    if (what.rfind("(fleet alone)", 0) == 0) {
+        fleet_options life;
+        life.only = s.options.only;
+        fleet_report const again = simulate_fleet(failed.seed, life);
+        if (again.found.empty()) { return; }
+        life = shrink_fleet(again, life);
+        life.tell = true;
+        std::printf("shrunk to %zu of %llu steps: --keep %s\n", life.only->size(),
+                    static_cast<unsigned long long>(again.steps), list(*life.only).c_str());
+        for (std::string const& line : simulate_fleet(failed.seed, life).story) { std::printf("  %s\n", line.c_str()); }
         return;
     }
     bool const alone = what.rfind("(outbox alone)", 0) == 0;

@@ -4,8 +4,14 @@
 
 #include <syncline/testing/fleet_simulator.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
 
 #include "support/catch.hpp"
 
@@ -49,4 +55,53 @@ TEST_CASE("a fleet's life can be told") {
     auto const r = simulate_fleet(3, {.steps = 60, .tell = true});
     CHECK(to_text(r.found) == "");
     CHECK(r.story.size() > 20);
+}
+
+TEST_CASE("a fleet's steps can be left out, and those that are kept have the same dice") {
+    auto const whole = simulate_fleet(3);
+    fleet_options some;
+    some.only.emplace();
+    for (std::uint32_t step = 1; step <= some.steps; ++step) { some.only->push_back(step); }
+    CHECK(simulate_fleet(3, some).trace == whole.trace);
+    some.only->erase(some.only->begin() + 20, some.only->end() - 20);
+    CHECK(simulate_fleet(3, some).trace != whole.trace);
+    CHECK(simulate_fleet(3, some).trace == simulate_fleet(3, some).trace);
+}
+
+TEST_CASE("a life of a fleet that breaks a promise is shrunk to the few steps that it takes") {
+    fleet_options careless;
+    careless.older_backups = true;
+    fleet_report failed;
+    for (std::uint64_t seed = 1; seed <= 200 && failed.found.empty(); ++seed) {
+        failed = simulate_fleet(seed, careless);
+    }
+    REQUIRE_FALSE(failed.found.empty());
+    CHECK(failed.found[0].axiom == fleet_promise::liveness);
+    fleet_options few = shrink_fleet(failed, careless);
+    few.tell = true;
+    CAPTURE(failed.seed, failed.steps, few.only->size());
+    CHECK(few.only->size() <= 10);
+    auto const told = simulate_fleet(failed.seed, few);
+    REQUIRE_FALSE(told.found.empty());
+    CHECK(told.found[0].axiom == failed.found[0].axiom);
+    auto const says = [&](char const* what) {
+        return std::any_of(told.story.begin(), told.story.end(),
+                           [&](std::string const& line) { return line.find(what) != std::string::npos; });
+    };
+    CHECK((says("said to be stable") && says("is put back to") && says("VIOLATED liveness")));
+    // What docs/testing.md quotes.
+    std::ifstream in(std::string{SYNCLINE_TESTS_DIR} + "/testing/fleet_simulator_story.txt");
+    std::string const kept{std::istreambuf_iterator<char>{in}, {}};
+    std::string text = "seed " + std::to_string(failed.seed) + ": " + failed.found[0].axiom + "\n" +
+                       std::to_string(failed.steps) + " steps, shrunk to " + std::to_string(few.only->size()) + ":\n";
+    for (std::string const& line : told.story) {
+        if (line.rfind("0 ", 0) != 0) { text += "  " + line + "\n"; }
+    }
+    CHECK(text == kept);
+    for (std::size_t i = 0; i < few.only->size(); ++i) {
+        fleet_options fewer = few;
+        fewer.only->erase(fewer.only->begin() + static_cast<std::ptrdiff_t>(i));
+        auto const r = simulate_fleet(failed.seed, fewer);
+        CHECK((r.found.empty() || r.found[0].axiom != failed.found[0].axiom));
+    }
 }

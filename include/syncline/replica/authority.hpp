@@ -275,7 +275,8 @@ public:
                 p.asked = q->epoch;
                 p.past = std::move(*past);
                 if (meta->epoch != epoch_before) { p.past.push_back({epoch_before, head_before}); }  // just now
-                if (p.past.size() > past_epochs_max) { p.past.erase(p.past.begin()); }
+                // The requester's own, which is the first, is needed.
+                if (p.past.size() > past_epochs_max) { p.past.erase(p.past.begin() + 1); }
             } else {
                 p.epoch = *q->epoch;
             }

@@ -783,6 +783,7 @@ public:
             auto const left = [&](past_epoch const& e) { return e.name == p->epoch; };
             if (std::any_of(past.begin(), past.end(), left)) { return nothing_taken(tx, now); }
             if (!sync->kept || !p->asked) { return failure{errc::authority_changed, "another authority answered"}; }
+            if (p->author != unknown_author && knows_more(*sync, *p)) { return nothing_taken(tx, now); }
             if (p->author != unknown_author && !p->past.empty()) {
                 past.insert(past.end(), p->past.begin(), p->past.end());
             } else {
@@ -962,8 +963,10 @@ public:
             report.rows += *taken;
             report.advanced = true;
         }
-        if (sync->kept && sync->kept->orphans != 0) {
-            for (row_update const& u : p->rows) { dirty.emplace_back(to_bytes(u.key)); }
+        // Where nothing came, what was refused would be refused as before.
+        bool const offers = sync->kept && sync->kept->orphans != 0 && report.rows != 0;
+        if (offers) {
+            if (auto ok = each_orphaned(tx, dirty); !ok) { return ok.error(); }
         }
         if (options_.relay) {
             // A row may contain what is carried and shows no more.
@@ -975,7 +978,7 @@ public:
         }
         sort_names(dirty, decided);
         for (bytes const& k : dirty) {
-            auto ok = offer_orphans(tx, k, *sync);
+            auto ok = offers ? offer_orphans(tx, k, *sync) : status{};
             if (ok) { ok = rebase(tx, k, *sync, events); }
             if (ok && options_.scoped) { ok = release(tx, k, events); }
             if (!ok) { return ok.error(); }
@@ -2755,8 +2758,18 @@ private:
         append_u64(at, d.token);
         return tx.put(at, raw);
     }
-    /// A record that was lost has come: what waited for it is offered, unless a person has dismissed it. As a new
-    /// write, since it was decided under its origin.
+    /// The records of all that was offered in vain.
+    template <class Tx>
+    [[nodiscard]] static status each_orphaned(Tx& tx, std::vector<bytes>& names) {
+        return scan_prefix(tx, key('h'), [&](bytes_view k, bytes_view raw) {
+            cbor_reader in{raw};
+            bool const orphan = in.array() == 5 && in.unsigned_integer() == 0;
+            if (orphan && k.size() > 12) { names.push_back(to_bytes(k.subspan(4, k.size() - 12))); }
+            return true;
+        });
+    }
+    /// A record that was lost may have come, or one that it refers to: what waited for it is offered, unless a person has
+    /// dismissed it. As a new write, since it was decided under its origin.
     template <class Tx>
     [[nodiscard]] status offer_orphans(Tx& tx, bytes_view name, sync_state& sync) const {
         if (!sync.kept || sync.kept->orphans == 0) { return {}; }
@@ -2769,13 +2782,18 @@ private:
         if (!ok || at.empty()) { return ok; }
         auto const k = record_key_from(name);
         if (!k) { return k.error(); }
-        auto held = records_.find(tx, *k);
-        if (!held) { return held.error(); }
-        if (!*held || (*held)->confirmed == 0) { return {}; }
+        auto const come = read_confirmed(tx, *k);
+        if (!come) { return come.error(); }
+        if (!*come || (*come)->version == 0) { return {}; }
         bytes raw;
         for (bytes const& one : at) {
             auto d = find_offered(tx, one);
             if (!d) { return d.error(); }
+            auto const m = d->what.decoded();
+            if (!m) { return m.error(); }
+            // What has come may be an earlier life, the tombstone of one say: it would be refused as before, for ever.
+            mutation const* const part = part_on(*m, *k);
+            if (part != nullptr && part->life > (*come)->life) { continue; }
             auto parked = tx.get(numbered('c', d->token), raw);
             if (!parked) { return parked.error(); }
             if (ok = tx.erase(*parked ? numbered('c', d->token) : one); !ok) { return ok; }
@@ -2785,6 +2803,14 @@ private:
             if (ok = offer_again(tx, sync, *d, sync.kept->shared); !ok) { return ok; }
         }
         return ok;
+    }
+
+    /// Whether this replica was told of something since it asked that an authority of another epoch, which takes it along,
+    /// doesn't have: then it is to ask anew, and hears where their pasts part.
+    [[nodiscard]] static bool knows_more(sync_state const& sync, reply const& p) noexcept {
+        auto const left =
+            std::find_if(p.past.begin(), p.past.end(), [&](past_epoch const& e) { return e.name == *sync.epoch; });
+        return (left != p.past.end() && sync.told() > left->end) || p.decided < sync.settled;
     }
 
     // Epochs that were left: 'p', with the last position that this replica and they share, the oldest first.

@@ -30,6 +30,7 @@
 #include <syncline/testing/first_codec.hpp>
 #include <syncline/testing/naive_merge.hpp>
 #include <syncline/testing/oracles.hpp>
+#include <syncline/testing/shrink.hpp>
 #include <syncline/testing/simulated_disk.hpp>
 #include <syncline/testing/violation.hpp>
 
@@ -53,6 +54,11 @@ struct fleet_promise {
 struct fleet_options {
     std::uint32_t steps = 220;
     bool tell = false;  ///< write the story
+    /// A mistake of the authority's host, to show that the judge sees it: it goes back to backups that are older than the
+    /// one that it has said to be stable.
+    bool older_backups = false;
+    /// Only these steps are done, ascending, each with the dice that it has in the whole life; empty: all.
+    std::optional<std::vector<std::uint32_t>> only{};
 };
 struct fleet_report {
     std::uint64_t seed = 0;
@@ -117,9 +123,27 @@ public:
     fleet_world(fleet_world const&) = delete;
     fleet_world& operator=(fleet_world const&) = delete;
 
-    fleet_report run() {
+    /// The dice at the beginning of each step that was done, and after the last.
+    using tape = std::vector<random_generator>;
+
+    /// `whole`, where only some steps are done: what the life of all of them has recorded.
+    fleet_report run(tape& recorded, tape const* whole = nullptr) {
         begin();
-        for (std::uint32_t i = 0; i < options_.steps && report_.found.empty(); ++i) { step(); }
+        for (std::uint32_t i = 0; i < options_.steps && report_.found.empty(); ++i) {
+            if (whole != nullptr) {
+                if (i + 1 >= whole->size()) { break; }
+                bool const kept = std::binary_search(options_.only->begin(), options_.only->end(), i + 1);
+                if (!kept) {
+                    ++report_.steps;
+                    continue;
+                }
+                random_ = (*whole)[i];
+            }
+            recorded.push_back(random_);
+            step();
+        }
+        recorded.push_back(random_);
+        if (whole != nullptr) { random_ = whole->back(); }
         if (report_.found.empty()) { calm_down(); }
         for (violation const& v : report_.found) { tell("VIOLATED " + v.axiom + ": " + v.what); }
         return std::move(report_);
@@ -318,6 +342,9 @@ private:
                 if (v.again || v.kind == verdict_kind::duplicate) { continue; }
                 if (v.kind == verdict_kind::rejected || v.kind == verdict_kind::conflict) {
                     refused_[{q.replica, v.sequence}] = report_.put_back;
+                    if (!q.origins.empty()) {
+                        refused_origins_[{q.origins[i].line, q.origins[i].number}] = report_.put_back;
+                    }
                 }
                 bool const allowed = may(d.principal, m);
                 if (v.kind == verdict_kind::rejected && v.reason == errc::forbidden) {
@@ -396,10 +423,10 @@ private:
         backups_taken_.push_back({std::move(image), head(), effective_});
         tell("the authority is backed up at " + std::to_string(backups_taken_.back().head));
         if (draw(3) != 0) { return; }
-        // The newest copy is safe: older ones are thrown away.
+        // The newest copy is safe: older ones are thrown away first, as a commit that fails may have had its effect.
+        if (!options_.older_backups) { backups_taken_.erase(backups_taken_.begin(), backups_taken_.end() - 1); }
         auto tx = office_->begin(access_mode::write);
         if (tx && home_->mark_stable(*tx, backups_taken_.back().head) && tx->commit()) {
-            backups_taken_.erase(backups_taken_.begin(), backups_taken_.end() - 1);
             tell("… and that is said to be stable");
         }
     }
@@ -691,7 +718,10 @@ private:
 
     void ask(device& d) {
         auto const q = request_of(d);
-        if (q) { mail_.push_back(*q); }
+        if (q) {
+            mail_.push_back(*q);
+            tell(name(d) + " asks");
+        }
         if (mail_.size() > 24) { mail_.erase(mail_.begin()); }
     }
     [[nodiscard]] std::optional<letter> request_of(device& d, bool plain = false) {
@@ -778,15 +808,19 @@ private:
         return out;
     }
     /// Whether a request tells an authority that was put back since what it had refused, and its author knows of: that
-    /// it can't know, and it may take it now.
+    /// it can't know, and it may take it now. The author may have offered it under other names meanwhile.
     [[nodiscard]] bool tells_refused(letter const& l) const {
         auto const q = decode_request(l.message);
         if (!q) { return false; }
-        return std::any_of(q->mutations.begin(), q->mutations.end(), [&](bytes const& raw) {
-            cbor_reader in{raw};
-            auto const at = refused_.find({q->replica, decode_mutation(in).sequence});
-            return at != refused_.end() && at->second < report_.put_back;
+        bool const named = std::any_of(q->origins.begin(), q->origins.end(), [&](origin const& o) {
+            auto const at = refused_origins_.find({o.line, o.number});
+            return at != refused_origins_.end() && at->second < report_.put_back;
         });
+        return named || std::any_of(q->mutations.begin(), q->mutations.end(), [&](bytes const& raw) {
+                   cbor_reader in{raw};
+                   auto const at = refused_.find({q->replica, decode_mutation(in).sequence});
+                   return at != refused_.end() && at->second < report_.put_back;
+               });
     }
     void deliver() {
         if (mail_.empty()) { return; }
@@ -848,6 +882,7 @@ private:
     void rot(device& d) {
         if (!rots_ || backups_ || d.speaks == wire::first) { return; }
         std::vector<std::pair<bytes, bytes>> rows;
+        std::set<bytes> tombstones;
         {
             auto tx = d.plain->begin(access_mode::read);
             (void)scan_prefix(*tx, to_bytes(as_bytes("rv")), [&](bytes_view k, bytes_view v) {
@@ -855,13 +890,18 @@ private:
                 cbor_reader in{v};
                 (void)in.array();
                 if (!in.boolean()) { rows.emplace_back(to_bytes(k), to_bytes(v)); }
+                auto const record = record_key_from(k.subspan(2));
+                auto const shown = record ? d.self->read(*tx, *record) : failure{errc::not_found};
+                if (shown && !*shown) { tombstones.insert(to_bytes(k)); }
                 return true;
             });
         }
         if (rows.size() < 2) { return; }
         std::size_t const i = static_cast<std::size_t>(draw(rows.size()));
         std::size_t const j = (i + 1 + static_cast<std::size_t>(draw(rows.size() - 1))) % rows.size();
-        std::uint64_t const kind = draw(4);
+        std::uint64_t kind = draw(4);
+        // A tombstone that is lost, or another's, is soundly absent: no walk over what lives finds it.
+        if (kind > 1 && tombstones.count(rows[i].first) != 0) { kind = 0; }
         static constexpr std::array<char const*, 4> kinds{"flips a bit of", "writes astray onto", "loses",
                                                           "exchanges whole and soundly"};
         ++report_.rotted;
@@ -915,8 +955,9 @@ private:
         // Who has not heard yet that the authority was put back holds another past.
         check((*r)->differing == 0 || d.damaged || d.carried || (backups_ && !at_rest_), fleet_promise::convergence,
               [&] { return name(d) + " is told that it holds something else, and nothing had rotted"; });
-        // Sound once a whole walk over whole ranges finds nothing.
-        bool const sound = (*r)->done && (*r)->differing == 0 && (*r)->passed_over == 0;
+        // Sound once a whole walk over whole ranges finds nothing, and there is nothing to come: what has changed since is
+        // not compared, as the next page replaces it, and until then it is as it is.
+        bool const sound = (*r)->done && (*r)->differing == 0 && (*r)->passed_over == 0 && at_head(d, *tx);
         if (d.damaged && sound) { ++report_.healed; }
         d.damaged = d.damaged && !sound;
         d.carried = d.carried && !sound;
@@ -967,10 +1008,14 @@ private:
         for (auto const& d : devices_) { walk(*d); }
         judge_rest();
     }
+    template <class Tx>
+    [[nodiscard]] bool at_head(device& d, Tx& tx) {
+        auto const s = d.self->status_of(tx);
+        return s && s->cursor == head() && s->complete;
+    }
     [[nodiscard]] bool at_head(device& d) {
         auto tx = d.plain->begin(access_mode::read);
-        auto const s = d.self->status_of(*tx);
-        return s && s->cursor == head() && s->complete;
+        return at_head(d, *tx);
     }
     [[nodiscard]] std::size_t waiting(device& d) {
         std::size_t n = 0;
@@ -1151,6 +1196,7 @@ private:
 
     std::int64_t values_ = 0;
     std::map<std::pair<replica_id, std::uint64_t>, std::uint64_t> refused_{};  ///< how often it was put back by then
+    std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t> refused_origins_{};  ///< the same, by origin
     std::map<std::string, std::int64_t> added_{};
     std::map<std::string, history> said_{};
     std::map<std::string, std::size_t> born_{};  ///< what was said of a record before its present life
@@ -1159,8 +1205,41 @@ private:
 }  // namespace detail
 
 /// One life of a fleet. The same seed and options give the same life and the same report, on every machine.
+/// With `only`, the whole life is lived first, for its dice.
 [[nodiscard]] inline fleet_report simulate_fleet(std::uint64_t seed, fleet_options const& o = {}) {
-    return detail::fleet_world{seed, o}.run();
+    detail::fleet_world::tape dice;
+    if (!o.only) { return detail::fleet_world{seed, o}.run(dice); }
+    fleet_options all = o;
+    all.only.reset();
+    all.tell = false;
+    (void)detail::fleet_world{seed, all}.run(dice);
+    detail::fleet_world::tape some;
+    return detail::fleet_world{seed, o}.run(some, &dice);
+}
+
+/// The options under which a seed that was found to break a promise breaks it with as few steps as `lives` tries find;
+/// with `tell` set in them, one more life tells the story. Precondition: `failed` has found something, under `o`.
+[[nodiscard]] inline fleet_options shrink_fleet(fleet_report const& failed, fleet_options o = {},
+                                                std::size_t lives = 1'000) {
+    SYNCLINE_ASSERT(!failed.found.empty());
+    detail::fleet_world::tape dice;
+    fleet_options all = o;
+    all.only.reset();
+    all.tell = false;
+    (void)detail::fleet_world{failed.seed, all}.run(dice);
+    if (!o.only) {
+        o.only.emplace();
+        for (std::uint32_t step = 1; step < dice.size(); ++step) { o.only->push_back(step); }
+    }
+    auto const fails = [&](std::vector<std::uint32_t> const& kept) {
+        fleet_options fewer = all;
+        fewer.only = kept;
+        detail::fleet_world::tape some;
+        fleet_report const again = detail::fleet_world{failed.seed, fewer}.run(some, &dice);
+        return !again.found.empty() && again.found[0].axiom == failed.found[0].axiom;
+    };
+    o.only = shrink(std::move(*o.only), fails, lives).parts;
+    return o;
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI::testing
