@@ -10,6 +10,7 @@
 #include <syncline/merge/text.hpp>
 
 #include "merge/folding.hpp"
+#include "merge/git_cases.hpp"
 
 using namespace syncline;
 using namespace folding;
@@ -38,6 +39,23 @@ TEST_CASE("text: lines, words and characters: the smaller the unit, the less is 
     CHECK(clean("same", "same", "x", text_unit::lines) == "x");
     CHECK(merge_text("\xFF", "a", "b", text_unit::words).error() == errc::invalid);
     CHECK(merge_text("\xFF\n", "a\n", "\xFF\n", text_unit::lines)->text == "a\n");
+}
+
+TEST_CASE("text: by lines, few that repeat are paired as git pairs them: the same merge, and no conflict more") {
+    auto const text_of = [](std::string_view letters) {
+        std::string out;
+        for (char const c : letters) {
+            out += c;
+            out += '\n';
+        }
+        return out;
+    };
+    for (git_case const& c : git_cases) {
+        std::string const expected = c.merged == "!" ? "(conflict)" : text_of(c.merged);
+        INFO(c.base << " | " << c.local << " | " << c.remote);
+        CHECK(clean(text_of(c.base), text_of(c.local), text_of(c.remote), text_unit::lines) == expected);
+        CHECK(clean(text_of(c.base), text_of(c.remote), text_of(c.local), text_unit::lines) == expected);
+    }
 }
 
 TEST_CASE("text: a merge never cuts a character") {
