@@ -656,7 +656,8 @@ TEST_CASE("whatever call fails when a store is opened or wiped, it is told or di
     each_failing([&](auto& tx) { return d.self.wipe(tx, 1'000); });
 }
 
-TEST_CASE("a replica with an audit log is looked at, operated and checked as any other, and the log tells of decisions") {
+TEST_CASE(
+    "a replica with an audit log is looked at, operated and checked as any other, and the log tells of decisions") {
     virtual_clock clock;
     memory_storage home_store;
     syncline::random_generator random{3};
@@ -724,9 +725,8 @@ TEST_CASE("a replica with an audit log is looked at, operated and checked as any
     for (bool const decide : {true, false}) {
         clock.pass(10);
         REQUIRE(d.write([&](auto& tx) { return d.self.update(tx, key_a, {set("asked", decide ? 2 : 4)}, clock.now); }));
-        REQUIRE(other.write([&](auto& tx) {
-            return other.self.update(tx, key_a, {set("asked", decide ? 3 : 5)}, clock.now);
-        }));
+        REQUIRE(other.write(
+            [&](auto& tx) { return other.self.update(tx, key_a, {set("asked", decide ? 3 : 5)}, clock.now); }));
         exchange(other);
         exchange(d);
         REQUIRE(standing().size() == 1);
