@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
-// Merges of generated texts of few short lines that repeat, ours beside libgit2 in the same process.
-// text_repeats [FIRST_SEED [CASES [SHOWN]]]: for each alphabet so many cases; it fails where both are clean and differ, or
-// where ours alone is in conflict. Build: g++ -std=c++20 -O2 -Iinclude benchmarks/studies/text_repeats.cpp -lgit2
+// Merges of generated texts of few short lines that repeat, and of some like programs, ours beside libgit2's in the same
+// process. text_repeats [FIRST_SEED [CASES [SHOWN]]]: it fails where both are clean and differ, or where ours alone is in
+// conflict. Run by text_histories, or built with -Iinclude and -lgit2.
 
 #include <cstddef>
 #include <cstdint>

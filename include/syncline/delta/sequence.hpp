@@ -123,8 +123,27 @@ public:
         return found(a, b);
     }
 
-    /// Whether the last run had more than one script to choose from, as far as can be told at once.
-    [[nodiscard]] bool had_a_choice() const noexcept { return a_kept_ != b_kept_; }
+    /// Whether the last run had more than one shortest script to choose from, or can't tell: where one side has all that
+    /// the other kept, in its order, there is one if its first and its last places there are the same.
+    [[nodiscard]] bool had_a_choice() {
+        bool const more_in_a = a_kept_.size() > b_kept_.size();
+        auto const& more = more_in_a ? a_kept_ : b_kept_;
+        auto const& less = more_in_a ? b_kept_ : a_kept_;
+        if (more.size() == less.size()) { return more != less; }
+        first_places_.clear();
+        std::size_t at = 0;
+        for (std::uint32_t const token : less) {
+            while (at != more.size() && more[at] != token) { ++at; }
+            if (at == more.size()) { return true; }
+            first_places_.push_back(at++);
+        }
+        at = more.size();
+        for (std::size_t k = less.size(); k != 0; --k) {
+            do { --at; } while (more[at] != less[k - 1]);
+            if (at != first_places_[k - 1]) { return true; }
+        }
+        return false;
+    }
 
     /// Diagonals and tokens that the last run looked at.
     [[nodiscard]] std::uint64_t looks() const noexcept { return looks_; }
@@ -399,6 +418,7 @@ private:
     std::vector<std::uint8_t> in_a_{}, in_b_{};
     std::vector<std::uint32_t> a_kept_{}, b_kept_{};
     std::vector<std::size_t> a_places_{}, b_places_{};
+    std::vector<std::size_t> first_places_{};
     edit_script kept_script_{};
     std::vector<stretch> todo_{};
     std::vector<diagonal> forward_{};
@@ -844,8 +864,11 @@ private:
 }  // namespace detail
 
 /// What makes text `b` of text `a`, in whole lines: an edit's places are bytes, each at the beginning of a line or at the
-/// end. Any bytes are taken. What was only inserted or deleted stands as far down as it can.
-/// Cost: near that of comparing memory where the texts are equal; around what differs as `diff_tokens`.
+/// end. Any bytes are taken. What may stand in several places, which are all equally right, stands where git's diff
+/// (without its indent heuristic) has it: as far down as it can, or beside what the other side has there. So, for texts
+/// of up to 64 KiB together, do lines that repeat; in larger ones those are paired near where they stood.
+/// Cost: near that of comparing memory where the texts are equal; around what differs as `diff_tokens`. Where lines that
+/// repeat leave a choice, a look at each line of both texts, up to that size.
 [[nodiscard]] inline edit_script diff_lines(std::string_view a, std::string_view b,
                                             sequence_options const& options = {}) {
     return detail::line_difference(a, b, options).run();
