@@ -139,3 +139,49 @@ TEST_CASE("text: under its rule a text that two edit at once is merged where the
                   .reason == errc::type_mismatch);
     }
 }
+
+TEST_CASE("text: what a stranger sends costs a merge by its length, and waits for a person where that is not enough") {
+    static_assert(rule_effort.looks_max != 0 && rule_effort.looks_max <= 64);
+    // Two kinds of lines in any order: nothing tells one place from another.
+    random_generator dice{12};
+    auto const some = [&](std::size_t lines) {
+        std::string out;
+        for (; lines != 0; --lines) { out += below(dice, 2) == 0 ? "a\n" : "b\n"; }
+        return out;
+    };
+    std::string const base = some(4'000);
+    std::string const local = some(4'000);
+    std::string const remote = some(4'000);
+    std::vector<std::uint32_t> ids[2];
+    for (std::size_t which : {0U, 1U}) {
+        for (char const c : which == 0 ? base : local) {
+            if (c != '\n') { ids[which].push_back(c == 'a' ? 0 : 1); }
+        }
+    }
+    detail::token_difference bounded{rule_effort};
+    (void)bounded.run(ids[0], ids[1]);
+    CHECK(bounded.looks() < 65'536 + 64 * 8'000 + 2'200'000);  // and one stretch that was begun
+    for (rule const by : {rule::text_lines, rule::text_words, rule::text_characters}) {
+        collection_rules const rules{"things", rule::last_writer, {{"f", by}}};
+        auto const revision = [&](std::string const& to) { return array_item({text_item(base), text_item(to)}); };
+        auto r = start(text_item(base));
+        (void)lay(r, 2, 2, 1, 5, {{"f", op_kind::revise, revision(remote), {}}}, rules);
+        auto const held = r;
+        auto const out = lay(r, 3, 3, 1, 6, {{"f", op_kind::revise, revision(local), {}}}, rules);
+        CHECK(out.verdict == verdict_kind::conflict);
+        CHECK(r == held);
+    }
+    // Where lines can be told apart a merge is the same with and without a bound.
+    std::string text;
+    for (int i = 0; i != 3'000; ++i) { text += i % 3 == 0 ? "}\n" : "line " + std::to_string(i) + "\n"; }
+    std::string l = text;
+    std::string t = text;
+    for (int i = 0; i != 100; ++i) {
+        l.insert(l.find('\n', l.size() / 100 * static_cast<std::size_t>(i)) + 1, "new\n");
+    }
+    t.erase(t.find("line 1501\n"), 10);
+    auto const with = merge_text(text, l, t, text_unit::lines, rule_effort);
+    auto const without = merge_text(text, l, t);
+    CHECK(with->text == without->text);
+    CHECK(with->conflicts == without->conflicts);
+}

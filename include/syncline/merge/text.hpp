@@ -89,6 +89,10 @@ namespace detail {
     return unit == text_unit::lines ? lines : detail::refine(a, b, lines, unit, options);
 }
 
+/// What a merge by a rule may cost: texts and arrays come from strangers. Few tokens in any order, which an exact search
+/// would take a thousand looks a token for, are given up after so many; then the sides meet, and a person is asked.
+inline constexpr sequence_options rule_effort{.looks_max = 64};
+
 /// A merged text, and what both sides changed to different things.
 struct merged_text {
     std::string text{};                     ///< where there is a conflict, the remote side's part
@@ -137,7 +141,8 @@ struct merged_text {
 /// Merges two descendants of an array by runs of items, as texts by runs of lines. All three are encoded arrays; items
 /// have no identity but their bytes.
 /// Nothing: both sides changed the same run to different things. Errors: those of `cbor_reader`.
-[[nodiscard]] inline result<std::optional<bytes>> merge_sequence(bytes_view base, bytes_view local, bytes_view remote) {
+[[nodiscard]] inline result<std::optional<bytes>> merge_sequence(bytes_view base, bytes_view local, bytes_view remote,
+                                                                 sequence_options const& options = {}) {
     struct side_items {
         std::vector<bytes_view> items;
         std::vector<std::uint32_t> ids;
@@ -152,8 +157,8 @@ struct merged_text {
         }
         if (auto ok = in.finish(); !ok) { return ok.error(); }
     }
-    auto const regions =
-        merge_scripts(diff_tokens(b.ids, l.ids), diff_tokens(b.ids, r.ids), [&](merge_region const& m) {
+    auto const regions = merge_scripts(
+        diff_tokens(b.ids, l.ids, options), diff_tokens(b.ids, r.ids, options), [&](merge_region const& m) {
             return std::equal(l.ids.begin() + static_cast<std::ptrdiff_t>(m.local_begin),
                               l.ids.begin() + static_cast<std::ptrdiff_t>(m.local_end),
                               r.ids.begin() + static_cast<std::ptrdiff_t>(m.remote_begin),
