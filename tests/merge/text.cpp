@@ -58,6 +58,42 @@ TEST_CASE("text: by lines, few that repeat are paired as git pairs them: the sam
     }
 }
 
+TEST_CASE("text: by lines, conflicts that a person looks at together are one") {
+    auto const places = [](std::string_view between, text_unit unit = text_unit::lines) {
+        auto const text = [&](std::string_view a, std::string_view b) {
+            return "top\n" + std::string{a} + "\n" + std::string{between} + std::string{b} + "\nend\n";
+        };
+        std::string const base = text("x", "y");
+        std::string const local = text("x local", "y local");
+        std::string const remote = text("x remote", "y remote");
+        auto const m = merge_text(base, local, remote, unit);
+        REQUIRE(m);
+        CHECK(m->text == remote);  // there the remote side's part stands
+        for (merge_region const& r : m->conflicts) {
+            CHECK(base.substr(r.base_begin, 1) != "t");
+            CHECK(local.substr(r.local_begin, r.local_end - r.local_begin) !=
+                  remote.substr(r.remote_begin, r.remote_end - r.remote_begin));
+        }
+        if (unit == text_unit::lines && m->conflicts.size() == 1) {
+            merge_region const& r = m->conflicts[0];
+            CHECK(base.substr(r.base_begin, r.base_end - r.base_begin) == "x\n" + std::string{between} + "y\n");
+            CHECK(local.substr(r.local_begin, r.local_end - r.local_begin) ==
+                  "x local\n" + std::string{between} + "y local\n");
+        }
+        return m->conflicts.size();
+    };
+    CHECK(places("1\n2\n3\n") == 1);
+    CHECK(places("1\n2\n3\n4\n") == 2);
+    CHECK(places("{\n}\n\n;\n\n") == 1);
+    CHECK(places("1\n", text_unit::words) == 2);
+    // What one side alone changed between them keeps them apart.
+    auto const apart = merge_text("x\n1\n2\n3\ny\n", "X\n1\n2\n3\nY\n", "z\n1\n!\n3\nw\n");
+    CHECK(apart->conflicts.size() == 2);
+    // What both changed to the same doesn't.
+    auto const together = merge_text("x\n1\n2\n3\ny\n", "X\n1\n!\n3\nY\n", "z\n1\n!\n3\nw\n");
+    CHECK(together->conflicts.size() == 1);
+}
+
 TEST_CASE("text: a merge never cuts a character") {
     // A family, a flag and a letter with an accent of its own: each is one.
     std::string const family = "\xF0\x9F\x91\xA8\xE2\x80\x8D\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA7";
