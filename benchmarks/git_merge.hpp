@@ -11,8 +11,13 @@ struct text_case {
     std::string base, local, remote;
 };
 
-/// The merged text as git has it, conflicts marked in it; empty when it fails. libgit2 has been initialised.
-inline std::string merged_by_git(text_case const& c) {
+struct git_merged {
+    std::string text{};  ///< conflicts marked in it; empty when it fails
+    bool clean = false;
+};
+
+/// What git makes of a case. libgit2 has been initialised.
+inline git_merged merge_by_git(text_case const& c) {
     auto const input = [](std::string const& s) {
         git_merge_file_input in = GIT_MERGE_FILE_INPUT_INIT;
         in.ptr = s.data();
@@ -24,7 +29,8 @@ inline std::string merged_by_git(text_case const& c) {
     auto const remote = input(c.remote);
     git_merge_file_result out{};
     if (git_merge_file(&out, &base, &local, &remote, nullptr) != 0) { return {}; }
-    std::string merged(out.ptr, out.len);
+    git_merged merged{std::string(out.ptr, out.len), out.automergeable != 0};
     git_merge_file_result_free(&out);
     return merged;
 }
+inline std::string merged_by_git(text_case const& c) { return merge_by_git(c).text; }

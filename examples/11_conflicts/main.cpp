@@ -9,6 +9,7 @@
 //     list · show N · preview N local|remote|merge · take N local|remote|merge · set N FIELD TEXT · undo N · redo N
 //     replay N last|max · auto PERCENT · history N · advice · quit
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <iomanip>
@@ -140,9 +141,10 @@ void print(bytes_view fields) {
     std::cout << '\n';
 }
 
-resolution wanted(conflict const& c, std::string const& how) {
+result<resolution> wanted(conflict const& c, std::string const& how) {
     if (how == "local") { return resolution::use_local(); }
     if (how == "remote") { return resolution::use_remote(); }
+    if (how != "merge") { return failure{errc::invalid, "say local, remote or merge"}; }
     std::vector<field_decision> all;  // both where both fit, else this side's
     for (contested_field const& f : c.fields) {
         auto const mine = local_fields(c);
@@ -158,7 +160,9 @@ void preview(std::uint64_t id, std::string const& how) {
     auto tx = store.begin(access_mode::read);
     auto const c = queue.find(*tx, id);
     if (!c) { return complain(c.error()); }
-    auto const would = queue.preview(*tx, id, wanted(*c, how), rules, ann());
+    auto const wish = wanted(*c, how);
+    if (!wish) { return complain(wish.error()); }
+    auto const would = queue.preview(*tx, id, *wish, rules, ann());
     if (!would) { return complain(would.error()); }
     std::cout << "  it would be:\n";
     print(would->after->fields);
@@ -208,8 +212,14 @@ void automatic(unsigned percent) {
     });
     for (std::uint64_t const id : open) {
         auto const done = suggest_or_apply(queue, *tx, id, model, rules, o, ann());
-        if (done && *done) { std::cout << "  " << id << " decided without asking\n"; }
-        if (done && !*done) { std::cout << "  " << id << " waits for you\n"; }
+        if (!done) {
+            complain(done.error());
+        } else if (*done) {
+            if (auto const c = queue.find(*tx, id)) { records[std::string{c->record.id_text()}] = *(**done).after; }
+            std::cout << "  " << id << " decided without asking\n";
+        } else {
+            std::cout << "  " << id << " waits for you\n";
+        }
     }
     (void)tx->commit();
 }
@@ -257,8 +267,18 @@ bool obey(std::string const& line) {
                 return true;
             }
             if (what == "take") {
-                decision = wanted(*c, how);
+                auto const wish = wanted(*c, how);
+                if (!wish) {
+                    complain(wish.error());
+                    return true;
+                }
+                decision = *wish;
             } else if (what == "set") {
+                if (std::none_of(c->fields.begin(), c->fields.end(),
+                                 [&](contested_field const& f) { return to_text(f.path) == how; })) {
+                    complain({errc::invalid, "no such field waits for a decision"});
+                    return true;
+                }
                 std::vector<field_decision> all;
                 for (contested_field const& f : c->fields) {
                     bool const this_one = to_text(f.path) == how;
@@ -266,6 +286,9 @@ bool obey(std::string const& line) {
                         {f.path, this_one ? field_take::custom : field_take::local, this_one ? text(rest) : bytes{}});
                 }
                 decision = resolution::merge_fields(std::move(all));
+            } else if (how != "last" && how != "max") {
+                complain({errc::invalid, "say last or max"});
+                return true;
             } else if (auto const by = by_rule(*c, how == "max" ? rule::maximum : rule::last_writer, rules, 1)) {
                 decision = *by;
             } else {
@@ -286,7 +309,11 @@ bool obey(std::string const& line) {
         });
         told(done, what == "undo" ? "undone" : "done again");
     } else if (what == "auto") {
-        automatic(static_cast<unsigned>(n));
+        if (n == 0 || n > 100) {
+            complain({errc::invalid, "say how sure, 1 to 100 percent"});
+        } else {
+            automatic(static_cast<unsigned>(n));
+        }
     } else if (what == "history") {
         history(n);
     } else if (what == "advice") {
@@ -294,7 +321,8 @@ bool obey(std::string const& line) {
     } else if (what == "quit") {
         return false;
     } else {
-        std::cout << "  list, show, preview, take, set, undo, redo, replay, auto, history, advice, quit\n";
+        std::cout << "  list · show N · preview N local|remote|merge · take N local|remote|merge · set N FIELD TEXT\n"
+                     "  undo N · redo N · replay N last|max · auto PERCENT · history N · advice · quit\n";
     }
     return true;
 }

@@ -135,7 +135,7 @@ bool forget_a_guest(memory_storage& store, audit_log<> const& log, audit_head co
     auto const now = log.head(*reading, {});
     auto const proof = log.prove_inclusion(*reading, 1);
     auto const leaf = log.leaf_data(*reading, 1);
-    bool const proved = verify_inclusion(sha256_function{}, merkle_leaf(sha256_function{}, *leaf), *proof, now->root);
+    bool const proved = verify_inclusion(sha256_function{}, merkle_leaf(sha256_function{}, *leaf), *proof, *now);
     // endregion: prove
     std::cout << "  and its proof of " << proof->path.size() << " hashes " << (proved ? "holds\n" : "FAILS\n");
     return proved;

@@ -2,6 +2,8 @@
 #include <syncline/audit/head.hpp>
 
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "audit/model.hpp"
 
@@ -151,4 +153,25 @@ TEST_CASE("head: a later one extends an earlier one, or is shorter, other, or a 
     for (std::uint8_t f = 1; f <= 4; ++f) {
         CHECK(sl::name(static_cast<anchor_finding>(f)) != std::string("unknown finding"));
     }
+}
+
+TEST_CASE("head: a proof is for the size that the head has: the root alone doesn't tell one index from another",
+          "[audit]") {
+    sl::sha256_function const hash;
+    std::vector<sl::sha256_digest> leaves;
+    for (char const c : std::string_view{"abcde"}) {
+        leaves.push_back(sl::merkle_leaf(hash, sl::as_bytes(std::string_view{&c, 1})));
+    }
+    auto const node = [&](sl::sha256_digest const& l, sl::sha256_digest const& r) {
+        return sl::merkle_node(hash, l, r);
+    };
+    auto const four = node(node(leaves[0], leaves[1]), node(leaves[2], leaves[3]));
+    sl::audit_head const head{{}, 5, node(four, leaves[4]), {}};
+    sl::inclusion_proof const true_one{4, 5, {four}};
+    // The fifth of five told as the second of two.
+    sl::inclusion_proof const lie{1, 2, {four}};
+    CHECK(sl::verify_inclusion(hash, leaves[4], true_one, head));
+    CHECK(sl::verify_inclusion(hash, leaves[4], lie, head.root));
+    CHECK_FALSE(sl::verify_inclusion(hash, leaves[4], lie, head));
+    CHECK_FALSE(sl::verify_inclusion(hash, leaves[3], true_one, head));
 }

@@ -197,6 +197,12 @@ TEST_CASE("what can't be decided so") {
                      fields_of({{{"table"}, field_take::local, {}}, {{"price"}, field_take::custom, to_bytes("??")}}),
                      rules, timestamp{300})) == errc::invalid);
     CHECK(why(settle(sample(), resolution::custom(to_bytes("?")), rules, timestamp{300})) == errc::invalid);
+    // A kind that there is none of, which could not be read from the history either.
+    for (int const kind : {0, 5, 255}) {
+        resolution odd;
+        odd.kind = static_cast<resolve_kind>(kind);
+        CHECK(why(settle(sample(), odd, rules, timestamp{300}, 1)) == errc::invalid);
+    }
     // A minimum can't be raised, by nobody.
     CHECK(why(settle(sample(), resolution::custom(fields({{"deposit", 50}})), rules, timestamp{300}, 1)) ==
           errc::rejected);

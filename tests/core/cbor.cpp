@@ -4,11 +4,21 @@
 
 #include <syncline/core/cbor.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
+
+#if defined(__unix__) || defined(__APPLE__)
+    #include <csignal>
+
+    #include <sys/wait.h>
+    #include <unistd.h>
+#endif
 
 #include "core/rfc8949.hpp"
 #include "fuzz_targets/cbor.hpp"
@@ -113,6 +123,90 @@ TEST_CASE("the writer writes the shortest form", "[core][cbor]") {
     std::string const longer(300, 'x');
     CHECK(written([&](cbor_writer& w) { w.text(longer); }) == "79012c" + to_hex(as_bytes(longer)));
 }
+
+TEST_CASE("into room that is enough the same is written, and nothing behind it", "[core][cbor]") {
+    random_generator random{11};
+    std::string const letters(70'000, 'x');
+    std::uint64_t const numbers[] = {0, 23, 24, 255, 256, 65'535, 65'536, 0xFFFFFFFF, 0x100000000, ~std::uint64_t{0}};
+    std::size_t const lengths[] = {0, 1, 23, 24, 255, 256, 65'535, 65'536};
+    for (int round = 0; round < 500; ++round) {
+        struct item {
+            std::uint64_t kind, number;
+            std::size_t length;
+        };
+        std::vector<item> items(static_cast<std::size_t>(below(random, 6)));
+        for (item& i : items) { i = {below(random, 7), numbers[below(random, 10)], lengths[below(random, 8)]}; }
+        auto const write = [&](auto& w) {
+            for (item const& i : items) {
+                switch (i.kind) {
+                    case 0: w.null(); break;
+                    case 1: w.unsigned_integer(i.number); break;
+                    case 2: w.text(std::string_view{letters}.substr(0, i.length)); break;
+                    case 3: w.byte_string(as_bytes(letters).first(i.length)); break;
+                    case 4: w.array(i.length); break;
+                    case 5: w.map(i.length); break;
+                    default: w.raw(as_bytes(letters).first(i.length));
+                }
+            }
+        };
+        bytes expected;
+        cbor_writer grows{expected};
+        write(grows);
+        // Exactly enough, and more than that: behind what is written all stays as it was.
+        for (std::size_t const more : {std::size_t{0}, std::size_t{1}, std::size_t{40}}) {
+            bytes room(expected.size() + more + 16, std::byte{0xA5});
+            cbor_room_writer w{std::span{room}.first(expected.size() + more)};
+            CHECK(w.size() == 0);
+            write(w);
+            REQUIRE(w.size() == expected.size());
+            REQUIRE(std::equal(expected.begin(), expected.end(), room.begin()));
+            REQUIRE(std::count(room.begin() + static_cast<std::ptrdiff_t>(expected.size()), room.end(),
+                               std::byte{0xA5}) == static_cast<std::ptrdiff_t>(more + 16));
+        }
+    }
+}
+
+#if (defined(__unix__) || defined(__APPLE__)) && defined(SYNCLINE_CHECKED) && SYNCLINE_CHECKED
+TEST_CASE("an item that is larger than its room ends the program before a byte is written behind it", "[core][cbor]") {
+    std::string const letters(300, 'x');
+    auto const ends = [](std::size_t room, auto write) {
+        pid_t const child = fork();
+        REQUIRE(child >= 0);
+        if (child == 0) {
+            for (int const s : {SIGILL, SIGTRAP, SIGSEGV, SIGABRT}) { (void)std::signal(s, SIG_DFL); }
+            bytes memory(room);
+            cbor_room_writer w{memory};
+            write(w);
+            _exit(0);
+        }
+        int how = 0;
+        REQUIRE(waitpid(child, &how, 0) == child);
+        CHECK_FALSE((WIFSIGNALED(how) && WTERMSIG(how) == SIGSEGV));  // told, not found out by a bad write
+        return !(WIFEXITED(how) && WEXITSTATUS(how) == 0);
+    };
+    auto const needs = [&](std::size_t size, auto write) {
+        CHECK_FALSE(ends(size, write));
+        CHECK(ends(size - 1, write));
+        CHECK(ends(0, write));
+    };
+    needs(1, [](auto& w) { w.null(); });
+    needs(1, [](auto& w) { w.unsigned_integer(23); });
+    needs(2, [](auto& w) { w.unsigned_integer(24); });
+    needs(9, [](auto& w) { w.unsigned_integer(~std::uint64_t{0}); });
+    needs(3, [](auto& w) { w.array(256); });
+    needs(3, [](auto& w) { w.map(256); });
+    needs(303, [&](auto& w) { w.text(letters); });
+    needs(303, [&](auto& w) { w.byte_string(as_bytes(letters)); });
+    needs(300, [&](auto& w) { w.raw(as_bytes(letters)); });
+    needs(2, [](auto& w) {
+        w.null();
+        w.null();
+    });
+    // No size wraps round: neither that of an item nor of what is left.
+    CHECK(ends(20, [&](auto& w) { w.raw({as_bytes(letters).data(), ~std::size_t{0}}); }));
+    CHECK(ends(20, [&](auto& w) { w.byte_string({as_bytes(letters).data(), ~std::size_t{0}}); }));
+}
+#endif
 
 TEST_CASE("every half is read as appendix D says and written back", "[core][cbor]") {
     std::size_t wrong = 0;

@@ -158,6 +158,13 @@ TEST_CASE("sequence: lines are found again behind whatever was put between them"
     CHECK(diff_lines("a", "a\n") == edit_script{{0, 1, 0, 2}});
     // An insertion that may stand in several places stands as far down as it can.
     CHECK(diff_lines("a\nb\nc\n", "a\nb\nb\nc\n") == edit_script{{4, 4, 4, 6}});
+    // … or beside what the other side has in one of them: deleted and inserted there is one change.
+    CHECK(diff_lines("a\nx\nx\nb\n", "a\nx\ny\nb\n") == edit_script{{4, 6, 4, 6}});
+    CHECK(diff_lines("a\nx\nx\nx\nb\n", "a\ny\nx\nx\nb\n") == edit_script{{2, 4, 2, 4}});
+    // Runs that meet are one.
+    CHECK(diff_lines("a\nb\n", "a\nb\na\nb\na\nb\n") == edit_script{{4, 4, 4, 12}});
+    // The last line without a line feed is another one than the same with it.
+    CHECK(diff_lines("a\nb", "a\nb\nb") == edit_script{{2, 2, 2, 4}});
     CHECK(line_starts("a\n\nb") == std::vector<std::size_t>{0, 2, 3, 4});
     CHECK(line_starts("") == std::vector<std::size_t>{0});
 }

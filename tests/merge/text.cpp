@@ -10,6 +10,7 @@
 #include <syncline/merge/text.hpp>
 
 #include "merge/folding.hpp"
+#include "merge/git_cases.hpp"
 
 using namespace syncline;
 using namespace folding;
@@ -38,6 +39,59 @@ TEST_CASE("text: lines, words and characters: the smaller the unit, the less is 
     CHECK(clean("same", "same", "x", text_unit::lines) == "x");
     CHECK(merge_text("\xFF", "a", "b", text_unit::words).error() == errc::invalid);
     CHECK(merge_text("\xFF\n", "a\n", "\xFF\n", text_unit::lines)->text == "a\n");
+}
+
+TEST_CASE("text: by lines, few that repeat are paired as git pairs them: the same merge, and no conflict more") {
+    auto const text_of = [](std::string_view letters) {
+        std::string out;
+        for (char const c : letters) {
+            out += c;
+            out += '\n';
+        }
+        return out;
+    };
+    for (git_case const& c : git_cases) {
+        std::string const expected = c.merged == "!" ? "(conflict)" : text_of(c.merged);
+        INFO(c.base << " | " << c.local << " | " << c.remote);
+        CHECK(clean(text_of(c.base), text_of(c.local), text_of(c.remote), text_unit::lines) == expected);
+        CHECK(clean(text_of(c.base), text_of(c.remote), text_of(c.local), text_unit::lines) == expected);
+    }
+}
+
+TEST_CASE("text: by lines, conflicts that a person looks at together are one") {
+    auto const places = [](std::string_view between, text_unit unit = text_unit::lines) {
+        auto const text = [&](std::string_view a, std::string_view b) {
+            return "top\n" + std::string{a} + "\n" + std::string{between} + std::string{b} + "\nend\n";
+        };
+        std::string const base = text("x", "y");
+        std::string const local = text("x local", "y local");
+        std::string const remote = text("x remote", "y remote");
+        auto const m = merge_text(base, local, remote, unit);
+        REQUIRE(m);
+        CHECK(m->text == remote);  // there the remote side's part stands
+        for (merge_region const& r : m->conflicts) {
+            CHECK(base.substr(r.base_begin, 1) != "t");
+            CHECK(local.substr(r.local_begin, r.local_end - r.local_begin) !=
+                  remote.substr(r.remote_begin, r.remote_end - r.remote_begin));
+        }
+        if (unit == text_unit::lines && m->conflicts.size() == 1) {
+            merge_region const& r = m->conflicts[0];
+            CHECK(base.substr(r.base_begin, r.base_end - r.base_begin) == "x\n" + std::string{between} + "y\n");
+            CHECK(local.substr(r.local_begin, r.local_end - r.local_begin) ==
+                  "x local\n" + std::string{between} + "y local\n");
+        }
+        return m->conflicts.size();
+    };
+    CHECK(places("1\n2\n3\n") == 1);
+    CHECK(places("1\n2\n3\n4\n") == 2);
+    CHECK(places("{\n}\n\n;\n\n") == 1);
+    CHECK(places("1\n", text_unit::words) == 2);
+    // What one side alone changed between them keeps them apart.
+    auto const apart = merge_text("x\n1\n2\n3\ny\n", "X\n1\n2\n3\nY\n", "z\n1\n!\n3\nw\n");
+    CHECK(apart->conflicts.size() == 2);
+    // What both changed to the same doesn't.
+    auto const together = merge_text("x\n1\n2\n3\ny\n", "X\n1\n!\n3\nY\n", "z\n1\n!\n3\nw\n");
+    CHECK(together->conflicts.size() == 1);
 }
 
 TEST_CASE("text: a merge never cuts a character") {
@@ -120,4 +174,50 @@ TEST_CASE("text: under its rule a text that two edit at once is merged where the
         CHECK(lay(r, 3, 3, 1, 6, {{"f", op_kind::revise, array_item({text_item("a"), number_item(1)}), {}}}, rules)
                   .reason == errc::type_mismatch);
     }
+}
+
+TEST_CASE("text: what a stranger sends costs a merge by its length, and waits for a person where that is not enough") {
+    static_assert(rule_effort.looks_max != 0 && rule_effort.looks_max <= 64);
+    // Two kinds of lines in any order: nothing tells one place from another.
+    random_generator dice{12};
+    auto const some = [&](std::size_t lines) {
+        std::string out;
+        for (; lines != 0; --lines) { out += below(dice, 2) == 0 ? "a\n" : "b\n"; }
+        return out;
+    };
+    std::string const base = some(4'000);
+    std::string const local = some(4'000);
+    std::string const remote = some(4'000);
+    std::vector<std::uint32_t> ids[2];
+    for (std::size_t which : {0U, 1U}) {
+        for (char const c : which == 0 ? base : local) {
+            if (c != '\n') { ids[which].push_back(c == 'a' ? 0 : 1); }
+        }
+    }
+    detail::token_difference bounded{rule_effort};
+    (void)bounded.run(ids[0], ids[1]);
+    CHECK(bounded.looks() < 65'536 + 64 * 8'000 + 2'200'000);  // and one stretch that was begun
+    for (rule const by : {rule::text_lines, rule::text_words, rule::text_characters}) {
+        collection_rules const rules{"things", rule::last_writer, {{"f", by}}};
+        auto const revision = [&](std::string const& to) { return array_item({text_item(base), text_item(to)}); };
+        auto r = start(text_item(base));
+        (void)lay(r, 2, 2, 1, 5, {{"f", op_kind::revise, revision(remote), {}}}, rules);
+        auto const held = r;
+        auto const out = lay(r, 3, 3, 1, 6, {{"f", op_kind::revise, revision(local), {}}}, rules);
+        CHECK(out.verdict == verdict_kind::conflict);
+        CHECK(r == held);
+    }
+    // Where lines can be told apart a merge is the same with and without a bound.
+    std::string text;
+    for (int i = 0; i != 3'000; ++i) { text += i % 3 == 0 ? "}\n" : "line " + std::to_string(i) + "\n"; }
+    std::string l = text;
+    std::string t = text;
+    for (int i = 0; i != 100; ++i) {
+        l.insert(l.find('\n', l.size() / 100 * static_cast<std::size_t>(i)) + 1, "new\n");
+    }
+    t.erase(t.find("line 1501\n"), 10);
+    auto const with = merge_text(text, l, t, text_unit::lines, rule_effort);
+    auto const without = merge_text(text, l, t);
+    CHECK(with->text == without->text);
+    CHECK(with->conflicts == without->conflicts);
 }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include <syncline/replica/audit_journal.hpp>
+#include <syncline/replica/health.hpp>
+#include <syncline/replica/integrity.hpp>
 #include <syncline/replica/journal.hpp>
+#include <syncline/replica/operations.hpp>
 
 #include "support/catch.hpp"
 
@@ -651,6 +654,118 @@ TEST_CASE("whatever call fails when a store is opened or wiped, it is told or di
     each_failing([&](auto& tx) { return d.self.open(tx, "anna", clock.now, d.random); });
     each_failing([&](auto& tx) { return d.self.renew(tx, d.random); });
     each_failing([&](auto& tx) { return d.self.wipe(tx, 1'000); });
+}
+
+TEST_CASE(
+    "a replica with an audit log is looked at, operated and checked as any other, and the log tells of decisions") {
+    virtual_clock clock;
+    memory_storage home_store;
+    syncline::random_generator random{3};
+    audit_log<> const home_log{{}, "log"};
+    struct full_house {
+        validation operator()(validation_input const& in) const {
+            auto const n = field(in.after.fields, "name");
+            return n && *n > 200 ? validation{false, errc::rejected, "the house holds 200"} : validation{};
+        }
+    };
+    authority<full_house, audit_journal<syncline::random_generator>> const home{rules(), {}, {}, {home_log, random}};
+    {
+        auto tx = home_store.begin(access_mode::write);
+        REQUIRE(home_log.open(*tx, clock.now.wall, random));
+        REQUIRE(home.open(*tx, clock.now, random));
+        REQUIRE(tx->commit());
+    }
+    audited_device d{100};
+    d.open(clock.now);
+    device other{200};
+    REQUIRE(open(other, clock.now));
+    auto const exchange = [&](auto& by) {
+        for (int i = 0; i < 10; ++i) {
+            clock.pass(10);
+            auto const reply = serve(home_store, home, "anna", request_of(by, clock.now), clock.now);
+            REQUIRE(reply);
+            auto const report = absorb(by, *reply, clock.now);
+            REQUIRE(report);
+            if (!report->more) { return; }
+        }
+        FAIL("never at rest");
+    };
+    auto const standing = [&] {
+        std::vector<write_report> out;
+        REQUIRE(d.read([&](auto& tx) {
+            return scan_writes(tx, d.self, {}, [&](write_report const& w) {
+                out.push_back(w);
+                return true;
+            });
+        }));
+        return out;
+    };
+    REQUIRE(d.write([&](auto& tx) {
+        return d.self.create(tx, key_a, fields({{"name", 1}, {"asked", 1}}), clock.now);
+    }));
+    exchange(d);
+    exchange(other);
+
+    // Refused, tried again, given up.
+    auto const refused = d.write([&](auto& tx) { return d.self.update(tx, key_a, {set("name", 500)}, clock.now); });
+    REQUIRE(refused);
+    exchange(d);
+    REQUIRE(standing().size() == 1);
+    CHECK(standing()[0].why == "refused: rejected: the house holds 200");
+    REQUIRE(d.write([&](auto& tx) { return retry_write(tx, d.self, refused->token, clock.now); }));
+    CHECK(standing()[0].standing == write_standing::next);
+    exchange(d);
+    CHECK(d.read([&](auto& tx) { return stored_health(tx, d.self, health_log{}, clock.now); })->dead == 1);
+    auto const purged = d.write([&](auto& tx) { return purge_refused(tx, d.self, (wall_time::max)(), 9); });
+    REQUIRE(purged);
+    CHECK(*purged == 1);
+    CHECK(standing().empty());
+
+    // A conflict, decided by an operator; another, given up.
+    for (bool const decide : {true, false}) {
+        clock.pass(10);
+        REQUIRE(d.write([&](auto& tx) { return d.self.update(tx, key_a, {set("asked", decide ? 2 : 4)}, clock.now); }));
+        REQUIRE(other.write(
+            [&](auto& tx) { return other.self.update(tx, key_a, {set("asked", decide ? 3 : 5)}, clock.now); }));
+        exchange(other);
+        exchange(d);
+        REQUIRE(standing().size() == 1);
+        std::uint64_t const token = standing()[0].token;
+        CHECK(d.read([&](auto& tx) { return explain(tx, d.self, token); })->standing == write_standing::conflict);
+        if (decide) {
+            REQUIRE(d.write([&](auto& tx) {
+                return decide_conflict(tx, d.self, token, field_resolution::choice::local, clock.now);
+            }));
+        } else {
+            REQUIRE(d.write([&](auto& tx) { return purge_write(tx, d.self, token); }));
+        }
+        auto const last = entries_of(d.store, d.log).back();
+        CHECK(last.kind == audit_kind::conflict_decision);
+        CHECK(last.code == static_cast<std::uint64_t>(decide ? journal_choice::local : journal_choice::remote));
+        exchange(d);
+        exchange(other);
+    }
+
+    // Both hold the same, and a session of its own says how it is.
+    integrity_check const check{{.rows_part = 4, .rows_max = 16}};
+    REQUIRE(d.write([&](auto& tx) { return check.begin(tx, d.random); }));
+    for (;;) {
+        auto const ask = *d.read([&](auto& tx) { return check.ask(tx, d.self); });
+        if (!ask) { break; }
+        auto const answer = serve_integrity(home_store, home, *ask);
+        REQUIRE(answer);
+        REQUIRE(d.write([&](auto& tx) { return check.absorb(tx, d.self, *answer); }));
+    }
+    auto const report = d.read([&](auto& tx) { return check.report(tx); });
+    REQUIRE((report && *report));
+    CHECK((*report)->done);
+    CHECK((*report)->differing == 0);
+    session<memory_storage, syncline::random_generator, no_observer, stored_records,
+            audit_journal<syncline::random_generator>> const link{d.store, d.self, syncline::random_generator{9}};
+    auto const health = d.read([&](auto& tx) { return health_of(tx, d.self, link, health_log{}, clock.now); });
+    REQUIRE(health);
+    CHECK(health->conflicts == 0);
+    CHECK(health->dead == 0);
 }
 
 TEST_CASE("a journal that fails keeps the deed from happening") {

@@ -203,6 +203,13 @@ template <digest_function H>
     return same ? anchor_finding::extends : anchor_finding::forked;
 }
 
+/// Whether the leaf of this hash stands where the proof says in the log as the head has it. The proof may be a stranger's.
+template <digest_function H>
+[[nodiscard]] bool verify_inclusion(H const& hash, sha256_digest const& leaf, inclusion_proof const& proof,
+                                    audit_head const& head) noexcept {
+    return proof.size == head.size && verify_inclusion(hash, leaf, proof, head.root);
+}
+
 // ---- Archetypes ------------------------------------------------------------------------------------------------
 
 /// Models `head_signer` and nothing else. Every call fails.

@@ -221,6 +221,8 @@ template <digest_function H, class Node>
 // ---- Verifying -------------------------------------------------------------------------------------------------
 
 /// Whether the leaf of this hash stands where the proof says in the tree of this root. The proof may be a stranger's.
+/// Precondition: `proof.size` is the size that the root was told with, since the root doesn't say it, and a proof of
+/// another size may lead to it from another index. With a head, `verify_inclusion` of head.hpp sees to that.
 /// Cost: a node hash for each of the path. Source: RFC 9162 §2.1.3.2.
 template <digest_function H>
 [[nodiscard]] bool verify_inclusion(H const& hash, sha256_digest const& leaf, inclusion_proof const& proof,
@@ -246,7 +248,8 @@ template <digest_function H>
     return last == 0 && r == root;
 }
 
-/// Whether the tree of the first root is the beginning of that of the second. The proof may be a stranger's.
+/// Whether the tree of the first root is the beginning of that of the second. The proof may be a stranger's, its sizes are
+/// those that the roots were told with: `compare_heads` sees to that.
 /// An empty tree is the beginning of each, by an empty path. Cost: two node hashes for each of the path.
 /// Source: RFC 9162 §2.1.4.2.
 template <digest_function H>

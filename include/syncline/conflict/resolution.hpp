@@ -246,13 +246,16 @@ struct three_values {
 /// beaten. (`custom` says the whole record instead.) Where the record was deleted by one and changed by the other:
 /// `use_local` deletes, or begins a new life with this side's fields; `use_remote` leaves it as it is; `custom` writes it.
 ///
-/// Errors: `errc::not_found` (the remote is not held yet), `errc::invalid` (a field without a choice or with two, a
+/// Errors: `errc::not_found` (the remote is not held yet), `errc::invalid` (a kind that there is none of, a field without a choice or with two, a
 /// value that is no canonical item, two changes that can't be combined, a choice of fields where the whole record is
 /// contested), `errc::contended` (another field needs a person now), `errc::rejected` (the field's rule doesn't let the
 /// chosen value in: a minimum can't be raised), and what `apply` rejects with. Cost: O(fields + operations), as `apply`.
 [[nodiscard]] inline result<settled> settle(conflict const& c, resolution const& r, collection_rules const& rules,
                                             timestamp stamp, author_index author = unknown_author) {
     if (!c.remote) { return failure{errc::not_found, "the remote is not held yet"}; }
+    if (r.kind < resolve_kind::use_local || r.kind > resolve_kind::custom) {
+        return failure{errc::invalid, "unknown kind of decision"};
+    }
     if (r.kind == resolve_kind::custom) {
         if (auto ok = validate_fields(r.record); !ok) {
             return failure{errc::invalid, "a record that is not canonical"};

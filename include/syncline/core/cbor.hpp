@@ -309,8 +309,10 @@ public:
 
 private:
     void head(unsigned major, std::uint64_t n, std::size_t more) noexcept {
-        SYNCLINE_ASSERT(detail::cbor_head_size(n) + more <= static_cast<std::size_t>(end_ - at_));
+        auto const left = static_cast<std::size_t>(end_ - at_);
+        SYNCLINE_ASSERT(more <= left && detail::cbor_head_size(n) <= left - more);
         (void)more;
+        (void)left;
         at_ = detail::cbor_put_head(at_, major, n);
     }
     void string(unsigned major, bytes_view b) noexcept {

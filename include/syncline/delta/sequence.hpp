@@ -4,11 +4,13 @@
 /// Edit scripts between two sequences of tokens or two texts of lines, and the merge of two scripts from one base.
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -103,6 +105,61 @@ public:
         mark(b, in_b_);
         keep(a, in_b_, a_kept_, a_places_);
         keep(b, in_a_, b_kept_, b_places_);
+        return found(a, b);
+    }
+
+    /// How often each token, by its number, stands in two whole texts that `run` is given the middles of; and their lengths.
+    struct whole {
+        std::span<std::uint32_t const> in_a, in_b;
+        std::size_t a_size, b_size;
+    };
+    /// The same for the middles of two texts that begin and end alike. Of several scripts that are as short it takes the
+    /// one that git's diff takes, as long as the search stays exact: what decides is which tokens are left out of it.
+    [[nodiscard]] edit_script& run(std::span<std::uint32_t const> a, std::span<std::uint32_t const> b,
+                                   whole const& texts) {
+        SYNCLINE_ASSERT(a.size() < size_max && b.size() < size_max);
+        keep(a, texts.in_b, common_from(texts.a_size), a_kept_, a_places_);
+        keep(b, texts.in_a, common_from(texts.b_size), b_kept_, b_places_);
+        return found(a, b);
+    }
+
+    /// Whether the last run had more than one shortest script to choose from, or can't tell: where one side has all that
+    /// the other kept, in its order, there is one if its first and its last places there are the same.
+    [[nodiscard]] bool had_a_choice() {
+        bool const more_in_a = a_kept_.size() > b_kept_.size();
+        auto const& more = more_in_a ? a_kept_ : b_kept_;
+        auto const& less = more_in_a ? b_kept_ : a_kept_;
+        if (more.size() == less.size()) { return more != less; }
+        first_places_.clear();
+        std::size_t at = 0;
+        for (std::uint32_t const token : less) {
+            while (at != more.size() && more[at] != token) { ++at; }
+            if (at == more.size()) { return true; }
+            first_places_.push_back(at++);
+        }
+        at = more.size();
+        for (std::size_t k = less.size(); k != 0; --k) {
+            do { --at; } while (more[at] != less[k - 1]);
+            if (at != first_places_[k - 1]) { return true; }
+        }
+        return false;
+    }
+
+    /// Diagonals and tokens that the last run looked at.
+    [[nodiscard]] std::uint64_t looks() const noexcept { return looks_; }
+
+private:
+    static constexpr std::size_t size_max = std::size_t{1} << 30;
+    using diagonal = std::int32_t;
+    struct stretch {
+        std::size_t a_begin, a_end, b_begin, b_end;
+    };
+    struct point {
+        std::size_t x, y;
+    };
+
+    /// The script from that of the tokens that were kept.
+    [[nodiscard]] edit_script& found(std::span<std::uint32_t const> a, std::span<std::uint32_t const> b) {
         search(a_kept_, b_kept_);
         out_.clear();
         std::size_t i = 0, j = 0;  // of the whole sequences, behind the last pair
@@ -124,19 +181,6 @@ public:
         return out_;
     }
 
-    /// Diagonals and tokens that the last run looked at.
-    [[nodiscard]] std::uint64_t looks() const noexcept { return looks_; }
-
-private:
-    static constexpr std::size_t size_max = std::size_t{1} << 30;
-    using diagonal = std::int32_t;
-    struct stretch {
-        std::size_t a_begin, a_end, b_begin, b_end;
-    };
-    struct point {
-        std::size_t x, y;
-    };
-
     static void mark(std::span<std::uint32_t const> ids, std::vector<std::uint8_t>& there) {
         there.clear();
         for (std::uint32_t const id : ids) {
@@ -150,6 +194,39 @@ private:
         places.clear();
         for (std::size_t i = 0; i != ids.size(); ++i) {
             if (ids[i] >= other.size() || other[ids[i]] == 0) { continue; }
+            kept.push_back(ids[i]);
+            places.push_back(i);
+        }
+    }
+
+    /// How often a token must stand in the other text to be common there: some square root of the length.
+    [[nodiscard]] static std::uint32_t common_from(std::size_t length) noexcept {
+        auto const halves = static_cast<unsigned>(std::bit_width(length) + 1) / 2;
+        return (std::min)(std::uint32_t{1} << halves, std::uint32_t{1'024});
+    }
+    /// Keeps what the other text has, but for common tokens among many that it has not: they would be paired by chance.
+    static void keep(std::span<std::uint32_t const> ids, std::span<std::uint32_t const> in_other,
+                     std::uint32_t common_from, std::vector<std::uint32_t>& kept, std::vector<std::size_t>& places) {
+        kept.clear();
+        places.clear();
+        constexpr std::size_t far = 100;
+        auto const missing = [&](std::size_t k) { return in_other[ids[k]] == 0; };
+        auto const common = [&](std::size_t k) { return in_other[ids[k]] >= common_from; };
+        auto const by_chance = [&](std::size_t i) {
+            std::size_t alone = 0;
+            std::size_t often = 2;
+            std::size_t const low = i - (std::min)(i, far);
+            for (std::size_t k = i; k != low && (missing(k - 1) || common(k - 1)); --k) {
+                ++(missing(k - 1) ? alone : often);
+            }
+            if (alone == 0) { return false; }
+            std::size_t const above = alone;
+            std::size_t const high = (std::min)(ids.size(), i + far + 1);
+            for (std::size_t k = i + 1; k != high && (missing(k) || common(k)); ++k) { ++(missing(k) ? alone : often); }
+            return alone != above && often * 4 < often + alone;
+        };
+        for (std::size_t i = 0; i != ids.size(); ++i) {
+            if (missing(i) || (common(i) && by_chance(i))) { continue; }
             kept.push_back(ids[i]);
             places.push_back(i);
         }
@@ -341,6 +418,7 @@ private:
     std::vector<std::uint8_t> in_a_{}, in_b_{};
     std::vector<std::uint32_t> a_kept_{}, b_kept_{};
     std::vector<std::size_t> a_places_{}, b_places_{};
+    std::vector<std::size_t> first_places_{};
     edit_script kept_script_{};
     std::vector<stretch> todo_{};
     std::vector<diagonal> forward_{};
@@ -370,6 +448,16 @@ public:
             entry const& e = tokens_[slots_[i] - 1];
             if (e.hash == h && equal(e.token, token)) { return slots_[i] - 1; }
         }
+    }
+    /// The number of a token that has one.
+    [[nodiscard]] std::optional<std::uint32_t> find(bytes_view token) const {
+        std::uint64_t const h = xxh3_64(token);
+        std::size_t const mask = slots_.size() - 1;
+        for (std::size_t i = static_cast<std::size_t>(h) & mask; slots_[i] != 0; i = (i + 1) & mask) {
+            entry const& e = tokens_[slots_[i] - 1];
+            if (e.hash == h && equal(e.token, token)) { return slots_[i] - 1; }
+        }
+        return {};
     }
     /// Forgets all tokens, and keeps the memory.
     void clear() {
@@ -451,27 +539,34 @@ public:
             std::size_t const n = (std::min)(a_end_ - i, b_end_ - j);
             std::size_t const run = common_prefix(a_.data() + i, b_.data() + j, n);
             if (i + run == a_end_ && j + run == b_end_) { break; }
-            std::size_t const whole = line_before(i, i + run) - i;
-            i += whole;
-            j += whole;
+            std::size_t const lines = line_before(i, i + run) - i;
+            i += lines;
+            j += lines;
             if (first) {
                 trim(i, j);
+                begin_ = i;
                 first = false;
             }
             if (i == a_end_ || j == b_end_) {
                 add_edit(out_, {i, a_end_, j, b_end_});
                 break;
             }
-            if (!window(i, j)) { break; }
+            bool const more = window(i, j);
+            if (had_a_choice_ && a_.size() + b_.size() <= whole_max) {
+                look_at_all();
+                break;
+            }
+            if (!more) { break; }
         }
         slide();
         return std::move(out_);
     }
 
 private:
-    static constexpr std::size_t lines_first = 48;  // of the first window
-    static constexpr std::size_t run_lines = 6;     // that both sides must share to have found each other again …
-    static constexpr std::size_t run_unique = 3;    // … so many of which the window has just once on either side
+    static constexpr std::size_t lines_first = 48;      // of the first window
+    static constexpr std::size_t run_lines = 6;         // that both sides must share to have found each other again …
+    static constexpr std::size_t run_unique = 3;        // … so many of which the window has just once on either side
+    static constexpr std::size_t whole_max = 1U << 16;  // bytes of both texts that are looked at whole where that helps
 
     /// The beginning of the line that `at` stands in, not before `low`.
     [[nodiscard]] std::size_t line_before(std::size_t low, std::size_t at) const noexcept {
@@ -497,14 +592,104 @@ private:
         ids.clear();
         starts.clear();
         while (at != end && ids.size() != lines) {
-            void const* const feed = std::memchr(text.data() + at, '\n', end - at);
-            std::size_t const next =
-                feed == nullptr ? end : static_cast<std::size_t>(static_cast<std::byte const*>(feed) - text.data()) + 1;
+            std::size_t const next = line_end(text, at, end);
             starts.push_back(at);
             ids.push_back(numbers_.number(text.subspan(at, next - at)));
             at = next;
         }
         starts.push_back(at);
+    }
+
+    /// Looks for the edits anew, in all that differs at once: which of several equally short scripts other tools take
+    /// depends on which lines stand anywhere in the other text, and how often. What was found stays where that can't
+    /// make a difference.
+    void look_at_all() {
+        bool const seen = a_starts_.front() == begin_ && a_starts_.back() == a_end_ && b_starts_.back() == b_end_;
+        if (!seen) {
+            constexpr std::size_t all = (std::numeric_limits<std::size_t>::max)();
+            numbers_.clear();
+            read(a_, begin_, a_end_, all, a_ids_, a_starts_);
+            read(b_, begin_, b_end_, all, b_ids_, b_starts_);
+        }
+        std::size_t const different = numbers_.size();
+        in_a_.assign(different, 0);
+        in_b_.assign(different, 0);
+        for (std::uint32_t const id : a_ids_) { ++in_a_[id]; }
+        for (std::uint32_t const id : b_ids_) { ++in_b_[id]; }
+        std::size_t a_alone = 0;
+        std::size_t b_alone = 0;
+        for (std::size_t id = 0; id != different; ++id) {
+            a_alone += in_b_[id] == 0 ? in_a_[id] : 0;
+            b_alone += in_a_[id] == 0 ? in_b_[id] : 0;
+        }
+        if (seen && a_alone + b_alone == 0) { return; }
+        // Common lines are left out among many that are alone; so only then does it matter how many they are.
+        bool const many = (std::max)(a_alone, b_alone) > 6;
+        common_.assign(different, 0);
+        line_filter filter;
+        auto const look_for = [&](bytes_view text, std::vector<std::uint32_t> const& ids,
+                                  std::vector<std::size_t> const& starts, std::vector<std::uint32_t> const& in_other) {
+            for (std::size_t k = 0; k != ids.size(); ++k) {
+                if (many || in_other[ids[k]] == 0) { filter.add(text, starts[k], starts[k + 1]); }
+            }
+        };
+        look_for(a_, a_ids_, a_starts_, in_b_);
+        look_for(b_, b_ids_, b_starts_, in_a_);
+        std::size_t const lines = count(filter, 0, begin_) + count(filter, a_end_, a_.size());
+        bool matters = !seen;
+        for (std::size_t id = 0; id != different; ++id) {
+            matters = matters || (common_[id] != 0 && (in_a_[id] == 0 || in_b_[id] == 0));
+            in_a_[id] += common_[id];
+            in_b_[id] += common_[id];
+        }
+        if (!matters && !many) { return; }
+        out_.clear();
+        for (sequence_edit const& e :
+             difference_.run(a_ids_, b_ids_, {in_a_, in_b_, lines + a_ids_.size(), lines + b_ids_.size()})) {
+            take(e);
+        }
+    }
+    /// Says of most lines that are not among some few that they aren't, by their lengths and last bytes.
+    class line_filter {
+    public:
+        void add(bytes_view text, std::size_t begin, std::size_t end) noexcept {
+            std::size_t const at = place(text, begin, end);
+            bits_[at / 64] |= std::uint64_t{1} << at % 64;
+        }
+        [[nodiscard]] bool perhaps(bytes_view text, std::size_t begin, std::size_t end) const noexcept {
+            std::size_t const at = place(text, begin, end);
+            return (bits_[at / 64] >> at % 64 & 1) != 0;
+        }
+
+    private:
+        [[nodiscard]] static std::size_t place(bytes_view text, std::size_t begin, std::size_t end) noexcept {
+            std::size_t const length = end - begin;
+            std::uint64_t last = 0;
+            std::size_t const n = (std::min)(length, sizeof last);
+            if (n == sizeof last) {
+                std::memcpy(&last, text.data() + end - sizeof last, sizeof last);
+            } else {
+                std::memcpy(&last, text.data() + begin, n);
+            }
+            return static_cast<std::size_t>(((last + length) * 0x9E3779B97F4A7C15) >> 52);
+        }
+        std::array<std::uint64_t, 64> bits_{};
+    };
+    /// Counts the lines of a part that both texts have, and in `common_` those that stand in what differs too.
+    [[nodiscard]] std::size_t count(line_filter const& filter, std::size_t at, std::size_t end) {
+        std::size_t lines = 0;
+        for (; at != end; ++lines) {
+            std::size_t const next = line_end(a_, at, end);
+            if (filter.perhaps(a_, at, next)) {
+                if (auto const id = numbers_.find(a_.subspan(at, next - at))) { ++common_[*id]; }
+            }
+            at = next;
+        }
+        return lines;
+    }
+    [[nodiscard]] static std::size_t line_end(bytes_view text, std::size_t at, std::size_t end) noexcept {
+        void const* const feed = std::memchr(text.data() + at, '\n', end - at);
+        return feed == nullptr ? end : static_cast<std::size_t>(static_cast<std::byte const*>(feed) - text.data()) + 1;
     }
 
     /// Takes the edits from (i, j) on up to where both sides have found each other, and moves there. False: up to the
@@ -515,6 +700,7 @@ private:
             read(a_, i, a_end_, lines, a_ids_, a_starts_);
             read(b_, j, b_end_, lines, b_ids_, b_starts_);
             edit_script const& found = difference_.run(a_ids_, b_ids_);
+            had_a_choice_ = difference_.had_a_choice();
             if (a_starts_.back() == a_end_ && b_starts_.back() == b_end_) {
                 for (sequence_edit const& e : found) { take(e); }
                 return false;
@@ -551,43 +737,109 @@ private:
         return unique >= run_unique;
     }
 
-    /// Moves what was only inserted or only deleted as far down as it can go, as readers and other tools expect: one
-    /// place of several that are equally right. Edits that meet become one.
+    /// A run of whole lines that one side alone has.
+    struct run_of_lines {
+        std::size_t at;      // bytes of lines of both sides before it
+        std::size_t length;  // its own bytes
+    };
+
+    /// Moves runs that may stand in several places, which are all equally right, to where other tools have them: as far
+    /// down as they go, or beside the last run of the other side that they come by. Runs that meet become one.
     void slide() {
-        edit_script slid;
-        for (std::size_t k = 0; k != out_.size(); ++k) {
-            sequence_edit e = out_[k];
-            std::size_t const a_limit = k + 1 == out_.size() ? a_.size() : out_[k + 1].a_begin;
-            std::size_t const b_limit = k + 1 == out_.size() ? b_.size() : out_[k + 1].b_begin;
-            bool const inserted = e.a_begin == e.a_end;
-            if (inserted || e.b_begin == e.b_end) {
-                bytes_view const text = inserted ? b_ : a_;
-                std::size_t& begin = inserted ? e.b_begin : e.a_begin;
-                std::size_t& end = inserted ? e.b_end : e.a_end;
-                std::size_t const limit = inserted ? b_limit : a_limit;
-                while (end < limit) {
-                    std::size_t const line = line_length(text, begin, end);
-                    // The line behind the edit is the one that it begins with.
-                    if (line == 0 || limit - end < line || !equal(text.subspan(begin, line), text.subspan(end, line))) {
-                        break;
+        std::vector<run_of_lines> deleted;
+        std::vector<run_of_lines> inserted;
+        std::size_t at = 0;
+        std::size_t a_at = 0;
+        for (sequence_edit const& e : out_) {
+            at += e.a_begin - a_at;
+            a_at = e.a_end;
+            if (e.a_begin != e.a_end) { deleted.push_back({at, e.a_end - e.a_begin}); }
+            if (e.b_begin != e.b_end) { inserted.push_back({at, e.b_end - e.b_begin}); }
+        }
+        settle(a_, deleted, inserted);
+        settle(b_, inserted, deleted);
+        out_.clear();
+        std::size_t d = 0;
+        std::size_t n = 0;
+        std::size_t a_more = 0;  // that runs before it have put in front of what is common
+        std::size_t b_more = 0;
+        while (d != deleted.size() || n != inserted.size()) {
+            std::size_t const place = d == deleted.size()    ? inserted[n].at
+                                      : n == inserted.size() ? deleted[d].at
+                                                             : (std::min)(deleted[d].at, inserted[n].at);
+            sequence_edit e{place + a_more, place + a_more, place + b_more, place + b_more};
+            if (d != deleted.size() && deleted[d].at == place) { a_more += deleted[d++].length; }
+            if (n != inserted.size() && inserted[n].at == place) { b_more += inserted[n++].length; }
+            e.a_end = place + a_more;
+            e.b_end = place + b_more;
+            out_.push_back(e);
+        }
+    }
+    /// Slides the runs of one side, whose text that is, from the first to the last.
+    /// Source: what git's diff does since 2.12 where it weighs no indentation (Haggerty 2016).
+    static void settle(bytes_view text, std::vector<run_of_lines>& runs, std::vector<run_of_lines> const& others) {
+        auto const beside_other = [&](std::size_t at) {
+            auto const o = std::lower_bound(others.begin(), others.end(), at,
+                                            [](run_of_lines const& r, std::size_t place) { return r.at < place; });
+            return o != others.end() && o->at == at;
+        };
+        std::size_t settled = 0;  // of `runs`; those between here and `k` have become part of others
+        std::size_t before = 0;   // their bytes
+        for (std::size_t k = 0; k != runs.size(); ++k) {
+            run_of_lines g = runs[k];
+            std::size_t highest = 0;
+            std::size_t beside = 0;
+            bool meets = false;
+            for (std::size_t length = 0; length != g.length;) {
+                length = g.length;
+                while (std::size_t const line = line_above(text, before + g.at, g.length)) {
+                    g.at -= line;
+                    if (settled != 0 && runs[settled - 1].at == g.at) {
+                        --settled;
+                        before -= runs[settled].length;
+                        g.length += runs[settled].length;
                     }
-                    begin += line;
-                    end += line;
-                    std::size_t& other_begin = inserted ? e.a_begin : e.b_begin;
-                    std::size_t& other_end = inserted ? e.a_end : e.b_end;
-                    other_begin += line;
-                    other_end += line;
+                }
+                highest = g.at;
+                meets = beside_other(g.at);
+                beside = g.at;
+                while (std::size_t const line = line_below(text, before + g.at, g.length)) {
+                    g.at += line;
+                    if (k + 1 != runs.size() && runs[k + 1].at == g.at) { g.length += runs[++k].length; }
+                    if (beside_other(g.at)) {
+                        meets = true;
+                        beside = g.at;
+                    }
                 }
             }
-            add_edit(slid, e);
+            if (g.at != highest && meets) { g.at = beside; }
+            before += g.length;
+            runs[settled++] = g;
         }
-        out_ = std::move(slid);
+        runs.resize(settled);
     }
-    /// Bytes of the line at `at` with its line feed; 0 without one.
-    [[nodiscard]] static std::size_t line_length(bytes_view text, std::size_t at, std::size_t end) noexcept {
-        void const* const feed = std::memchr(text.data() + at, '\n', end - at);
-        return feed == nullptr ? 0
-                               : static_cast<std::size_t>(static_cast<std::byte const*>(feed) - text.data()) + 1 - at;
+    /// Bytes of the line before a run when it is the run's last line as well, so that the run may stand a line higher;
+    /// else 0.
+    [[nodiscard]] static std::size_t line_above(bytes_view text, std::size_t begin, std::size_t length) noexcept {
+        std::byte const* const above = text.data() + begin;
+        std::byte const* const last = above + length;
+        std::size_t line = 0;
+        while (line != begin && *(above - line - 1) == *(last - line - 1)) {
+            ++line;
+            bool const whole = line == length || *(last - line - 1) == std::byte{'\n'};
+            if (whole) { return line == begin || *(above - line - 1) == std::byte{'\n'} ? line : 0; }
+        }
+        return 0;
+    }
+    /// The same of the line behind it and its first line.
+    [[nodiscard]] static std::size_t line_below(bytes_view text, std::size_t begin, std::size_t length) noexcept {
+        std::byte const* const first = text.data() + begin;
+        std::byte const* const below = first + length;
+        std::size_t const most = (std::min)(length, text.size() - begin - length);
+        for (std::size_t line = 0; line != most && first[line] == below[line]; ++line) {
+            if (first[line] == std::byte{'\n'}) { return line + 1; }
+        }
+        return 0;
     }
 
     bytes_view a_;
@@ -601,14 +853,22 @@ private:
     std::vector<std::size_t> a_starts_{};
     std::vector<std::size_t> b_starts_{};
     std::vector<std::uint8_t> once_{};
+    std::vector<std::uint32_t> in_a_{};
+    std::vector<std::uint32_t> in_b_{};
+    std::vector<std::uint32_t> common_{};
+    bool had_a_choice_ = false;  // in the last window
+    std::size_t begin_ = 0;      // where the texts begin to differ
     edit_script out_{};
 };
 
 }  // namespace detail
 
 /// What makes text `b` of text `a`, in whole lines: an edit's places are bytes, each at the beginning of a line or at the
-/// end. Any bytes are taken. What was only inserted or deleted stands as far down as it can.
-/// Cost: near that of comparing memory where the texts are equal; around what differs as `diff_tokens`.
+/// end. Any bytes are taken. What may stand in several places, which are all equally right, stands where git's diff
+/// (without its indent heuristic) has it: as far down as it can, or beside what the other side has there. So, for texts
+/// of up to 64 KiB together, do lines that repeat; in larger ones those are paired near where they stood.
+/// Cost: near that of comparing memory where the texts are equal; around what differs as `diff_tokens`. Where lines that
+/// repeat leave a choice, a look at each line of both texts, up to that size.
 [[nodiscard]] inline edit_script diff_lines(std::string_view a, std::string_view b,
                                             sequence_options const& options = {}) {
     return detail::line_difference(a, b, options).run();

@@ -389,14 +389,14 @@ private:
     }
     [[nodiscard]] static std::optional<bytes> merged_value(bytes_view prior, bytes_view next, bytes_view was, rule by) {
         if (by == rule::sequence) {
-            auto both = merge_sequence(prior, next, was);
+            auto both = merge_sequence(prior, next, was, rule_effort);
             return both ? std::move(*both) : std::nullopt;
         }
         text_unit const unit = by == rule::text_lines   ? text_unit::lines
                                : by == rule::text_words ? text_unit::words
                                                         : text_unit::characters;
         auto const text_of = [](bytes_view item) { return cbor_reader{item}.text(); };
-        auto const both = merge_text(text_of(prior), text_of(next), text_of(was), unit);
+        auto const both = merge_text(text_of(prior), text_of(next), text_of(was), unit, rule_effort);
         if (!both || !both->conflicts.empty()) { return std::nullopt; }
         bytes out;
         cbor_writer{out}.text(both->text);

@@ -50,6 +50,15 @@ namespace detail {
     return at;
 }
 
+/// Whether what parts two conflicts is so little that a person looks at both at once: three lines, or no word.
+/// Source: what git's merge joins.
+[[nodiscard]] inline bool one_question(std::string_view lines) noexcept {
+    if (std::count(lines.begin(), lines.end(), '\n') <= 3) { return true; }
+    return std::none_of(lines.begin(), lines.end(), [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+    });
+}
+
 /// Cuts each edit of whole lines down to the words or characters that differ.
 [[nodiscard]] inline edit_script refine(std::string_view a, std::string_view b, edit_script const& lines,
                                         text_unit unit, sequence_options const& options) {
@@ -89,10 +98,16 @@ namespace detail {
     return unit == text_unit::lines ? lines : detail::refine(a, b, lines, unit, options);
 }
 
+/// What a merge by a rule may cost: texts and arrays come from strangers. Few tokens in any order, which an exact search
+/// would take a thousand looks a token for, are given up after so many; then the sides meet, and a person is asked.
+inline constexpr sequence_options rule_effort{.looks_max = 64};
+
 /// A merged text, and what both sides changed to different things.
 struct merged_text {
-    std::string text{};                     ///< where there is a conflict, the remote side's part
-    std::vector<merge_region> conflicts{};  ///< places in bytes of base, local and remote; empty: a clean merge
+    std::string text{};  ///< where there is a conflict, the remote side's part
+    /// Places in bytes of base, local and remote; empty: a clean merge. By lines, what three lines or fewer part, or none
+    /// with a letter or digit, is one.
+    std::vector<merge_region> conflicts{};
 };
 
 /// Merges two descendants of a text. What one side alone changed is that side's; what both changed the same way is
@@ -123,10 +138,24 @@ struct merged_text {
                                        });
     out.text.reserve((std::max)({base.size(), local.size(), remote.size()}) + 64);
     std::size_t at = 0;
+    bool asked = false;  // the last place that did not become the same on both sides is in conflict
     for (merge_region const& r : regions) {
         out.text += base.substr(at, r.base_begin - at);
         at = r.base_end;
-        if (r.of == merge_region::side::conflict) { out.conflicts.push_back(r); }
+        bool const asks = r.of == merge_region::side::conflict;
+        auto const between = [&] {
+            std::size_t const end = out.conflicts.back().local_end;
+            return local.substr(end, r.local_begin - end);
+        };
+        if (asks && asked && unit == text_unit::lines && detail::one_question(between())) {
+            merge_region& one = out.conflicts.back();
+            one.base_end = r.base_end;
+            one.local_end = r.local_end;
+            one.remote_end = r.remote_end;
+        } else if (asks) {
+            out.conflicts.push_back(r);
+        }
+        if (r.of != merge_region::side::both) { asked = asks; }
         out.text += r.of == merge_region::side::local ? local.substr(r.local_begin, r.local_end - r.local_begin)
                                                       : remote.substr(r.remote_begin, r.remote_end - r.remote_begin);
     }
@@ -137,7 +166,8 @@ struct merged_text {
 /// Merges two descendants of an array by runs of items, as texts by runs of lines. All three are encoded arrays; items
 /// have no identity but their bytes.
 /// Nothing: both sides changed the same run to different things. Errors: those of `cbor_reader`.
-[[nodiscard]] inline result<std::optional<bytes>> merge_sequence(bytes_view base, bytes_view local, bytes_view remote) {
+[[nodiscard]] inline result<std::optional<bytes>> merge_sequence(bytes_view base, bytes_view local, bytes_view remote,
+                                                                 sequence_options const& options = {}) {
     struct side_items {
         std::vector<bytes_view> items;
         std::vector<std::uint32_t> ids;
@@ -152,8 +182,8 @@ struct merged_text {
         }
         if (auto ok = in.finish(); !ok) { return ok.error(); }
     }
-    auto const regions =
-        merge_scripts(diff_tokens(b.ids, l.ids), diff_tokens(b.ids, r.ids), [&](merge_region const& m) {
+    auto const regions = merge_scripts(
+        diff_tokens(b.ids, l.ids, options), diff_tokens(b.ids, r.ids, options), [&](merge_region const& m) {
             return std::equal(l.ids.begin() + static_cast<std::ptrdiff_t>(m.local_begin),
                               l.ids.begin() + static_cast<std::ptrdiff_t>(m.local_end),
                               r.ids.begin() + static_cast<std::ptrdiff_t>(m.remote_begin),

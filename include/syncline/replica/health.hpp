@@ -231,9 +231,9 @@ struct device_health {
 /// the app before its session has begun, and for who inspects a file.
 /// Errors: the storage's, `errc::corrupt`, and `errc::not_found` for a store that is no replica's.
 /// Cost: reads every pending write and every conflict once; for people, not for every turn.
-template <storage_transaction Tx, class Records>
-[[nodiscard]] result<device_health> stored_health(Tx& tx, basic_replica<Records> const& r, health_log const& log,
-                                                  instant now) {
+template <storage_transaction Tx, class Records, class Journal>
+[[nodiscard]] result<device_health> stored_health(Tx& tx, basic_replica<Records, Journal> const& r,
+                                                  health_log const& log, instant now) {
     device_health out;
     auto const progress = r.status_of(tx);
     if (!progress) { return progress.error(); }
@@ -266,9 +266,9 @@ template <storage_transaction Tx, class Records>
 /// The same with the session, which knows whether the authority is reached. A failure is shown until an exchange has
 /// succeeded, so that a device without a network does not look busy at each attempt.
 /// Errors and cost: as `stored_health`.
-template <storage_transaction Tx, storage S, random_source G, observer O, class Records>
-[[nodiscard]] result<device_health> health_of(Tx& tx, basic_replica<Records> const& r,
-                                              session<S, G, O, Records> const& link, health_log const& log,
+template <storage_transaction Tx, storage S, random_source G, observer O, class Records, class Journal>
+[[nodiscard]] result<device_health> health_of(Tx& tx, basic_replica<Records, Journal> const& r,
+                                              session<S, G, O, Records, Journal> const& link, health_log const& log,
                                               instant now) {
     auto out = stored_health(tx, r, log, now);
     if (!out) { return out; }

@@ -259,8 +259,8 @@ private:
 /// Errors: those of `decode_integrity_ask`; `errc::authority_changed` when the asker holds more than this authority ever
 /// had; `errc::corrupt` when a row here does not decode; the storage's. Cost: reads at most `rows_max` rows, of the ask
 /// and of `integrity_rows_max` the fewer, tombstones among them, and hashes them.
-template <storage_transaction Tx, class Validate>
-[[nodiscard]] result<bytes> answer_integrity(Tx& tx, authority<Validate> const& a, bytes_view message) {
+template <storage_transaction Tx, class Validate, class Journal>
+[[nodiscard]] result<bytes> answer_integrity(Tx& tx, authority<Validate, Journal> const& a, bytes_view message) {
     auto const q = decode_integrity_ask(message, a.options().message);
     if (!q) { return q.error(); }
     // Sums over all rows would tell of what the asker may not read.
@@ -318,8 +318,8 @@ template <storage_transaction Tx, class Validate>
     return encode(answer);
 }
 /// The same over a store.
-template <storage S, class Validate>
-[[nodiscard]] result<bytes> serve_integrity(S& store, authority<Validate> const& a, bytes_view message) {
+template <storage S, class Validate, class Journal>
+[[nodiscard]] result<bytes> serve_integrity(S& store, authority<Validate, Journal> const& a, bytes_view message) {
     auto tx = store.begin(access_mode::read);
     if (!tx) { return tx.error(); }
     return answer_integrity(*tx, a, message);
@@ -380,8 +380,8 @@ public:
         return *w ? std::optional<integrity_report>{(*w)->found} : std::nullopt;
     }
     /// What is to be asked next; nothing when the walk is done, or none was begun. Reads only.
-    template <storage_transaction Tx, class Records>
-    [[nodiscard]] result<std::optional<bytes>> ask(Tx& tx, basic_replica<Records> const& r) const {
+    template <storage_transaction Tx, class Records, class Journal>
+    [[nodiscard]] result<std::optional<bytes>> ask(Tx& tx, basic_replica<Records, Journal> const& r) const {
         auto const w = read(tx);
         if (!w) { return w.error(); }
         if (!*w || (*w)->found.done) { return std::optional<bytes>{}; }
@@ -406,8 +406,9 @@ public:
     /// nothing: ask again. Errors, to be rolled back: those of `decode_integrity_answer`, the storage's, `errc::corrupt` for
     /// the walk itself. Records that do not decode are no error: their range differs.
     /// Cost: reads the ranges of the answer once. An observer hears how many rows were checked, and how many ranges were bad.
-    template <storage_transaction Tx, class Records, observer O = no_observer>
-    [[nodiscard]] status absorb(Tx& tx, basic_replica<Records> const& r, bytes_view message, O&& told = {}) const {
+    template <storage_transaction Tx, class Records, class Journal, observer O = no_observer>
+    [[nodiscard]] status absorb(Tx& tx, basic_replica<Records, Journal> const& r, bytes_view message,
+                                O&& told = {}) const {
         auto const a = decode_integrity_answer(message, options_.message);
         if (!a) { return a.error(); }
         auto w = read(tx);
@@ -449,9 +450,10 @@ private:
         integrity_report found{};
     };
 
-    template <class Tx, class Records>
-    [[nodiscard]] static result<bool> compare_part(Tx& tx, basic_replica<Records> const& r, record_range const& range,
-                                                   integrity_part const& p, detail::row_sum& sum, std::uint64_t& rows) {
+    template <class Tx, class Records, class Journal>
+    [[nodiscard]] static result<bool> compare_part(Tx& tx, basic_replica<Records, Journal> const& r,
+                                                   record_range const& range, integrity_part const& p,
+                                                   detail::row_sum& sum, std::uint64_t& rows) {
         schema_table const* const schemas = r.options().schemas;
         std::size_t next = 0;
         auto const look = [&](record_key const& k, row const& state) {

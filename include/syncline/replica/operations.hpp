@@ -80,10 +80,10 @@ namespace detail {
 }
 
 /// Looks at a replica's writes in one transaction; holds what would else be looked up for each of them.
-template <class Tx, class Records>
+template <class Tx, class Records, class Journal>
 class write_inspector {
 public:
-    write_inspector(Tx& tx, basic_replica<Records> const& r, std::optional<failure> const& link)
+    write_inspector(Tx& tx, basic_replica<Records, Journal> const& r, std::optional<failure> const& link)
         : tx_(tx), r_(r), link_(link) {}
 
     /// Finds the first of what is frozen. Cost: one look at each pending write.
@@ -101,7 +101,7 @@ public:
         w.urgency = e.urgency;
         w.entered = e.entered;
         w.attempts = e.attempts;
-        auto const m = basic_replica<Records>::mutation_of(e);
+        auto const m = basic_replica<Records, Journal>::mutation_of(e);
         if (!m) {
             w.standing = write_standing::damaged;
             w.why = "what is stored of it does not decode: the store is damaged";
@@ -154,7 +154,7 @@ private:
     };
 
     [[nodiscard]] static std::uint64_t sequence_of(outbox_entry const& e) {
-        auto const m = basic_replica<Records>::mutation_of(e);
+        auto const m = basic_replica<Records, Journal>::mutation_of(e);
         return m ? m->sequence : (std::numeric_limits<std::uint64_t>::max)();
     }
     static void describe(write_report& w, mutation const& m) {
@@ -225,7 +225,7 @@ private:
     }
 
     Tx& tx_;
-    basic_replica<Records> const& r_;
+    basic_replica<Records, Journal> const& r_;
     std::optional<failure> const& link_;
     std::vector<frozen> frozen_{};
     std::size_t ready_ = 0;
@@ -237,10 +237,10 @@ private:
 /// conflicts; until the visitor says false. `link` is why the session's last exchange failed, or why it is paused, if so.
 /// It may read, not write. One that does not decode is told as `damaged`.
 /// Errors: the storage's, `errc::corrupt`. Cost: reads each twice.
-template <storage_transaction Tx, class Records>
-[[nodiscard]] status scan_writes(Tx& tx, basic_replica<Records> const& r, std::optional<failure> const& link,
+template <storage_transaction Tx, class Records, class Journal>
+[[nodiscard]] status scan_writes(Tx& tx, basic_replica<Records, Journal> const& r, std::optional<failure> const& link,
                                  function_ref<bool(write_report const&)> visit) {
-    detail::write_inspector<Tx, Records> look{tx, r, link};
+    detail::write_inspector<Tx, Records, Journal> look{tx, r, link};
     if (auto ok = look.prepare(); !ok) { return ok; }
     std::vector<std::uint64_t> pending;
     auto ok = r.queue().scan(tx, [&](outbox_entry const& e) {
@@ -265,13 +265,13 @@ template <storage_transaction Tx, class Records>
         return on = w && visit(*w);
     });
     if (!ok || !outcome || !on) { return ok ? outcome : ok; }
-    return r.conflicts(tx,
-                       [&](open_conflict const& c) { return visit(detail::write_inspector<Tx, Records>::parked(c)); });
+    return r.conflicts(
+        tx, [&](open_conflict const& c) { return visit(detail::write_inspector<Tx, Records, Journal>::parked(c)); });
 }
 
 /// Why one write is stuck. `errc::not_found` when there is none: it has come to its end. Cost and errors as above.
-template <storage_transaction Tx, class Records>
-[[nodiscard]] result<write_report> explain(Tx& tx, basic_replica<Records> const& r, std::uint64_t token,
+template <storage_transaction Tx, class Records, class Journal>
+[[nodiscard]] result<write_report> explain(Tx& tx, basic_replica<Records, Journal> const& r, std::uint64_t token,
                                            std::optional<failure> const& link = {}) {
     std::optional<write_report> found;
     auto const ok = scan_writes(tx, r, link, [&](write_report const& w) {
@@ -286,8 +286,8 @@ template <storage_transaction Tx, class Records>
 /// A person wants it sent: a dead letter is sent anew, the wait of one that waits is over, and what goes anyway stays as it
 /// is. Then tell the session: `hurry`. Of a conflict `errc::invalid`: decide instead. State unchanged on
 /// `errc::not_found` and `errc::invalid`; then the outbox's.
-template <storage_transaction Tx, class Records>
-[[nodiscard]] status retry_write(Tx& tx, basic_replica<Records> const& r, std::uint64_t token, instant now) {
+template <storage_transaction Tx, class Records, class Journal>
+[[nodiscard]] status retry_write(Tx& tx, basic_replica<Records, Journal> const& r, std::uint64_t token, instant now) {
     auto const e = r.queue().find(tx, token);
     if (!e) { return e.error(); }
     if (!*e) {
@@ -312,9 +312,9 @@ template <storage_transaction Tx, class Records>
 
 /// Decides all fields of a conflict for one side, on condition that the remote is still as it is now.
 /// Errors: as `replica::resolve`; a conflict without fields can only be dismissed, which `remote` does.
-template <storage_transaction Tx, class Records>
-[[nodiscard]] result<write_receipt> decide_conflict(Tx& tx, basic_replica<Records> const& r, std::uint64_t token,
-                                                    field_resolution::choice side, instant now) {
+template <storage_transaction Tx, class Records, class Journal>
+[[nodiscard]] result<write_receipt> decide_conflict(Tx& tx, basic_replica<Records, Journal> const& r,
+                                                    std::uint64_t token, field_resolution::choice side, instant now) {
     if (side == field_resolution::choice::custom) { return failure{errc::invalid, "one value for all fields"}; }
     std::optional<open_conflict> found;
     auto const ok = r.conflicts(tx, [&](open_conflict const& c) {
@@ -337,8 +337,8 @@ template <storage_transaction Tx, class Records>
 
 /// A person gives a write up for good: a dead letter goes, a conflict is dismissed for the remote. Export it first.
 /// `errc::invalid` for one that is pending, which may have taken effect already; `errc::not_found`. State unchanged then.
-template <storage_transaction Tx, class Records>
-[[nodiscard]] status purge_write(Tx& tx, basic_replica<Records> const& r, std::uint64_t token) {
+template <storage_transaction Tx, class Records, class Journal>
+[[nodiscard]] status purge_write(Tx& tx, basic_replica<Records, Journal> const& r, std::uint64_t token) {
     auto const e = r.queue().find(tx, token);
     bool const damaged = !e && e.error() == errc::corrupt;
     if (!e && !damaged) { return e.error(); }
@@ -348,8 +348,8 @@ template <storage_transaction Tx, class Records>
 }
 
 /// Purges dead letters that were given up as entries from before a time, the oldest first, at most `most`; how many.
-template <storage_transaction Tx, class Records>
-[[nodiscard]] result<std::size_t> purge_refused(Tx& tx, basic_replica<Records> const& r, wall_time before,
+template <storage_transaction Tx, class Records, class Journal>
+[[nodiscard]] result<std::size_t> purge_refused(Tx& tx, basic_replica<Records, Journal> const& r, wall_time before,
                                                 std::size_t most) {
     std::vector<std::uint64_t> old;
     auto const ok = r.queue().scan_dead(tx, [&](outbox_entry const& e) {
