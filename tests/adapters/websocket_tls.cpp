@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-/// WebSockets over TLS: both ends together, and each with what is not the other.
+/// Live connections over TLS: WebSockets, both ends together, and each with what is not the other; long polling.
 
 #include <syncline/adapters/websocket_tls.hpp>
 
@@ -12,6 +12,7 @@
 #include <string_view>
 #include <thread>
 
+#include <syncline/adapters/long_poll_tls.hpp>
 #include <syncline/core/random.hpp>
 #include <syncline/testing/transport_conformance.hpp>
 #include <syncline/transport/live_listener.hpp>
@@ -121,4 +122,33 @@ TEST_CASE("what is no TLS, or shakes no hands, is no member, and the next one is
     websocket_tls_server unready({}, websocket_ends::life(1), handler, anybody, {},
                                  tls_server_options{.certificate_pem = who.certificate, .private_key_pem = "no key"});
     CHECK(unready.listen().error() == errc::invalid);
+}
+
+TEST_CASE("long polling goes over TLS, its held question too", "[threads]") {
+    identity const who = self_signed("IP:127.0.0.1");
+    websocket_ends::echo handler;
+    websocket_ends::policy may;
+    long_poll_tls_server s({}, websocket_ends::life(1), random_generator{1}, handler, may, {}, as(who));
+    REQUIRE(s.listen());
+    std::thread serving([&] { s.run(); });
+    {
+        long_poll_options o;
+        o.http.host = "127.0.0.1";
+        o.http.port = s.port();
+        long_poll_tls_transport way(o, tls_options{.ca_pem = who.certificate});
+        CHECK(ask(way, "x").text == "echo x");
+        for (std::string_view const said : {"one", "two"}) {
+            s.tell_all(as_bytes(said));
+            std::string heard;
+            CHECK(way.wait(5s));
+            auto const visit = [&](bytes_view m) { heard += as_text(m); };
+            CHECK(way.receive(visit));
+            CHECK(heard == said);
+        }
+        long_poll_tls_transport stranger(o, tls_options{.ca_pem = self_signed("IP:127.0.0.1").certificate});
+        CHECK(ask(stranger).failed == errc::foreign);
+        CHECK_FALSE(stranger.connected());
+    }
+    s.stop();
+    serving.join();
 }
