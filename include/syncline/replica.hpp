@@ -23,6 +23,7 @@
 #include <syncline/replica/leases.hpp>           // IWYU pragma: export
 #include <syncline/replica/limits.hpp>           // IWYU pragma: export
 #include <syncline/replica/mutation_batch.hpp>   // IWYU pragma: export
+#include <syncline/replica/notice.hpp>           // IWYU pragma: export
 #include <syncline/replica/operations.hpp>       // IWYU pragma: export
 #include <syncline/replica/peer_exchange.hpp>    // IWYU pragma: export
 #include <syncline/replica/pending.hpp>          // IWYU pragma: export

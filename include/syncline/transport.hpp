@@ -11,4 +11,5 @@
 #include <syncline/transport/live_hub.hpp>       // IWYU pragma: export
 #include <syncline/transport/live_listener.hpp>  // IWYU pragma: export
 #include <syncline/transport/loopback.hpp>       // IWYU pragma: export
+#include <syncline/transport/polled.hpp>         // IWYU pragma: export
 #include <syncline/transport/transport.hpp>      // IWYU pragma: export

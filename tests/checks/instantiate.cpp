@@ -82,6 +82,15 @@ struct observer_archetype {
 };
 static_assert(observer<observer_archetype>);
 
+/// Models `notice_observer`.
+struct notice_archetype : observer_archetype {
+    void noticed(synced const&) noexcept {}
+    void noticed(conflict_opened const&) noexcept {}
+    void noticed(mutation_rejected const&) noexcept {}
+    void noticed(sync_paused const&) noexcept {}
+};
+static_assert(notice_observer<notice_archetype> && !notice_observer<observer_archetype>);
+
 /// A described record with a member of each kind.
 struct described_inner {
     std::int64_t n = 0;
@@ -129,6 +138,7 @@ template class until_commit<observer_archetype>;
 template class session<storage_archetype, random_archetype>;
 template class session<storage_archetype, random_archetype, no_observer, stored_records, journal_archetype>;
 template class session<storage_archetype, random_archetype, observer_ref<observer_archetype>>;
+template class session<storage_archetype, random_archetype, observer_ref<notice_archetype>>;
 template class live_listener<random_archetype>;
 template class audit_log<digest_archetype>;
 template class delta_chooser<codec_archetype, sequence_archetype>;

@@ -12,6 +12,7 @@
 #include <syncline/transport/live_frame.hpp>
 #include <syncline/transport/live_hub.hpp>
 #include <syncline/transport/live_listener.hpp>
+#include <syncline/transport/polled.hpp>
 
 #include "fuzz_targets/choices.hpp"
 #include "fuzz_targets/message.hpp"
@@ -111,12 +112,23 @@ void serve(choices& in) {
     }
 }
 
+/// The answer to a poll has one form.
+void polled(bytes_view raw) {
+    auto const messages = decode_polled(raw);
+    if (!messages) { return; }
+    std::vector<bytes> again;
+    for (bytes_view const m : *messages) { again.push_back(to_bytes(m)); }
+    SYNCLINE_FUZZ_REQUIRE(encode_polled(again) == to_bytes(raw));
+}
+
 int body(std::uint8_t const* data, std::size_t size) {
     choices in(data, size);
-    switch (in.below(4)) {
+    switch (in.below(6)) {
         case 0: check_message(in.rest(), [](bytes_view m) { return decode_live_frame(m); }); break;
         case 1: check_message(in.rest(), [](bytes_view m) { return decode_carried(m); }); break;
         case 2: listen(in); break;
+        case 4: check_message(in.rest(), [](bytes_view m) { return decode_live_poll(m); }); break;
+        case 5: polled(in.rest()); break;
         default: serve(in); break;
     }
     return 0;
@@ -133,6 +145,8 @@ void seeds(fuzz::seed_sink sink) {
     give("note", 0, encode(live_frame{live_note{"a", "anna", live_note_kind::presence, to_bytes("x")}}));
     give("request", 1, encode(carried{carried_kind::request, 1, as_bytes("abc"), {}, {}}));
     give("failed", 1, encode(carried{carried_kind::failed, 1, {}, errc::throttled, milliseconds{1000}}));
+    give("poll", 4, encode(live_poll{7}));
+    give("polled", 5, encode_polled({to_bytes("a"), {}, to_bytes("bc")}));
 }
 
 }  // namespace

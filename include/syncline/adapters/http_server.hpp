@@ -121,6 +121,37 @@ concept http_handler = requires(H& h, request_context const& who, bytes_view bod
     { h(who, body) } -> std::convertible_to<peer_reply>;
 };
 
+/// The answer to one request that is given later. A copy is as good; what it answers once is answered.
+class http_later {
+public:
+    http_later() = default;
+    http_later(std::weak_ptr<void> connection, std::uint64_t request,
+               bool (*answer)(void*, std::uint64_t, peer_reply*)) noexcept
+        : connection_(std::move(connection)), request_(request), call_(answer) {}
+
+    /// Answers. False when nobody waits for it any more: it was answered, or the connection is gone. Where `run` runs.
+    bool operator()(peer_reply reply) const { return call(&reply); }
+    /// Whether somebody waits for it. As above.
+    [[nodiscard]] bool waits() const { return call(nullptr); }
+
+private:
+    bool call(peer_reply* reply) const {
+        auto const held = connection_.lock();
+        return held && call_(held.get(), request_, reply);
+    }
+
+    std::weak_ptr<void> connection_{};
+    std::uint64_t request_ = 0;
+    bool (*call_)(void*, std::uint64_t, peer_reply*) = nullptr;
+};
+
+/// Answers a request as `http_handler` does, or answers nothing, and by `later` when it likes to, once. Meanwhile the
+/// connection has no time-out of its own, and ends when the other end closes it or sends anything.
+template <class H>
+concept http_late_handler = requires(H& h, request_context const& who, bytes_view body, http_later const& later) {
+    { h(who, body, later) } -> std::same_as<std::optional<peer_reply>>;
+};
+
 /// Says whose a bearer token is (empty if none was sent), before the body is read. A failure is answered with its
 /// status, `errc::unauthorised` for instance, and the handler is not called.
 template <class A>
@@ -151,8 +182,16 @@ public:
     basic_http_server(http_server_options options, H& handler, security_options const& security = {})
         : options_(std::move(options)),
           security_(security),
-          handler_{&handler, [](void* object, request_context const& who, bytes_view body) {
-                       return peer_reply((*static_cast<H*>(object))(who, body));
+          handler_{&handler, [](void* object, request_context const& who, bytes_view body, http_later const&) {
+                       return std::optional<peer_reply>((*static_cast<H*>(object))(who, body));
+                   }} {}
+    /// With a handler that may answer later.
+    template <http_late_handler H>
+    basic_http_server(http_server_options options, H& handler, security_options const& security = {})
+        : options_(std::move(options)),
+          security_(security),
+          handler_{&handler, [](void* object, request_context const& who, bytes_view body, http_later const& later) {
+                       return (*static_cast<H*>(object))(who, body, later);
                    }} {}
     basic_http_server(basic_http_server const&) = delete;
     basic_http_server& operator=(basic_http_server const&) = delete;
@@ -223,6 +262,8 @@ public:
         if (e) { return failure{errc::invalid, "can't wait for the signal", e.value()}; }
         return {};
     }
+    /// What it runs on: for the timers of a handler that answers later, and what is posted to it from other threads.
+    [[nodiscard]] detail::asio::io_context& context() noexcept { return io_; }
     /// How many connections are open. Where `run` runs, or while it doesn't.
     [[nodiscard]] std::size_t connections() const noexcept { return sessions_.size(); }
 
@@ -232,7 +273,7 @@ private:
 
     struct handler_hook {
         void* object = nullptr;
-        peer_reply (*call)(void*, request_context const&, bytes_view) = nullptr;
+        std::optional<peer_reply> (*call)(void*, request_context const&, bytes_view, http_later const&) = nullptr;
     };
     struct authoriser_hook {
         void* object = nullptr;
@@ -424,7 +465,38 @@ private:
         void answer(bool keep) {
             std::string const& body = parser_->get().body();
             request_context const who{principal_, bearer_, peer_};
-            peer_reply reply = server_.handler_.call(server_.handler_.object, who, as_bytes(body));
+            ++request_;
+            http_later const later(this->weak_from_this(), request_, &session::answer_later);
+            auto reply = server_.handler_.call(server_.handler_.object, who, as_bytes(body), later);
+            if (reply) { return give(std::move(*reply), keep); }
+            held_ = keep;
+            link_.tcp().expires_never();
+            watch();
+        }
+
+        static bool answer_later(void* object, std::uint64_t request, peer_reply* reply) {
+            auto& self = *static_cast<session*>(object);
+            if (!self.held_ || self.request_ != request) { return false; }
+            if (reply != nullptr) {
+                bool const keep = *self.held_;
+                self.held_.reset();
+                detail::asio_error e;
+                self.link_.tcp().socket().cancel(e);  // the watch alone is under way
+                self.give(std::move(*reply), keep);
+            }
+            return true;
+        }
+        /// While an answer is awaited: whoever closes the connection, or speaks out of turn, is gone.
+        void watch() {
+            link_.tcp().socket().async_wait(tcp::socket::wait_read,
+                                            [self = this->shared_from_this()](detail::asio_error e) {
+                                                if (e || !self->held_) { return; }
+                                                self->held_.reset();
+                                                self->close();
+                                            });
+        }
+
+        void give(peer_reply reply, bool keep) {
             if (!reply.message) {
                 refuse(to_http_status(reply.message.error().code), keep, reply.retry_after);
                 return;
@@ -529,6 +601,8 @@ private:
         std::string bearer_;
         std::string principal_;
         std::optional<clock::time_point> idle_since_;
+        std::uint64_t request_ = 0;  ///< the number of the one that is being answered
+        std::optional<bool> held_;   ///< an answer comes later; whether the connection is kept then
     };
 
     void accept() {

@@ -60,12 +60,6 @@ struct websocket_server_options {
            o.handshake_timeout.count() > 0 && o.idle_timeout.count() > 0;
 }
 
-/// Says whether a principal may hear of a topic, and speak there. It must not throw.
-template <class M>
-concept topic_policy = requires(M& m, std::string_view principal, std::string_view topic) {
-    { m(principal, topic) } -> std::same_as<bool>;
-};
-
 /// Listens, lets devices subscribe with a hub, and answers their other requests by a handler.
 ///
 /// A device's requests are answered one at a time, in order; the next is read when the reply is written. What the hub

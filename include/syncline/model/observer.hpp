@@ -135,6 +135,13 @@ public:
     constexpr void failed(observed_part who, failure const& why, wall_time now) const noexcept {
         o_->failed(who, why, now);
     }
+    /// What it hears beside, of whatever type.
+    template <class N>
+    constexpr void noticed(N const& n) const noexcept requires requires(O& o) {
+        { o.noticed(n) }
+        noexcept;
+    }
+    { o_->noticed(n); }
 
 private:
     O* o_;

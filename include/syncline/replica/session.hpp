@@ -18,6 +18,7 @@
 #include <syncline/core/time.hpp>
 #include <syncline/model/observer.hpp>
 #include <syncline/replica/again.hpp>
+#include <syncline/replica/notice.hpp>
 #include <syncline/replica/replica.hpp>
 #include <syncline/retry/backoff.hpp>
 #include <syncline/retry/policy.hpp>
@@ -93,6 +94,8 @@ struct session_options {
 /// each request, the bytes and the rows of each reply, when they come, and again when the same exchange is made again;
 /// each verdict, when `poll` tells its event, so only of what was committed; what waits, and how long ago the last
 /// exchange succeeded, whenever `poll` answers `wait_until`, which then costs a get more. Pass an `observer_ref`.
+/// A `notice_observer` hears notices too: of a conflict and of a rejection with its event, of a pause and of the end of a sync
+/// when `poll` answers `wait_until`.
 template <storage S, random_source G, observer O = no_observer, class Records = stored_records,
           class Journal = no_journal>
 class session {
@@ -181,7 +184,10 @@ public:
         if (!ok) { return ok.error(); }
         if (found) {
             ++index_;
-            if (event_.kind == event_kind::decided) { tell_verdict(event_.said.kind); }
+            if (event_.kind == event_kind::decided) {
+                tell_verdict(event_.said.kind);
+                tell_decided();
+            }
             return session_output{notify{&event_}};
         }
         if (batch_ > told_) { told_ = batch_; }
@@ -196,6 +202,7 @@ public:
             wait.deadline = *due;
         }
         tell_state(*tx, now);
+        if (ok = tell_rest(*tx, now); !ok) { return ok.error(); }
         return session_output{wait};
     }
 
@@ -258,6 +265,34 @@ private:
         }
     }
 
+    void tell_decided() noexcept {
+        if constexpr (notice_observer<O>) {
+            switch (event_.said.kind) {
+                case verdict_kind::conflict: return observer_.noticed(conflict_opened{event_.record, event_.said});
+                case verdict_kind::rejected:
+                case verdict_kind::collateral: return observer_.noticed(mutation_rejected{event_.record, event_.said});
+                default: break;
+            }
+        }
+    }
+    /// Once the events are told: the pause, and the end of a sync.
+    template <class Tx>
+    [[nodiscard]] status tell_rest(Tx& tx, instant now) {
+        if constexpr (notice_observer<O>) {
+            if (untold_.paused && paused_) { observer_.noticed(sync_paused{*paused_}); }
+            untold_.paused = false;
+            if (untold_.since.exchanges == 0 || paused_) { return {}; }
+            auto const work = replica_.work_left(tx, now);
+            if (!work) { return work.error(); }
+            if (!*work) { observer_.noticed(std::exchange(untold_.since, {})); }
+        }
+        return {};
+    }
+    void pause(failure const& why) noexcept {
+        if constexpr (notice_observer<O>) { untold_.paused = untold_.paused || !paused_; }
+        paused_ = why;
+    }
+
     [[nodiscard]] status take(bytes_view message, transaction& tx, instant now) {
         observer_.counted(metric_counter::bytes_down, message.size());
         auto report = replica_.absorb(tx, message, now, random_);
@@ -274,6 +309,11 @@ private:
             report->more = report->more || *issued != 0;
         }
         report_ = *report;
+        if constexpr (notice_observer<O>) {
+            ++untold_.since.exchanges;
+            untold_.since.verdicts += report->verdicts;
+            untold_.since.rows += report->rows;
+        }
         observer_.counted(metric_counter::exchanges, 1);
         observer_.counted(metric_counter::rows_pulled, report->rows);
         if (in_flight_) { observer_.took(metric_latency::exchange, round_trip(now)); }
@@ -288,7 +328,7 @@ private:
         if (options_.retry) { policy_.succeeded(now.monotonic, round_trip(now), retried_); }
         retried_ = false;
         // The host wipes, and begins anew with another session; `last_report` says that it is that.
-        if (report->wipe) { paused_ = failure{errc::forbidden, "the authority orders this replica to be wiped"}; }
+        if (report->wipe) { pause({errc::forbidden, "the authority orders this replica to be wiped"}); }
         if (report->wait || stuck) {
             delay({}, now);
         } else {
@@ -320,7 +360,7 @@ private:
             case errc::unsupported:
             case errc::authority_changed:
             case errc::corrupt:
-            case errc::poisoned: paused_ = why; break;
+            case errc::poisoned: pause(why); break;
             default:
                 if (decided.action == retry_action::wait) {
                     not_before_ = later(now.monotonic, decided.wait);
@@ -363,6 +403,7 @@ private:
     backoff<> backoff_;
     retry_policy<> policy_;
     SYNCLINE_NO_UNIQUE_ADDRESS O observer_;
+    SYNCLINE_NO_UNIQUE_ADDRESS detail::untold_notices<notice_observer<O>> untold_{};
 
     monotonic_time not_before_{};
     monotonic_time sent_{};

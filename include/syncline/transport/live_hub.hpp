@@ -4,6 +4,7 @@
 /// The peer's end of live connections: who is subscribed to what, and what still has to be said to whom.
 
 #include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -40,6 +41,12 @@ struct live_hub_options {
 [[nodiscard]] constexpr bool valid(live_hub_options const& o) noexcept {
     return o.members_max > 0 && o.waiting_max > 0 && o.idle_timeout.count() > 0 && valid(o.notes);
 }
+
+/// Says whether a principal may hear of a topic, and speak there. It must not throw.
+template <class M>
+concept topic_policy = requires(M& m, std::string_view principal, std::string_view topic) {
+    { m(principal, topic) } -> std::same_as<bool>;
+};
 
 /// Tells those who are connected that there is news, and carries notes between them. In memory only: nothing that it
 /// loses matters, as a device that missed some pulls.
