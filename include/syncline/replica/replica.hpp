@@ -953,6 +953,11 @@ public:
             report.advanced = *moved;
             auto const anew = [](scope_answer const& a) { return a.standing == scope_standing::anew; };
             report.rejoined = std::any_of(p->scopes->answers.begin(), p->scopes->answers.end(), anew);
+        } else if (options_.scoped) {
+            // That what was written is in no scope is told with its verdict, and not again.
+            for (bytes const& name : p->scopes->gone) {
+                if (auto ok = let_go(tx, name, events); !ok) { return ok.error(); }
+            }
         }
         for (told_range& a : p->ranges) {
             std::span<row_update> const told = std::span{p->rows}.subspan(next, a.rows);
@@ -989,7 +994,7 @@ public:
         if (options_.rows_in_parts && p->to > sync->cursor) {
             if (auto ok = tx.erase(key('y')); !ok) { return ok.error(); }
         }
-        if (scopes_told && (report.advanced || !p->rows.empty() || !p->scopes->gone.empty())) {
+        if (options_.scoped && ((scopes_told && (report.advanced || !p->rows.empty())) || !p->scopes->gone.empty())) {
             ++taking.state.generation;
             if (auto ok = scopes_.write(tx, taking.state); !ok) { return ok.error(); }
         }
