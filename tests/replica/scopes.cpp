@@ -832,6 +832,24 @@ TEST_CASE("scopes: what was written outside of them goes, whichever reply brings
     CHECK(ids(ben) == names{"c2"});
     settle(ben, home, clock.now);
     CHECK(ids(ben).empty());
+
+    // In a scope that is being joined, which it leaves before that begins.
+    std::optional<person> slot;
+    person& admin = root(slot, clock.now);
+    ben.join(team(3));
+    create(ben, "c3", thing(8, 1, 0, {3}), clock.now);
+    home.may.bosses.insert("ben");
+    bytes const third = request_of(ben, clock.now);
+    create(ben, "c4", fields({{"place", 8}}), clock.now);
+    REQUIRE(home.answer(request_of(ben, clock.now), clock.now, "ben"));
+    auto const later = home.answer(third, clock.now, "ben");
+    REQUIRE(later);
+    settle(admin, home, clock.now);
+    update(admin, "c3", set_teams({}), clock.now);
+    settle(admin, home, clock.now);
+    REQUIRE(absorb(ben, *later, clock.now));
+    settle(ben, home, clock.now);
+    CHECK(ids(ben).empty());
 }
 
 TEST_CASE("scopes: a mutation of what is hidden is answered as one of what is not there") {

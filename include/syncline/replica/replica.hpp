@@ -907,6 +907,7 @@ public:
         if (!overtaken) { return overtaken.error(); }
         passed = passed || (*overtaken && !fork) || p->to < sync->staged;
         if (passed) {
+            if (options_.scoped) { let_go_of_unbegun(taking, *p); }
             p->rows.clear();
             p->ranges.clear();
             p->withheld.clear();
@@ -954,7 +955,7 @@ public:
             auto const anew = [](scope_answer const& a) { return a.standing == scope_standing::anew; };
             report.rejoined = std::any_of(p->scopes->answers.begin(), p->scopes->answers.end(), anew);
         } else if (options_.scoped) {
-            // That what was written is in no scope is told with its verdict, and not again.
+            // Where what was written is, is told with its verdict, and not again if it is in no scope.
             for (bytes const& name : p->scopes->gone) {
                 if (auto ok = let_go(tx, name, events); !ok) { return ok.error(); }
             }
@@ -3202,6 +3203,20 @@ private:
             }
         }
         return true;
+    }
+    /// Of a page that is not taken: the records that are in no scope but such as are being joined and have not begun count as
+    /// gone. They are told in it if they are still there then, and if they left before, they are not told.
+    static void let_go_of_unbegun(scope_taking const& t, reply& p) {
+        std::size_t next = 0;
+        for (scope_run const& r : p.scopes->runs) {
+            bool const told = std::any_of(r.members.begin(), r.members.end(), [&](std::uint64_t m) {
+                held_scope const& h = t.all[t.asked[static_cast<std::size_t>(m)]];
+                return h.is == held_scope::state::complete || h.place.since != 0;
+            });
+            for (std::uint64_t i = 0; i < r.rows; ++i, ++next) {
+                if (!told) { p.scopes->gone.push_back(to_bytes(p.rows[next].key)); }
+            }
+        }
     }
     /// Takes in which scopes the told records are in, and how far each scope is. Whether anything moved.
     template <class Tx>
