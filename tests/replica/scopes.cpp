@@ -782,6 +782,76 @@ TEST_CASE("scopes: what may not be read changes no byte of what is told") {
     }
 }
 
+TEST_CASE("scopes: how far tombstones were collected does not hang on what is hidden") {
+    // Of three records one has a hidden change, and so another position: which one, ben can't see.
+    bytes told[2];
+    for (int twin = 0; twin < 2; ++twin) {
+        virtual_clock clock;
+        authority_options o;
+        o.leases.length = milliseconds{60'000};
+        scoped_cloud home{clock.now, o};
+        std::optional<person> slot;
+        person& admin = root(slot, clock.now);
+        home.may.places = {{"ben", 1}};
+        for (std::string const id : {"o1", "o2", "o3"}) { create(admin, id, thing(1, 5, 7), clock.now); }
+        settle(admin, home, clock.now);
+        person ben{"ben", 200, clock.now};
+        ben.join(place(1));
+        settle(ben, home, clock.now);
+        clock.pass(1'000);
+        update(admin, twin == 0 ? "o1" : "o3", set("secret", 8), clock.now);
+        settle(admin, home, clock.now);
+        settle(ben, home, clock.now);
+        for (int i = 0; i < 4; ++i) {
+            auto tx = home.store.begin(access_mode::write);
+            auto const step = home.self->collect(*tx, 1);
+            REQUIRE(step);
+            CHECK(step->horizon == (std::min)(position{3}, static_cast<position>(i) + 1));
+            CHECK(step->more == (i < 2));
+            REQUIRE(tx->commit());
+            tx = errc::busy;
+            append(told[twin], *home.answer(request_of(ben, clock.now), clock.now, "ben"));
+        }
+    }
+    CHECK(to_hex(told[0]) == to_hex(told[1]));
+}
+
+TEST_CASE("scopes: what was written outside of them goes, whichever reply brings the verdict") {
+    virtual_clock clock;
+    scoped_cloud home{clock.now};
+    person ben{"ben", 200, clock.now};
+    create(ben, "c1", fields({{"place", 8}}), clock.now);
+    bytes const first = request_of(ben, clock.now);
+    create(ben, "c2", fields({{"place", 8}}), clock.now);
+    bytes const second = request_of(ben, clock.now);
+    REQUIRE(home.answer(second, clock.now, "ben"));  // lost
+    // It has the verdict of one only, and both are decided.
+    auto const late = home.answer(first, clock.now, "ben");
+    REQUIRE(late);
+    REQUIRE(absorb(ben, *late, clock.now));
+    CHECK(ids(ben) == names{"c2"});
+    settle(ben, home, clock.now);
+    CHECK(ids(ben).empty());
+
+    // In a scope that is being joined, which it leaves before that begins.
+    std::optional<person> slot;
+    person& admin = root(slot, clock.now);
+    ben.join(team(3));
+    create(ben, "c3", thing(8, 1, 0, {3}), clock.now);
+    home.may.bosses.insert("ben");
+    bytes const third = request_of(ben, clock.now);
+    create(ben, "c4", fields({{"place", 8}}), clock.now);
+    REQUIRE(home.answer(request_of(ben, clock.now), clock.now, "ben"));
+    auto const later = home.answer(third, clock.now, "ben");
+    REQUIRE(later);
+    settle(admin, home, clock.now);
+    update(admin, "c3", set_teams({}), clock.now);
+    settle(admin, home, clock.now);
+    REQUIRE(absorb(ben, *later, clock.now));
+    settle(ben, home, clock.now);
+    CHECK(ids(ben).empty());
+}
+
 TEST_CASE("scopes: a mutation of what is hidden is answered as one of what is not there") {
     virtual_clock clock;
     scoped_cloud home{clock.now};

@@ -10,7 +10,8 @@ if(SYNCLINE_TEST_UNITS AND NOT SYNCLINE_TEST_TAG AND TARGET Threads::Threads)
     set(here "${CMAKE_CURRENT_LIST_DIR}")
 
     function(syncline_simulation program headers)
-        add_executable(${program} "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/simulate.cpp")
+        add_executable(${program} "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/simulate.cpp"
+            "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/worlds.cpp")
         target_link_libraries(${program} PRIVATE ${headers} Threads::Threads)
         if(NOT MSVC AND NOT CMAKE_CXX_FLAGS MATCHES "sanitize")
             target_compile_options(${program} PRIVATE $<IF:$<BOOL:${SYNCLINE_TEST_REPOSITORY}>,-O2,-O1>)

@@ -32,6 +32,8 @@
 #include <syncline/testing/schedule_simulator.hpp>
 #include <syncline/testing/simulator.hpp>
 
+#include "worlds.hpp"
+
 #if __has_include(<syncline_plants.hpp>)
     #include <syncline_plants.hpp>
     #define SIMULATE_PLANTED 1
@@ -70,7 +72,7 @@ bool found_alone(simulation_report& r, char const* part, Report const& alone) {
 }
 
 /// A seed's worlds: devices with their authority, a bank that writes groups, and an outbox, an audit log, a queue of
-/// conflicts, a schedule and a fleet, each alone.
+/// conflicts, a schedule, those of worlds.cpp and a fleet, each alone.
 /// Of a later one, only where those before are as they should be; `alone` runs the outbox and nothing else.
 simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& o, bool alone = false) {
     simulation_report r;
@@ -103,6 +105,12 @@ simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& 
     r.checks += groups.checks;
     if (found_alone(r, "groups", groups)) { return r; }
     if (seed <= 200 && found_alone(r, "schedule", simulate_schedule(seed))) { return r; }
+    for (simulated_world const& w : simulated_worlds()) {
+        if (seed > w.seeds) { continue; }
+        simulated_world_report const life = w.run(seed);
+        r.checks += life.checks;
+        if (found_alone(r, w.name, life)) { return r; }
+    }
     if (seed > 4'000) { return r; }
     fleet_options life;
     life.only = o.only;
@@ -205,9 +213,6 @@ void explain(settings const& s, simulation_report const& failed) {
                 static_cast<unsigned long long>(failed.seed), failed.found[0].axiom.c_str(),
                 failed.found[0].what.c_str(), static_cast<unsigned long long>(failed.seed), plant.c_str());
     std::string const& what = failed.found[0].what;
-    for (char const* const whole : {"(audit log alone)", "(conflicts alone)", "(groups alone)", "(schedule alone)"}) {
-        if (what.rfind(whole, 0) == 0) { return; }
-    }
     if (what.rfind("(fleet alone)", 0) == 0) {
         fleet_options life;
         life.only = s.options.only;
@@ -221,6 +226,7 @@ void explain(settings const& s, simulation_report const& failed) {
         return;
     }
     bool const alone = what.rfind("(outbox alone)", 0) == 0;
+    if (what[0] == '(' && !alone) { return; }
     simulation_options o = shrink_simulation(
         failed, s.options, [&](simulation_options const& tried) { return simulate_worlds(failed.seed, tried, alone); });
     o.tell = true;

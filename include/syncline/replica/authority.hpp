@@ -336,7 +336,6 @@ public:
             auto const more = scopes_.collect(tx, *before, budget);
             if (!more) { return more.error(); }
             report.more = *more;
-            if (*more) { return report; }
         }
         if (*lapsed == budget) {
             report.more = true;
@@ -352,18 +351,25 @@ public:
             bytes record;
         };
         std::vector<candidate> passed;
+        // Replicas are told the horizon. Beside scopes a step goes by positions, not by the records that still have one:
+        // how many those are hangs on what some may not see.
         report.horizon = target;
-        auto ok = tx.scan({position_key(*before + 1), position_key(target + 1)}, [&](bytes_view at, bytes_view record) {
-            if (at.size() != 10) { return true; }
-            position const here = read_u64(at.subspan(2));
-            if (passed.size() == budget) {
-                report.more = true;
-                report.horizon = here - 1;
-                return false;
-            }
-            passed.push_back({here, to_bytes(record)});
-            return true;
-        });
+        if (options_.scopes != nullptr && target - *before > budget) {
+            report.more = true;
+            report.horizon = *before + budget;
+        }
+        auto ok = tx.scan({position_key(*before + 1), position_key(report.horizon + 1)},
+                          [&](bytes_view at, bytes_view record) {
+                              if (at.size() != 10) { return true; }
+                              position const here = read_u64(at.subspan(2));
+                              if (passed.size() == budget) {
+                                  report.more = true;
+                                  report.horizon = here - 1;
+                                  return false;
+                              }
+                              passed.push_back({here, to_bytes(record)});
+                              return true;
+                          });
         if (!ok) { return ok.error(); }
         bytes k = key('r');
         bytes raw;

@@ -908,6 +908,7 @@ public:
         if (!overtaken) { return overtaken.error(); }
         passed = passed || (*overtaken && !fork) || p->to < sync->staged;
         if (passed) {
+            if (options_.scoped) { let_go_of_unbegun(taking, *p); }
             p->rows.clear();
             p->ranges.clear();
             p->withheld.clear();
@@ -954,6 +955,11 @@ public:
             report.advanced = *moved;
             auto const anew = [](scope_answer const& a) { return a.standing == scope_standing::anew; };
             report.rejoined = std::any_of(p->scopes->answers.begin(), p->scopes->answers.end(), anew);
+        } else if (options_.scoped) {
+            // Where what was written is, is told with its verdict, and not again if it is in no scope.
+            for (bytes const& name : p->scopes->gone) {
+                if (auto ok = let_go(tx, name, events); !ok) { return ok.error(); }
+            }
         }
         for (told_range& a : p->ranges) {
             std::span<row_update> const told = std::span{p->rows}.subspan(next, a.rows);
@@ -992,7 +998,7 @@ public:
         if (options_.rows_in_parts && p->to > sync->cursor) {
             if (auto ok = tx.erase(key('y')); !ok) { return ok.error(); }
         }
-        if (scopes_told && (report.advanced || !p->rows.empty() || !p->scopes->gone.empty())) {
+        if (options_.scoped && ((scopes_told && (report.advanced || !p->rows.empty())) || !p->scopes->gone.empty())) {
             ++taking.state.generation;
             if (auto ok = scopes_.write(tx, taking.state); !ok) { return ok.error(); }
         }
@@ -3223,6 +3229,20 @@ private:
             }
         }
         return true;
+    }
+    /// Of a page that is not taken: the records that are in no scope but such as are being joined and have not begun count as
+    /// gone. They are told in it if they are still there then, and if they left before, they are not told.
+    static void let_go_of_unbegun(scope_taking const& t, reply& p) {
+        std::size_t next = 0;
+        for (scope_run const& r : p.scopes->runs) {
+            bool const told = std::any_of(r.members.begin(), r.members.end(), [&](std::uint64_t m) {
+                held_scope const& h = t.all[t.asked[static_cast<std::size_t>(m)]];
+                return h.is == held_scope::state::complete || h.place.since != 0;
+            });
+            for (std::uint64_t i = 0; i < r.rows; ++i, ++next) {
+                if (!told) { p.scopes->gone.push_back(to_bytes(p.rows[next].key)); }
+            }
+        }
     }
     /// Takes in which scopes the told records are in, and how far each scope is. Whether anything moved.
     template <class Tx>

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// A machine of a small simulated world: a disk, the store that a process has open on it, and what goes wrong with them.
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include <syncline/core/error.hpp>
+#include <syncline/core/random.hpp>
+#include <syncline/storage/storage.hpp>
+#include <syncline/testing/faulty_storage.hpp>
+#include <syncline/testing/simulated_disk.hpp>
+
+namespace syncline::inline SYNCLINE_ABI::testing {
+
+/// What goes wrong with one transaction.
+struct machine_mishap {
+    storage_fault fault{};
+    bool faulty = false;  ///< `fault` happens
+    bool torn = false;    ///< the process dies before the commit
+};
+/// Every sixth has a storage call that fails, every sixteenth is torn off.
+[[nodiscard]] inline machine_mishap draw_mishap(random_generator& random) {
+    machine_mishap m;
+    m.torn = below(random, 16) == 0;
+    m.faulty = below(random, 6) == 0;
+    m.fault.nth = 1 + below(random, 60);
+    m.fault.code = below(random, 2) == 0 ? errc::storage_io : errc::transaction_lost;
+    return m;
+}
+
+/// A disk, and the store that is open on it.
+class simulated_machine {
+public:
+    using store_type = faulty_storage<simulated_disk::storage_type>;
+    using transaction = store_type::transaction;
+
+    simulated_machine() { open(); }
+    simulated_machine(simulated_machine const&) = delete;
+    simulated_machine& operator=(simulated_machine const&) = delete;
+
+    [[nodiscard]] store_type& store() { return *store_; }
+    /// The power goes, and comes back.
+    void cut(random_generator& random) {
+        store_.reset();
+        handle_.reset();
+        disk_.power_cut(random);
+        open();
+    }
+
+    /// What became of one transaction.
+    struct outcome {
+        bool took = false;    ///< it is committed
+        bool faulty = false;  ///< a storage call of it was made to fail
+        errc why{};           ///< what `f` said
+    };
+    /// `f(tx)` answers something like a `result`, in one transaction that may go wrong.
+    template <class F>
+    outcome attempt(machine_mishap const& m, F&& f) {
+        std::uint64_t const faults = store_->faults();
+        if (m.faulty) { store_->inject(m.fault); }
+        outcome out;
+        {
+            auto tx = store_->begin(access_mode::write);
+            if (tx) {
+                auto const said = f(*tx);
+                out.why = said ? errc{} : errc{said.error().code};
+                if (said && !m.torn && store_->faults() == faults) { out.took = tx->commit().has_value(); }
+            }
+        }
+        out.faulty = store_->faults() != faults;
+        store_->heal();
+        return out;
+    }
+    template <class F>
+    outcome attempt(F&& f) {
+        return attempt(machine_mishap{}, std::forward<F>(f));
+    }
+    template <class F>
+    auto read(F&& f) {
+        auto tx = store_->begin(access_mode::read);
+        return f(*tx);
+    }
+
+private:
+    void open() {
+        handle_ = disk_.open();
+        store_ = std::make_unique<store_type>(*handle_);
+    }
+
+    simulated_disk disk_{};
+    std::unique_ptr<simulated_disk::storage_type> handle_{};
+    std::unique_ptr<store_type> store_{};
+};
+
+}  // namespace syncline::inline SYNCLINE_ABI::testing

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "worlds.hpp"
+
+#include <utility>
+
+#include <syncline/testing/scope_simulator.hpp>
+
+namespace {
+
+using namespace syncline::testing;
+
+template <class Report>
+simulated_world_report brief(Report&& r) {
+    return {r.steps, r.checks, r.trace, std::move(r.found)};
+}
+
+constexpr simulated_world worlds[] = {
+    {"scopes", 400, [](std::uint64_t seed) { return brief(simulate_scopes(seed)); }},
+};
+
+}  // namespace
+
+std::span<simulated_world const> simulated_worlds() { return worlds; }

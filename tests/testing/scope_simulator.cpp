@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: BSL-1.0
+
+/// Scopes and masks: many short lives in two worlds, which differ only in what is hidden.
+
+#include <syncline/testing/scope_simulator.hpp>
+
+#include <cstdint>
+#include <cstdlib>
+
+#include "support/catch.hpp"
+
+using namespace syncline;
+using namespace syncline::testing;
+
+TEST_CASE("who may not read something is told the same bytes, whatever it is") {
+    // SYNCLINE_SCOPE_SEEDS for a long run.
+    char const* const wanted = std::getenv("SYNCLINE_SCOPE_SEEDS");
+    std::uint64_t const seeds = wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 20;
+    scope_simulation_report sum;
+    for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+        auto const r = simulate_scopes(seed);
+        INFO("seed " << seed);
+        REQUIRE(to_text(r.found) == "");
+        sum.faults += r.faults;
+        sum.power_cuts += r.power_cuts;
+        sum.written += r.written;
+        sum.refused += r.refused;
+        sum.joined += r.joined;
+        sum.hidden += r.hidden;
+        sum.compared += r.compared;
+    }
+    CHECK((sum.faults > 10 && sum.power_cuts > 20 && sum.written > 100 && sum.refused > 30));
+    CHECK((sum.joined > 100 && sum.hidden > 100 && sum.compared > 500'000));
+}
+
+TEST_CASE("lives with scopes that once showed a mistake") {
+    for (std::uint64_t const seed : {
+             3U,     // how far tombstones were collected hung on hidden changes
+             97U,    // what was written outside of every scope stayed, where another reply had overtaken the verdict's
+             1139U,  // … and what had left a scope before its joining began
+         }) {
+        CHECK(to_text(simulate_scopes(seed).found) == "");
+    }
+}
+
+TEST_CASE("a life with scopes is the same each time, on every machine") {
+    scope_simulation_options o;
+    o.steps = 60;
+    CHECK(simulate_scopes(3, o).trace == simulate_scopes(3, o).trace);
+    CHECK(simulate_scopes(3, o).trace != simulate_scopes(4, o).trace);
+}
