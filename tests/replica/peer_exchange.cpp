@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include <catch2/catch.hpp>
+#include "support/catch.hpp"
 
 #include <syncline/core/random.hpp>
 #include <syncline/replica/authority.hpp>
@@ -18,35 +18,16 @@
 #include <syncline/testing/faulty_storage.hpp>
 #include <syncline/transport/loopback.hpp>
 
+#include "world.hpp"
+
 using namespace syncline;
 
 namespace {
 
-bytes fields(std::vector<std::pair<std::string, std::int64_t>> const& pairs) {
-    bytes out;
-    cbor_writer w{out};
-    w.map(pairs.size());
-    for (auto const& [name, n] : pairs) {
-        w.text(name);
-        w.integer(n);
-    }
-    return out;
-}
-std::optional<std::int64_t> field(bytes_view map, std::string_view name) {
-    auto const found = map_find(map, name);
-    if (!found || !*found) { return std::nullopt; }
-    return detail::integer_of(**found);
-}
-field_op add_to(std::string_view name, std::int64_t n) {
-    field_op op{std::string{name}, op_kind::add, {}, {}};
-    cbor_writer{op.value}.integer(n);
-    return op;
-}
-rule_table rules() {
-    rule_table table;
-    table.add({"things", rule::last_writer, {{"count", rule::counter}}});
-    return table;
-}
+using world::add;
+using world::field;
+using world::fields;
+using world::rules;
 
 /// One storage for all tests of this file, so that it compiles once: memory, of which any call can be made to fail.
 struct fragile_memory {
@@ -57,13 +38,7 @@ using store_type = testing::faulty_storage<memory_storage>;
 
 /// Devices of several people and their authority, which knows a key of each device.
 struct venue {
-    struct {
-        instant now{wall_time{milliseconds{1'790'000'000'000}}, monotonic_time{milliseconds{1'000}}};
-        void pass(std::int64_t ms) {
-            now.wall += milliseconds{ms};
-            now.monotonic += milliseconds{ms};
-        }
-    } clock{};
+    world::virtual_clock clock{};
     mac_keys keys{};
     relay_gate gate = gate_of("venue", keys);
     fragile_memory home_memory{};
@@ -167,7 +142,7 @@ struct venue {
     }
     status count(person& p, std::string_view id, std::int64_t n = 1) {
         auto const done = p.write([&](auto& tx) {
-            return p.self.update(tx, record_key{"things", id}, {add_to("count", n)}, clock.now);
+            return p.self.update(tx, record_key{"things", id}, {world::add("count", n)}, clock.now);
         });
         return done ? status{} : status{done.error()};
     }
@@ -635,7 +610,7 @@ TEST_CASE("a fork is told, and both copies' writes count", "[replica]") {
     {
         auto tx = copied.begin(access_mode::write);
         REQUIRE(self.open(*tx, "anna", v.clock.now, v[0].random));
-        REQUIRE(self.update(*tx, record_key{"things", "a"}, {add_to("count", 30)}, v.clock.now));
+        REQUIRE(self.update(*tx, record_key{"things", "a"}, {add("count", 30)}, v.clock.now));
         REQUIRE(tx->commit());
     }
     peer_exchange theirs(self, *v[0].sealer);

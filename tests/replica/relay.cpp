@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include <catch2/catch.hpp>
+#include "support/catch.hpp"
 
 #include <syncline/core/random.hpp>
 #include <syncline/storage/memory.hpp>

@@ -708,6 +708,17 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
 
 namespace detail {
 
+/// Reads what `encode_row_update` wrote; the row's fields are not looked at.
+[[nodiscard]] inline row_update decode_row_update(cbor_reader& in) {
+    row_update u;
+    if (in.array() != 3) { in.fail({errc::malformed, "row update of the wrong length"}); }
+    u.key.collection = std::string{in.text()};
+    u.key.id = to_bytes(in.byte_string());
+    if (!in.failed() && !valid(u.key)) { in.fail({errc::malformed, "record key out of range"}); }
+    u.state = decode_row(in);
+    return u;
+}
+
 /// The rows that stand encoded in `rows`, in columns; false where they can't be.
 [[nodiscard]] inline bool encode_page(bytes& out, std::size_t count, bytes_view rows) {
     decode_limits own;
@@ -997,15 +1008,7 @@ namespace detail {
             case 8: {
                 std::size_t const n = detail::bounded_array(in);
                 p.rows.reserve((std::min)(n, std::size_t{1'024}));
-                for (std::size_t i = 0; i < n && !in.failed(); ++i) {
-                    row_update u;
-                    if (in.array() != 3) { in.fail({errc::malformed, "row update of the wrong length"}); }
-                    u.key.collection = std::string{in.text()};
-                    u.key.id = to_bytes(in.byte_string());
-                    if (!in.failed() && !valid(u.key)) { in.fail({errc::malformed, "record key out of range"}); }
-                    u.state = decode_row(in);
-                    p.rows.push_back(std::move(u));
-                }
+                for (std::size_t i = 0; i < n && !in.failed(); ++i) { p.rows.push_back(detail::decode_row_update(in)); }
                 return true;
             }
             case 9: p.time = wall_time{milliseconds{in.integer()}}; return true;

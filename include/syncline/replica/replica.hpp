@@ -1659,22 +1659,12 @@ private:
     /// Tells the journal of each collection that this program has in another schema version than the one that was told
     /// last: 'q', collection -> version.
     template <class Tx>
-    [[nodiscard]] status tell_versions(Tx& tx, bool fresh, instant now) const {
+    [[nodiscard]] status tell_versions([[maybe_unused]] Tx& tx, [[maybe_unused]] bool fresh,
+                                       [[maybe_unused]] instant now) const {
         if constexpr (keeps_journal<Journal>) {
-            if (options_.schemas == nullptr) { return {}; }
-            journal_note note;
-            note.what = journal_event::migrated;
-            note.stamp = timestamp::make(now.wall);
-            return detail::tell_new_versions(tx, *options_.schemas, key('q'), fresh,
-                                             [&](std::string_view collection, schema_version v) {
-                                                 note.collection = collection;
-                                                 note.count = v;
-                                                 return tell(tx, note);
-                                             });
+            auto const told = [&](journal_note& note) { return tell(tx, note); };
+            return detail::tell_new_versions(tx, options_.schemas, key('q'), fresh, now, told);
         } else {
-            (void)tx;
-            (void)fresh;
-            (void)now;
             return {};
         }
     }
