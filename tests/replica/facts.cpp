@@ -494,7 +494,8 @@ TEST_CASE("damaged facts, checkpoints and values are errors, and mend themselves
 
     // Checkpoints that are none, from somebody who may write them.
     device wild{h, "wild", 2, false};
-    std::vector<bytes> const bad{world::fields({}), world::fields({{"at", 1}, {"count", 1}, {"value", 1}, {"through", 1}})};
+    std::vector<bytes> const bad{world::fields({}),
+                                 world::fields({{"at", 1}, {"count", 1}, {"value", 1}, {"through", 1}})};
     for (bytes const& fields : bad) {
         REQUIRE(
             wild.write([&](auto& tx) { return wild.self.put(tx, checkpoint_key("payments", "trace"), fields, now); }));

@@ -14,6 +14,7 @@
 
 #include <syncline/core/random.hpp>
 #include <syncline/replica/authority.hpp>
+#include <syncline/replica/dry_run.hpp>
 #include <syncline/storage/memory.hpp>
 #include <syncline/testing/faulty_storage.hpp>
 #include <syncline/transport/loopback.hpp>
@@ -43,7 +44,7 @@ struct venue {
     relay_gate gate = gate_of("venue", keys);
     fragile_memory home_memory{};
     store_type& home_store = home_memory.outer;
-    authority<> home{rules(), {.relays = &gate}};
+    authority<> home;
 
     struct person {
         std::string name;
@@ -90,7 +91,8 @@ struct venue {
     };
     std::vector<std::unique_ptr<person>> people{};
 
-    explicit venue(std::vector<std::string> const& names, relay_options o = {}) {
+    explicit venue(std::vector<std::string> const& names, relay_options o = {}, bool backups = false)
+        : home(rules(), {.backups = backups, .relays = &gate}) {
         syncline::random_generator dice(99);
         auto tx = home_store.begin(access_mode::write);
         REQUIRE(home.open(*tx, clock.now, dice));
@@ -662,4 +664,61 @@ TEST_CASE("confirmed rows pass between devices that trust each other, and move n
     CHECK(v[1].sees("a") == 1);
     v.go_home(v[1]);
     CHECK(v[1].sees("a") == 8);
+}
+
+TEST_CASE("confirmed rows pass between no devices where the authority may be put back", "[replica]") {
+    // By its positions a replica would tell the authority, put back, that it holds what it never had from it.
+    bool const backups = GENERATE(false, true);
+    venue v({"anna", "ben"}, {.trust_rows = true}, backups);
+    v.go_home(v[1]);
+    REQUIRE(v.create(v[0], "a"));
+    v.go_home(v[0]);
+    CHECK(v.meets(v[1], v[0]).taken.rows == (backups ? 0U : 1U));
+    CHECK(v[1].sees("a").has_value() == !backups);
+    v.go_home(v[1]);
+    CHECK(v[1].sees("a") == 0);
+}
+
+TEST_CASE("a pull that is only rehearsed carries nothing home", "[replica]") {
+    venue v({"anna", "ben"});
+    v.go_home(v[1]);
+    REQUIRE(v.create(v[0], "a"));
+    (void)v.meets(v[1], v[0]);
+    CHECK(v[1].carries().count == 1);
+    auto const asked = v[1].read([&](auto& tx) { return pull_message(tx, v[1].self); });
+    REQUIRE(asked);
+    auto const q = decode_request(*asked);
+    REQUIRE(q);
+    REQUIRE(q->relayed);
+    CHECK(q->relayed->empty());
+    REQUIRE(v.ask_home(v[1], *asked));
+    CHECK(v.confirmed().empty());
+    CHECK(v[1].carries().count == 1);
+    v.go_home(v[1]);
+    CHECK(v.confirmed().count("a") == 1);
+}
+
+TEST_CASE("a replica that holds scopes does not carry", "[replica]") {
+    replica_options o;
+    o.scoped = true;
+    o.relay.emplace();
+    replica const both{rules(), o};
+    memory_storage store;
+    syncline::random_generator dice(1);
+    instant const now = world::virtual_clock{}.now;
+    {
+        auto tx = store.begin(access_mode::write);
+        CHECK(both.open(*tx, "anna", now, dice).error() == errc::unsupported);
+        REQUIRE(tx->commit());
+    }
+    CHECK(store.snapshot() == memory_storage{}.snapshot());
+    // Each alone will do.
+    for (bool const scoped : {false, true}) {
+        replica_options alone = o;
+        alone.scoped = scoped;
+        if (scoped) { alone.relay.reset(); }
+        memory_storage other;
+        auto tx = other.begin(access_mode::write);
+        CHECK(replica{rules(), alone}.open(*tx, "anna", now, dice));
+    }
 }

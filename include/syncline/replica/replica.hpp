@@ -1235,7 +1235,8 @@ public:
     /// Takes confirmed rows that a peer told who is declared to be trusted, and who stands at `cursor`. The own cursor does
     /// not move: the authority tells them once more. Rows of a peer that is not ahead are left out, as this replica may
     /// know deletions that it doesn't; so are those of records on which own mutations wait, as a row may contain one whose
-    /// verdict was not heard yet. `errc::invalid` where no such trust is declared.
+    /// verdict was not heard yet. None is taken from an authority that may be put back to a backup. `errc::invalid` where
+    /// no such trust is declared.
     template <storage_transaction Tx>
     [[nodiscard]] result<handed_report> take_peer_rows(Tx& tx, std::span<row_update> rows, position cursor,
                                                        instant now) const {
@@ -1244,9 +1245,8 @@ public:
         if (!sync) { return sync.error(); }
         handed_report report;
         if (!sync->epoch || cursor <= sync->cursor) { return report; }
-        if (sync->kept) {
-            return report;
-        }  // what a restored authority has lost is told by positions up to the own head
+        // What a restored authority has lost is told by positions up to the own head.
+        if (sync->kept) { return report; }
         std::vector<row_update> taken;
         for (row_update& u : rows) {
             if (u.state.version > sync->cursor && u.state.version <= cursor) { taken.push_back(std::move(u)); }
