@@ -217,6 +217,35 @@ TEST_CASE("where nothing changed, coming back costs the sums alone") {
     CHECK(visible(away) == w.confirmed());
 }
 
+TEST_CASE("a deletion that is above the horizon is told, also of what was never held") {
+    office w;
+    for (int i = 0; i < 100; ++i) { w.create(w.here, thing(i), i); }
+    w.settle(w.here);
+    device away{2};
+    REQUIRE(open(away, w.time.now));
+    w.settle(away);
+    w.erase(w.here, thing(3));
+    w.settle(w.here);
+    w.long_time();
+    record_key const brief{"things", "00050x"};
+    w.create(w.here, brief, 1);
+    w.settle(w.here);
+    w.erase(w.here, brief);
+    w.settle(w.here);
+    w.come_back(away);
+    CHECK(w.fallbacks == std::vector<fallback_kind>{fallback_kind::compared});
+    auto const held = away.read([&](auto& tx) { return away.self.read_confirmed(tx, brief); });
+    REQUIRE(held);
+    REQUIRE(*held);
+    CHECK((*held)->deleted);
+    // So that who uses the id again begins its next life.
+    w.create(away, brief, 2);
+    w.settle(away);
+    w.settle(w.here);
+    CHECK(visible(w.here).count("00050x") == 1);
+    CHECK(visible(away) == w.confirmed());
+}
+
 TEST_CASE("with an authority that can't compare all is told, and nothing is summed up for it") {
     office w;
     for (int i = 0; i < 200; ++i) { w.create(w.here, thing(i), i); }
