@@ -3,7 +3,7 @@
 
 /// The whole component `audit`.
 
-#include <syncline/audit/archive.hpp>
+#include <syncline/audit/archive.hpp>    // IWYU pragma: export
 #include <syncline/audit/decisions.hpp>  // IWYU pragma: export
 #include <syncline/audit/entry.hpp>      // IWYU pragma: export
 #include <syncline/audit/head.hpp>       // IWYU pragma: export

@@ -29,6 +29,7 @@
 #include <syncline/replica/pending.hpp>          // IWYU pragma: export
 #include <syncline/replica/policy.hpp>           // IWYU pragma: export
 #include <syncline/replica/protocol.hpp>         // IWYU pragma: export
+#include <syncline/replica/range_sums.hpp>       // IWYU pragma: export
 #include <syncline/replica/ranges.hpp>           // IWYU pragma: export
 #include <syncline/replica/read_mask.hpp>        // IWYU pragma: export
 #include <syncline/replica/record_store.hpp>     // IWYU pragma: export

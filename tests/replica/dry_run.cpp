@@ -77,7 +77,8 @@ std::vector<event> decided_of(device& d) {
 }
 bool same(exchange_report const& a, exchange_report const& b) {
     return a.verdicts == b.verdicts && a.rows == b.rows && a.changed == b.changed && a.advanced == b.advanced &&
-           a.more == b.more && a.wait == b.wait && a.rejoined == b.rejoined && a.reincarnated == b.reincarnated;
+           a.more == b.more && a.wait == b.wait && a.rejoined == b.rejoined && a.reincarnated == b.reincarnated &&
+           a.fallback == b.fallback && a.same == b.same;
 }
 bool same(open_conflict const& a, open_conflict const& b) {
     return a.token == b.token && a.local == b.local && a.base == b.base && a.fields == b.fields && a.remote == b.remote;

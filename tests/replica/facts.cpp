@@ -17,6 +17,8 @@
 #include <syncline/storage/memory.hpp>
 #include <syncline/testing/nth_failure.hpp>
 
+#include "world.hpp"
+
 namespace {
 
 using namespace syncline;
@@ -69,18 +71,6 @@ static_assert(fact_fold<fold_without<0>> && !fact_fold<fold_without<1>> && !fact
 static_assert(!fact_fold<fold_without<3>> && !fact_fold<fold_without<4>> && !fact_fold<fold_without<5>>);
 
 using numbers = std::vector<std::pair<std::string, std::int64_t>>;
-bytes encoded(numbers pairs) {
-    std::sort(pairs.begin(), pairs.end(),
-              [](auto const& a, auto const& b) { return compare_keys(a.first, b.first) < 0; });
-    bytes out;
-    cbor_writer w{out};
-    w.map(pairs.size());
-    for (auto const& [name, n] : pairs) {
-        w.text(name);
-        w.integer(n);
-    }
-    return out;
-}
 
 using fact_replica = basic_replica<fact_records<>>;
 
@@ -119,49 +109,30 @@ struct house {
         return n;
     }
 };
-struct device {
+struct device : world::storing {
     house& home;
     std::string principal;
-    memory_storage store{};
     fact_replica self;
-    syncline::random_generator random;
     derived_value<trace, fact_records<>> traced;
     derived_value<total, fact_records<>> summed;
 
     device(house& h, std::string who, std::uint64_t seed, bool checked = true)
-        : home(h),
+        : storing(seed),
+          home(h),
           principal(std::move(who)),
           self(h.rules, options(h, checked), fact_records<>{h.all}),
-          random(seed),
           traced(h.all[0], self),
           summed(h.all[0], self) {
-        auto tx = store.begin(access_mode::write);
-        REQUIRE(self.open(*tx, principal, now, random));
-        REQUIRE(tx->commit());
+        REQUIRE(world::open(*this, now, principal));
     }
-    device(device const&) = delete;
     static replica_options options(house& h, bool checked) {
         replica_options o;
         if (checked) { o.checks = &h.checks; }
         o.rows_max = 3;
         return o;
     }
-    template <class F>
-    auto write(F f) {
-        auto tx = store.begin(access_mode::write);
-        REQUIRE(tx);
-        auto out = f(*tx);
-        if (out) { REQUIRE(tx->commit()); }
-        return out;
-    }
-    template <class F>
-    auto read(F f) {
-        auto tx = store.begin(access_mode::read);
-        REQUIRE(tx);
-        return f(*tx);
-    }
     result<write_receipt> add(std::string_view collection, std::string_view id, numbers const& n) {
-        return write([&](auto& tx) { return self.create(tx, {collection, id}, encoded(n), now); });
+        return write([&](auto& tx) { return self.create(tx, {collection, id}, world::fields(n), now); });
     }
     /// One exchange; whether there is more to do.
     bool exchange() {
@@ -524,7 +495,8 @@ TEST_CASE("damaged facts, checkpoints and values are errors, and mend themselves
 
     // Checkpoints that are none, from somebody who may write them.
     device wild{h, "wild", 2, false};
-    std::vector<bytes> const bad{encoded({}), encoded({{"at", 1}, {"count", 1}, {"value", 1}, {"through", 1}})};
+    std::vector<bytes> const bad{world::fields({}),
+                                 world::fields({{"at", 1}, {"count", 1}, {"value", 1}, {"through", 1}})};
     for (bytes const& fields : bad) {
         REQUIRE(
             wild.write([&](auto& tx) { return wild.self.put(tx, checkpoint_key("payments", "trace"), fields, now); }));
@@ -582,7 +554,7 @@ TEST_CASE("whatever storage call fails while facts come in, order and values sta
         }
         in([&](auto& tx) { return traced.advance(tx, 2); });
         in([&](auto& tx) { return traced.advance(tx, 2); });
-        in([&](auto& tx) { return self.create(tx, {"payments", "mine"}, encoded({{"time", 1}}), now); });
+        in([&](auto& tx) { return self.create(tx, {"payments", "mine"}, world::fields({{"time", 1}}), now); });
         late_reply = exchange();
     };
     auto const operate = [&](auto& store) -> status {

@@ -357,6 +357,7 @@ TEST_CASE("whoever comes back when, nothing deleted rises again and all hold the
         for (std::uint64_t i = 0; i < 4; ++i) {
             replica_options options;
             options.rows_max = 1 + random() % 4;
+            options.compared_rows = (seed + i) % 4;
             devices.push_back(std::make_unique<world::device>(seed * 10 + i, options));
             REQUIRE(world::open(*devices.back(), time.now));
         }
@@ -431,6 +432,7 @@ TEST_CASE("whoever comes back when, nothing deleted rises again and all hold the
             CHECK(keys_under(d->store, "rv") == rows);
             CHECK(keys_under(d->store, "rd") == 0);
             CHECK(keys_under(d->store, "rw") == 0);
+            CHECK(keys_under(d->store, "rn") == 0);
         }
         CHECK(collected > 0);
         if (seed == 1) { CHECK(rejoined > 0); }

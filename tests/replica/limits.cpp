@@ -256,6 +256,136 @@ TEST_CASE("a record past a replica's limits does not hold up its pull, and comes
     }
 }
 
+TEST_CASE("a group too large for the authority is refused where it is written, once it has said so") {
+    house home{narrow_house()};
+    device mine{1};
+    REQUIRE(open(mine, home.clock.now));
+    REQUIRE(home.create(mine, one, 1));
+    home.sync(mine);
+    bytes seven;  // kilobytes
+    cbor_writer w{seven};
+    w.map(1);
+    w.text("long");
+    w.raw(text_of(7'000));
+    auto const create_together = [&](std::size_t n) {
+        record_group g;
+        for (std::size_t i = 0; i < n; ++i) { g.create({"things", "k" + std::to_string(i)}, seven); }
+        home.clock.pass(10);
+        return mine.write([&](auto& tx) { return mine.self.write_group(tx, g, home.clock.now); });
+    };
+    CHECK(create_together(15).error() == errc::limit);
+    CHECK(visible(mine).size() == 1);
+    CHECK(create_together(13));
+    home.sync(mine);
+    CHECK(letters(mine, errc{}) == 0);
+    device other{2};
+    REQUIRE(open(other, home.clock.now));
+    home.sync(other);
+    CHECK(visible(other).size() == 14);
+}
+
+TEST_CASE("values as deep as an authority takes come in groups too, and many in one request") {
+    std::size_t const depth = GENERATE(std::size_t{20}, std::size_t{64});
+    CAPTURE(depth);
+    authority_options o = narrow_house();
+    o.message.depth_max = static_cast<std::uint32_t>(depth);
+    house home{o};
+    device mine{1}, other{2};
+    REQUIRE(open(mine, home.clock.now));
+    REQUIRE(open(other, home.clock.now));
+    home.sync(mine);
+    bytes deepest;
+    cbor_writer w{deepest};
+    w.map(1);
+    w.text("deep");
+    w.raw(nest(depth - 1));
+    for (int i = 0; i < 20; ++i) {
+        record_group g;
+        for (std::string_view const half : {"l", "r"}) {
+            g.create({"things", std::string{half} + std::to_string(i)}, deepest);
+        }
+        home.clock.pass(10);
+        REQUIRE(mine.write([&](auto& tx) { return mine.self.write_group(tx, g, home.clock.now); }));
+    }
+    home.sync(mine);
+    CHECK(letters(mine, errc{}) == 0);
+    home.sync(other);
+    CHECK(visible(other).size() == 40);
+}
+
+TEST_CASE("what an authority may not take is not handed to another device either") {
+    house home;
+    replica_options carries;
+    carries.relay.emplace();
+    device mine{1, carries};
+    REQUIRE(open(mine, home.clock.now));
+    record_key const two{"things", "two"};
+    REQUIRE(home.create(mine, one, 1));
+    REQUIRE(home.update(mine, one, {put_value("long", text_of(200'000))}));
+    REQUIRE(home.update(mine, one, {set("n", 2)}));  // in its turn, behind what does not go
+    REQUIRE(home.create(mine, two, 1));
+    auto const frozen = [&] {
+        REQUIRE(mine.write([&](auto& tx) { return mine.self.prepare_handover(tx, home.clock.now); }));
+        return mine.read([&](auto& tx) { return mine.self.status_of(tx); })->frozen;
+    };
+    CHECK(frozen() == 2);
+    CHECK(frozen() == 2);
+    // What does not go was not touched: it can be joined with what follows it, as ever.
+    auto const again = home.update(mine, one, {set("n", 3)});
+    REQUIRE(again);
+    CHECK(again->coalesced);
+    SECTION("it goes to an authority that takes it") {
+        home.sync(mine);
+        CHECK(letters(mine, errc{}) == 0);
+        device other{2};
+        REQUIRE(open(other, home.clock.now));
+        home.sync(other);
+        CHECK(visible(other) == visible(mine));
+        CHECK(field(visible(other)["one"], "n") == 3);
+        CHECK(visible(other)["one"].size() > 200'000);
+    }
+    SECTION("it comes back from one that doesn't") {
+        house narrow{narrow_house()};
+        narrow.sync(mine);
+        CHECK(letters(mine, errc::too_large) == 1);
+        CHECK(field(visible(mine)["one"], "n") == 3);
+        CHECK(visible(mine)["one"].size() < 100);
+    }
+}
+
+TEST_CASE("a row that was kept back does not end that a later one is withheld") {
+    house home;
+    device mine{1};
+    replica_options narrow;
+    narrow.record_max = 5'000;
+    narrow.rows_max = 1;
+    device other{2, narrow};
+    REQUIRE(open(mine, home.clock.now));
+    REQUIRE(open(other, home.clock.now));
+    record_key const two{"things", "two"};
+    record_key const three{"things", "three"};
+    for (record_key const& k : {one, two, three}) { REQUIRE(home.create(mine, k, 1)); }
+    home.sync(mine);
+    home.sync(other);
+    // A group is kept back until all of it is there: of its first page one row, as it is then.
+    record_group both;
+    both.update(one, {set("n", 2)}).update(two, {set("n", 2)});
+    home.clock.pass(10);
+    REQUIRE(mine.write([&](auto& tx) { return mine.self.write_group(tx, both, home.clock.now); }));
+    home.sync(mine);
+    REQUIRE(home.exchange(other));
+    CHECK(field(visible(other)["one"], "n") == 1);
+    REQUIRE(home.update(mine, one, {put_value("long", text_of(6'000))}));
+    home.sync(mine);
+    REQUIRE(home.update(mine, three, {set("n", 2)}));
+    home.sync(mine);
+    home.sync(other);
+    CHECK(field(visible(other)["two"], "n") == 2);
+    CHECK(field(visible(other)["three"], "n") == 2);
+    REQUIRE(withheld(other).size() == 1);
+    CHECK(withheld(other)[0].key == one);
+}
+
 TEST_CASE("limits in bytes: only what is not usual, never less than the floor, and what is unknown is passed over") {
     auto const read = [](std::vector<std::uint64_t> const& items) -> result<exchange_limits> {
         bytes raw;

@@ -108,6 +108,45 @@ TEST_CASE("an edit of one field with a short id costs less than 14 bytes", "[mut
     CHECK(back->second == origins);
 }
 
+TEST_CASE("a value goes in a group's batch as deep as it goes alone", "[mutation_batch]") {
+    auto const deep = [](std::size_t depth) {
+        bytes value(depth - 1, std::byte{0x81});
+        value.push_back(std::byte{0x80});
+        mutation m;
+        m.sequence = 7;
+        m.stamp = timestamp{5};
+        m.kind = change_kind::update;
+        m.record = {"things", "a"};
+        m.ops = {{"deep", op_kind::set, std::move(value), m.stamp}};
+        return m;
+    };
+    auto const grouped = [&](std::size_t depth) {
+        mutation g;
+        g.sequence = 7;
+        g.stamp = timestamp{5};
+        g.kind = change_kind::group;
+        g.parts = {deep(1), deep(depth)};
+        for (std::size_t i = 0; i < 2; ++i) {
+            g.parts[i].sequence = g.sequence;
+            g.parts[i].record.id = to_bytes(as_bytes(i == 0 ? "a" : "b"));
+        }
+        g.record = g.parts[0].record;
+        return g;
+    };
+    decode_limits narrow;
+    narrow.depth_max = 20;
+    std::size_t const most = narrow.depth_max - 1;  // fields are a map around it
+    for (std::size_t depth = 1; depth <= most; ++depth) {
+        CAPTURE(depth);
+        std::vector<bytes> const all{encoded(deep(depth)), encoded(grouped(depth)), encoded(grouped(depth))};
+        auto const back = read(batch_of(all), narrow);
+        REQUIRE(back);
+        CHECK(back->first == all);
+    }
+    CHECK(read(batch_of({encoded(deep(narrow.depth_max + 1))}), narrow).error() == errc::limit);
+    CHECK(read(batch_of({encoded(grouped(narrow.depth_max + 8))}), narrow).error() == errc::limit);
+}
+
 TEST_CASE("what is no item is refused at once", "[mutation_batch]") {
     mutation_batch_writer batch;
     CHECK_FALSE(batch.add({}));

@@ -10,43 +10,25 @@
 #include <string>
 #include <vector>
 
-#include <catch2/catch.hpp>
+#include "support/catch.hpp"
 
 #include <syncline/core/random.hpp>
 #include <syncline/replica/authority.hpp>
+#include <syncline/replica/dry_run.hpp>
 #include <syncline/storage/memory.hpp>
 #include <syncline/testing/faulty_storage.hpp>
 #include <syncline/transport/loopback.hpp>
+
+#include "world.hpp"
 
 using namespace syncline;
 
 namespace {
 
-bytes fields(std::vector<std::pair<std::string, std::int64_t>> const& pairs) {
-    bytes out;
-    cbor_writer w{out};
-    w.map(pairs.size());
-    for (auto const& [name, n] : pairs) {
-        w.text(name);
-        w.integer(n);
-    }
-    return out;
-}
-std::optional<std::int64_t> field(bytes_view map, std::string_view name) {
-    auto const found = map_find(map, name);
-    if (!found || !*found) { return std::nullopt; }
-    return detail::integer_of(**found);
-}
-field_op add_to(std::string_view name, std::int64_t n) {
-    field_op op{std::string{name}, op_kind::add, {}, {}};
-    cbor_writer{op.value}.integer(n);
-    return op;
-}
-rule_table rules() {
-    rule_table table;
-    table.add({"things", rule::last_writer, {{"count", rule::counter}}});
-    return table;
-}
+using world::add;
+using world::field;
+using world::fields;
+using world::rules;
 
 /// One storage for all tests of this file, so that it compiles once: memory, of which any call can be made to fail.
 struct fragile_memory {
@@ -57,18 +39,12 @@ using store_type = testing::faulty_storage<memory_storage>;
 
 /// Devices of several people and their authority, which knows a key of each device.
 struct venue {
-    struct {
-        instant now{wall_time{milliseconds{1'790'000'000'000}}, monotonic_time{milliseconds{1'000}}};
-        void pass(std::int64_t ms) {
-            now.wall += milliseconds{ms};
-            now.monotonic += milliseconds{ms};
-        }
-    } clock{};
+    world::virtual_clock clock{};
     mac_keys keys{};
     relay_gate gate = gate_of("venue", keys);
     fragile_memory home_memory{};
     store_type& home_store = home_memory.outer;
-    authority<> home{rules(), {.relays = &gate}};
+    authority<> home;
 
     struct person {
         std::string name;
@@ -115,7 +91,8 @@ struct venue {
     };
     std::vector<std::unique_ptr<person>> people{};
 
-    explicit venue(std::vector<std::string> const& names, relay_options o = {}) {
+    explicit venue(std::vector<std::string> const& names, relay_options o = {}, bool backups = false)
+        : home(rules(), {.backups = backups, .relays = &gate}) {
         syncline::random_generator dice(99);
         auto tx = home_store.begin(access_mode::write);
         REQUIRE(home.open(*tx, clock.now, dice));
@@ -167,7 +144,7 @@ struct venue {
     }
     status count(person& p, std::string_view id, std::int64_t n = 1) {
         auto const done = p.write([&](auto& tx) {
-            return p.self.update(tx, record_key{"things", id}, {add_to("count", n)}, clock.now);
+            return p.self.update(tx, record_key{"things", id}, {world::add("count", n)}, clock.now);
         });
         return done ? status{} : status{done.error()};
     }
@@ -635,7 +612,7 @@ TEST_CASE("a fork is told, and both copies' writes count", "[replica]") {
     {
         auto tx = copied.begin(access_mode::write);
         REQUIRE(self.open(*tx, "anna", v.clock.now, v[0].random));
-        REQUIRE(self.update(*tx, record_key{"things", "a"}, {add_to("count", 30)}, v.clock.now));
+        REQUIRE(self.update(*tx, record_key{"things", "a"}, {add("count", 30)}, v.clock.now));
         REQUIRE(tx->commit());
     }
     peer_exchange theirs(self, *v[0].sealer);
@@ -687,4 +664,61 @@ TEST_CASE("confirmed rows pass between devices that trust each other, and move n
     CHECK(v[1].sees("a") == 1);
     v.go_home(v[1]);
     CHECK(v[1].sees("a") == 8);
+}
+
+TEST_CASE("confirmed rows pass between no devices where the authority may be put back", "[replica]") {
+    // By its positions a replica would tell the authority, put back, that it holds what it never had from it.
+    bool const backups = GENERATE(false, true);
+    venue v({"anna", "ben"}, {.trust_rows = true}, backups);
+    v.go_home(v[1]);
+    REQUIRE(v.create(v[0], "a"));
+    v.go_home(v[0]);
+    CHECK(v.meets(v[1], v[0]).taken.rows == (backups ? 0U : 1U));
+    CHECK(v[1].sees("a").has_value() == !backups);
+    v.go_home(v[1]);
+    CHECK(v[1].sees("a") == 0);
+}
+
+TEST_CASE("a pull that is only rehearsed carries nothing home", "[replica]") {
+    venue v({"anna", "ben"});
+    v.go_home(v[1]);
+    REQUIRE(v.create(v[0], "a"));
+    (void)v.meets(v[1], v[0]);
+    CHECK(v[1].carries().count == 1);
+    auto const asked = v[1].read([&](auto& tx) { return pull_message(tx, v[1].self); });
+    REQUIRE(asked);
+    auto const q = decode_request(*asked);
+    REQUIRE(q);
+    REQUIRE(q->relayed);
+    CHECK(q->relayed->empty());
+    REQUIRE(v.ask_home(v[1], *asked));
+    CHECK(v.confirmed().empty());
+    CHECK(v[1].carries().count == 1);
+    v.go_home(v[1]);
+    CHECK(v.confirmed().count("a") == 1);
+}
+
+TEST_CASE("a replica that holds scopes does not carry", "[replica]") {
+    replica_options o;
+    o.scoped = true;
+    o.relay.emplace();
+    replica const both{rules(), o};
+    memory_storage store;
+    syncline::random_generator dice(1);
+    instant const now = world::virtual_clock{}.now;
+    {
+        auto tx = store.begin(access_mode::write);
+        CHECK(both.open(*tx, "anna", now, dice).error() == errc::unsupported);
+        REQUIRE(tx->commit());
+    }
+    CHECK(store.snapshot() == memory_storage{}.snapshot());
+    // Each alone will do.
+    for (bool const scoped : {false, true}) {
+        replica_options alone = o;
+        alone.scoped = scoped;
+        if (scoped) { alone.relay.reset(); }
+        memory_storage other;
+        auto tx = other.begin(access_mode::write);
+        CHECK(replica{rules(), alone}.open(*tx, "anna", now, dice));
+    }
 }

@@ -384,6 +384,45 @@ TEST_CASE("what had moved on while a device was between two pages is fetched fro
     CHECK(field(w.c.confirmed().at("a"), "count") == 111);
 }
 
+TEST_CASE("a record that was withheld in what a restored authority lost is fetched as it was before") {
+    scene w;
+    replica_options options;
+    options.record_max = 5'000;
+    device narrow{9, options};
+    REQUIRE(open(narrow, w.clock.now));
+    REQUIRE(sync_with(narrow, w.c, w.clock.now));
+    w.update(w.one, key_a, add("count", 10));
+    w.create(w.one, key_b, {{"count", 5}});
+    REQUIRE(sync_with(w.one, w.c, w.clock.now));
+    auto const backup = w.c.store.snapshot();
+    bytes text;
+    cbor_writer{text}.text(std::string(6'000, 'x'));
+    for (record_key const& k : {key_a, key_b}) { w.update(w.one, k, {"long", op_kind::set, text, {}}); }
+    REQUIRE(sync_with(w.one, w.c, w.clock.now));
+    auto const withheld = [&] {
+        std::size_t n = 0;
+        REQUIRE(narrow.read([&](auto& tx) {
+            return narrow.self.withheld(tx, [&](withheld_record const&) {
+                ++n;
+                return true;
+            });
+        }));
+        return n;
+    };
+    REQUIRE(sync_with(narrow, w.c, w.clock.now));
+    CHECK(withheld() == 2);
+    w.c.put_back(backup, w.clock.now);
+    REQUIRE(sync_with(narrow, w.c, w.clock.now));
+    CHECK(withheld() == 0);
+    CHECK(visible(narrow) == w.c.confirmed());
+    CHECK(field(visible(narrow).at("a"), "count") == 11);
+    // What was lost is offered again, and withheld again.
+    REQUIRE(sync_with(w.one, w.c, w.clock.now));
+    REQUIRE(sync_with(narrow, w.c, w.clock.now));
+    CHECK(withheld() == 2);
+    CHECK(field(visible(narrow).at("a"), "count") == 11);
+}
+
 TEST_CASE("what an old request was refused by a restored authority lies with a person, and isn't lost") {
     struct moody {
         bool const* accepts;

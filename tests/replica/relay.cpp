@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include <catch2/catch.hpp>
-
 #include <syncline/core/random.hpp>
 #include <syncline/storage/memory.hpp>
+
+#include "support/catch.hpp"
 
 using namespace syncline;
 
@@ -158,6 +158,45 @@ TEST_CASE("what is carried is as a list of all would have it", "[replica]") {
             CHECK(of_a == expected);
         }
     }
+}
+
+TEST_CASE("one too large for a request is passed over, and smaller ones go") {
+    memory_storage store;
+    relay_book const book("x", {});
+    auto tx = *store.begin(access_mode::write);
+    std::string const long_id(200, 'l');
+    REQUIRE(book.add(tx, sealed_by(1, 1, long_id), 0, false));
+    REQUIRE(book.add(tx, sealed_by(1, 2), 0, false));
+    REQUIRE(book.add(tx, sealed_by(2, 1), 0, false));
+    std::uint64_t const small = (*book.find(tx, {device(2), 1}))->sealed.size();
+    std::uint64_t const large = (*book.find(tx, {device(1), 1}))->sealed.size();
+    REQUIRE(small * 2 < large);
+    auto const due = [&](std::uint64_t room) {
+        auto const items = book.due(tx, room);
+        REQUIRE(items);
+        std::vector<dot> ids;
+        for (relayed_item const& item : *items) { ids.push_back(item.id); }
+        return ids;
+    };
+    using dots = std::vector<dot>;
+    dot const big{device(1), 1};
+    dot const first{device(1), 2};
+    dot const second{device(2), 1};
+    auto const each_room = [&] {
+        CHECK(due(small - 1).empty());
+        CHECK(due(small) == dots{first});
+        CHECK(due(large - 1) == dots{first, second});
+        CHECK(due(large) == dots{big});
+        CHECK(due(large + 2 * small) == dots{big, first, second});
+    };
+    each_room();
+    // It is no other when they were asked about before.
+    for (dot const& d : {big, first, second}) {
+        REQUIRE(book.take(tx, {d, relay_outcome::later, 0, {}, {}}, 7));
+        CHECK((*book.find(tx, d))->asked);
+    }
+    auto const again = due(large - 1);
+    CHECK(again == dots{first, second});
 }
 
 TEST_CASE("what needs another is asked about anew once that is home", "[replica]") {

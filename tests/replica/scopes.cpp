@@ -27,12 +27,15 @@ namespace {
 struct rights {
     std::set<std::pair<std::string, std::int64_t>> places{};  ///< principal, place
     std::set<std::string> bosses{"root"};                     ///< who reads `secret`
+    std::set<std::string> clerks{};                           ///< who writes it without reading it
     std::int64_t hot = 50;                                    ///< what the predicate says
 };
 role_source roles_of(rights const& r) {
     return {[](std::string_view principal, std::string_view role, void const* data) {
                 if (role == "admin") { return principal == "root"; }
-                return role == "boss" && static_cast<rights const*>(data)->bosses.contains(std::string{principal});
+                auto const& them = *static_cast<rights const*>(data);
+                return (role == "boss" && them.bosses.contains(std::string{principal})) ||
+                       (role == "clerk" && them.clerks.contains(std::string{principal}));
             },
             &r};
 }
@@ -70,7 +73,7 @@ scope_table table_of(rights const& r) {
     mine.own = true;
     return scope_table{{by_place, by_team, hot, first, mine}, roles_of(r), "admin"};
 }
-read_mask mask_of(rights const& r) { return read_mask{{{"things", {"secret"}, "boss", {}}}, roles_of(r)}; }
+read_mask mask_of(rights const& r) { return read_mask{{{"things", {"secret"}, "boss", "clerk"}}, roles_of(r)}; }
 
 /// An authority with scopes, whose tables may become others.
 struct scoped_cloud {
@@ -528,6 +531,65 @@ TEST_CASE("scopes: who comes back from below the horizon joins again, and keeps 
     settle(anna, home, clock.now);
     CHECK(ids(anna) == names{"b2", "b3", "b4", "b5"});
     CHECK(field(visible(anna)["b5"], "count") == 6);
+}
+
+TEST_CASE("scopes: of a group each part is told to who wrote it, also where it is in none of their scopes") {
+    virtual_clock clock;
+    scoped_cloud home{clock.now};
+    home.may.places = {{"anna", 1}};
+    person anna{"anna", 100, clock.now};
+    anna.join(place(1));
+    settle(anna, home, clock.now);
+    record_group g;
+    for (std::string_view const id : {"b1", "b2", "b3"}) {
+        g.create({"things", id}, fields({{"place", id == "b2" ? 1 : 8}}));
+    }
+    REQUIRE(anna.write([&](auto& tx) { return anna.self.write_group(tx, g, clock.now); }));
+    CHECK(ids(anna) == names{"b1", "b2", "b3"});
+    settle(anna, home, clock.now);
+    CHECK(ids(anna) == names{"b2"});
+    CHECK(anna.dead() == 0);
+    CHECK_FALSE((*anna.read([&](auto& tx) { return anna.self.read(tx, {"things", "b2"}); }))->pending);
+    auto tx = home.store.begin(access_mode::read);
+    for (std::string_view const id : {"b1", "b2", "b3"}) { CHECK(*home.self->find(*tx, {"things", id})); }
+}
+
+TEST_CASE("scopes: a write to what its author may not read is offered again to a restored authority") {
+    virtual_clock clock;
+    authority_options o;
+    o.backups = true;
+    scoped_cloud home{clock.now, o};
+    std::optional<person> slot;
+    person& admin = root(slot, clock.now);
+    home.may.places = {{"anna", 1}};
+    home.may.clerks = {"anna"};
+    create(admin, "b1", thing(1, 10, 7), clock.now);
+    settle(admin, home, clock.now);
+    person anna{"anna", 100, clock.now};
+    anna.join(place(1));
+    settle(anna, home, clock.now);
+
+    auto const backup = home.store.snapshot();
+    auto const secret = [&] {
+        auto tx = home.store.begin(access_mode::read);
+        return field((**home.self->find(*tx, {"things", "b1"})).fields, "secret");
+    };
+    clock.pass(10);
+    update(anna, "b1", set("secret", 8), clock.now);
+    settle(anna, home, clock.now);
+    CHECK(secret() == 8);
+    home.store.restore(backup);
+    {
+        auto tx = home.store.begin(access_mode::write);
+        REQUIRE(home.self->open(*tx, clock.now, home.random));
+        REQUIRE(tx->commit());
+    }
+    CHECK(secret() == 7);
+    settle(anna, home, clock.now);
+    CHECK(secret() == 8);
+    CHECK(anna.dead() == 0);
+    CHECK(ids(anna) == names{"b1"});
+    CHECK_FALSE(field(visible(anna)["b1"], "secret"));
 }
 
 namespace {

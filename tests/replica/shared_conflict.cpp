@@ -77,46 +77,27 @@ struct house {
     }
 };
 
-struct device {
+struct device : world::storing {
     house& home;
     std::string principal;
-    memory_storage store{};
     conflict_queue queue{};
     conflict_desk desk;
     shared_conflicts shared;
-    syncline::random_generator random;
     basic_replica<stored_records, conflict_desk> self;
 
     device(house& h, std::string who, std::uint64_t seed, bool checked = true)
-        : home(h),
+        : storing(seed),
+          home(h),
           principal(std::move(who)),
           desk(queue, h.rules),
           shared({"things"}, queue, h.rules),
-          random(seed),
           self(h.rules, options(h, checked), {}, desk) {
-        auto tx = store.begin(access_mode::write);
-        REQUIRE(self.open(*tx, principal, h.clock.now, random));
-        REQUIRE(tx->commit());
+        REQUIRE(world::open(*this, h.clock.now, principal));
     }
-    device(device const&) = delete;
     static replica_options options(house& h, bool checked) {
         replica_options o;
         if (checked) { o.checks = &h.checks; }
         return o;
-    }
-    template <class F>
-    auto write(F f) {
-        auto tx = store.begin(access_mode::write);
-        REQUIRE(tx);
-        auto out = f(*tx);
-        if (out) { REQUIRE(tx->commit()); }
-        return out;
-    }
-    template <class F>
-    auto read(F f) {
-        auto tx = store.begin(access_mode::read);
-        REQUIRE(tx);
-        return f(*tx);
     }
     status create(std::int64_t asked) {
         auto const done = write([&](auto& tx) {

@@ -201,6 +201,7 @@ public:
             // The replica knows another past than ours: decide nothing, let it see who we are.
             p.head = meta->head;
             p.decided = author->decided;
+            if ((q->features & feature_sums) != 0) { p.same.emplace(); }
             if (auto ok = tell_past(tx, *q, *meta, p); !ok) { return ok.error(); }
             return encode(p);
         }
@@ -916,22 +917,12 @@ private:
     /// Tells the journal of each collection that this program has in another schema version than the one that was told
     /// last: 'q', collection -> version.
     template <class Tx>
-    [[nodiscard]] status tell_versions(Tx& tx, bool fresh, instant now) const {
+    [[nodiscard]] status tell_versions([[maybe_unused]] Tx& tx, [[maybe_unused]] bool fresh,
+                                       [[maybe_unused]] instant now) const {
         if constexpr (keeps_journal<Journal>) {
-            if (options_.schemas == nullptr) { return {}; }
-            journal_note note;
-            note.what = journal_event::migrated;
-            note.stamp = timestamp::make(now.wall);
-            return detail::tell_new_versions(tx, *options_.schemas, key('q'), fresh,
-                                             [&](std::string_view collection, schema_version v) {
-                                                 note.collection = collection;
-                                                 note.count = v;
-                                                 return journal_(tx, note);
-                                             });
+            auto const told = [&](journal_note const& note) { return journal_(tx, note); };
+            return detail::tell_new_versions(tx, options_.schemas, key('q'), fresh, now, told);
         } else {
-            (void)tx;
-            (void)fresh;
-            (void)now;
             return {};
         }
     }
@@ -1751,10 +1742,8 @@ private:
     /// that it is.
     [[nodiscard]] status carry_down(request const& q, std::string_view collection, bytes& encoded) const {
         if (options_.schemas == nullptr) { return {}; }
-        auto const known = std::find_if(q.schemas.begin(), q.schemas.end(),
-                                        [&](schema_of const& s) { return s.collection == collection; });
         collection_schema const& schema = schemas().of(collection);
-        schema_version const wanted = (std::min)(known == q.schemas.end() ? 1 : known->version, schema.version());
+        schema_version const wanted = (std::min)(detail::known_version(q.schemas, collection), schema.version());
         cbor_reader in{encoded};
         row r = decode_row(in);
         if (!in.finish()) { return failure{errc::corrupt, "authority's row"}; }
@@ -1763,6 +1752,31 @@ private:
         cbor_writer w{encoded};
         encode_row(w, r);
         return {};
+    }
+
+    /// Whether the asker holds what there is of a range. A row that does not decode is told as it is.
+    template <class Tx>
+    [[nodiscard]] result<bool> holds_same(Tx& tx, request const& q, record_range const& range, range_sum const& part,
+                                          detail::row_sum& sum, std::uint64_t& looked) const {
+        bool more = false;
+        auto const ok = scan_range(tx, range, [&](record_key const& k, row& state) {
+            more = looked == range_sums_rows_max;
+            if (more) { return false; }
+            ++looked;
+            if (state.deleted && state.version <= q.compared->horizon) { return true; }
+            more = sum.rows() == part.rows;
+            if (more) { return false; }
+            if (options_.schemas != nullptr) {
+                collection_schema const& schema = schemas().of(k.collection);
+                (void)schema.cast(state, (std::min)(detail::known_version(q.schemas, k.collection), schema.version()));
+            }
+            sum.add(k, state);
+            return true;
+        });
+        bool const as_many = !more && sum.rows() == part.rows;
+        bool const same = sum.take() == part.sum;
+        if (!ok && ok.error() != errc::corrupt) { return ok.error(); }
+        return ok && as_many && same;
     }
 
     /// Where the page begins, and the lease of who will hold what it tells.
@@ -1775,6 +1789,7 @@ private:
         p.to = p.head;
         // Nothing is held, and the ranges tell it all; or what is held is of no use, as what was deleted since is not told.
         if ((q.cursor == 0 && !q.ranges.empty()) || q.cursor < p.horizon) { p.from = p.head; }
+        if (q.cursor < p.horizon && (q.features & feature_sums) != 0) { p.same.emplace(); }
         return leases_.kept() ? leases_.renew(tx, p.author, p.from, now.wall) : status{};
     }
 
@@ -1886,8 +1901,9 @@ private:
             p.partial = p.to != p.head && tells && meta.grouped > q.whole.value_or(q.cursor);
         }
         // Before the tail is told whole, a range would show a part of what one position changed.
-        for (std::size_t i = 0; i < q.ranges.size() && p.to == p.head && !full(); ++i) {
-            told_range answer{q.ranges[i], 0};
+        // True when all of it is told; else what is told of it ends where `p.ranges` says.
+        auto const tell_range = [&](record_range const& wanted, bool together) -> result<bool> {
+            told_range answer{wanted, 0};
             bytes from = key('r');
             append(from, answer.covered.from);
             bytes to = key('r');
@@ -1919,7 +1935,44 @@ private:
             });
             if (!ok) { return ok.error(); }
             if (!outcome) { return outcome.error(); }
-            p.ranges.push_back(std::move(answer));
+            bool const whole = answer.covered.to == wanted.to;
+            if (together && !p.ranges.empty() && p.ranges.back().covered.to == wanted.from) {
+                p.ranges.back().covered.to = std::move(answer.covered.to);
+                p.ranges.back().rows += answer.rows;
+            } else if (compare(answer.covered.from, answer.covered.to) < 0) {
+                p.ranges.push_back(std::move(answer));
+            }
+            return whole;
+        };
+        if (q.compared && p.to == p.head) {
+            p.same = same_ranges{q.compared->round, {}};
+            detail::row_sum sum{q.compared->key};
+            std::uint64_t looked = 0;
+            bytes from = q.ranges[0].from;
+            for (range_sum const& held : q.compared->parts) {
+                std::vector<record_range>& same = p.same->ranges;
+                if (full() || p.ranges.size() == wanted_ranges_max || same.size() == wanted_ranges_max) { break; }
+                record_range const wanted{std::exchange(from, held.to), held.to};
+                auto const is_same = holds_same(tx, q, wanted, held, sum, looked);
+                if (!is_same) { return is_same.error(); }
+                if (*is_same && !same.empty() && same.back().to == wanted.from) {
+                    same.back().to = wanted.to;
+                    continue;
+                }
+                if (!*is_same) {
+                    auto const whole = tell_range(wanted, true);
+                    if (!whole) { return whole.error(); }
+                    if (!*whole) { break; }
+                    continue;
+                }
+                std::uint64_t const names = 2 * range_bound_bytes_max;
+                if (q.limits && rows.size() + names > room) { break; }
+                room -= q.limits ? names : 0;
+                same.push_back(wanted);
+            }
+        }
+        for (std::size_t i = 0; i < q.ranges.size() && !q.compared && p.to == p.head && !full(); ++i) {
+            if (auto const told = tell_range(q.ranges[i], false); !told) { return told.error(); }
         }
         p.own = own.told();
         p.own_sum = p.own.empty() ? 0 : own_sum.finish();

@@ -67,6 +67,27 @@ struct two_journals {
     return c;
 }
 
+namespace detail {
+
+/// Writes what a decision is to send, if anything, as the replica's own mutation.
+template <class Tx, class Records, class Journal>
+[[nodiscard]] status write_settled(Tx& tx, basic_replica<Records, Journal> const& r, settled const& s, instant now) {
+    if (!s.sends()) { return {}; }
+    record_key const& k = s.change.record;
+    result<write_receipt> done = errc::invalid;
+    switch (s.change.kind) {
+        case change_kind::create:
+            done = r.create(tx, k, s.after ? s.after->fields : bytes{}, now, priority::important);
+            break;
+        case change_kind::update: done = r.update(tx, k, s.change.ops, now, priority::important); break;
+        case change_kind::erase: done = r.erase(tx, k, now, priority::important); break;
+        case change_kind::group: break;  // no conflict's
+    }
+    return done ? status{} : status{done.error()};
+}
+
+}  // namespace detail
+
 /// Keeps a replica's conflicts in a conflict queue.
 ///
 /// As the replica's journal it raises each conflict in the transaction of its verdict, and brings those that are open up
@@ -133,7 +154,7 @@ public:
         collection_rules const& rules = rules_->of(c->record.collection);
         auto const would = queue_->preview(tx, id, how, rules, who);
         if (!would) { return would.error(); }
-        if (auto ok = write(tx, r, *would, now); !ok) { return ok.error(); }
+        if (auto ok = detail::write_settled(tx, r, *would, now); !ok) { return ok.error(); }
         auto done = queue_->resolve(tx, id, seen, how, rules, who, audit);
         if (!done) { return done.error(); }
         if (auto ok = follow(tx, r, *c, how.kind); !ok) { return ok.error(); }
@@ -154,7 +175,7 @@ public:
         decision_maker const who{by, timestamp::make(now.wall), now.wall, unknown_author, false};
         auto back = queue_->undo(tx, id, **current, rules_->of(c->record.collection), who, audit);
         if (!back) { return back.error(); }
-        if (auto ok = write(tx, r, *back, now); !ok) { return ok.error(); }
+        if (auto ok = detail::write_settled(tx, r, *back, now); !ok) { return ok.error(); }
         if (auto ok = r.tell_decision(tx, journal_event::reopened, c->local, {}); !ok) { return ok.error(); }
         return back;
     }
@@ -170,7 +191,7 @@ public:
         decision_maker const who{by, timestamp::make(now.wall), now.wall, unknown_author, false};
         auto done = queue_->redo(tx, id, seen, rules_->of(c->record.collection), who, audit);
         if (!done) { return done.error(); }
-        if (auto ok = write(tx, r, *done, now); !ok) { return ok.error(); }
+        if (auto ok = detail::write_settled(tx, r, *done, now); !ok) { return ok.error(); }
         auto const told = queue_->history(tx, id);
         if (!told) { return told.error(); }
         auto const choice = choice_of(told->back().how.kind);
@@ -210,22 +231,6 @@ private:
         if (!current) { return current.error(); }
         bool const same = c.remote && *current && c.remote->version == (*current)->version;
         return same ? status{} : status{failure{errc::contended, "the row is not the one that is held"}};
-    }
-
-    template <class Tx, class Records, class Journal>
-    [[nodiscard]] static status write(Tx& tx, basic_replica<Records, Journal> const& r, settled const& s, instant now) {
-        if (!s.sends()) { return {}; }
-        record_key const& k = s.change.record;
-        result<write_receipt> done = errc::invalid;
-        switch (s.change.kind) {
-            case change_kind::create:
-                done = r.create(tx, k, s.after ? s.after->fields : bytes{}, now, priority::important);
-                break;
-            case change_kind::update: done = r.update(tx, k, s.change.ops, now, priority::important); break;
-            case change_kind::erase: done = r.erase(tx, k, now, priority::important); break;
-            case change_kind::group: break;  // no conflict's
-        }
-        return done ? status{} : status{done.error()};
     }
 
     [[nodiscard]] static journal_choice choice_of(resolve_kind how) noexcept {

@@ -25,6 +25,7 @@
 #include <syncline/reconcile/fingerprint.hpp>
 #include <syncline/replica/authority.hpp>
 #include <syncline/replica/protocol.hpp>
+#include <syncline/replica/range_sums.hpp>
 #include <syncline/replica/ranges.hpp>
 #include <syncline/replica/replica.hpp>
 #include <syncline/storage/storage.hpp>
@@ -222,37 +223,6 @@ inline constexpr std::array<std::byte, 3> integrity_magic{std::byte{'S'}, std::b
     return a;
 }
 
-namespace detail {
-
-/// What both ends hash of a living record: its key, and the row with its version and marks, as a device gets it.
-class row_sum {
-public:
-    explicit row_sum(reconcile_key const& key) noexcept : hasher_(key) {}
-
-    void add(record_key const& k, row const& state) {
-        encoded_.clear();
-        cbor_writer w{encoded_};
-        encode_row(w, state);
-        sum_ += hasher_.row(to_bytes(k), encoded_);
-        ++rows_;
-    }
-    /// What was summed so far; the next begins at nothing.
-    [[nodiscard]] fingerprint take() noexcept {
-        rows_ = 0;
-        return std::exchange(sum_, {});
-    }
-    [[nodiscard]] std::uint64_t rows() const noexcept { return rows_; }
-    [[nodiscard]] std::uint32_t key_check() const noexcept { return hasher_.key_check(); }
-
-private:
-    row_hasher hasher_;
-    fingerprint sum_{};
-    std::uint64_t rows_ = 0;
-    bytes encoded_{};
-};
-
-}  // namespace detail
-
 /// The authority's end: answers an ask from what it holds; reads only, and keeps nothing.
 ///
 /// `message` is a stranger's; who is asked about which records is for the host, as with a request: an answer tells keys.
@@ -273,12 +243,9 @@ template <storage_transaction Tx, class Validate, class Journal>
 
     schema_table const& schemas = a.options().schemas == nullptr ? detail::first_versions : *a.options().schemas;
     auto const carry_down = [&](std::string_view collection, row& r) {
-        auto const known = std::find_if(q->schemas.begin(), q->schemas.end(),
-                                        [&](schema_of const& s) { return s.collection == collection; });
         collection_schema const& schema = schemas.of(collection);
-        schema_version const wanted =
-            (std::min)(known == q->schemas.end() ? schema_version{1} : known->version, schema.version());
-        (void)schema.cast(r, wanted);  // one that is closed to it is told as it is
+        // One that is closed to it is told as it is.
+        (void)schema.cast(r, (std::min)(detail::known_version(q->schemas, collection), schema.version()));
     };
 
     integrity_answer answer;
@@ -454,7 +421,6 @@ private:
     [[nodiscard]] static result<bool> compare_part(Tx& tx, basic_replica<Records, Journal> const& r,
                                                    record_range const& range, integrity_part const& p,
                                                    detail::row_sum& sum, std::uint64_t& rows) {
-        schema_table const* const schemas = r.options().schemas;
         std::size_t next = 0;
         auto const look = [&](record_key const& k, row const& state) {
             if (state.deleted) { return true; }
@@ -463,15 +429,7 @@ private:
                 while (next < p.moved.size() && compare(p.moved[next], name) < 0) { ++next; }
                 if (next < p.moved.size() && equal(p.moved[next], name)) { return true; }
             }
-            if (schemas == nullptr) {
-                sum.add(k, state);
-                return true;
-            }
-            // What came before the program knew the newest version is carried up, as the authority does.
-            row carried = state;
-            collection_schema const& schema = schemas->of(k.collection);
-            (void)schema.cast(carried, schema.version());
-            sum.add(k, carried);
+            sum.add_held(k, state, r.options().schemas);
             return true;
         };
         auto const ok = r.scan_confirmed(tx, range, look);

@@ -20,6 +20,7 @@
 #include <syncline/core/function_ref.hpp>
 #include <syncline/core/id.hpp>
 #include <syncline/core/result.hpp>
+#include <syncline/core/time.hpp>
 #include <syncline/model/mutation.hpp>
 #include <syncline/model/record.hpp>
 #include <syncline/model/schema.hpp>
@@ -89,42 +90,52 @@ inline constexpr bool keeps_journal = !std::is_same_v<J, no_journal>;
 
 namespace detail {
 
-/// Calls `tell(collection, version)` for each collection whose version is not the one that is stored under `key`, and
-/// stores those of `table` there: a canonical map of collection and version. What isn't stored is a first version, but
-/// in a store that is `fresh` all is as it should be. Errors: the storage's, `errc::corrupt`, `tell`'s.
+/// Tells of each collection whose version is not the one that is stored under `key`, and stores those of `schemas` there:
+/// a canonical map of collection and version. What isn't stored is a first version, but in a store that is `fresh` all is
+/// as it should be. Errors: the storage's, `errc::corrupt`, those of `tell(note)`.
 template <class Tx, class F>
-[[nodiscard]] status tell_new_versions(Tx& tx, schema_table const& table, bytes const& key, bool fresh, F&& tell) {
+[[nodiscard]] status tell_new_versions(Tx& tx, schema_table const* schemas, bytes const& key, bool fresh, instant now,
+                                       F&& tell) {
+    if (schemas == nullptr) { return {}; }
+    journal_note note;
+    note.what = journal_event::migrated;
+    note.stamp = timestamp::make(now.wall);
     bytes was;
     auto const found = tx.get(key, was);
     if (!found) { return found.error(); }
     if (!*found) { was = {std::byte{0xA0}}; }
-    std::vector<std::pair<std::string, schema_version>> now;
+    std::vector<std::pair<std::string, schema_version>> versions;
     cbor_reader in{was};
     for (std::size_t n = in.map(); n != 0 && !in.failed(); --n) {
         std::string const collection{in.text()};
         auto const version = in.unsigned_integer();
         if (version > (std::numeric_limits<schema_version>::max)()) { in.fail({errc::corrupt, "schema version"}); }
-        now.emplace_back(collection, static_cast<schema_version>(version));
+        versions.emplace_back(collection, static_cast<schema_version>(version));
     }
     if (!in.finish()) { return failure{errc::corrupt, "schema versions"}; }
     status outcome;
-    table.each([&](std::string_view collection, schema_version v) {
+    schemas->each([&](std::string_view collection, schema_version v) {
         if (!outcome) { return; }
-        auto at = std::find_if(now.begin(), now.end(), [&](auto const& e) { return e.first == collection; });
-        if (at == now.end()) { at = now.insert(at, {std::string{collection}, fresh ? v : 1}); }
-        if (at->second != v) { outcome = tell(collection, v); }
+        auto at = std::find_if(versions.begin(), versions.end(), [&](auto const& e) { return e.first == collection; });
+        if (at == versions.end()) { at = versions.insert(at, {std::string{collection}, fresh ? v : 1}); }
+        if (at->second != v) {
+            note.collection = collection;
+            note.count = v;
+            outcome = tell(note);
+        }
         at->second = v;
     });
     if (!outcome) { return outcome; }
-    std::sort(now.begin(), now.end(), [](auto const& a, auto const& b) { return compare_keys(a.first, b.first) < 0; });
-    bytes is;
-    cbor_writer w{is};
-    w.map(now.size());
-    for (auto const& [collection, version] : now) {
+    std::sort(versions.begin(), versions.end(),
+              [](auto const& a, auto const& b) { return compare_keys(a.first, b.first) < 0; });
+    bytes encoded;
+    cbor_writer w{encoded};
+    w.map(versions.size());
+    for (auto const& [collection, version] : versions) {
         w.text(collection);
         w.unsigned_integer(version);
     }
-    return is == was ? status{} : tx.put(key, is);
+    return encoded == was ? status{} : tx.put(key, encoded);
 }
 
 }  // namespace detail

@@ -200,15 +200,7 @@ inline void merge_held(std::vector<held_of_author>& all, held_of_author const& o
             case 9: {
                 std::size_t const n = detail::bounded_array(in);
                 if (!in.failed() && n == 0) { in.fail({errc::not_deterministic, "no rows, said at length"}); }
-                for (std::size_t i = 0; i < n && !in.failed(); ++i) {
-                    row_update u;
-                    if (in.array() != 3) { in.fail({errc::malformed, "row update of the wrong length"}); }
-                    u.key.collection = std::string{in.text()};
-                    u.key.id = to_bytes(in.byte_string());
-                    if (!in.failed() && !valid(u.key)) { in.fail({errc::malformed, "record key out of range"}); }
-                    u.state = decode_row(in);
-                    m.rows.push_back(std::move(u));
-                }
+                for (std::size_t i = 0; i < n && !in.failed(); ++i) { m.rows.push_back(detail::decode_row_update(in)); }
                 return true;
             }
             case 10: m.rows_next = bound(); return true;

@@ -24,6 +24,7 @@
 #include <syncline/model/mutation.hpp>
 #include <syncline/replica/limits.hpp>
 #include <syncline/replica/mutation_batch.hpp>
+#include <syncline/replica/range_sums.hpp>
 #include <syncline/replica/ranges.hpp>
 #include <syncline/replica/row_page.hpp>
 #include <syncline/replica/row_parts.hpp>
@@ -43,6 +44,7 @@ inline constexpr std::size_t past_epochs_max = 64;         ///< epochs of one re
 /// What the sender of a request understands beyond the least: bits of its `features`.
 inline constexpr std::uint64_t feature_columns = 1;  ///< a reply's rows, and a request's mutations, in columns
 inline constexpr std::uint64_t feature_parts = 2;    ///< a reply's rows without what the asker holds of them
+inline constexpr std::uint64_t feature_sums = 4;  ///< a request's sums of what it holds, and ranges that are the same
 
 /// Fewer than these go one by one all the same: columns have their price.
 inline constexpr std::size_t columns_rows_min = 8;
@@ -136,6 +138,8 @@ struct request {
     std::optional<scope_request> scopes{};    ///< of a replica that holds a part; then there are no ranges
     /// Other replicas' mutations, each sealed by its author; none, but there, from a sender that would carry some.
     std::optional<std::vector<relayed_item>> relayed{};
+    /// What the sender holds of the first of its ranges, so that it is told what differs. To an authority that can compare.
+    std::optional<compared_range> compared{};
     friend bool operator==(request const&, request const&) = default;
 };
 
@@ -194,6 +198,8 @@ struct reply {
     std::optional<scope_reply> scopes{};
     /// On what was relayed; nothing from an authority that takes none.
     std::optional<std::vector<relay_answer>> relayed{};
+    /// Ranges that were compared and are the same; empty, but there, for who is to want everything anew and can compare.
+    std::optional<same_ranges> same{};
     friend bool operator==(reply const&, reply const&) = default;
 };
 
@@ -311,6 +317,14 @@ inline void encode_past(cbor_writer& w, std::vector<past_epoch> const& all) {
     std::uint64_t const features = in.unsigned_integer();
     if (!in.failed() && features == 0) { in.fail({errc::not_deterministic, "no feature, said at length"}); }
     return features;
+}
+
+/// The version of a collection that the sender of a request knows.
+[[nodiscard]] inline schema_version known_version(std::vector<schema_of> const& said,
+                                                  std::string_view collection) noexcept {
+    auto const at =
+        std::find_if(said.begin(), said.end(), [&](schema_of const& s) { return s.collection == collection; });
+    return at == said.end() ? schema_version{1} : at->version;
 }
 
 /// Limits that say nothing but the usual are none.
@@ -563,6 +577,8 @@ inline constexpr std::uint64_t schemas_key = 14;
 inline constexpr std::uint64_t whole_key = 29;
 /// A request's key for what is relayed, and a reply's for the answers to it.
 inline constexpr std::uint64_t relayed_key = 41;
+/// A request's key for the sums of what is held, and a reply's for what is the same.
+inline constexpr std::uint64_t sums_key = 42;
 
 [[nodiscard]] inline bytes encode(request const& q) {
     bytes out(frame_bytes);
@@ -571,7 +587,7 @@ inline constexpr std::uint64_t relayed_key = 41;
     bool const columns = (q.features & feature_columns) != 0 && detail::encode_batch(batch, q);
     w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() || columns ? 0 : 1) + (q.line == 0 ? 0 : 1) +
           (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1) + (q.known ? 1 : 0) +
-          (q.whole ? 1 : 0) + (q.limits ? 1 : 0) + (q.scopes ? 1 : 0) + (q.relayed ? 1 : 0));
+          (q.whole ? 1 : 0) + (q.limits ? 1 : 0) + (q.scopes ? 1 : 0) + (q.relayed ? 1 : 0) + (q.compared ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(to_array(q.replica));
     if (q.epoch) {
@@ -639,6 +655,10 @@ inline constexpr std::uint64_t relayed_key = 41;
         w.unsigned_integer(relayed_key);
         detail::encode_relayed(w, *q.relayed);
     }
+    if (q.compared) {
+        w.unsigned_integer(sums_key);
+        detail::encode_compared(w, *q.compared);
+    }
     detail::seal_frame(out);
     return out;
 }
@@ -683,6 +703,7 @@ inline constexpr std::uint64_t relayed_key = 41;
             case limits_key: q.limits = detail::read_unusual(in); return true;
             case scopes_key: q.scopes = detail::decode_scopes(in); return true;
             case relayed_key: q.relayed = detail::decode_relayed(in); return true;
+            case sums_key: q.compared = detail::decode_compared(in); return true;
             default: return false;
         }
     });
@@ -695,6 +716,9 @@ inline constexpr std::uint64_t relayed_key = 41;
     }
     if (q.whole.value_or(0) > q.cursor) { return failure{errc::malformed, "whole beyond the cursor"}; }
     if (q.scopes && !q.ranges.empty()) { return failure{errc::malformed, "ranges beside scopes"}; }
+    if (q.compared && (q.ranges.size() != 1 || !detail::makes_up(*q.compared, q.ranges[0]))) {
+        return failure{errc::malformed, "sums of something else than the range"};
+    }
     return q;
 }
 
@@ -707,6 +731,17 @@ inline void encode_row_update(cbor_writer& w, std::string_view collection, bytes
 }
 
 namespace detail {
+
+/// Reads what `encode_row_update` wrote; the row's fields are not looked at.
+[[nodiscard]] inline row_update decode_row_update(cbor_reader& in) {
+    row_update u;
+    if (in.array() != 3) { in.fail({errc::malformed, "row update of the wrong length"}); }
+    u.key.collection = std::string{in.text()};
+    u.key.id = to_bytes(in.byte_string());
+    if (!in.failed() && !valid(u.key)) { in.fail({errc::malformed, "record key out of range"}); }
+    u.state = decode_row(in);
+    return u;
+}
 
 /// The rows that stand encoded in `rows`, in columns; false where they can't be.
 [[nodiscard]] inline bool encode_page(bytes& out, std::size_t count, bytes_view rows) {
@@ -755,7 +790,7 @@ inline constexpr std::uint64_t partial_key = 29;
     w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) + (p.horizon == 0 ? 0 : 1) +
           (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0) + (p.partial ? 1 : 0) +
           (p.limits ? 1 : 0) + (p.withheld.empty() ? 0 : 1) + (p.own.empty() ? 0 : 1) + (in_parts ? 1 : 0) +
-          (p.scopes ? 1 : 0) + (p.relayed ? 1 : 0));
+          (p.scopes ? 1 : 0) + (p.relayed ? 1 : 0) + (p.same ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);
@@ -854,6 +889,10 @@ inline constexpr std::uint64_t partial_key = 29;
         w.unsigned_integer(relayed_key);
         detail::encode_relay_answers(w, *p.relayed);
     }
+    if (p.same) {
+        w.unsigned_integer(sums_key);
+        detail::encode_same(w, *p.same);
+    }
     detail::seal_frame(out);
     return out;
 }
@@ -923,6 +962,7 @@ namespace detail {
 
 /// Whether the rows of the tail lie in its page, and those of each range in it, in order.
 [[nodiscard]] inline status check_places(reply const& p) {
+    if (p.scopes && p.same) { return failure{errc::malformed, "ranges beside scopes"}; }
     if (p.scopes) {
         std::uint64_t rows = 0;
         for (scope_run const& r : p.scopes->runs) { rows += r.rows; }
@@ -946,7 +986,8 @@ namespace detail {
             return failure{errc::malformed, "a row outside of its page"};
         }
     }
-    if (!p.ranges.empty() && p.to != p.head) { return failure{errc::malformed, "ranges before the tail is told"}; }
+    bool const ranges = !p.ranges.empty() || (p.same && !p.same->ranges.empty());
+    if (ranges && p.to != p.head) { return failure{errc::malformed, "ranges before the tail is told"}; }
     std::size_t i = tail;
     bytes k;
     bytes last;
@@ -997,15 +1038,7 @@ namespace detail {
             case 8: {
                 std::size_t const n = detail::bounded_array(in);
                 p.rows.reserve((std::min)(n, std::size_t{1'024}));
-                for (std::size_t i = 0; i < n && !in.failed(); ++i) {
-                    row_update u;
-                    if (in.array() != 3) { in.fail({errc::malformed, "row update of the wrong length"}); }
-                    u.key.collection = std::string{in.text()};
-                    u.key.id = to_bytes(in.byte_string());
-                    if (!in.failed() && !valid(u.key)) { in.fail({errc::malformed, "record key out of range"}); }
-                    u.state = decode_row(in);
-                    p.rows.push_back(std::move(u));
-                }
+                for (std::size_t i = 0; i < n && !in.failed(); ++i) { p.rows.push_back(detail::decode_row_update(in)); }
                 return true;
             }
             case 9: p.time = wall_time{milliseconds{in.integer()}}; return true;
@@ -1050,6 +1083,7 @@ namespace detail {
             case 25: p.stable = in.unsigned_integer(); return true;
             case 26: p.past = detail::decode_past(in); return true;
             case relayed_key: p.relayed = detail::decode_relay_answers(in); return true;
+            case sums_key: p.same = detail::decode_same(in); return true;
             case wipe_key:
                 p.wipe = in.boolean();
                 if (!in.failed() && !p.wipe) { in.fail({errc::not_deterministic, "no order, said at length"}); }

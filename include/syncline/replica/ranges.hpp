@@ -150,9 +150,10 @@ public:
         return {};
     }
 
-    /// The first `count` ranges.
+    /// The first `count` ranges, of bands up to `band_max`.
     template <storage_transaction Tx>
-    [[nodiscard]] result<std::vector<record_range>> first(Tx& tx, std::size_t count) const {
+    [[nodiscard]] result<std::vector<record_range>> first(Tx& tx, std::size_t count,
+                                                          std::uint8_t band_max = 0xFF) const {
         std::vector<record_range> out;
         status outcome;
         auto ok = scan_prefix(tx, prefix_, [&](bytes_view k, bytes_view v) {
@@ -162,6 +163,7 @@ public:
                 outcome = e.error();
                 return false;
             }
+            if (e->band > band_max) { return false; }
             out.push_back(std::move(e->range));
             return true;
         });

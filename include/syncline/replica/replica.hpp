@@ -57,7 +57,9 @@ struct replica_options {
     std::uint64_t bytes_max = std::uint64_t{1} << 20;  ///< asked for in one request
     std::size_t record_max = std::size_t{1} << 20;     ///< bytes of one record's fields; a larger write is refused
     decode_limits message{};
-    bool rows_in_parts = true;             ///< asks for rows without what is held of them already
+    bool rows_in_parts = true;  ///< asks for rows without what is held of them already
+    /// Where everything is to be told anew, rows of one fingerprint, so that only what differs is told; 0: all of it is.
+    std::uint64_t compared_rows = 16;
     std::vector<std::string> essential{};  ///< collections that a first sync fetches before all others, in this order
     /// Mutations that are kept after their verdict, until a backup of the authority holds them; the oldest go first.
     /// None is where the authority expects no backups.
@@ -116,6 +118,23 @@ struct foreseen {
     apply_outcome outcome{};
 };
 
+/// What a replica does that can't go on from its cursor.
+enum class fallback_kind : std::uint8_t {
+    none = 0,          ///< it goes on from its cursor
+    older_cursor = 1,  ///< from an older one, up to which it and its authority agree
+    compared = 2,      ///< it compares all that it holds by fingerprints of ranges, and is told what differs
+    full = 3,          ///< it is told everything
+};
+[[nodiscard]] constexpr char const* name(fallback_kind k) noexcept {
+    switch (k) {
+        case fallback_kind::none: return "none";
+        case fallback_kind::older_cursor: return "older cursor";
+        case fallback_kind::compared: return "compared";
+        case fallback_kind::full: return "full";
+    }
+    return "unknown fallback";
+}
+
 /// What an exchange brought.
 struct exchange_report {
     std::size_t verdicts = 0;
@@ -130,6 +149,8 @@ struct exchange_report {
     bool regressed = false;     ///< the authority was put back to an older state: what it lost is offered again
     std::size_t withheld = 0;   ///< records that are past this replica's limits: see `basic_replica::withheld`
     std::size_t relayed = 0;    ///< envelopes that the authority answered about
+    fallback_kind fallback = fallback_kind::none;  ///< begun in this exchange: with `rejoined`, or with `regressed`
+    std::size_t same = 0;  ///< ranges that were found to be what is held, so that nothing of them was told
 };
 
 /// An envelope as a peer hands it over.
@@ -695,9 +716,8 @@ public:
             if (!asked) { return asked.error(); }
             q.scopes = std::move(*asked);
         } else {
-            auto wanted = wanted_.first(tx, wanted_ranges_max);
-            if (!wanted) { return wanted.error(); }
-            q.ranges = std::move(*wanted);
+            if (options_.compared_rows != 0) { q.features |= feature_sums; }
+            if (auto ok = ask_ranges(tx, *sync, own, q); !ok) { return ok.error(); }
         }
         bool waits_for_needs = false;
         std::uint64_t room = 0;
@@ -821,6 +841,9 @@ public:
                 if (auto ok = want_everything(tx); !ok) { return ok.error(); }
                 if (auto ok = drop_staged(tx, *sync); !ok) { return ok.error(); }
                 report.rejoined = sync->cursor != 0;
+                auto const begun = begin_comparison(tx, *p, report.rejoined, random);
+                if (!begun) { return begun.error(); }
+                if (report.rejoined) { report.fallback = *begun; }
             } else {
                 passed = sync->reached() != 0 || *none;
             }
@@ -911,6 +934,7 @@ public:
             if (options_.scoped) { let_go_of_unbegun(taking, *p); }
             p->rows.clear();
             p->ranges.clear();
+            p->same.reset();
             p->withheld.clear();
             // Who hands its own on says with its cursor that nothing up to it contains them.
             if (options_.scoped || options_.relay) { p->from = sync->cursor; }
@@ -969,8 +993,14 @@ public:
             report.rows += *taken;
             report.advanced = true;
         }
+        if (!options_.scoped && !passed) {
+            auto const same = take_same(tx, *p, dirty, events, now);
+            if (!same) { return same.error(); }
+            report.same = *same;
+            report.advanced = report.advanced || *same != 0;
+        }
         // Where nothing came, what was refused would be refused as before.
-        bool const offers = sync->kept && sync->kept->orphans != 0 && report.rows != 0;
+        bool const offers = sync->kept && sync->kept->orphans != 0 && (report.rows != 0 || report.same != 0);
         if (offers) {
             if (auto ok = each_orphaned(tx, dirty); !ok) { return ok.error(); }
         }
@@ -1244,7 +1274,8 @@ public:
     /// Takes confirmed rows that a peer told who is declared to be trusted, and who stands at `cursor`. The own cursor does
     /// not move: the authority tells them once more. Rows of a peer that is not ahead are left out, as this replica may
     /// know deletions that it doesn't; so are those of records on which own mutations wait, as a row may contain one whose
-    /// verdict was not heard yet. `errc::invalid` where no such trust is declared.
+    /// verdict was not heard yet. None is taken from an authority that may be put back to a backup. `errc::invalid` where
+    /// no such trust is declared.
     template <storage_transaction Tx>
     [[nodiscard]] result<handed_report> take_peer_rows(Tx& tx, std::span<row_update> rows, position cursor,
                                                        instant now) const {
@@ -1253,9 +1284,8 @@ public:
         if (!sync) { return sync.error(); }
         handed_report report;
         if (!sync->epoch || cursor <= sync->cursor) { return report; }
-        if (sync->kept) {
-            return report;
-        }  // what a restored authority has lost is told by positions up to the own head
+        // What a restored authority has lost is told by positions up to the own head.
+        if (sync->kept) { return report; }
         std::vector<row_update> taken;
         for (row_update& u : rows) {
             if (u.state.version > sync->cursor && u.state.version <= cursor) { taken.push_back(std::move(u)); }
@@ -1332,6 +1362,8 @@ public:
     [[nodiscard]] status refetch(Tx& tx, record_range const& r) const {
         if (!valid(r)) { return failure{errc::invalid, "range of records"}; }
         if (options_.scoped) { return failure{errc::unsupported, "no ranges beside scopes"}; }
+        // An answer that is on its way says what was held before.
+        if (auto ok = next_round(tx); !ok) { return ok; }
         return wanted_.add(tx, band_repair, r);
     }
     /// Whether nothing of a range is still to be told. Precondition: `valid(r)`.
@@ -1668,22 +1700,12 @@ private:
     /// Tells the journal of each collection that this program has in another schema version than the one that was told
     /// last: 'q', collection -> version.
     template <class Tx>
-    [[nodiscard]] status tell_versions(Tx& tx, bool fresh, instant now) const {
+    [[nodiscard]] status tell_versions([[maybe_unused]] Tx& tx, [[maybe_unused]] bool fresh,
+                                       [[maybe_unused]] instant now) const {
         if constexpr (keeps_journal<Journal>) {
-            if (options_.schemas == nullptr) { return {}; }
-            journal_note note;
-            note.what = journal_event::migrated;
-            note.stamp = timestamp::make(now.wall);
-            return detail::tell_new_versions(tx, *options_.schemas, key('q'), fresh,
-                                             [&](std::string_view collection, schema_version v) {
-                                                 note.collection = collection;
-                                                 note.count = v;
-                                                 return tell(tx, note);
-                                             });
+            auto const told = [&](journal_note& note) { return tell(tx, note); };
+            return detail::tell_new_versions(tx, options_.schemas, key('q'), fresh, now, told);
         } else {
-            (void)tx;
-            (void)fresh;
-            (void)now;
             return {};
         }
     }
@@ -2036,6 +2058,16 @@ private:
         append(k, record);
         return k;
     }
+    template <class Tx>
+    [[nodiscard]] static status forget_withheld(Tx& tx, record_range const& told) {
+        std::vector<bytes> over;
+        auto ok = tx.scan({withheld_at(told.from), withheld_at(told.to)}, [&](bytes_view k, bytes_view) {
+            over.push_back(to_bytes(k));
+            return true;
+        });
+        for (std::size_t i = 0; i < over.size() && ok; ++i) { ok = tx.erase(over[i]); }
+        return ok;
+    }
     /// Notes what is withheld, and forgets it of what is told now.
     template <class Tx>
     [[nodiscard]] status take_withheld(Tx& tx, reply const& p) const {
@@ -2057,16 +2089,8 @@ private:
             if (!*found || (known.size() == 16 && read_u64(known) > u.state.version)) { continue; }
             if (auto ok = tx.erase(at); !ok) { return ok; }
         }
-        std::vector<bytes> over;
         for (told_range const& a : p.ranges) {
-            auto ok = tx.scan({withheld_at(a.covered.from), withheld_at(a.covered.to)}, [&](bytes_view k, bytes_view) {
-                over.push_back(to_bytes(k));
-                return true;
-            });
-            if (!ok) { return ok; }
-        }
-        for (bytes const& k : over) {
-            if (auto ok = tx.erase(k); !ok) { return ok; }
+            if (auto ok = forget_withheld(tx, a.covered); !ok) { return ok; }
         }
         for (withheld_record const& one : p.withheld) {
             bytes raw;
@@ -2884,8 +2908,8 @@ private:
 
         std::vector<bytes> dirty;
         event_batch events;
-        auto voided =
-            void_rows(tx, *shared, between_pages || kept.horizon > *shared || sync.cursor == 0, dirty, events);
+        bool const all = between_pages || kept.horizon > *shared || sync.cursor == 0;
+        auto voided = void_rows(tx, *shared, all, dirty, events);
         if (!voided) { return voided.error(); }
         kept.horizon = (std::min)(kept.horizon, *shared);
         auto lost = take_lost(tx, *shared, dirty);
@@ -2925,6 +2949,16 @@ private:
         if (auto ok = want_withheld(tx, *shared); !ok) { return ok.error(); }
         exchange_report report;
         report.regressed = true;
+        report.fallback = fallback_kind::older_cursor;
+        if (options_.scoped) {
+            report.fallback = fallback_kind::full;
+        } else if (all) {
+            auto const begun = begin_comparison(tx, p, true, random);
+            if (!begun) { return begun.error(); }
+            report.fallback = *begun;
+        } else if (auto ok = next_round(tx); !ok) {
+            return ok.error();
+        }
         report.changed = events.changed();
         events.add_regress({lost->size(), voided->size()});
         ++sync.events;
@@ -3124,6 +3158,142 @@ private:
             if (auto ok = wanted_.add(tx, static_cast<std::uint8_t>(band++), range_of(name)); !ok) { return ok; }
         }
         return wanted_.add(tx, band_rest, every_record());
+    }
+
+    // Everything is wanted anew, and some of it is held: 'n' -> round, key and horizon. What is asked is compared, and an
+    // answer counts once, in the round that it was asked in: none does after a range was to be told whole once more.
+
+    struct comparison {
+        std::uint64_t round = 1;
+        reconcile_key key{};
+        position horizon = 0;
+    };
+    template <class Tx>
+    [[nodiscard]] result<std::optional<comparison>> read_comparison(Tx& tx) const {
+        bytes raw;
+        auto const found = tx.get(key('n'), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return std::optional<comparison>{}; }
+        cbor_reader in{raw};
+        bool const whole = in.array() == 3;
+        comparison c;
+        c.round = in.unsigned_integer();
+        c.key.bytes = detail::read_id(in).bytes;
+        c.horizon = in.unsigned_integer();
+        if (!whole || !in.finish()) { return failure{errc::corrupt, "comparison of ranges"}; }
+        return std::optional<comparison>{c};
+    }
+    template <class Tx>
+    [[nodiscard]] status write_comparison(Tx& tx, comparison const& c) const {
+        bytes raw;
+        cbor_writer w{raw};
+        w.array(3);
+        w.unsigned_integer(c.round);
+        w.byte_string(c.key.bytes);
+        w.unsigned_integer(c.horizon);
+        return tx.put(key('n'), raw);
+    }
+    /// Everything is wanted: compared, where the authority says that it can, and something is held.
+    template <class Tx, class G>
+    [[nodiscard]] result<fallback_kind> begin_comparison(Tx& tx, reply const& p, bool holds, G& random) const {
+        if (!p.same || !holds || options_.compared_rows == 0) {
+            if (auto ok = tx.erase(key('n')); !ok) { return ok.error(); }
+            return fallback_kind::full;
+        }
+        auto const before = read_comparison(tx);
+        if (!before) { return before.error(); }
+        comparison c;
+        if (*before) { c.round = (*before)->round + 1; }
+        for (std::size_t half = 0; half < 2; ++half) {
+            std::uint64_t const drawn = random();
+            for (std::size_t i = 0; i < 8; ++i) {
+                c.key.bytes[half * 8 + i] = static_cast<std::byte>(drawn >> (8 * i));
+            }
+        }
+        c.horizon = p.horizon;
+        if (auto ok = write_comparison(tx, c); !ok) { return ok.error(); }
+        return fallback_kind::compared;
+    }
+    template <class Tx>
+    [[nodiscard]] status next_round(Tx& tx) const {
+        auto c = read_comparison(tx);
+        if (!c) { return c.error(); }
+        if (!*c) { return {}; }
+        ++(*c)->round;
+        return write_comparison(tx, **c);
+    }
+    /// The ranges that a request wants. While they are compared it is one, with the sums of what is held of it.
+    template <class Tx>
+    [[nodiscard]] status ask_ranges(Tx& tx, sync_state const& sync, exchange_limits const& own, request& q) const {
+        auto const c = read_comparison(tx);
+        if (!c) { return c.error(); }
+        auto wanted = wanted_.first(tx, wanted_ranges_max, *c ? band_repair : band_rest);
+        if (wanted && wanted->empty() && *c) {
+            wanted = wanted_.first(tx, 1);
+            if (wanted && !wanted->empty()) {
+                auto const theirs = told_limits(tx);
+                if (!theirs) { return theirs.error(); }
+                auto const message_max = lower_of(own, sync.epoch ? *theirs : exchange_floor).message_max;
+                if (auto ok = sum_up(tx, **c, message_max / 32, wanted->front(), q); !ok) { return ok; }
+            }
+        }
+        if (!wanted) { return wanted.error(); }
+        q.ranges = std::move(*wanted);
+        return {};
+    }
+    /// Sums of what is held of a range, in at most `size` bytes; the range is made to end where they do. None where what
+    /// is held first does not decode: that is to be told.
+    template <class Tx>
+    [[nodiscard]] status sum_up(Tx& tx, comparison const& c, std::uint64_t size, record_range& range,
+                                request& q) const {
+        compared_range out{c.round, c.key, c.horizon, {}};
+        detail::row_sum sum{c.key};
+        bool whole = true;
+        auto const close = [&](bytes_view to) {
+            std::uint64_t const rows = sum.rows();
+            out.parts.push_back({to_bytes(to), rows, sum.take()});
+            size -= (std::min)(size, to.size() + fingerprint_bytes + 8);
+        };
+        auto const ok = scan_confirmed(tx, range, [&](record_key const& k, row const& state) {
+            if (state.deleted && state.version <= c.horizon) { return true; }
+            if (sum.rows() == options_.compared_rows) {
+                close(to_bytes(k));
+                whole = out.parts.size() < range_sums_max && size > range_bound_bytes_max + fingerprint_bytes + 8;
+                if (!whole) { return false; }
+            }
+            sum.add_held(k, state, options_.schemas);
+            return true;
+        });
+        if (!ok && ok.error() != errc::corrupt) { return ok; }
+        if (!ok && out.parts.empty()) { return {}; }
+        if (ok && whole) { close(bytes{range.to}); }
+        range.to = out.parts.back().to;
+        q.compared = std::move(out);
+        return {};
+    }
+    /// Takes what was found to be the same in this round; then the next begins, or it is over. Answers how many ranges.
+    template <class Tx>
+    [[nodiscard]] result<std::size_t> take_same(Tx& tx, reply& p, std::vector<bytes>& dirty, event_batch& events,
+                                                instant now) const {
+        if (!p.same && p.ranges.empty() && p.rows.empty()) { return std::size_t{0}; }
+        auto const c = read_comparison(tx);
+        if (!c) { return c.error(); }
+        if (!*c) { return std::size_t{0}; }
+        std::size_t same = 0;
+        bool const counts = p.same && p.same->round == (*c)->round;
+        if (counts) {
+            for (record_range& r : p.same->ranges) {
+                auto const taken = take_range(tx, r, {}, {}, p.head, dirty, events, now, true);
+                if (!taken) { return taken.error(); }
+                if (auto ok = forget_withheld(tx, r); !ok) { return ok.error(); }
+                ++same;
+            }
+        }
+        auto const none = wanted_.empty(tx);
+        if (!none) { return none.error(); }
+        auto const ok = *none ? tx.erase(key('n')) : counts ? next_round(tx) : status{};
+        if (!ok) { return ok.error(); }
+        return same;
     }
 
     // Confirmed tombstones by position: 'd' position -> record.
@@ -3403,7 +3573,8 @@ private:
     template <class Tx>
     [[nodiscard]] result<std::size_t> take_range(Tx& tx, record_range& covered, std::span<row_update> told,
                                                  std::span<bytes const> kept_back, position head,
-                                                 std::vector<bytes>& dirty, event_batch& events, instant now) const {
+                                                 std::vector<bytes>& dirty, event_batch& events, instant now,
+                                                 bool same = false) const {
         std::vector<bytes> names;
         names.reserve(told.size());
         for (row_update const& u : told) { names.push_back(to_bytes(u.key)); }
@@ -3417,6 +3588,7 @@ private:
                 held[next] = true;
                 return true;
             }
+            if (same && h.confirmed != 0) { return true; }
             // It is there, and was not told as it is too large.
             bool const back = std::binary_search(kept_back.begin(), kept_back.end(), name,
                                                  [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });

@@ -23,6 +23,7 @@
 #include <syncline/core/time.hpp>
 #include <syncline/merge/rule.hpp>
 #include <syncline/model/record.hpp>
+#include <syncline/replica/conflict_desk.hpp>
 #include <syncline/replica/constraints.hpp>
 #include <syncline/replica/journal.hpp>
 #include <syncline/replica/replica.hpp>
@@ -403,7 +404,7 @@ private:
         result<settled> done = errc::contended;
         if (c->about.remote && stands(*c)) { done = settle_with(*c, *c->how, now); }
         if (done) {
-            auto const written = write(tx, r, *done, now);
+            auto const written = detail::write_settled(tx, r, *done, now);
             if (!written && (!is_refusal(written.error()) || written.error() == errc::limit)) {
                 return written.error();
             }
@@ -434,22 +435,6 @@ private:
                             [&](field_mark const& e) { return e.field == f.path.front() && e.mark.at > c.seen; });
             return !inside && remote.mark_of(f.path.front()).at <= c.seen;
         });
-    }
-
-    template <class Tx, class Records, class Journal>
-    [[nodiscard]] static status write(Tx& tx, basic_replica<Records, Journal> const& r, settled const& s, instant now) {
-        if (!s.sends()) { return {}; }
-        record_key const& k = s.change.record;
-        result<write_receipt> done = errc::invalid;
-        switch (s.change.kind) {
-            case change_kind::create:
-                done = r.create(tx, k, s.after ? s.after->fields : bytes{}, now, priority::important);
-                break;
-            case change_kind::update: done = r.update(tx, k, s.change.ops, now, priority::important); break;
-            case change_kind::erase: done = r.erase(tx, k, now, priority::important); break;
-            case change_kind::group: break;
-        }
-        return done ? status{} : status{done.error()};
     }
 
     /// The device's own queue, and the replica's list, follow what was closed anywhere.

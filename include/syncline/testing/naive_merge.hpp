@@ -72,6 +72,21 @@ struct naive_outcome {
     cbor_writer{out}.integer(n);
     return out;
 }
+/// The canonical encoding of fields.
+[[nodiscard]] inline bytes naive_fields(std::map<std::string, bytes> const& all) {
+    std::vector<std::string> names;
+    for (auto const& [field, item] : all) { names.push_back(field); }
+    std::sort(names.begin(), names.end(),
+              [](std::string const& a, std::string const& b) { return compare_keys(a, b) < 0; });
+    bytes out;
+    cbor_writer w{out};
+    w.map(names.size());
+    for (std::string const& field : names) {
+        w.text(field);
+        w.raw(all.at(field));
+    }
+    return out;
+}
 [[nodiscard]] inline std::optional<std::int64_t> naive_sum(std::int64_t a, std::int64_t b) {
     bool const over = b > 0 && a > (std::numeric_limits<std::int64_t>::max)() - b;
     bool const under = b < 0 && a < (std::numeric_limits<std::int64_t>::min)() - b;

@@ -1443,21 +1443,6 @@ private:
         write(p, std::move(w), urgency, undone);
     }
 
-    /// A map in canonical order.
-    [[nodiscard]] static bytes canonical(std::map<std::string, bytes> const& fields) {
-        std::vector<std::string> names;
-        for (auto const& [field, value] : fields) { names.push_back(field); }
-        std::sort(names.begin(), names.end(),
-                  [](std::string const& a, std::string const& b) { return compare_keys(a, b) < 0; });
-        bytes out;
-        cbor_writer w{out};
-        w.map(names.size());
-        for (std::string const& field : names) {
-            w.text(field);
-            w.raw(fields.at(field));
-        }
-        return out;
-    }
     /// A local write, as a host makes it: in its own transaction, then told as saved.
     void write(process& p, mutation w, priority urgency, bool undone) {
         machine& m = *p.home;
@@ -1497,9 +1482,9 @@ private:
                 if (w.kind == change_kind::create) {
                     std::map<std::string, bytes> fields;
                     for (field_op const& op : w.ops) { fields[op.field] = op.value; }
-                    receipt = m.self.create(*tx, w.record, canonical(fields), now, urgency);
+                    receipt = m.self.create(*tx, w.record, naive_fields(fields), now, urgency);
                 } else if (as_copy) {
-                    receipt = m.self.put(*tx, w.record, canonical(copy), now, urgency);
+                    receipt = m.self.put(*tx, w.record, naive_fields(copy), now, urgency);
                 } else if (w.kind == change_kind::update) {
                     receipt = m.self.update(*tx, w.record, w.ops, now, urgency);
                 } else {
