@@ -530,10 +530,14 @@ double closed_loop(house_process const& h, fleet& all, double seconds, int batch
             memory_device& d = *all[i];
             for (int k = 0; k < batch; ++k) {
                 // Not coalesced: each one a mutation of its own.
-                need(batch == 1 ? d.write() : d.change([&](auto& tx) {
-                    return d.self.create(
-                        tx, {std::string_view{"guests"}, std::string_view{d.id + "-" + std::to_string(++d.writes)}},
-                        whole_fields(d.where, static_cast<std::uint64_t>(d.writes)), d.time());
+                if (batch == 1) {
+                    need(d.write());
+                    continue;
+                }
+                record_key const key{"guests", d.id + "-" + std::to_string(++d.writes)};
+                need(d.change([&](auto& tx) {
+                    return d.self.create(tx, key, whole_fields(d.where, static_cast<std::uint64_t>(d.writes)),
+                                         d.time());
                 }));
             }
             need(d.sync());
