@@ -4,8 +4,9 @@
 /// the authority in another one, on loopback. Each device is in one of many places and holds what belongs to that place: four
 /// devices write to a place's records.
 ///
-///     authority_load [--seconds N] [PART...]     parts: hold capacity half loss offline scopes large day; none: all
+///     authority_load [--seconds N] [--one-by-one] [PART...]
 ///
+/// Parts: hold capacity half loss offline scopes large day; none: all. --one-by-one: each request has a commit of its own.
 /// Prints lines "part,what,value,unit". Latencies under load are counted from the moment at which the write was due, so that a
 /// stall counts for all that it kept waiting.
 
@@ -36,6 +37,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <syncline/adapters/group_commit.hpp>
 #include <syncline/adapters/http_client.hpp>
 #include <syncline/adapters/http_server.hpp>
 #include <syncline/adapters/sqlite.hpp>
@@ -56,6 +58,7 @@ using std::chrono::duration;
 
 constexpr std::size_t workers = 16;
 constexpr std::size_t devices_of_a_place = 4;
+std::size_t at_a_time = 64;  ///< requests that are answered with one commit
 
 [[noreturn]] void die(char const* what) {
     std::fprintf(stderr, "authority_load: %s\n", what);
@@ -113,6 +116,7 @@ struct house {
     authority<> self;
     websocket_server* live = nullptr;
     position told = 0;
+    std::set<std::string> asking{};  ///< topics of those whose requests are being answered
 
     static scope_table rules() {
         scope_rule by_place;
@@ -137,19 +141,20 @@ struct house {
     }
     explicit house(sqlite_storage opened) : table(rules()), store(std::move(opened)), self(merging(), with(table)) {}
 
-    /// The token is "<place>/<device>": a deployment's sign-in would say where somebody belongs.
-    peer_reply operator()(request_context const& who, bytes_view message) {
-        auto reply = serve(store, self, who.bearer, message, now());
-        auto const slash = who.bearer.find('/');
-        if (reply && live != nullptr && slash != std::string_view::npos) {
-            auto tx = store.begin(access_mode::read);
-            auto const head = tx ? self.head(*tx) : result<position>{tx.error()};
-            if (head && *head != told) {
-                told = *head;
-                live->publish("place-" + std::string{who.bearer.substr(0, slash)}, told);
-            }
+    /// After a commit: news to each place that somebody wrote to.
+    void tell() {
+        auto tx = store.begin(access_mode::read);
+        auto const head = tx ? self.head(*tx) : result<position>{tx.error()};
+        if (head && *head != told) {
+            told = *head;
+            for (std::string const& topic : asking) { live->publish(topic, told); }
         }
-        return reply ? peer_reply(std::move(*reply)) : peer_reply(reply.error());
+        asking.clear();
+    }
+    /// The token is "<place>/<device>": a deployment's sign-in would say where somebody belongs.
+    result<std::string> operator()(std::string_view bearer) {
+        asking.insert("place-" + std::string{bearer.substr(0, bearer.find('/'))});
+        return std::string{bearer};
     }
 
     bool fill(std::uint64_t records, std::uint64_t places) {
@@ -199,7 +204,12 @@ struct ports {
     http_server_options o;
     o.connections_max = 100'000;
     o.idle_timeout = milliseconds{3'600'000};
-    http_server server(o, h);
+    // One at a time, or all that have come with one commit.
+    group_commit together(
+        h.store, h.self, [] { return now(); }, [&] { h.tell(); }, at_a_time);
+    http_server server(o, together);
+    server.authorise_by(h);
+    together.attach(server);
     auto silent = [](request_context const&, bytes_view) -> peer_reply { return errc::unsupported; };
     auto may = [](std::string_view, std::string_view) { return true; };
     websocket_server live({}, id128{{std::byte{7}}}, silent, may);
@@ -520,10 +530,14 @@ double closed_loop(house_process const& h, fleet& all, double seconds, int batch
             memory_device& d = *all[i];
             for (int k = 0; k < batch; ++k) {
                 // Not coalesced: each one a mutation of its own.
-                need(batch == 1 ? d.write() : d.change([&](auto& tx) {
-                    return d.self.create(
-                        tx, {std::string_view{"guests"}, std::string_view{d.id + "-" + std::to_string(++d.writes)}},
-                        whole_fields(d.where, static_cast<std::uint64_t>(d.writes)), d.time());
+                if (batch == 1) {
+                    need(d.write());
+                    continue;
+                }
+                record_key const key{"guests", d.id + "-" + std::to_string(++d.writes)};
+                need(d.change([&](auto& tx) {
+                    return d.self.create(tx, key, whole_fields(d.where, static_cast<std::uint64_t>(d.writes)),
+                                         d.time());
                 }));
             }
             need(d.sync());
@@ -829,6 +843,8 @@ int main(int argc, char** argv) {
     for (int i = 1; i < argc; ++i) {
         if (std::string_view{argv[i]} == "--seconds" && i + 1 < argc) {
             seconds = std::atof(argv[++i]);
+        } else if (std::string_view{argv[i]} == "--one-by-one") {
+            at_a_time = 1;
         } else {
             parts.insert(argv[i]);
         }

@@ -439,6 +439,7 @@ void authorities(tx_type& tx, storage_archetype& store, authority<accept_all, Jo
     (void)a.open(tx, now, random);
     (void)a.handle(tx, "", b, now);
     (void)serve(store, a, "", b, now);
+    (void)serve_all(store, a, std::span<asked_request const>{}, now);
 }
 template void authorities(tx_type&, storage_archetype&, authority<> const&, random_archetype&, bytes_view, instant);
 template void authorities(tx_type&, storage_archetype&, authority<accept_all, journal_archetype> const&,
