@@ -906,7 +906,9 @@ public:
         if (!overtaken) { return overtaken.error(); }
         passed = passed || (*overtaken && !fork) || p->to < sync->staged;
         if (passed) {
-            if (options_.scoped) { let_go_of_unbegun(taking, *p); }
+            if (options_.scoped) {
+                if (auto ok = note_untaken(tx, taking, *p); !ok) { return ok.error(); }
+            }
             p->rows.clear();
             p->ranges.clear();
             p->withheld.clear();
@@ -3203,19 +3205,29 @@ private:
         }
         return true;
     }
-    /// Of a page that is not taken: the records that are in no scope but such as are being joined and have not begun count as
-    /// gone. They are told in it if they are still there then, and if they left before, they are not told.
-    static void let_go_of_unbegun(scope_taking const& t, reply& p) {
+    /// Of a page that is not taken: in which scopes its records are, lest one that was written here outlives them. Those that
+    /// are in none but such as are being joined and have not begun count as gone: they are told in it if they are still
+    /// there then, and if they left before, they are not told.
+    template <class Tx>
+    [[nodiscard]] status note_untaken(Tx& tx, scope_taking const& t, reply& p) const {
         std::size_t next = 0;
         for (scope_run const& r : p.scopes->runs) {
-            bool const told = std::any_of(r.members.begin(), r.members.end(), [&](std::uint64_t m) {
+            std::vector<std::uint64_t> begun;
+            for (std::uint64_t const m : r.members) {
                 held_scope const& h = t.all[t.asked[static_cast<std::size_t>(m)]];
-                return h.is == held_scope::state::complete || h.place.since != 0;
-            });
+                if (h.is == held_scope::state::complete || h.place.since != 0) { begun.push_back(h.number); }
+            }
+            std::sort(begun.begin(), begun.end());
             for (std::uint64_t i = 0; i < r.rows; ++i, ++next) {
-                if (!told) { p.scopes->gone.push_back(to_bytes(p.rows[next].key)); }
+                bytes name = to_bytes(p.rows[next].key);
+                if (begun.empty()) {
+                    p.scopes->gone.push_back(std::move(name));
+                } else if (auto ok = scopes_.set_members(tx, name, begun); !ok) {
+                    return ok;
+                }
             }
         }
+        return {};
     }
     /// Whether the authority has yet to be asked about what is carried under this name, or about what it lacked when it was.
     /// Of this replica's, what comes is after `settled` and before `own`, which waits.
