@@ -672,13 +672,6 @@ opened_envelope carried_sample(std::uint64_t sequence) {
     auto const sealed = seal(e, sealer);
     return *open_envelope(*sealed);
 }
-bool carried_never_shows_twice() {
-    carried_envelope c;
-    c.clear = 5;
-    c.decided = c.vague = true;
-    c.version = 9;
-    return c.shows_over(5) && !c.shows_over(7) && !c.shows_over(9);
-}
 bool envelopes_are_for_one_realm() {
     mac_keys keys;
     opened_envelope const e = carried_sample(1);
@@ -749,7 +742,6 @@ constexpr property properties[] = {
     {"the refused are not charged", the_refused_are_not_charged},
     {"quarantine holds writes", quarantine_holds_writes},
     {"strong writes saw what is there", strong_writes_saw_what_is_there},
-    {"what is carried never shows twice", carried_never_shows_twice},
     {"envelopes are for one realm", envelopes_are_for_one_realm},
     {"needs are asked again", needs_are_asked_again},
 };

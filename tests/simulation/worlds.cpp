@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include <syncline/testing/peer_simulator.hpp>
 #include <syncline/testing/scope_simulator.hpp>
 
 namespace {
@@ -16,6 +17,7 @@ simulated_world_report brief(Report&& r) {
 
 constexpr simulated_world worlds[] = {
     {"scopes", 400, [](std::uint64_t seed) { return brief(simulate_scopes(seed)); }},
+    {"device to device", 400, [](std::uint64_t seed) { return brief(simulate_peers(seed)); }},
 };
 
 }  // namespace

@@ -38,6 +38,7 @@ TEST_CASE("lives with scopes that once showed a mistake") {
              3U,     // how far tombstones were collected hung on hidden changes
              97U,    // what was written outside of every scope stayed, where another reply had overtaken the verdict's
              1139U,  // … and what had left a scope before its joining began
+             2761U,  // … or what was in one that was left before the page came again
          }) {
         CHECK(to_text(simulate_scopes(seed).found) == "");
     }

@@ -741,10 +741,9 @@ public:
             // What it builds on goes first: the authority is to have answered about it once.
             for (dot const& d : p.needs) {
                 if (!waits_for_needs) { break; }
-                auto const carried = carried_.find(tx, d);
-                if (!carried) { looked = carried.error(); }
-                bool const comes = carried && *carried && !(*carried)->asked && (*carried)->sealed.size() <= room;
-                if (!carried || comes) { return false; }
+                auto const comes = still_comes(tx, d, room, {mine->self, f.sequence}, sync->settled);
+                if (!comes) { looked = comes.error(); }
+                if (!comes || *comes) { return false; }
             }
             if (q.mutations.size() >= options_.mutations_max ||
                 (size != 0 && size + p.encoded.size() > options_.mutation_bytes)) {
@@ -931,7 +930,9 @@ public:
         if (!overtaken) { return overtaken.error(); }
         passed = passed || (*overtaken && !fork) || p->to < sync->staged;
         if (passed) {
-            if (options_.scoped) { let_go_of_unbegun(taking, *p); }
+            if (options_.scoped) {
+                if (auto ok = note_untaken(tx, taking, *p); !ok) { return ok.error(); }
+            }
             p->rows.clear();
             p->ranges.clear();
             p->same.reset();
@@ -3400,20 +3401,48 @@ private:
         }
         return true;
     }
-    /// Of a page that is not taken: the records that are in no scope but such as are being joined and have not begun count as
-    /// gone. They are told in it if they are still there then, and if they left before, they are not told.
-    static void let_go_of_unbegun(scope_taking const& t, reply& p) {
+    /// Of a page that is not taken: in which scopes its records are, lest one that was written here outlives them. Those that
+    /// are in none but such as are being joined and have not begun count as gone: they are told in it if they are still
+    /// there then, and if they left before, they are not told.
+    template <class Tx>
+    [[nodiscard]] status note_untaken(Tx& tx, scope_taking const& t, reply& p) const {
         std::size_t next = 0;
         for (scope_run const& r : p.scopes->runs) {
-            bool const told = std::any_of(r.members.begin(), r.members.end(), [&](std::uint64_t m) {
+            std::vector<std::uint64_t> begun;
+            for (std::uint64_t const m : r.members) {
                 held_scope const& h = t.all[t.asked[static_cast<std::size_t>(m)]];
-                return h.is == held_scope::state::complete || h.place.since != 0;
-            });
+                if (h.is == held_scope::state::complete || h.place.since != 0) { begun.push_back(h.number); }
+            }
+            std::sort(begun.begin(), begun.end());
             for (std::uint64_t i = 0; i < r.rows; ++i, ++next) {
-                if (!told) { p.scopes->gone.push_back(to_bytes(p.rows[next].key)); }
+                bytes name = to_bytes(p.rows[next].key);
+                if (begun.empty()) {
+                    p.scopes->gone.push_back(std::move(name));
+                } else if (auto ok = scopes_.set_members(tx, name, begun); !ok) {
+                    return ok;
+                }
             }
         }
+        return {};
     }
+    /// Whether the authority has yet to be asked about what is carried under this name, or about what it lacked when it was.
+    /// Of this replica's, what comes is after `settled` and before `own`, which waits.
+    template <class Tx>
+    [[nodiscard]] result<bool> still_comes(Tx& tx, dot id, std::uint64_t room, dot const& own,
+                                           std::uint64_t settled) const {
+        for (int depth = 0; depth < needs_depth_max; ++depth) {
+            if (id.replica == own.replica) { return id.sequence > settled && id.sequence < own.sequence; }
+            auto const c = carried_.find(tx, id);
+            if (!c) { return c.error(); }
+            if (!*c || (*c)->sealed.size() > room) { return false; }
+            if (!(*c)->asked) { return true; }
+            if ((*c)->decided || (*c)->missing.sequence == 0) { return false; }
+            id = (*c)->missing;
+        }
+        return false;
+    }
+    static constexpr int needs_depth_max = 64;
+
     /// Takes in which scopes the told records are in, and how far each scope is. Whether anything moved.
     template <class Tx>
     [[nodiscard]] result<bool> take_scopes(Tx& tx, reply const& p, scope_taking& t, event_batch& events) const {
@@ -4087,6 +4116,45 @@ private:
 
         std::vector<bytes> contained;
         bytes const name = to_bytes(k);
+        std::vector<carried_envelope> home;
+        std::vector<std::pair<timestamp, bytes>> others;
+        if (options_.relay) {
+            auto ok = carried_.each_of(tx, name, [&](carried_envelope const& c, timestamp stamp) {
+                if (c.decided && c.version <= known) {
+                    home.push_back(c);
+                } else if (c.shows_over(known)) {
+                    auto e = open_envelope(c.sealed);
+                    if (!e) {
+                        outcome = failure{errc::corrupt, "carried envelope"};
+                        return false;
+                    }
+                    others.emplace_back(stamp, std::move(e->said.frozen));
+                }
+                return true;
+            });
+            if (!ok || !outcome) { return ok ? outcome.error() : ok.error(); }
+        }
+        constexpr timestamp latest{(std::numeric_limits<std::uint64_t>::max)()};
+        std::size_t next = 0;
+        auto const lay_others = [&](std::size_t count) {
+            for (; next < count; ++next) {
+                std::optional<row> const before = now;
+                if (!lay(others[next].second, latest, 0, unknown_author)) { return false; }
+                if (now && now->fields.size() > options_.record_max) { now = before; }
+            }
+            return true;
+        };
+        auto const earlier_than = [&](timestamp stamp) {
+            std::size_t n = next;
+            while (n < others.size() && others[n].first < stamp) { ++n; }
+            return n;
+        };
+        auto const lay_earlier_than = [&](bytes_view encoded) {
+            cbor_reader head{encoded};
+            (void)head.array();
+            (void)head.unsigned_integer();
+            return lay_others(earlier_than(timestamp{head.unsigned_integer()}));
+        };
         bytes const decided = decided_prefix(name);
         auto ok = scan_prefix(tx, decided, [&](bytes_view key_bytes, bytes_view raw) {
             cbor_reader in{raw};
@@ -4106,44 +4174,12 @@ private:
                 return true;
             }
             if (parts == 3) { chain.confirm(version); }
-            return lay(encoded, stamp, 0, sync.author);
+            // It may be made on what somebody else's made.
+            return lay_earlier_than(encoded) && lay(encoded, stamp, 0, sync.author);
         });
-        if (ok) { ok = outcome; }
-        std::vector<carried_envelope> home;
-        std::vector<std::pair<timestamp, bytes>> others;
-        if (ok && options_.relay) {
-            ok = carried_.each_of(tx, name, [&](carried_envelope const& c, timestamp stamp) {
-                if (c.decided && c.version <= known) {
-                    home.push_back(c);
-                } else if (c.shows_over(known)) {
-                    auto e = open_envelope(c.sealed);
-                    if (!e) {
-                        outcome = failure{errc::corrupt, "carried envelope"};
-                        return false;
-                    }
-                    others.emplace_back(stamp, std::move(e->said.frozen));
-                }
-                return true;
-            });
-        }
         if (ok) { ok = outcome; }
         if (ok) { ok = done_with(contained, home); }
         if (!ok) { return ok.error(); }
-        constexpr timestamp latest{(std::numeric_limits<std::uint64_t>::max)()};
-        std::size_t next = 0;
-        auto const lay_others = [&](std::size_t count) {
-            for (; next < count; ++next) {
-                std::optional<row> const before = now;
-                if (!lay(others[next].second, latest, 0, unknown_author)) { return false; }
-                if (now && now->fields.size() > options_.record_max) { now = before; }
-            }
-            return true;
-        };
-        auto const earlier_than = [&](timestamp stamp) {
-            std::size_t n = next;
-            while (n < others.size() && others[n].first < stamp) { ++n; }
-            return n;
-        };
         ok = outbox_.scan_record(tx, name, [&](outbox_entry const& e) {
             auto p = pending::parse(e.payload);
             if (!p) {
@@ -4165,11 +4201,7 @@ private:
                     return true;
                 }
             }
-            cbor_reader head{p->encoded};
-            (void)head.array();
-            (void)head.unsigned_integer();
-            if (!lay_others(earlier_than(timestamp{head.unsigned_integer()}))) { return false; }
-            return lay(p->encoded, latest, e.token, sync.author);
+            return lay_earlier_than(p->encoded) && lay(p->encoded, latest, e.token, sync.author);
         });
         if (!ok) { return ok.error(); }
         if (outcome) { (void)lay_others(others.size()); }

@@ -1,0 +1,549 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// Device to device in a simulated world: devices meet, hand on what they carry, and come home or don't; one is lost for ever,
+/// a stranger forges. Each write sets a mark of its own and counts one, so that what counts twice shows in any stored row.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <syncline/core/hash.hpp>
+#include <syncline/core/random.hpp>
+#include <syncline/replica/authority.hpp>
+#include <syncline/replica/peer_exchange.hpp>
+#include <syncline/replica/replica.hpp>
+#include <syncline/testing/naive_merge.hpp>
+#include <syncline/testing/simulated_machine.hpp>
+#include <syncline/testing/violation.hpp>
+
+namespace syncline::inline SYNCLINE_ABI::testing {
+
+/// What meetings promise, by the names under which a breach is reported.
+struct peer_promise {
+    /// In every stored row, at home and on each device, there are as many counts as marks: each write once, or not yet.
+    static constexpr char const* once = "exactly_once";
+    /// At rest what was written is home, by whoever's hands; of a lost device, what others had of it.
+    static constexpr char const* kept = "nothing_lost";
+    static constexpr char const* seen = "visible_state";    ///< who wrote it sees it, from then on
+    static constexpr char const* sealed = "authorisation";  ///< what is forged never gets home
+    static constexpr char const* same =
+        "convergence";  ///< at rest all hold what the authority holds, and carry nothing
+    static constexpr char const* honest = "honest_errors";  ///< no call fails but for the storage's reasons
+    static constexpr char const* rest = "liveness";         ///< what is healed comes to rest
+};
+
+struct peer_simulation_options {
+    std::uint32_t steps = 150;
+};
+struct peer_simulation_report {
+    std::uint64_t seed = 0;
+    std::uint64_t steps = 0;
+    std::uint64_t checks = 0;
+    std::uint64_t faults = 0;  ///< storage calls that were made to fail
+    std::uint64_t power_cuts = 0;
+    std::uint64_t written = 0;
+    std::uint64_t handed = 0;   ///< envelopes that a meeting brought
+    std::uint64_t carried = 0;  ///< … and that somebody else brought home
+    std::uint64_t forged = 0;   ///< envelopes
+    std::uint64_t orphans = 0;  ///< writes of a lost device that others brought home
+    std::uint64_t trace = 0;    ///< of all messages: the same on every machine
+    std::vector<violation> found{};
+};
+
+namespace detail {
+
+class peer_world {
+public:
+    peer_world(std::uint64_t seed, peer_simulation_options const& o)
+        : options_(o), random_(seed * 2'654'435'761U + 79) {
+        report_.seed = seed;
+    }
+
+    peer_simulation_report run() && {
+        begin();
+        for (std::uint32_t i = 0; i < options_.steps && fine(); ++i) {
+            ++report_.steps;
+            now_.wall += milliseconds{1'000};
+            now_.monotonic += milliseconds{1'000};
+            deed();
+        }
+        end();
+        return std::move(report_);
+    }
+
+private:
+    static constexpr int rest_max = 3'000;  ///< exchanges until all is at rest
+
+    struct device {
+        std::string name;
+        simulated_machine box{};
+        replica self;
+        random_generator random;
+        mac_sealer sealer;
+        milliseconds ahead{0};             ///< of its clock
+        bool lost = false;                 ///< for ever
+        std::vector<std::string> marks{};  ///< of what it wrote, in order
+        std::vector<bytes> requests{};
+        std::vector<bytes> replies{};
+        device(std::string who, relay_options o, std::uint64_t seed)
+            : name(std::move(who)),
+              self(rules(), options_of(std::move(o))),
+              random(seed),
+              sealer(as_bytes(name), as_bytes("a key that is " + name + "'s")) {}
+    };
+    using records = std::map<std::string, bytes>;  ///< fields by id
+
+    [[nodiscard]] static rule_table rules() {
+        rule_table table;
+        table.add({"things", rule::last_writer, {{"count", rule::counter}}});
+        return table;
+    }
+    [[nodiscard]] static replica_options options_of(relay_options o) {
+        replica_options all;
+        all.relay = std::move(o);
+        return all;
+    }
+    [[nodiscard]] static bytes integer(std::int64_t n) {
+        bytes out;
+        cbor_writer{out}.integer(n);
+        return out;
+    }
+    [[nodiscard]] static record_key thing(std::string_view id) { return {"things", id}; }
+
+    std::uint64_t draw(std::uint64_t n) { return below(random_, n); }
+    void trace(bytes_view what) { report_.trace = report_.trace * 1'099'511'628'211U + crc32c(what); }
+    [[nodiscard]] bool fine() const { return report_.found.empty(); }
+    bool holds(bool ok, char const* promise, std::string const& what) {
+        ++report_.checks;
+        if (!ok && fine()) { report_.found.push_back({promise, what + ", step " + std::to_string(report_.steps)}); }
+        return ok;
+    }
+    bool honest(bool ok, std::string const& what) { return holds(ok, peer_promise::honest, what); }
+    [[nodiscard]] instant now_of(device const& d) const {
+        instant at = now_;
+        at.wall += d.ahead;
+        return at;
+    }
+
+    void begin() {
+        auto const opened = home_.attempt([&](auto& tx) { return cloud_.open(tx, now_, random_); });
+        honest(opened.took, "the authority does not open");
+        relay_options o;
+        o.realm = "venue";
+        o.trust_rows = draw(3) == 0;
+        bool const verifies = draw(2) == 0;
+        if (verifies) { o.gate = &gate_; }
+        forges_ = draw(2) == 0;
+        // What is built on a forgery, where peers don't verify, only its author can bring home; and what others have built on
+        // that may be refused before.
+        deceived_ = forges_ && !verifies;
+        may_lose_ = !deceived_;
+        if (draw(2) == 0) { o.page_max = static_cast<std::size_t>(1 + draw(3)); }
+        if (draw(2) == 0) { o.submit_max = static_cast<std::size_t>(1 + draw(3)); }
+        if (draw(3) == 0) { o.carried_max = static_cast<std::size_t>(2 + draw(6)); }
+        for (std::string const name : {"anna", "ben", "cleo", "dora"}) {
+            devices_.push_back(std::make_unique<device>(name, o, random_()));
+            device& d = *devices_.back();
+            d.ahead = milliseconds{static_cast<std::int64_t>(draw(60'000))};
+            open(d);
+            auto const self = d.box.read([&](auto& tx) { return d.self.self(tx); });
+            if (!honest(self.has_value(), "a replica without a name")) { return; }
+            keys_.add(as_bytes(name), as_bytes("a key that is " + name + "'s"), self->device, name);
+            ids_.push_back(*self);
+        }
+    }
+    void open(device& d) {
+        honest(d.box.attempt([&](auto& tx) { return d.self.open(tx, d.name, now_of(d), d.random); }).took,
+               "a replica does not open");
+    }
+
+    // Raw storage.
+
+    [[nodiscard]] static records rows_of(simulated_machine& box, char end, char kind) {
+        records out;
+        box.read([&](auto& tx) {
+            (void)scan_prefix(tx, bytes{static_cast<std::byte>(end), static_cast<std::byte>(kind)},
+                              [&](bytes_view k, bytes_view v) {
+                                  auto const key = record_key_from(k.subspan(2));
+                                  cbor_reader in{v};
+                                  if (end == 'r') {
+                                      (void)in.array();
+                                      (void)in.boolean();
+                                      (void)in.unsigned_integer();
+                                  }
+                                  row const r = decode_row(in);
+                                  if (key && !r.deleted) { out[std::string{key->id_text()}] = r.fields; }
+                                  return true;
+                              });
+            return true;
+        });
+        return out;
+    }
+    [[nodiscard]] static records visible(device& d) { return rows_of(d.box, 'r', 'v'); }
+    [[nodiscard]] static bool carries_any(device& d) {
+        bool any = false;
+        d.box.read([&](auto& tx) {
+            (void)scan_prefix(tx, bytes{std::byte{'r'}, std::byte{'x'}, std::byte{'e'}}, [&](bytes_view, bytes_view) {
+                any = true;
+                return false;
+            });
+            return true;
+        });
+        return any;
+    }
+    /// The marks in rows; what counts otherwise than it is marked is a breach.
+    std::set<std::string> marks_in(records const& all, std::string const& where) {
+        std::set<std::string> out;
+        for (auto const& [id, f] : all) {
+            std::int64_t marks = 0;
+            std::int64_t counts = 0;
+            cbor_map_cursor at{f};
+            while (!f.empty() && at.next()) {
+                if (at.key() == "count") {
+                    counts = naive_integer(to_bytes(at.value())).value_or(0);
+                } else {
+                    ++marks;
+                    out.insert(std::string{at.key()});
+                }
+            }
+            holds(
+                counts == marks, peer_promise::once,
+                where + " counts " + std::to_string(counts) + " of the " + std::to_string(marks) + " writes in " + id);
+        }
+        return out;
+    }
+    void judge(device& d) {
+        auto there = marks_in(visible(d), d.name);
+        there.merge(letters(d));
+        for (std::string const& m : d.marks) {
+            holds(there.contains(m), peer_promise::seen, d.name + " does not see its own write " + m);
+        }
+    }
+    /// Of the writes that are dead letters, where any may be.
+    std::set<std::string> letters(device& d) {
+        std::set<std::string> out;
+        if (!deceived_) { return out; }
+        auto const ok = d.box.read([&](auto& tx) {
+            return d.self.queue().scan_dead(tx, [&](outbox_entry const& e) {
+                auto const m = replica::mutation_of(e);
+                if (!m) { return true; }
+                for (field_op const& op : m->ops) { out.insert(op.field); }
+                return true;
+            });
+        });
+        honest(ok.has_value(), "dead letters can't be read");
+        return out;
+    }
+    std::set<std::string> judge_home() {
+        auto there = marks_in(rows_of(home_, 'a', 'r'), "the authority");
+        for (std::string const& m : there) { holds(m[0] != 'f', peer_promise::sealed, "a forgery got home: " + m); }
+        return there;
+    }
+
+    // Deeds.
+
+    [[nodiscard]] device& draw_device() {
+        for (;;) {
+            device& d = *devices_[static_cast<std::size_t>(draw(devices_.size()))];
+            if (!d.lost) { return d; }
+        }
+    }
+    void deed() {
+        device& d = draw_device();
+        device& other = draw_device();
+        std::uint64_t const what = draw(40);
+        if (what < 11) {
+            write(d);
+        } else if (what < 22) {
+            if (&d != &other) { meet(d, other); }
+            judge(other);
+        } else if (what < 24) {
+            if (forges_) { forge(d); }
+        } else if (what < 25) {
+            ++report_.power_cuts;
+            d.box.cut(random_);
+            if (draw(2) == 0) { open(d); }
+        } else if (what < 26) {
+            ++report_.power_cuts;
+            home_.cut(random_);
+        } else if (what < 31) {
+            ask(d);
+        } else if (what < 36) {
+            answer(d);
+        } else if (what < 39) {
+            hear(d);
+        } else if (report_.steps > options_.steps / 2 && may_lose_) {
+            lose(d);
+            return;
+        }
+        judge(d);
+        (void)judge_home();
+    }
+    template <class F>
+    bool attempt(device& d, F&& f) {
+        auto const out = d.box.attempt(draw_mishap(random_), f);
+        report_.faults += out.faulty ? 1 : 0;
+        failed_ = out.faulty;
+        why_ = out.why;
+        return out.took;
+    }
+    void write(device& d) {
+        std::string const id(1, static_cast<char>('a' + draw(5)));
+        std::string const mark = "m" + std::to_string(report_.written);
+        bool const there = visible(d).contains(id);
+        if (!there && made_.contains(id)) { return; }
+        field_op const count{"count", op_kind::add, integer(1), {}};
+        field_op const marked{mark, op_kind::set, integer(1), {}};
+        bytes fields;
+        cbor_writer w{fields};
+        w.map(2);
+        std::string_view const first = compare_keys(mark, "count") < 0 ? std::string_view{mark} : "count";
+        w.text(first);
+        w.integer(1);
+        w.text(first == "count" ? std::string_view{mark} : "count");
+        w.integer(1);
+        bool const took = attempt(d, [&](auto& tx) {
+            return there ? d.self.update(tx, thing(id), {count, marked}, now_of(d))
+                         : d.self.create(tx, thing(id), fields, now_of(d));
+        });
+        honest(took || failed_ || why_ == errc{}, "a write is refused");
+        if (!took) { return; }
+        ++report_.written;
+        made_.insert(id);
+        d.marks.push_back(mark);
+    }
+    /// Some messages are lost, or others come instead, and either end may fail before it commits.
+    void meet(device& a, device& b) {
+        peer_exchange mine(a.self, a.sealer);
+        peer_exchange const theirs(b.self, b.sealer);
+        for (int i = 0; i < 8 && !mine.done() && fine(); ++i) {
+            bytes q, said;
+            bool ok = attempt(a, [&](auto& tx) {
+                auto m = mine.ask(tx, now_of(a));
+                if (m) { q = *m; }
+                return m;
+            });
+            honest(failed_ || why_ == errc{}, "a meeting can't be asked for");
+            if (!ok) { return; }
+            heard(q);
+            if (draw(8) == 0) { return; }
+            handed_report brought;
+            ok = attempt(b, [&](auto& tx) {
+                auto m = theirs.answer(tx, q, a.name, now_of(b), &brought);
+                if (m) { said = *m; }
+                return m;
+            });
+            honest(failed_ || why_ == errc{}, "a meeting is not answered");
+            if (!ok) { return; }
+            report_.handed += brought.added;
+            heard(said);
+            if (draw(8) == 0) { return; }
+            bytes const& told = draw(10) == 0 ? overheard_[static_cast<std::size_t>(draw(overheard_.size()))] : said;
+            ok = attempt(a, [&](auto& tx) {
+                auto r = mine.take(tx, told, b.name, now_of(a));
+                if (r) { report_.handed += r->added; }
+                return r;
+            });
+            honest(failed_ || why_ == errc{}, "an answer at a meeting is not taken");
+            if (!ok) { return; }
+        }
+    }
+    void heard(bytes const& message) {
+        trace(message);
+        overheard_.push_back(message);
+    }
+    /// A stranger hands over what nobody has written, in the name of somebody: under a number that is still to come, or
+    /// one that was used.
+    void forge(device& d) {
+        std::size_t const whose = static_cast<std::size_t>(draw(devices_.size()));
+        std::string const mark = "f" + std::to_string(report_.forged++);
+        mutation m;
+        m.sequence = 1 + draw(20);
+        m.stamp = timestamp::make(now_.wall);
+        m.kind = change_kind::update;
+        m.record = thing(std::string(1, static_cast<char>('a' + draw(5))));
+        cbor_writer one{m.ops.emplace_back(field_op{mark, op_kind::set, {}, {}}).value};
+        one.integer(1);
+        cbor_writer{m.ops.emplace_back(field_op{"count", op_kind::add, {}, {}}).value}.integer(1);
+        std::sort(m.ops.begin(), m.ops.end(),
+                  [](field_op const& x, field_op const& y) { return compare_keys(x.field, y.field) < 0; });
+        for (field_op& op : m.ops) { op.stamp = m.stamp; }
+        envelope e;
+        bool const elsewhere = draw(4) == 0;  // it was truly sealed, but for another house
+        e.realm = elsewhere ? "another venue" : "venue";
+        e.principal = devices_[whose]->name;
+        e.author = ids_[whose];
+        e.from = {1, m.sequence};
+        cbor_writer w{e.frozen};
+        encode_mutation(w, m);
+        mac_sealer wrong(as_bytes(e.principal), as_bytes("a key that somebody made up"));
+        auto const sealed = elsewhere ? seal(e, devices_[whose]->sealer) : seal(e, wrong);
+        if (!honest(sealed.has_value(), "nothing can be forged")) { return; }
+        peer_message q;
+        q.replica = {make_id(now_.wall, random_), 1};
+        q.realm = "venue";
+        q.envelopes.push_back({0, *sealed});
+        bytes const message = encode(q);
+        heard(message);
+        peer_exchange const listening(d.self, d.sealer);
+        (void)attempt(d, [&](auto& tx) { return listening.answer(tx, message, "mallory", now_of(d)); });
+        honest(failed_ || why_ == errc{}, "a stranger's message ends in an error");
+    }
+    /// It never comes back. What others have of it must get home all the same.
+    void lose(device& d) {
+        d.lost = lost_ = true;
+        may_lose_ = false;
+        std::set<std::string> there = judge_home();
+        for (auto const& other : devices_) {
+            if (other->lost) { continue; }
+            there.merge(marks_in(visible(*other), other->name));
+        }
+        for (std::string const& m : d.marks) {
+            if (!there.contains(m)) { break; }  // nor need what builds on it
+            orphans_.push_back(m);
+        }
+    }
+    void ask(device& d) {
+        if (!attempt(d, [&](auto& tx) { return d.self.prepare(tx, now_of(d)); })) { return; }
+        auto q = d.box.read([&](auto& tx) { return d.self.request_message(tx); });
+        if (!honest(q.has_value(), "no request can be made")) { return; }
+        trace(*q);
+        d.requests.push_back(std::move(*q));
+    }
+    void answer(device& d) {
+        if (d.requests.empty()) { return; }
+        auto const i = static_cast<std::size_t>(draw(d.requests.size()));
+        std::uint64_t const fate = draw(10);
+        if (fate != 0) {
+            bytes said;
+            auto const out = home_.attempt(draw_mishap(random_), [&](auto& tx) {
+                auto p = cloud_.handle(tx, d.name, d.requests[i], now_);
+                if (p) { said = *p; }
+                return p;
+            });
+            honest(out.why == errc{} || out.faulty, std::string{"no answer: "} + message(out.why));
+            if (out.took) {
+                trace(said);
+                if (fate != 1) { d.replies.push_back(std::move(said)); }
+            }
+        }
+        if (fate != 2) { d.requests.erase(d.requests.begin() + static_cast<std::ptrdiff_t>(i)); }
+    }
+    void hear(device& d) {
+        if (d.replies.empty()) { return; }
+        auto const i = static_cast<std::size_t>(draw(d.replies.size()));
+        bytes const heard = d.replies[i];
+        if (draw(8) != 0) { d.replies.erase(d.replies.begin() + static_cast<std::ptrdiff_t>(i)); }
+        (void)attempt(d, [&](auto& tx) {
+            auto r = d.self.absorb(tx, heard, now_of(d), d.random);
+            if (r) { report_.carried += r->relayed; }
+            return r;
+        });
+        honest(failed_ || why_ == errc{} || why_ == errc::foreign,
+               std::string{"a reply is not taken: "} + message(why_));
+    }
+
+    // At the end.
+
+    /// A whole exchange on sound machines; whether there is more to do.
+    bool exchange(device& d) {
+        bool more = false;
+        bytes q, said;
+        bool ok = d.box
+                      .attempt([&](auto& tx) -> status {
+                          if (auto frozen = d.self.prepare(tx, now_of(d)); !frozen) { return frozen; }
+                          auto made = d.self.request_message(tx);
+                          if (made) { q = *made; }
+                          return made ? status{} : made.error();
+                      })
+                      .took;
+        ok = ok && home_
+                       .attempt([&](auto& tx) {
+                           auto made = cloud_.handle(tx, d.name, q, now_);
+                           if (made) { said = *made; }
+                           return made;
+                       })
+                       .took;
+        ok = ok && d.box
+                       .attempt([&](auto& tx) {
+                           auto r = d.self.absorb(tx, said, now_of(d), d.random);
+                           if (r) {
+                               more = r->more;
+                               report_.carried += r->relayed;
+                           }
+                           return r;
+                       })
+                       .took;
+        return honest(ok, "an exchange fails on sound machines") && more;
+    }
+    void end() {
+        int left = rest_max;
+        for (int round = 0; round < 3; ++round) {
+            for (auto const& d : devices_) {
+                if (d->lost) { continue; }
+                while (fine() && exchange(*d)) {
+                    judge(*d);
+                    holds(--left > 0, peer_promise::rest, "it does not come to rest");
+                }
+            }
+        }
+        if (!fine()) { return; }
+        auto const home = judge_home();
+        records const rows = rows_of(home_, 'a', 'r');
+        for (auto const& d : devices_) {
+            if (d->lost) { continue; }
+            judge(*d);
+            auto const dead = letters(*d);
+            for (std::string const& m : d->marks) {
+                holds(dead.contains(m) || home.contains(m), peer_promise::kept,
+                      d->name + "'s write " + m + " is not home");
+            }
+            // What builds on something that only a lost or forged device had stays carried, and is shown.
+            bool const stuck = (lost_ || forges_) && carries_any(*d);
+            holds(stuck || visible(*d) == rows, peer_promise::same, d->name + " holds something else");
+            holds(stuck || !carries_any(*d), peer_promise::same, d->name + " carries on what is home");
+        }
+        for (std::string const& m : orphans_) {
+            ++report_.orphans;
+            holds(home.contains(m), peer_promise::kept, "the lost device's write " + m + " is not home");
+        }
+    }
+
+    peer_simulation_options options_;
+    peer_simulation_report report_{};
+    random_generator random_;
+    instant now_{wall_time{milliseconds{1'790'000'000'000}}, monotonic_time{milliseconds{1'000}}};
+    mac_keys keys_{};
+    relay_gate gate_ = gate_of("venue", keys_);
+    simulated_machine home_{};
+    authority<> cloud_{rules(), {.relays = &gate_}};
+    std::vector<std::unique_ptr<device>> devices_{};
+    std::vector<replica_id> ids_{};
+    std::vector<bytes> overheard_{};      ///< of all meetings
+    std::set<std::string> made_{};        ///< records
+    std::vector<std::string> orphans_{};  ///< marks of the lost device that others have
+    bool forges_ = false;                 ///< a stranger does
+    bool deceived_ = false;               ///< … and is believed
+    bool may_lose_ = false;               ///< a device may be lost
+    bool lost_ = false;                   ///< one is
+    bool failed_ = false;                 ///< a storage call of the last attempt did
+    errc why_{};                          ///< what the last attempt said
+};
+
+}  // namespace detail
+
+/// One life of devices that meet. The same seed and options give the same life and the same report, on every machine.
+[[nodiscard]] inline peer_simulation_report simulate_peers(std::uint64_t seed, peer_simulation_options const& o = {}) {
+    return detail::peer_world{seed, o}.run();
+}
+
+}  // namespace syncline::inline SYNCLINE_ABI::testing
