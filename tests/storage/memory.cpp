@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/sanitized.hpp"
 
 using namespace syncline;
 
@@ -157,7 +158,7 @@ TEST_CASE("memory_storage: a snapshot is a value that can be put back", "[storag
 }
 
 TEST_CASE("memory_storage: agrees with a map through random transactions, readers and snapshots", "[storage]") {
-    for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    for (std::uint64_t seed = 1; seed <= rounds(12U); ++seed) {
         generator random{seed};
         std::size_t const span = seed % 3 == 0 ? 40 : 6000;  // few keys: rewrites; many: splits and joins
         memory_store store;
