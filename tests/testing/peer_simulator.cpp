@@ -40,6 +40,7 @@ TEST_CASE("lives of peers that once showed a mistake") {
              296U,   // what built on a forgery was not asked about again, though a later one was known to be home
              1603U,  // the judge: of a lost device's, what came after one that nobody had is carried for ever
              1968U,  // the judge: what is asked about again, one with each exchange, took longer than it waited
+             6679U,  // the judge: what was written on a record whose creation was lost with a device is a dead letter
          }) {
         CHECK(to_text(simulate_peers(seed).found) == "");
     }

@@ -247,14 +247,17 @@ private:
             holds(there.contains(m), peer_promise::seen, d.name + " does not see its own write " + m);
         }
     }
-    /// Of the writes that are dead letters, where any may be.
+    /// Of the writes that are dead letters, where any may be: of one that was deceived, and of what was written on a record
+    /// whose creation did not get home from a lost device.
     std::set<std::string> letters(device& d) {
         std::set<std::string> out;
-        if (!deceived_) { return out; }
+        bool const lost = std::any_of(devices_.begin(), devices_.end(), [](auto const& o) { return o->lost; });
+        if (!deceived_ && !lost) { return out; }
+        records const home = rows_of(home_, 'a', 'r');
         auto const ok = d.box.read([&](auto& tx) {
             return d.self.queue().scan_dead(tx, [&](outbox_entry const& e) {
                 auto const m = replica::mutation_of(e);
-                if (!m) { return true; }
+                if (!m || (!deceived_ && home.contains(std::string{m->record.id_text()}))) { return true; }
                 for (field_op const& op : m->ops) { out.insert(op.field); }
                 return true;
             });
