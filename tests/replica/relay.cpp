@@ -108,6 +108,10 @@ TEST_CASE("what is carried is as a list of all would have it", "[replica]") {
                 CHECK(concerns->has_value() == (model.count(d) != 0));
                 if (model.count(d) != 0 && outcome == relay_outcome::home) {
                     model.erase(d);
+                    for (auto& [id, k] : model) {  // came home before it
+                        bool const passed = home[d.replica] < id.sequence && id.sequence < d.sequence;
+                        if (id.replica == d.replica && passed) { k.asked = false; }
+                    }
                     home[d.replica] = (std::max)(home[d.replica], d.sequence);
                 } else if (model.count(d) != 0) {
                     model[d].asked = true;
@@ -130,7 +134,8 @@ TEST_CASE("what is carried is as a list of all would have it", "[replica]") {
             std::uint64_t unasked = 0;
             std::map<replica_id, interval_set> held;
             REQUIRE(book.scan(tx, dot{}, [&](carried_envelope const& c) {
-                CHECK(model.count(c.id) == 1);
+                REQUIRE(model.count(c.id) == 1);
+                CHECK(c.asked == model.at(c.id).asked);
                 size += c.sealed.size();
                 unasked += c.asked ? 0 : 1;
                 held[c.id.replica].add(c.id.sequence);
@@ -218,6 +223,43 @@ TEST_CASE("what needs another is asked about anew once that is home", "[replica]
     for (dot const& d : {dot{device(1), 3}, dot{device(2), 1}}) {
         REQUIRE(book.take(tx, {d, relay_outcome::home, 0, {}, {}}, 7));
     }
+    std::size_t rows = 0;
+    REQUIRE(scan_prefix(tx, as_bytes("x"), [&](bytes_view, bytes_view) {
+        ++rows;
+        return true;
+    }));
+    CHECK(rows == 3);  // the counts, and what is known of two authors
+}
+
+TEST_CASE("those of a replica before one that is home are asked about anew", "[replica]") {
+    memory_storage store;
+    relay_book const book("x", {});
+    auto tx = *store.begin(access_mode::write);
+    // The second builds on what nobody ever brings; its author needs no carrier, and brings all of its own home.
+    dot const never{device(2), 9};
+    for (std::uint64_t n = 1; n <= 5; ++n) { REQUIRE(book.add(tx, sealed_by(1, n), 0, false)); }
+    REQUIRE(book.add(tx, sealed_by(3, 1), 0, false));
+    REQUIRE(book.take(tx, {{device(1), 1}, relay_outcome::home, 0, {}, {}}, 7));
+    REQUIRE(book.take(tx, {{device(1), 2}, relay_outcome::needs, 0, {}, never}, 7));
+    REQUIRE(book.take(tx, {{device(1), 3}, relay_outcome::needs, 0, {}, {device(1), 2}}, 7));
+    REQUIRE(book.take(tx, {{device(1), 5}, relay_outcome::needs, 0, {}, never}, 7));
+    REQUIRE(book.take(tx, {{device(3), 1}, relay_outcome::needs, 0, {}, never}, 7));
+    CHECK(book.totals(tx)->unasked == 1);
+    REQUIRE(book.take(tx, {{device(1), 4}, relay_outcome::settled, 0, {}, {}}, 7));
+    CHECK(book.totals(tx)->unasked == 2);
+    for (std::uint64_t n = 2; n <= 3; ++n) {
+        auto const c = *book.find(tx, {device(1), n});
+        CHECK((!c->asked && c->missing == dot{}));
+    }
+    // A later one may not be home, and another's is not known to be.
+    CHECK((*book.find(tx, {device(1), 5}))->asked);
+    CHECK((*book.find(tx, {device(3), 1}))->asked);
+    // What was missing is answered like the rest, and nothing of what is gone is left.
+    for (std::uint64_t n : {2U, 3U, 5U}) {
+        REQUIRE(book.take(tx, {{device(1), n}, relay_outcome::settled, 0, {}, {}}, 7));
+    }
+    REQUIRE(book.take(tx, {{device(3), 1}, relay_outcome::settled, 0, {}, {}}, 7));
+    CHECK(book.totals(tx)->unasked == 0);
     std::size_t rows = 0;
     REQUIRE(scan_prefix(tx, as_bytes("x"), [&](bytes_view, bytes_view) {
         ++rows;

@@ -690,6 +690,20 @@ bool needs_are_asked_again() {
                        book.take(*tx, {{who, 1}, relay_outcome::home, 0, {}, {}}, 4).has_value();
     return taken && book.totals(*tx)->unasked == 1;
 }
+bool passed_ones_are_asked_again() {
+    memory_storage store;
+    relay_book const book("x", {});
+    auto tx = store.begin(access_mode::write);
+    for (std::uint64_t n : {1U, 2U}) {
+        if (!book.add(*tx, carried_sample(n), 0, false)) { return false; }
+    }
+    replica_id const who = carried_sample(1).said.author;
+    replica_id another = who;
+    ++another.incarnation;
+    bool const taken = book.take(*tx, {{who, 1}, relay_outcome::needs, 0, {}, {another, 1}}, 3).has_value() &&
+                       book.take(*tx, {{who, 2}, relay_outcome::home, 0, {}, {}}, 4).has_value();
+    return taken && book.totals(*tx)->unasked == 1;
+}
 
 struct property {
     std::string_view name;
@@ -744,6 +758,7 @@ constexpr property properties[] = {
     {"strong writes saw what is there", strong_writes_saw_what_is_there},
     {"envelopes are for one realm", envelopes_are_for_one_realm},
     {"needs are asked again", needs_are_asked_again},
+    {"passed ones are asked again", passed_ones_are_asked_again},
 };
 
 }  // namespace

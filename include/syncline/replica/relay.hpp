@@ -318,8 +318,11 @@ public:
                 if (auto ok = write_counts(tx, *counts); !ok) { return ok.error(); }
                 auto author = read_author(tx, c.id.replica);
                 if (!author) { return author.error(); }
+                interval_set passed;  // home before it, by whoever's hands
+                if (c.id.sequence > author->home + 1) { passed.add({author->home + 1, c.id.sequence - 1}); }
                 author->home = (std::max)(author->home, c.id.sequence);
                 if (auto ok = write_author(tx, *author); !ok) { return ok.error(); }
+                if (auto ok = ask_passed(tx, *author, passed); !ok) { return ok.error(); }
                 if (a.version == 0) {
                     if (auto ok = drop(tx, c); !ok) { return ok.error(); }
                 } else {
@@ -367,14 +370,7 @@ public:
         auto counts = read_counts(tx);
         if (!counts) { return counts.error(); }
         for (dot const& d : free) {
-            auto c = find(tx, d);
-            if (!c) { return c.error(); }
-            if (!*c) { return failure{errc::corrupt, "carried envelope"}; }
-            if (ok = forget_missing(tx, **c); !ok) { return ok; }
-            (*c)->asked = false;
-            ++counts->all.unasked;
-            if (ok = tx.put(dot_key('u', d), {}); !ok) { return ok; }
-            if (ok = write(tx, **c); !ok) { return ok; }
+            if (ok = unask(tx, d, *counts); !ok) { return ok; }
         }
         return write_counts(tx, *counts);
     }
@@ -506,6 +502,34 @@ private:
         auto ok = tx.erase(missing_row(c));
         c.missing = {};
         return ok;
+    }
+    /// Has one asked about anew that the authority has answered about, unless it is decided.
+    template <class Tx>
+    [[nodiscard]] status unask(Tx& tx, dot const& d, counts_state& counts) const {
+        auto c = find(tx, d);
+        if (!c) { return c.error(); }
+        if (!*c) { return failure{errc::corrupt, "carried envelope"}; }
+        if (!(*c)->asked || (*c)->decided) { return {}; }
+        if (auto ok = forget_missing(tx, **c); !ok) { return ok; }
+        (*c)->asked = false;
+        ++counts.all.unasked;
+        if (auto ok = tx.put(dot_key('u', d), {}); !ok) { return ok; }
+        return write(tx, **c);
+    }
+    /// Has those of a replica asked about anew that are known to be home since a later one is. What they lack may never
+    /// come: their author needs no carrier.
+    template <class Tx>
+    [[nodiscard]] status ask_passed(Tx& tx, held_of_author const& author, interval_set const& passed) const {
+        interval_set const known = author.held.difference(author.held.difference(passed));
+        if (known.empty()) { return {}; }
+        auto counts = read_counts(tx);
+        if (!counts) { return counts.error(); }
+        for (interval const& run : known.intervals()) {
+            for (std::uint64_t n = run.first; n <= run.last; ++n) {
+                if (auto ok = unask(tx, {author.author, n}, *counts); !ok) { return ok; }
+            }
+        }
+        return write_counts(tx, *counts);
     }
     template <class Tx>
     [[nodiscard]] status write(Tx& tx, carried_envelope const& c) const {

@@ -189,16 +189,35 @@ private:
         return out;
     }
     [[nodiscard]] static records visible(device& d) { return rows_of(d.box, 'r', 'v'); }
-    [[nodiscard]] static bool carries_any(device& d) {
-        bool any = false;
-        d.box.read([&](auto& tx) {
-            (void)scan_prefix(tx, bytes{std::byte{'r'}, std::byte{'x'}, std::byte{'e'}}, [&](bytes_view, bytes_view) {
-                any = true;
-                return false;
+    [[nodiscard]] std::vector<carried_envelope> carried_by(device& d) {
+        std::vector<carried_envelope> out;
+        auto const ok = d.box.read([&](auto& tx) {
+            return d.self.carried().scan(tx, dot{}, [&](carried_envelope const& c) {
+                out.push_back(c);
+                return true;
             });
-            return true;
         });
-        return any;
+        honest(ok.has_value(), "what is carried can't be read");
+        return out;
+    }
+    [[nodiscard]] std::size_t carried_by_all() {
+        std::size_t n = 0;
+        for (auto const& d : devices_) { n += d->lost ? 0 : carried_by(*d).size(); }
+        return n;
+    }
+    /// Of one that is still carried at rest: it is a lost device's, and lacks one that was lost with it. A living author
+    /// brings home its own, whatever they build on.
+    [[nodiscard]] bool bereft(carried_envelope const& c) {
+        auto const lost = [&](replica_id const& who) {
+            auto const at = std::find(ids_.begin(), ids_.end(), who);
+            return at != ids_.end() && devices_[static_cast<std::size_t>(at - ids_.begin())]->lost;
+        };
+        if (!lost(c.id.replica) || !lost(c.missing.replica)) { return false; }
+        return std::none_of(devices_.begin(), devices_.end(), [&](auto const& d) {
+            if (d->lost) { return false; }
+            auto const all = carried_by(*d);
+            return std::any_of(all.begin(), all.end(), [&](carried_envelope const& o) { return o.id == c.missing; });
+        });
     }
     /// The marks in rows; what counts otherwise than it is marked is a breach.
     std::set<std::string> marks_in(records const& all, std::string const& where) {
@@ -228,14 +247,17 @@ private:
             holds(there.contains(m), peer_promise::seen, d.name + " does not see its own write " + m);
         }
     }
-    /// Of the writes that are dead letters, where any may be.
+    /// Of the writes that are dead letters, where any may be: of one that was deceived, and of what was written on a record
+    /// whose creation did not get home from a lost device.
     std::set<std::string> letters(device& d) {
         std::set<std::string> out;
-        if (!deceived_) { return out; }
+        bool const lost = std::any_of(devices_.begin(), devices_.end(), [](auto const& o) { return o->lost; });
+        if (!deceived_ && !lost) { return out; }
+        records const home = rows_of(home_, 'a', 'r');
         auto const ok = d.box.read([&](auto& tx) {
             return d.self.queue().scan_dead(tx, [&](outbox_entry const& e) {
                 auto const m = replica::mutation_of(e);
-                if (!m) { return true; }
+                if (!m || (!deceived_ && home.contains(std::string{m->record.id_text()}))) { return true; }
                 for (field_op const& op : m->ops) { out.insert(op.field); }
                 return true;
             });
@@ -400,7 +422,7 @@ private:
     }
     /// It never comes back. What others have of it must get home all the same.
     void lose(device& d) {
-        d.lost = lost_ = true;
+        d.lost = true;
         may_lose_ = false;
         std::set<std::string> there = judge_home();
         for (auto const& other : devices_) {
@@ -485,16 +507,35 @@ private:
                        .took;
         return honest(ok, "an exchange fails on sound machines") && more;
     }
+    /// With nothing else to do it asks about what it knows to be home.
+    void judge_asked(device& d) {
+        auto const known = d.box.read([&](auto& tx) { return d.self.carried().summary(tx); });
+        if (!honest(known.has_value(), "what is known of authors can't be read")) { return; }
+        for (carried_envelope const& c : carried_by(d)) {
+            for (held_of_author const& a : *known) {
+                bool const home = a.author == c.id.replica && c.id.sequence <= a.home;
+                holds(c.decided || !home, peer_promise::rest, d.name + " does not ask about what it knows to be home");
+            }
+        }
+    }
     void end() {
         int left = rest_max;
-        for (int round = 0; round < 3; ++round) {
+        // What lacks something is brought again by exchanges that have nothing else to do, a few at a time: it rests once all
+        // of it may have been asked about without an effect.
+        std::size_t left_over = carried_by_all();
+        std::size_t idle = 0;
+        for (int round = 0; (round < 3 || idle <= left_over) && fine(); ++round) {
             for (auto const& d : devices_) {
                 if (d->lost) { continue; }
                 while (fine() && exchange(*d)) {
                     judge(*d);
                     holds(--left > 0, peer_promise::rest, "it does not come to rest");
                 }
+                judge_asked(*d);
             }
+            std::size_t const now = carried_by_all();
+            idle = now == left_over ? idle + 1 : 0;
+            left_over = now;
         }
         if (!fine()) { return; }
         auto const home = judge_home();
@@ -507,10 +548,17 @@ private:
                 holds(dead.contains(m) || home.contains(m), peer_promise::kept,
                       d->name + "'s write " + m + " is not home");
             }
-            // What builds on something that only a lost or forged device had stays carried, and is shown.
-            bool const stuck = (lost_ || forges_) && carries_any(*d);
-            holds(stuck || visible(*d) == rows, peer_promise::same, d->name + " holds something else");
-            holds(stuck || !carries_any(*d), peer_promise::same, d->name + " carries on what is home");
+            // A lost device's stays carried where it builds on something that was lost with it, and its record shows it.
+            records held = visible(*d);
+            records told = rows;
+            for (carried_envelope const& c : carried_by(*d)) {
+                holds(bereft(c), peer_promise::same, d->name + " carries on what is home");
+                auto const k = record_key_from(c.record);
+                if (!honest(k.has_value(), "carried of no record")) { return; }
+                held.erase(std::string{k->id_text()});
+                told.erase(std::string{k->id_text()});
+            }
+            holds(held == told, peer_promise::same, d->name + " holds something else");
         }
         for (std::string const& m : orphans_) {
             ++report_.orphans;
@@ -534,7 +582,6 @@ private:
     bool forges_ = false;                 ///< a stranger does
     bool deceived_ = false;               ///< … and is believed
     bool may_lose_ = false;               ///< a device may be lost
-    bool lost_ = false;                   ///< one is
     bool failed_ = false;                 ///< a storage call of the last attempt did
     errc why_{};                          ///< what the last attempt said
 };
