@@ -2815,16 +2815,20 @@ private:
         if (!k) { return k.error(); }
         auto const come = read_confirmed(tx, *k);
         if (!come) { return come.error(); }
-        if (!*come || (*come)->version == 0) { return {}; }
+        bool const there = *come && (*come)->version != 0;
         bytes raw;
         for (bytes const& one : at) {
             auto d = find_offered(tx, one);
             if (!d) { return d.error(); }
             auto const m = d->what.decoded();
             if (!m) { return m.error(); }
-            // What has come may be an earlier life, the tombstone of one say: it would be refused as before, for ever.
             mutation const* const part = part_on(*m, *k);
-            if (part != nullptr && part->life > (*come)->life) { continue; }
+            // What creates the record waits for another, one that it refers to.
+            if (part == nullptr || part->kind != change_kind::create) {
+                if (!there) { continue; }
+                // What has come may be an earlier life, the tombstone of one say: it would be refused as before, for ever.
+                if (part != nullptr && part->life > (*come)->life) { continue; }
+            }
             auto parked = tx.get(numbered('c', d->token), raw);
             if (!parked) { return parked.error(); }
             if (ok = tx.erase(*parked ? numbered('c', d->token) : one); !ok) { return ok; }
