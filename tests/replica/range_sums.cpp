@@ -345,6 +345,44 @@ TEST_CASE("what does not decode is told, and all else is compared") {
     CHECK(visible(away) == w.confirmed());
 }
 
+TEST_CASE("an authority hashes so much for a request and no more, and the next goes on from there") {
+    office w;
+    std::string const much(900'000, 'x');
+    authority_options o;
+    o.leases.length = milliseconds{100 * hour};
+    o.leases.step_max = milliseconds{24 * hour};
+    w.home.self = authority<>{rules(), o};
+    replica_options wide = comparing(GENERATE(std::uint64_t{3}, std::uint64_t{50}));
+    device here{5, wide};
+    device away{6, wide};
+    REQUIRE(open(here, w.time.now));
+    REQUIRE(open(away, w.time.now));
+    for (std::int64_t i = 0; i < 24; ++i) {
+        bytes f;
+        cbor_writer out{f};
+        out.map(1);
+        out.text("text");
+        out.text(much);
+        REQUIRE(here.write([&](auto& tx) { return here.self.create(tx, thing(i), f, w.time.now); }));
+        w.settle(here);
+    }
+    w.settle(away);
+    w.create(here, thing(900), 1);
+    w.settle(here);
+    w.erase(here, thing(900));
+    w.settle(here);
+    w.long_time();
+    CHECK(w.meet(away).rejoined);
+    REQUIRE(decode_request(request_of(away, w.time.now))->compared);
+    auto const first = w.meet(away);
+    CHECK(keys_under(away.store, "rw") != 0);
+    CHECK(first.same == (wide.compared_rows == 50 ? 0 : 1));
+    w.come_back(away);
+    CHECK(keys_under(away.store, "rw") == 0);
+    CHECK(keys_under(away.store, "rn") == 0);
+    CHECK(visible(away) == w.confirmed());
+}
+
 TEST_CASE("the report names each fallback: an older cursor, fingerprints, or everything") {
     virtual_clock time;
     authority_options o;
@@ -521,6 +559,7 @@ TEST_CASE("sums and ranges that are the same come as they went, and nothing else
     CHECK(refused([](request& r) { std::swap(r.compared->parts[0], r.compared->parts[1]); }) == errc::malformed);
     CHECK(refused([](request& r) { r.compared->parts[0].to.resize(400); }) == errc::malformed);
     CHECK(refused([](request& r) { r.compared->parts.resize(range_sums_max + 1); }) == errc::limit);
+    CHECK(refused([](request& r) { r.compared->parts[0].rows = range_sums_rows_max + 1; }) == errc::limit);
 
     reply p;
     p.author = 1;

@@ -3254,6 +3254,7 @@ private:
         compared_range out{c.round, c.key, c.horizon, {}};
         detail::row_sum sum{c.key};
         bool whole = true;
+        std::uint64_t const rows_max = (std::min)(options_.compared_rows, range_sums_rows_max);
         auto const close = [&](bytes_view to) {
             std::uint64_t const rows = sum.rows();
             out.parts.push_back({to_bytes(to), rows, sum.take()});
@@ -3261,7 +3262,7 @@ private:
         };
         auto const ok = scan_confirmed(tx, range, [&](record_key const& k, row const& state) {
             if (state.deleted && state.version <= c.horizon) { return true; }
-            if (sum.rows() == options_.compared_rows) {
+            if (sum.rows() == rows_max) {
                 close(to_bytes(k));
                 whole = out.parts.size() < range_sums_max && size > range_bound_bytes_max + fingerprint_bytes + 8;
                 if (!whole) { return false; }
