@@ -444,6 +444,44 @@ TEST_CASE("the report names each fallback: an older cursor, fingerprints, or eve
     CHECK(std::string{name(fallback_kind::compared)} == "compared");
 }
 
+TEST_CASE("what is compared with an authority that was put back leaves out the tombstones that it has no more") {
+    office w;
+    std::int64_t const things = 60;
+    replica_options narrow;
+    narrow.rows_max = 5;
+    device two{2, narrow};
+    REQUIRE(open(two, w.time.now));
+    w.settle(two);
+    for (std::int64_t i = 0; i < things; ++i) { w.create(w.here, thing(i), i); }
+    w.erase(w.here, thing(7));
+    w.settle(w.here);
+    w.long_time();
+    // Backups from now on; the tombstone went while leases were kept.
+    authority_options o;
+    o.backups = true;
+    w.home.self = authority<>{rules(), o};
+    auto const open_home = [&] {
+        auto tx = w.home.store.begin(access_mode::write);
+        REQUIRE(w.home.self.open(*tx, w.time.now, w.home.random));
+        REQUIRE(tx->commit());
+    };
+    open_home();
+    w.settle(w.here);
+    w.settle(two);
+    auto const backup = w.home.store.snapshot();
+    for (std::int64_t i = 50; i < things; ++i) { w.update(w.here, thing(i), -i); }
+    w.settle(w.here);
+    w.meet(two);
+    w.home.store.restore(backup);
+    open_home();
+    CHECK(w.meet(two).fallback == fallback_kind::compared);
+    auto const asked = decode_request(request_of(two, w.time.now));
+    REQUIRE(asked->compared);
+    CHECK(asked->compared->horizon != 0);
+    w.settle(two);
+    CHECK(visible(two) == w.confirmed());
+}
+
 TEST_CASE("whoever comes back when, over whatever network: all hold what there is") {
     std::size_t compared = 0;
     std::size_t same = 0;

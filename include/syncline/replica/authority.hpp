@@ -201,7 +201,12 @@ public:
             // The replica knows another past than ours: decide nothing, let it see who we are.
             p.head = meta->head;
             p.decided = author->decided;
-            if ((q->features & feature_sums) != 0) { p.same.emplace(); }
+            if ((q->features & feature_sums) != 0) {
+                auto const horizon = leases_.horizon(tx);
+                if (!horizon) { return horizon.error(); }
+                p.same.emplace();
+                p.horizon = *horizon;
+            }
             if (auto ok = tell_past(tx, *q, *meta, p); !ok) { return ok.error(); }
             return encode(p);
         }

@@ -3215,7 +3215,7 @@ private:
                 c.key.bytes[half * 8 + i] = static_cast<std::byte>(drawn >> (8 * i));
             }
         }
-        c.horizon = p.horizon;
+        c.horizon = (std::min)(p.horizon, p.head);  // of a stranger's answer it was not looked at
         if (auto ok = write_comparison(tx, c); !ok) { return ok.error(); }
         return fallback_kind::compared;
     }
