@@ -482,6 +482,44 @@ TEST_CASE("what is compared with an authority that was put back leaves out the t
     CHECK(visible(two) == w.confirmed());
 }
 
+TEST_CASE("a comparison that begins at nothing goes on when the authority's horizon is met") {
+    virtual_clock time;
+    authority_options o;
+    o.backups = true;
+    cloud home{time.now};
+    home.self = authority<>{rules(), o};
+    auto const open_home = [&] {
+        auto tx = home.store.begin(access_mode::write);
+        REQUIRE(home.self.open(*tx, time.now, home.random));
+        REQUIRE(tx->commit());
+    };
+    open_home();
+    device one{1};
+    REQUIRE(open(one, time.now));
+    REQUIRE(sync(one, home, time.now));
+    auto const empty = home.store.snapshot();
+    REQUIRE(one.write([&](auto& tx) { return one.self.create(tx, thing(1), fields({{"n", 1}}), time.now); }));
+    REQUIRE(sync(one, home, time.now));
+    home.store.restore(empty);
+    open_home();
+    auto const report = absorb(one, *home.answer(request_of(one, time.now), time.now), time.now);
+    REQUIRE(report);
+    CHECK(report->regressed);
+    CHECK(report->fallback == fallback_kind::compared);
+    auto next = decode_reply(*home.answer(request_of(one, time.now), time.now));
+    REQUIRE(next);
+    REQUIRE(next->from > 0);
+    next->horizon = next->head;
+    next->ranges.clear();
+    next->rows.clear();
+    next->same = same_ranges{};
+    REQUIRE(absorb(one, encode(*next), time.now));
+    CHECK(keys_under(one.store, "rn") != 0);
+    REQUIRE(sync(one, home, time.now));
+    CHECK(visible(one) == confirmed(home));
+    CHECK(keys_under(one.store, "rn") == 0);
+}
+
 TEST_CASE("whoever comes back when, over whatever network: all hold what there is") {
     std::size_t compared = 0;
     std::size_t same = 0;

@@ -840,7 +840,10 @@ public:
                 if (auto ok = want_everything(tx); !ok) { return ok.error(); }
                 if (auto ok = drop_staged(tx, *sync); !ok) { return ok.error(); }
                 report.rejoined = sync->cursor != 0;
-                auto const begun = begin_comparison(tx, *p, report.rejoined, random);
+                // At the cursor 0 something is held where the authority was put back, and that is being compared.
+                auto const compares = read_comparison(tx);
+                if (!compares) { return compares.error(); }
+                auto const begun = begin_comparison(tx, *p, report.rejoined || *compares, random);
                 if (!begun) { return begun.error(); }
                 if (report.rejoined) { report.fallback = *begun; }
             } else {
