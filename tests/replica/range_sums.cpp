@@ -520,6 +520,32 @@ TEST_CASE("a comparison that begins at nothing goes on when the authority's hori
     CHECK(keys_under(one.store, "rn") == 0);
 }
 
+TEST_CASE("what is to be told whole while ranges are compared is told, also where the sums are the same") {
+    office w;
+    for (int i = 0; i < 100; ++i) { w.create(w.here, thing(i), i); }
+    w.settle(w.here);
+    device away{2};
+    REQUIRE(open(away, w.time.now));
+    w.settle(away);
+    w.erase(w.here, thing(3));
+    w.settle(w.here);
+    w.long_time();
+    CHECK(w.meet(away).rejoined);
+    record_range const damaged{to_bytes(thing(40)), to_bytes(thing(50))};
+    REQUIRE(away.write([&](auto& tx) { return away.self.refetch(tx, damaged); }));
+    auto const asked = decode_request(request_of(away, w.time.now));
+    REQUIRE(asked);
+    CHECK_FALSE(asked->compared);
+    CHECK(asked->ranges == std::vector<record_range>{damaged});
+    auto const answer = decode_reply(*w.home.answer(encode(*asked), w.time.now));
+    REQUIRE(answer);
+    CHECK(answer->rows.size() == 10);
+    w.settle(away);
+    CHECK(keys_under(away.store, "rw") == 0);
+    CHECK(keys_under(away.store, "rn") == 0);
+    CHECK(visible(away) == w.confirmed());
+}
+
 TEST_CASE("whoever comes back when, over whatever network: all hold what there is") {
     std::size_t compared = 0;
     std::size_t same = 0;

@@ -1368,6 +1368,8 @@ public:
         if (options_.scoped) { return failure{errc::unsupported, "no ranges beside scopes"}; }
         // An answer that is on its way says what was held before.
         if (auto ok = next_round(tx); !ok) { return ok; }
+        // What is wanted already would stay where it is, and be compared.
+        if (auto ok = wanted_.cover(tx, r); !ok) { return ok; }
         return wanted_.add(tx, band_repair, r);
     }
     /// Whether nothing of a range is still to be told. Precondition: `valid(r)`.
