@@ -801,6 +801,60 @@ TEST_CASE("an edit that refers to a record that a restored authority lost waits 
     CHECK(map_find(visible(w.two).at("a"), "of")->has_value());
 }
 
+TEST_CASE("what waits for a record that a restored authority lost is not offered for rows that it does not wait for") {
+    referring w;
+    record_key const key_c{"things", "c"};
+    record_key const key_z{"things", "z"};
+    w.create(w.one, key_a, fields({{"count", 1}}));
+    w.exchanges(w.one);
+    w.exchanges(w.two);
+    auto const backup = w.store.snapshot();
+    device three{3};
+    REQUIRE(open(three, w.clock.now));
+    w.create(three, key_b, fields({{"count", 1}}));
+    w.exchanges(three);
+    w.exchanges(w.one);
+    w.create(w.one, key_c, w.part_of("b"));
+    REQUIRE(w.one.write([&](auto& tx) { return w.one.self.update(tx, key_b, {add("count", 1)}, w.clock.now); }));
+    w.exchanges(w.one);
+    w.store.restore(backup);
+    w.open_cloud();
+    w.exchanges(w.one);
+    auto const refusals = [&] {
+        std::size_t n = 0;
+        REQUIRE(w.one.read([&](auto& tx) {
+            return w.one.self.events(tx, 0, [&](std::uint64_t, event const& e) {
+                n += e.kind == event_kind::decided && e.said.kind == verdict_kind::rejected ? 1 : 0;
+                return true;
+            });
+        }));
+        return n;
+    };
+    CHECK(open_conflicts(w.one) == 2);
+    CHECK(refusals() == 2);
+    for (std::int64_t n = 0; n < 3; ++n) {
+        if (n == 0) {
+            w.create(w.two, key_z, fields({{"count", 1}}));
+        } else {
+            w.clock.pass(10);
+            REQUIRE(
+                w.two.write([&](auto& tx) { return w.two.self.update(tx, key_z, {add("count", 1)}, w.clock.now); }));
+        }
+        w.exchanges(w.two);
+        CHECK(w.exchanges(w.one) == 1);
+        CHECK(open_conflicts(w.one) == 2);
+        CHECK(refusals() == 2);
+    }
+    w.exchanges(three);
+    w.exchanges(w.one);
+    CHECK(refusals() == 2);
+    CHECK(open_conflicts(w.one) == 0);
+    w.exchanges(three);
+    CHECK(visible(w.one) == visible(three));
+    CHECK(field(visible(three).at("b"), "count") == 2);
+    CHECK(visible(three).count("c") == 1);
+}
+
 TEST_CASE("a record that refers to one that a restored authority lost is created once that is there") {
     referring w;
     record_key const key_c{"things", "c"};

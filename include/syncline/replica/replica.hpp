@@ -958,6 +958,7 @@ public:
         std::vector<bytes> kept_back;
         for (withheld_record const& one : p->withheld) { kept_back.push_back(to_bytes(one.key)); }
         std::sort(kept_back.begin(), kept_back.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
+        arrivals const came = sync->kept && sync->kept->orphans != 0 ? arrivals{*p} : arrivals{};
         if (auto ok = learn_clock(tx, p->rows, now); !ok) { return ok.error(); }
         std::size_t in_ranges = 0;
         for (told_range const& a : p->ranges) { in_ranges += a.rows; }
@@ -1004,7 +1005,7 @@ public:
             report.advanced = report.advanced || *same != 0;
         }
         // Where nothing came, what was refused would be refused as before.
-        bool const offers = sync->kept && sync->kept->orphans != 0 && (report.rows != 0 || report.same != 0);
+        bool const offers = sync->kept && sync->kept->orphans != 0 && (report.rows != 0 || report.withheld != 0);
         if (offers) {
             if (auto ok = each_orphaned(tx, dirty); !ok) { return ok.error(); }
         }
@@ -1018,7 +1019,7 @@ public:
         }
         sort_names(dirty, decided);
         for (bytes const& k : dirty) {
-            auto ok = offers ? offer_orphans(tx, k, *sync) : status{};
+            auto ok = offers ? offer_orphans(tx, k, came, *sync) : status{};
             if (ok) { ok = rebase(tx, k, *sync, events); }
             if (ok && options_.scoped) { ok = release(tx, k, events); }
             if (!ok) { return ok.error(); }
@@ -2804,10 +2805,43 @@ private:
             return true;
         });
     }
+    /// The records that a reply tells of, and their ids, in order.
+    struct arrivals {
+        std::vector<bytes> names{};
+        std::vector<bytes> ids{};
+
+        arrivals() = default;
+        explicit arrivals(reply const& p) {
+            auto const add = [&](record_key const& k) {
+                names.push_back(to_bytes(k));
+                ids.push_back(k.id);
+            };
+            for (row_update const& u : p.rows) { add(u.key); }
+            for (withheld_record const& one : p.withheld) { add(one.key); }
+            sort_names(names, 0);
+            sort_names(ids, 0);
+        }
+        [[nodiscard]] static bool has(std::vector<bytes> const& all, bytes_view one) noexcept {
+            auto const less = [](bytes_view a, bytes_view b) { return compare(a, b) < 0; };
+            return std::binary_search(all.begin(), all.end(), one, less);
+        }
+        /// Whether the record is among them, or one that the mutation may refer to: which fields do is the authority's.
+        [[nodiscard]] bool concern(bytes_view name, mutation const& m) const {
+            bool found = has(names, name);
+            each_part(m, [&](mutation const& part) {
+                for (field_op const& op : part.ops) {
+                    if (found || op.value.empty()) { continue; }
+                    bytes const id = detail::referred_id(op.value);
+                    found = !id.empty() && has(ids, id);
+                }
+            });
+            return found;
+        }
+    };
     /// A record that was lost may have come, or one that it refers to: what waited for it is offered, unless a person has
     /// dismissed it. As a new write, since it was decided under its origin.
     template <class Tx>
-    [[nodiscard]] status offer_orphans(Tx& tx, bytes_view name, sync_state& sync) const {
+    [[nodiscard]] status offer_orphans(Tx& tx, bytes_view name, arrivals const& came, sync_state& sync) const {
         if (!sync.kept || sync.kept->orphans == 0) { return {}; }
         std::vector<bytes> at;
         auto ok = scan_prefix(tx, decided_prefix(name), [&](bytes_view k, bytes_view raw) {
@@ -2827,6 +2861,8 @@ private:
             if (!d) { return d.error(); }
             auto const m = d->what.decoded();
             if (!m) { return m.error(); }
+            // It would be refused as before, and the person be told so. Of a scope's records those outside are not told.
+            if (!options_.scoped && !came.concern(name, *m)) { continue; }
             mutation const* const part = part_on(*m, *k);
             // What creates the record waits for another, one that it refers to.
             if (part == nullptr || part->kind != change_kind::create) {
