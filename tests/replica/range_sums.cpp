@@ -345,6 +345,44 @@ TEST_CASE("what does not decode is told, and all else is compared") {
     CHECK(visible(away) == w.confirmed());
 }
 
+TEST_CASE("an authority hashes so much for a request and no more, and the next goes on from there") {
+    office w;
+    std::string const much(900'000, 'x');
+    authority_options o;
+    o.leases.length = milliseconds{100 * hour};
+    o.leases.step_max = milliseconds{24 * hour};
+    w.home.self = authority<>{rules(), o};
+    replica_options wide = comparing(GENERATE(std::uint64_t{3}, std::uint64_t{50}));
+    device here{5, wide};
+    device away{6, wide};
+    REQUIRE(open(here, w.time.now));
+    REQUIRE(open(away, w.time.now));
+    for (std::int64_t i = 0; i < 24; ++i) {
+        bytes f;
+        cbor_writer out{f};
+        out.map(1);
+        out.text("text");
+        out.text(much);
+        REQUIRE(here.write([&](auto& tx) { return here.self.create(tx, thing(i), f, w.time.now); }));
+        w.settle(here);
+    }
+    w.settle(away);
+    w.create(here, thing(900), 1);
+    w.settle(here);
+    w.erase(here, thing(900));
+    w.settle(here);
+    w.long_time();
+    CHECK(w.meet(away).rejoined);
+    REQUIRE(decode_request(request_of(away, w.time.now))->compared);
+    auto const first = w.meet(away);
+    CHECK(keys_under(away.store, "rw") != 0);
+    CHECK(first.same == (wide.compared_rows == 50 ? 0 : 1));
+    w.come_back(away);
+    CHECK(keys_under(away.store, "rw") == 0);
+    CHECK(keys_under(away.store, "rn") == 0);
+    CHECK(visible(away) == w.confirmed());
+}
+
 TEST_CASE("the report names each fallback: an older cursor, fingerprints, or everything") {
     virtual_clock time;
     authority_options o;
@@ -404,6 +442,108 @@ TEST_CASE("the report names each fallback: an older cursor, fingerprints, or eve
     REQUIRE(sync(two, home, time.now));
     CHECK(visible(two) == visible(one));
     CHECK(std::string{name(fallback_kind::compared)} == "compared");
+}
+
+TEST_CASE("what is compared with an authority that was put back leaves out the tombstones that it has no more") {
+    office w;
+    std::int64_t const things = 60;
+    replica_options narrow;
+    narrow.rows_max = 5;
+    device two{2, narrow};
+    REQUIRE(open(two, w.time.now));
+    w.settle(two);
+    for (std::int64_t i = 0; i < things; ++i) { w.create(w.here, thing(i), i); }
+    w.erase(w.here, thing(7));
+    w.settle(w.here);
+    w.long_time();
+    // Backups from now on; the tombstone went while leases were kept.
+    authority_options o;
+    o.backups = true;
+    w.home.self = authority<>{rules(), o};
+    auto const open_home = [&] {
+        auto tx = w.home.store.begin(access_mode::write);
+        REQUIRE(w.home.self.open(*tx, w.time.now, w.home.random));
+        REQUIRE(tx->commit());
+    };
+    open_home();
+    w.settle(w.here);
+    w.settle(two);
+    auto const backup = w.home.store.snapshot();
+    for (std::int64_t i = 50; i < things; ++i) { w.update(w.here, thing(i), -i); }
+    w.settle(w.here);
+    w.meet(two);
+    w.home.store.restore(backup);
+    open_home();
+    CHECK(w.meet(two).fallback == fallback_kind::compared);
+    auto const asked = decode_request(request_of(two, w.time.now));
+    REQUIRE(asked->compared);
+    CHECK(asked->compared->horizon != 0);
+    w.settle(two);
+    CHECK(visible(two) == w.confirmed());
+}
+
+TEST_CASE("a comparison that begins at nothing goes on when the authority's horizon is met") {
+    virtual_clock time;
+    authority_options o;
+    o.backups = true;
+    cloud home{time.now};
+    home.self = authority<>{rules(), o};
+    auto const open_home = [&] {
+        auto tx = home.store.begin(access_mode::write);
+        REQUIRE(home.self.open(*tx, time.now, home.random));
+        REQUIRE(tx->commit());
+    };
+    open_home();
+    device one{1};
+    REQUIRE(open(one, time.now));
+    REQUIRE(sync(one, home, time.now));
+    auto const empty = home.store.snapshot();
+    REQUIRE(one.write([&](auto& tx) { return one.self.create(tx, thing(1), fields({{"n", 1}}), time.now); }));
+    REQUIRE(sync(one, home, time.now));
+    home.store.restore(empty);
+    open_home();
+    auto const report = absorb(one, *home.answer(request_of(one, time.now), time.now), time.now);
+    REQUIRE(report);
+    CHECK(report->regressed);
+    CHECK(report->fallback == fallback_kind::compared);
+    auto next = decode_reply(*home.answer(request_of(one, time.now), time.now));
+    REQUIRE(next);
+    REQUIRE(next->from > 0);
+    next->horizon = next->head;
+    next->ranges.clear();
+    next->rows.clear();
+    next->same = same_ranges{};
+    REQUIRE(absorb(one, encode(*next), time.now));
+    CHECK(keys_under(one.store, "rn") != 0);
+    REQUIRE(sync(one, home, time.now));
+    CHECK(visible(one) == confirmed(home));
+    CHECK(keys_under(one.store, "rn") == 0);
+}
+
+TEST_CASE("what is to be told whole while ranges are compared is told, also where the sums are the same") {
+    office w;
+    for (int i = 0; i < 100; ++i) { w.create(w.here, thing(i), i); }
+    w.settle(w.here);
+    device away{2};
+    REQUIRE(open(away, w.time.now));
+    w.settle(away);
+    w.erase(w.here, thing(3));
+    w.settle(w.here);
+    w.long_time();
+    CHECK(w.meet(away).rejoined);
+    record_range const damaged{to_bytes(thing(40)), to_bytes(thing(50))};
+    REQUIRE(away.write([&](auto& tx) { return away.self.refetch(tx, damaged); }));
+    auto const asked = decode_request(request_of(away, w.time.now));
+    REQUIRE(asked);
+    CHECK_FALSE(asked->compared);
+    CHECK(asked->ranges == std::vector<record_range>{damaged});
+    auto const answer = decode_reply(*w.home.answer(encode(*asked), w.time.now));
+    REQUIRE(answer);
+    CHECK(answer->rows.size() == 10);
+    w.settle(away);
+    CHECK(keys_under(away.store, "rw") == 0);
+    CHECK(keys_under(away.store, "rn") == 0);
+    CHECK(visible(away) == w.confirmed());
 }
 
 TEST_CASE("whoever comes back when, over whatever network: all hold what there is") {
@@ -521,6 +661,7 @@ TEST_CASE("sums and ranges that are the same come as they went, and nothing else
     CHECK(refused([](request& r) { std::swap(r.compared->parts[0], r.compared->parts[1]); }) == errc::malformed);
     CHECK(refused([](request& r) { r.compared->parts[0].to.resize(400); }) == errc::malformed);
     CHECK(refused([](request& r) { r.compared->parts.resize(range_sums_max + 1); }) == errc::limit);
+    CHECK(refused([](request& r) { r.compared->parts[0].rows = range_sums_rows_max + 1; }) == errc::limit);
 
     reply p;
     p.author = 1;

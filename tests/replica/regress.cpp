@@ -720,54 +720,184 @@ TEST_CASE("an edit of a life that a restored authority lost is not offered to th
     CHECK(field(w.c.confirmed().at("b"), "count") == 1'100);
 }
 
-TEST_CASE("an edit that refers to a record that a restored authority lost waits until that is there") {
-    virtual_clock clock;
-    constraint_table table;
-    table.references = {{"parts", "things", "of", "things", parent_deletion::refused}};
-    authority_options o = office::expecting();
-    o.constraints = &table;
-    memory_storage store;
-    authority<> const cloud{rules(), o};
+namespace {
+
+/// Things that refer to things, on an authority that may be put back.
+struct referring {
+    virtual_clock clock{};
+    constraint_table table{};
+    memory_storage store{};
     random_generator random{31};
-    auto const open_cloud = [&] {
-        auto tx = store.begin(access_mode::write);
-        REQUIRE(cloud.open(*tx, clock.now, random));
-        REQUIRE(tx->commit());
-    };
-    open_cloud();
     device one{1};
     device two{2};
-    auto const exchanges = [&](device& d) {
+    std::optional<authority<>> cloud{};
+
+    referring() {
+        table.references = {{"parts", "things", "of", "things", parent_deletion::refused}};
+        authority_options o = office::expecting();
+        o.constraints = &table;
+        cloud.emplace(rules(), o);
+        open_cloud();
+        for (device* d : {&one, &two}) { REQUIRE(open(*d, clock.now)); }
+    }
+    void open_cloud() {
+        auto tx = store.begin(access_mode::write);
+        REQUIRE(cloud->open(*tx, clock.now, random));
+        REQUIRE(tx->commit());
+    }
+    int exchanges(device& d) {
         for (int n = 1; n < 50; ++n) {
-            auto const reply = serve(store, cloud, "anna", request_of(d, clock.now), clock.now);
+            auto const reply = serve(store, *cloud, "anna", request_of(d, clock.now), clock.now);
             REQUIRE(reply);
             auto const report = absorb(d, *reply, clock.now);
             REQUIRE(report);
             if (!report->more) { return n; }
         }
         return 50;
+    }
+    void create(device& d, record_key const& k, bytes const& f) {
+        clock.pass(10);
+        REQUIRE(d.write([&](auto& tx) { return d.self.create(tx, k, f, clock.now); }));
+    }
+    static bytes text(std::string_view t) {
+        bytes out;
+        cbor_writer{out}.text(t);
+        return out;
+    }
+    /// The fields of one that refers to the record.
+    static bytes part_of(std::string_view id) {
+        bytes out;
+        cbor_writer w{out};
+        w.map(1);
+        w.text("of");
+        w.text(id);
+        return out;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("an edit that refers to a record that a restored authority lost waits until that is there") {
+    referring w;
+    w.create(w.one, key_a, fields({{"count", 1}}));
+    w.exchanges(w.one);
+    w.exchanges(w.two);
+    auto const backup = w.store.snapshot();
+    w.create(w.two, key_b, fields({{"count", 1}}));
+    w.exchanges(w.two);
+    w.exchanges(w.one);
+    field_op const refer{"of", op_kind::set, w.text("b"), {}};
+    REQUIRE(w.one.write([&](auto& tx) { return w.one.self.update(tx, key_a, {refer}, w.clock.now); }));
+    w.exchanges(w.one);
+    w.store.restore(backup);
+    w.open_cloud();
+    CHECK(w.exchanges(w.one) < 5);
+    CHECK(open_conflicts(w.one) == 1);
+    w.exchanges(w.two);
+    CHECK(w.exchanges(w.one) < 5);
+    CHECK(open_conflicts(w.one) == 0);
+    w.exchanges(w.two);
+    CHECK(visible(w.one) == visible(w.two));
+    CHECK(map_find(visible(w.two).at("a"), "of")->has_value());
+}
+
+TEST_CASE("what waits for a record that a restored authority lost is not offered for rows that it does not wait for") {
+    referring w;
+    record_key const key_c{"things", "c"};
+    record_key const key_z{"things", "z"};
+    w.create(w.one, key_a, fields({{"count", 1}}));
+    w.exchanges(w.one);
+    w.exchanges(w.two);
+    auto const backup = w.store.snapshot();
+    device three{3};
+    REQUIRE(open(three, w.clock.now));
+    w.create(three, key_b, fields({{"count", 1}}));
+    w.exchanges(three);
+    w.exchanges(w.one);
+    w.create(w.one, key_c, w.part_of("b"));
+    REQUIRE(w.one.write([&](auto& tx) { return w.one.self.update(tx, key_b, {add("count", 1)}, w.clock.now); }));
+    w.exchanges(w.one);
+    w.store.restore(backup);
+    w.open_cloud();
+    w.exchanges(w.one);
+    auto const refusals = [&] {
+        std::size_t n = 0;
+        REQUIRE(w.one.read([&](auto& tx) {
+            return w.one.self.events(tx, 0, [&](std::uint64_t, event const& e) {
+                n += e.kind == event_kind::decided && e.said.kind == verdict_kind::rejected ? 1 : 0;
+                return true;
+            });
+        }));
+        return n;
     };
-    for (device* d : {&one, &two}) { REQUIRE(open(*d, clock.now)); }
-    REQUIRE(one.write([&](auto& tx) { return one.self.create(tx, key_a, fields({{"count", 1}}), clock.now); }));
-    exchanges(one);
-    exchanges(two);
-    auto const backup = store.snapshot();
-    REQUIRE(two.write([&](auto& tx) { return two.self.create(tx, key_b, fields({{"count", 1}}), clock.now); }));
-    exchanges(two);
-    exchanges(one);
-    bytes name;
-    cbor_writer{name}.text("b");
-    field_op const refer{"of", op_kind::set, name, {}};
-    REQUIRE(one.write([&](auto& tx) { return one.self.update(tx, key_a, {refer}, clock.now); }));
-    exchanges(one);
-    store.restore(backup);
-    open_cloud();
-    CHECK(exchanges(one) < 5);
-    CHECK(open_conflicts(one) == 1);
-    exchanges(two);
-    CHECK(exchanges(one) < 5);
-    CHECK(open_conflicts(one) == 0);
-    exchanges(two);
-    CHECK(visible(one) == visible(two));
-    CHECK(map_find(visible(two).at("a"), "of")->has_value());
+    CHECK(open_conflicts(w.one) == 2);
+    CHECK(refusals() == 2);
+    for (std::int64_t n = 0; n < 3; ++n) {
+        if (n == 0) {
+            w.create(w.two, key_z, fields({{"count", 1}}));
+        } else {
+            w.clock.pass(10);
+            REQUIRE(
+                w.two.write([&](auto& tx) { return w.two.self.update(tx, key_z, {add("count", 1)}, w.clock.now); }));
+        }
+        w.exchanges(w.two);
+        CHECK(w.exchanges(w.one) == 1);
+        CHECK(open_conflicts(w.one) == 2);
+        CHECK(refusals() == 2);
+    }
+    w.exchanges(three);
+    w.exchanges(w.one);
+    CHECK(refusals() == 2);
+    CHECK(open_conflicts(w.one) == 0);
+    w.exchanges(three);
+    CHECK(visible(w.one) == visible(three));
+    CHECK(field(visible(three).at("b"), "count") == 2);
+    CHECK(visible(three).count("c") == 1);
+}
+
+TEST_CASE("a record that refers to one that a restored authority lost is created once that is there") {
+    referring w;
+    record_key const key_c{"things", "c"};
+    w.create(w.one, key_a, fields({{"count", 1}}));
+    w.exchanges(w.one);
+    w.exchanges(w.two);
+    auto const backup = w.store.snapshot();
+    w.create(w.two, key_b, fields({{"count", 1}}));
+    w.exchanges(w.two);
+    w.exchanges(w.one);
+    std::size_t waiting_for_b = 1;
+    bool edited = false;
+    SECTION("alone") { w.create(w.one, key_c, w.part_of("b")); }
+    SECTION("in a group") {
+        record_group g;
+        g.update(key_a, {add("count", 10)}).create(key_c, w.part_of("b"));
+        REQUIRE(w.one.write([&](auto& tx) { return w.one.self.write_group(tx, g, w.clock.now); }));
+    }
+    SECTION("and is edited, by whoever created it and by another") {
+        w.create(w.one, key_c, w.part_of("b"));
+        w.exchanges(w.one);
+        w.exchanges(w.two);
+        for (device* d : {&w.one, &w.two}) {
+            w.clock.pass(10);
+            REQUIRE(d->write([&](auto& tx) { return d->self.update(tx, key_c, {add("count", 10)}, w.clock.now); }));
+            w.exchanges(*d);
+        }
+        waiting_for_b = 2;
+        edited = true;
+    }
+    w.exchanges(w.one);
+    w.store.restore(backup);
+    w.open_cloud();
+    CHECK(w.exchanges(w.one) < 5);
+    CHECK(open_conflicts(w.one) == waiting_for_b);
+    CHECK(visible(w.one).count("c") == 0);
+    w.exchanges(w.two);
+    CHECK(w.exchanges(w.one) < 6);
+    w.exchanges(w.two);
+    w.exchanges(w.one);
+    for (device* d : {&w.one, &w.two}) { CHECK(open_conflicts(*d) == 0); }
+    CHECK(visible(w.one) == visible(w.two));
+    REQUIRE(visible(w.two).count("c") == 1);
+    CHECK(map_find(visible(w.two).at("c"), "of")->has_value());
+    if (edited) { CHECK(field(visible(w.two).at("c"), "count") == 20); }
 }

@@ -201,7 +201,12 @@ public:
             // The replica knows another past than ours: decide nothing, let it see who we are.
             p.head = meta->head;
             p.decided = author->decided;
-            if ((q->features & feature_sums) != 0) { p.same.emplace(); }
+            if ((q->features & feature_sums) != 0) {
+                auto const horizon = leases_.horizon(tx);
+                if (!horizon) { return horizon.error(); }
+                p.same.emplace();
+                p.horizon = *horizon;
+            }
             if (auto ok = tell_past(tx, *q, *meta, p); !ok) { return ok.error(); }
             return encode(p);
         }
@@ -1754,13 +1759,17 @@ private:
         return {};
     }
 
+    /// Whether a request has had as much hashed for it as one may: a stranger chooses what is to be compared.
+    [[nodiscard]] static bool compared_enough(detail::row_sum const& sum, std::uint64_t looked) noexcept {
+        return looked >= range_sums_rows_max || sum.hashed() >= range_sums_bytes_max;
+    }
     /// Whether the asker holds what there is of a range. A row that does not decode is told as it is.
     template <class Tx>
     [[nodiscard]] result<bool> holds_same(Tx& tx, request const& q, record_range const& range, range_sum const& part,
                                           detail::row_sum& sum, std::uint64_t& looked) const {
         bool more = false;
         auto const ok = scan_range(tx, range, [&](record_key const& k, row& state) {
-            more = looked == range_sums_rows_max;
+            more = compared_enough(sum, looked);
             if (more) { return false; }
             ++looked;
             if (state.deleted && state.version <= q.compared->horizon) { return true; }
@@ -1955,6 +1964,9 @@ private:
                 record_range const wanted{std::exchange(from, held.to), held.to};
                 auto const is_same = holds_same(tx, q, wanted, held, sum, looked);
                 if (!is_same) { return is_same.error(); }
+                // Where the hashing ended, the next request begins. Of the first part it is told: that goes on in pages.
+                bool const begins = same.empty() && p.ranges.empty();
+                if (!*is_same && !begins && compared_enough(sum, looked)) { break; }
                 if (*is_same && !same.empty() && same.back().to == wanted.from) {
                     same.back().to = wanted.to;
                     continue;

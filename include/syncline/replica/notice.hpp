@@ -28,8 +28,9 @@ struct conflict_opened {
     record_key const& record;
     verdict const& said;
 };
-/// A mutation of this replica has no effect: it is a dead letter. `said.kind` is `rejected`, or `collateral` where what it
-/// was made on was. Borrowed for the call.
+/// A mutation of this replica has no effect. `said.kind` is `rejected`, or `collateral` where what it was made on was.
+/// It is a dead letter; what an authority that was put back had decided before, and what waits for a record that it lost,
+/// is an open conflict with no fields, and may be offered and refused once more. Borrowed for the call.
 struct mutation_rejected {
     record_key const& record;
     verdict const& said;

@@ -21,11 +21,13 @@ namespace syncline::inline SYNCLINE_ABI {
 
 inline constexpr std::size_t range_sums_max = 1'024;          ///< of one request
 inline constexpr std::uint64_t range_sums_rows_max = 65'536;  ///< that an authority looks at for one request
+/// Bytes of them that it hashes for one, but for the last row.
+inline constexpr std::uint64_t range_sums_bytes_max = std::uint64_t{16} << 20;
 
 /// What is held of a range of keys, which begins where the one before it ends.
 struct range_sum {
     bytes to{};              ///< its end
-    std::uint64_t rows = 0;  ///< confirmed, tombstones above the horizon among them
+    std::uint64_t rows = 0;  ///< confirmed, tombstones above the horizon among them; at most `range_sums_rows_max`
     fingerprint sum{};       ///< of them
     friend bool operator==(range_sum const&, range_sum const&) = default;
 };
@@ -85,6 +87,10 @@ inline void encode_compared(cbor_writer& w, compared_range const& c) {
             in.fail({errc::malformed, "sum of a range"});
             break;
         }
+        if (p.rows > range_sums_rows_max) {
+            in.fail({errc::limit, "a sum of too many rows"});
+            break;
+        }
         p.sum = read_fingerprint(sum);
         c.parts.push_back(std::move(p));
     }
@@ -131,6 +137,7 @@ public:
         encode_row(w, state);
         sum_ += hasher_.row(to_bytes(k), encoded_);
         ++rows_;
+        hashed_ += encoded_.size();
     }
     /// A row that a device holds. What came before its program knew the newest version is carried up, as the authority does.
     void add_held(record_key const& k, row const& state, schema_table const* schemas) {
@@ -146,12 +153,15 @@ public:
         return std::exchange(sum_, {});
     }
     [[nodiscard]] std::uint64_t rows() const noexcept { return rows_; }
+    /// Bytes of all rows, also of those that were taken.
+    [[nodiscard]] std::uint64_t hashed() const noexcept { return hashed_; }
     [[nodiscard]] std::uint32_t key_check() const noexcept { return hasher_.key_check(); }
 
 private:
     row_hasher hasher_;
     fingerprint sum_{};
     std::uint64_t rows_ = 0;
+    std::uint64_t hashed_ = 0;
     bytes encoded_{};
 };
 

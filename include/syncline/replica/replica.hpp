@@ -840,7 +840,10 @@ public:
                 if (auto ok = want_everything(tx); !ok) { return ok.error(); }
                 if (auto ok = drop_staged(tx, *sync); !ok) { return ok.error(); }
                 report.rejoined = sync->cursor != 0;
-                auto const begun = begin_comparison(tx, *p, report.rejoined, random);
+                // At the cursor 0 something is held where the authority was put back, and that is being compared.
+                auto const compares = read_comparison(tx);
+                if (!compares) { return compares.error(); }
+                auto const begun = begin_comparison(tx, *p, report.rejoined || *compares, random);
                 if (!begun) { return begun.error(); }
                 if (report.rejoined) { report.fallback = *begun; }
             } else {
@@ -955,6 +958,7 @@ public:
         std::vector<bytes> kept_back;
         for (withheld_record const& one : p->withheld) { kept_back.push_back(to_bytes(one.key)); }
         std::sort(kept_back.begin(), kept_back.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
+        arrivals const came = sync->kept && sync->kept->orphans != 0 ? arrivals{*p} : arrivals{};
         if (auto ok = learn_clock(tx, p->rows, now); !ok) { return ok.error(); }
         std::size_t in_ranges = 0;
         for (told_range const& a : p->ranges) { in_ranges += a.rows; }
@@ -1001,7 +1005,7 @@ public:
             report.advanced = report.advanced || *same != 0;
         }
         // Where nothing came, what was refused would be refused as before.
-        bool const offers = sync->kept && sync->kept->orphans != 0 && (report.rows != 0 || report.same != 0);
+        bool const offers = sync->kept && sync->kept->orphans != 0 && (report.rows != 0 || report.withheld != 0);
         if (offers) {
             if (auto ok = each_orphaned(tx, dirty); !ok) { return ok.error(); }
         }
@@ -1015,7 +1019,7 @@ public:
         }
         sort_names(dirty, decided);
         for (bytes const& k : dirty) {
-            auto ok = offers ? offer_orphans(tx, k, *sync) : status{};
+            auto ok = offers ? offer_orphans(tx, k, came, *sync) : status{};
             if (ok) { ok = rebase(tx, k, *sync, events); }
             if (ok && options_.scoped) { ok = release(tx, k, events); }
             if (!ok) { return ok.error(); }
@@ -1365,6 +1369,8 @@ public:
         if (options_.scoped) { return failure{errc::unsupported, "no ranges beside scopes"}; }
         // An answer that is on its way says what was held before.
         if (auto ok = next_round(tx); !ok) { return ok; }
+        // What is wanted already would stay where it is, and be compared.
+        if (auto ok = wanted_.cover(tx, r); !ok) { return ok; }
         return wanted_.add(tx, band_repair, r);
     }
     /// Whether nothing of a range is still to be told. Precondition: `valid(r)`.
@@ -2799,10 +2805,43 @@ private:
             return true;
         });
     }
+    /// The records that a reply tells of, and their ids, in order.
+    struct arrivals {
+        std::vector<bytes> names{};
+        std::vector<bytes> ids{};
+
+        arrivals() = default;
+        explicit arrivals(reply const& p) {
+            auto const add = [&](record_key const& k) {
+                names.push_back(to_bytes(k));
+                ids.push_back(k.id);
+            };
+            for (row_update const& u : p.rows) { add(u.key); }
+            for (withheld_record const& one : p.withheld) { add(one.key); }
+            sort_names(names, 0);
+            sort_names(ids, 0);
+        }
+        [[nodiscard]] static bool has(std::vector<bytes> const& all, bytes_view one) noexcept {
+            auto const less = [](bytes_view a, bytes_view b) { return compare(a, b) < 0; };
+            return std::binary_search(all.begin(), all.end(), one, less);
+        }
+        /// Whether the record is among them, or one that the mutation may refer to: which fields do is the authority's.
+        [[nodiscard]] bool concern(bytes_view name, mutation const& m) const {
+            bool found = has(names, name);
+            each_part(m, [&](mutation const& part) {
+                for (field_op const& op : part.ops) {
+                    if (found || op.value.empty()) { continue; }
+                    bytes const id = detail::referred_id(op.value);
+                    found = !id.empty() && has(ids, id);
+                }
+            });
+            return found;
+        }
+    };
     /// A record that was lost may have come, or one that it refers to: what waited for it is offered, unless a person has
     /// dismissed it. As a new write, since it was decided under its origin.
     template <class Tx>
-    [[nodiscard]] status offer_orphans(Tx& tx, bytes_view name, sync_state& sync) const {
+    [[nodiscard]] status offer_orphans(Tx& tx, bytes_view name, arrivals const& came, sync_state& sync) const {
         if (!sync.kept || sync.kept->orphans == 0) { return {}; }
         std::vector<bytes> at;
         auto ok = scan_prefix(tx, decided_prefix(name), [&](bytes_view k, bytes_view raw) {
@@ -2815,16 +2854,22 @@ private:
         if (!k) { return k.error(); }
         auto const come = read_confirmed(tx, *k);
         if (!come) { return come.error(); }
-        if (!*come || (*come)->version == 0) { return {}; }
+        bool const there = *come && (*come)->version != 0;
         bytes raw;
         for (bytes const& one : at) {
             auto d = find_offered(tx, one);
             if (!d) { return d.error(); }
             auto const m = d->what.decoded();
             if (!m) { return m.error(); }
-            // What has come may be an earlier life, the tombstone of one say: it would be refused as before, for ever.
+            // It would be refused as before, and the person be told so. Of a scope's records those outside are not told.
+            if (!options_.scoped && !came.concern(name, *m)) { continue; }
             mutation const* const part = part_on(*m, *k);
-            if (part != nullptr && part->life > (*come)->life) { continue; }
+            // What creates the record waits for another, one that it refers to.
+            if (part == nullptr || part->kind != change_kind::create) {
+                if (!there) { continue; }
+                // What has come may be an earlier life, the tombstone of one say: it would be refused as before, for ever.
+                if (part != nullptr && part->life > (*come)->life) { continue; }
+            }
             auto parked = tx.get(numbered('c', d->token), raw);
             if (!parked) { return parked.error(); }
             if (ok = tx.erase(*parked ? numbered('c', d->token) : one); !ok) { return ok; }
@@ -3211,7 +3256,7 @@ private:
                 c.key.bytes[half * 8 + i] = static_cast<std::byte>(drawn >> (8 * i));
             }
         }
-        c.horizon = p.horizon;
+        c.horizon = (std::min)(p.horizon, p.head);  // of a stranger's answer it was not looked at
         if (auto ok = write_comparison(tx, c); !ok) { return ok.error(); }
         return fallback_kind::compared;
     }
@@ -3250,6 +3295,7 @@ private:
         compared_range out{c.round, c.key, c.horizon, {}};
         detail::row_sum sum{c.key};
         bool whole = true;
+        std::uint64_t const rows_max = (std::min)(options_.compared_rows, range_sums_rows_max);
         auto const close = [&](bytes_view to) {
             std::uint64_t const rows = sum.rows();
             out.parts.push_back({to_bytes(to), rows, sum.take()});
@@ -3257,7 +3303,7 @@ private:
         };
         auto const ok = scan_confirmed(tx, range, [&](record_key const& k, row const& state) {
             if (state.deleted && state.version <= c.horizon) { return true; }
-            if (sum.rows() == options_.compared_rows) {
+            if (sum.rows() == rows_max) {
                 close(to_bytes(k));
                 whole = out.parts.size() < range_sums_max && size > range_bound_bytes_max + fingerprint_bytes + 8;
                 if (!whole) { return false; }
