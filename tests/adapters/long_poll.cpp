@@ -213,6 +213,22 @@ TEST_CASE("a question is held until there is news, and no longer than it says", 
     if (stop.joinable()) { stop.join(); }
 }
 
+TEST_CASE("a cancel ends what is under way, and no session that begins later", "[threads]") {
+    std::optional<long_poll_transport> way;
+    auto handler = [&](request_context const&, bytes_view body) {
+        if (as_text(body) == "cancel") { way->cancel(); }
+        return to_bytes("done");
+    };
+    running s(handler);
+    way.emplace(to(s.port()));
+    SECTION("nothing was under way") { way->cancel(); }
+    SECTION("an exchange was") { (void)ask(*way, "cancel"); }
+    CHECK(ask(*way).text == "done");
+    CHECK(way->connected());
+    auto const nothing = [](bytes_view) {};
+    CHECK(way->receive(nothing));
+}
+
 TEST_CASE("a session is its principal's, and one that is forgotten begins anew with a gap", "[threads]") {
     echo handler;
     std::optional<running> s(std::in_place, handler);

@@ -73,7 +73,7 @@ public:
     ~basic_long_poll_transport() = default;
 
     void exchange(bytes_view request, completion done) {
-        pump();
+        forget_cancellations();
         if (request.size() > options_.http.limits.request_bytes_max) {
             return done({failure{errc::too_large, "request over the transport's limit"}, {}});
         }
@@ -82,6 +82,7 @@ public:
             drop();
             a = ask(request);
         }
+        forget_cancellations();  // what came meanwhile was the exchange's
         keep_asking();
         if (a.failed) { return done({*a.failed, a.retry_after}); }
         done({bytes_view{a.body}, a.retry_after});
@@ -109,8 +110,7 @@ public:
     /// session it only waits. True: `receive` has something to say.
     bool wait(milliseconds longest) {
         auto const deadline = clock::now() + longest;
-        pump();
-        cancelled_ = false;
+        forget_cancellations();
         keep_asking();
         bool const stood = connected();
         while (arrived_.empty() && !cancelled_ && (connected() || !stood) && clock::now() < deadline) {
@@ -172,6 +172,11 @@ private:
         io_.restart();
         io_.poll();
     }
+    /// Lets what has come take place, and no `cancel` that came before what begins now.
+    void forget_cancellations() {
+        pump();
+        cancelled_ = false;
+    }
     void gap() {
         if (arrived_.empty() || arrived_.back()) { arrived_.emplace_back(); }
     }
@@ -223,7 +228,8 @@ private:
         try {
             if (detail::connect_link(io_, security_, q->link, options_.http.host, options_.http.port,
                                      clock::now() + options_.http.connect_timeout, cancelled_)) {
-                return drop();
+                if (!cancelled_) { drop(); }  // else the next call connects
+                return;
             }
         } catch (boost::system::system_error const&) {  // Asio has no other way to say that descriptors ran out
             return drop();
