@@ -46,7 +46,8 @@ struct long_poll_options {
 
 /// Exchanges and unasked messages over HTTP alone; `exchange` completes before it returns.
 ///
-/// The first exchange gets a session. From then on a question for news is under way on a second connection: the peer holds
+/// The first exchange gets a session, unless the peer has no room for one: then it is made all the same, and the next asks
+/// again. From then on a question for news is under way on a second connection: the peer holds
 /// it until there are some, and the next follows its answer. `receive` hands over what arrived, without waiting; `wait`
 /// waits for it. When a question's connection breaks or its answer does not come, when the peer does not know the session
 /// any more, and when a message is too many, `receive` says `connection_lost` in its place; the next exchange begins anew.
@@ -206,10 +207,11 @@ private:
                 a.failed = failure{m->error, "the peer answered so"};
                 a.retry_after = m->retry_after;
                 a.forgotten = m->number == 0 && session_ != 0;
-            } else if (m->number == 0) {
+                if (session_ == 0) { session_ = m->number; }
+            } else if (m->number == 0 && session_ != 0) {
                 a.failed = failure{errc::foreign, "an answer without a session"};
             } else {
-                session_ = m->number;
+                session_ = m->number;  // 0: there was no room for one
                 if (m->body.size() > options_.http.limits.reply_bytes_max) {
                     a.failed = failure{errc::too_large, "reply over the transport's limit"};
                     return;
