@@ -236,6 +236,23 @@ TEST_CASE("a cancel ends what is under way, and no session that begins later", "
     CHECK(way->receive(nothing));
 }
 
+TEST_CASE("an exchange hands over its reply before it connects for news", "[threads]") {
+    echo handler;
+    running s(handler);
+    long_poll_options o = to(s.port());
+    long_poll_transport way(o);
+    std::size_t open = 0;
+    auto count = [&](transport_reply const& r) {
+        CHECK(r.message);
+        open = s.connections();
+    };
+    way.exchange(as_bytes("x"), completion::to(count));
+    CHECK(open == 1);
+    o.poll_timeout = 0ms;
+    long_poll_transport wrong(o);
+    CHECK(ask(wrong).failed == errc::invalid);
+}
+
 TEST_CASE("a session is its principal's, and one that is forgotten begins anew with a gap", "[threads]") {
     echo handler;
     std::optional<running> s(std::in_place, handler);

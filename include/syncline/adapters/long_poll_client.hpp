@@ -74,6 +74,7 @@ public:
     ~basic_long_poll_transport() = default;
 
     void exchange(bytes_view request, completion done) {
+        if (!valid(options_)) { return done({failure{errc::invalid, "long poll options out of range"}, {}}); }
         forget_cancellations();
         if (request.size() > options_.http.limits.request_bytes_max) {
             return done({failure{errc::too_large, "request over the transport's limit"}, {}});
@@ -83,10 +84,13 @@ public:
             drop();
             a = ask(request);
         }
+        if (a.failed) {
+            done({*a.failed, a.retry_after});
+        } else {
+            done({bytes_view{a.body}, a.retry_after});
+        }
         forget_cancellations();  // what came meanwhile was the exchange's
-        keep_asking();
-        if (a.failed) { return done({*a.failed, a.retry_after}); }
-        done({bytes_view{a.body}, a.retry_after});
+        keep_asking();           // which may take as long as it may take to connect
     }
     [[nodiscard]] transport_limits limits() const noexcept { return options_.http.limits; }
 
