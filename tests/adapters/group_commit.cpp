@@ -122,8 +122,21 @@ TEST_CASE("several requests are answered with one commit, each as alone", "[grou
         asked.insert(asked.begin() + 1, {"anna", as_bytes("nonsense")});
         auto const answers = serve_all(h.store, h.self, asked, now);
         REQUIRE(answers.size() == 4);
-        CHECK_FALSE(answers[1]);
+        REQUIRE_FALSE(answers[1]);
+        CHECK(answers[1].error() == serve(h.store, h.self, "anna", as_bytes("nonsense"), now).error().code);
         CHECK((answers[0] && answers[2] && answers[3]));
+        CHECK(h.store.commits == 1);
+    }
+    SECTION("most are nonsense: those that are not are still answered") {
+        std::vector<asked_request> const good = std::exchange(asked, {});
+        for (asked_request const& one : good) {
+            asked.push_back(one);
+            for (int i = 0; i < 20; ++i) { asked.push_back({"anna", as_bytes("nonsense")}); }
+        }
+        auto const answers = serve_all(h.store, h.self, asked, now);
+        REQUIRE(answers.size() == 63);
+        for (std::size_t i = 0; i < answers.size(); ++i) { CHECK(answers[i].has_value() == (i % 21 == 0)); }
+        CHECK(h.store.commits == 1);
     }
     SECTION("the commit fails: each by itself, and nothing counts twice") {
         h.store.failing = 2;

@@ -423,3 +423,22 @@ TEST_CASE("a client cancelled from another thread leaves a server that serves th
     CHECK(!failed);
     CHECK(text == "done");
 }
+
+TEST_CASE("a handler may answer by `later` before it returns, once", "[threads]") {
+    std::atomic<int> wrong{0};
+    auto handler = [&](request_context const&, bytes_view body, http_later const& later) -> std::optional<peer_reply> {
+        bool const waited = later.waits();
+        bool const first = later(to_bytes("at once"));
+        bool const second = later(to_bytes("again"));
+        wrong += waited && first && !second && !later.waits() ? 0 : 1;
+        if (as_text(body) == "both") { return to_bytes("returned"); }
+        return std::nullopt;
+    };
+    running const server(handler);
+    raw_http::client c(server.port());
+    for (std::string_view const body : {"later", "both", "later"}) {
+        c.send(post(body));
+        CHECK(body_of(c.message()) == "at once");
+    }
+    CHECK(wrong == 0);
+}

@@ -54,14 +54,21 @@ public:
     [[nodiscard]] std::uint16_t port() const { return server_.port(); }
     long_poll_server* operator->() { return &server_; }
     std::size_t connections() {
-        server_.stop();
-        thread_.join();
-        std::size_t const n = server_.connections();
-        thread_ = std::thread([this] { server_.run(); });
-        return n;
+        return standing([](long_poll_server const& s) { return s.connections(); });
+    }
+    std::size_t members() {
+        return standing([](long_poll_server const& s) { return s.members(); });
     }
 
 private:
+    template <class F>
+    std::size_t standing(F count) {
+        server_.stop();
+        thread_.join();
+        std::size_t const n = count(server_);
+        thread_ = std::thread([this] { server_.run(); });
+        return n;
+    }
     struct naming {
         result<std::string> operator()(std::string_view bearer) const {
             if (bearer == "old") { return failure{errc::unauthorised}; }
@@ -213,6 +220,39 @@ TEST_CASE("a question is held until there is news, and no longer than it says", 
     if (stop.joinable()) { stop.join(); }
 }
 
+TEST_CASE("a cancel ends what is under way, and no session that begins later", "[threads]") {
+    std::optional<long_poll_transport> way;
+    auto handler = [&](request_context const&, bytes_view body) {
+        if (as_text(body) == "cancel") { way->cancel(); }
+        return to_bytes("done");
+    };
+    running s(handler);
+    way.emplace(to(s.port()));
+    SECTION("nothing was under way") { way->cancel(); }
+    SECTION("an exchange was") { (void)ask(*way, "cancel"); }
+    CHECK(ask(*way).text == "done");
+    CHECK(way->connected());
+    auto const nothing = [](bytes_view) {};
+    CHECK(way->receive(nothing));
+}
+
+TEST_CASE("an exchange hands over its reply before it connects for news", "[threads]") {
+    echo handler;
+    running s(handler);
+    long_poll_options o = to(s.port());
+    long_poll_transport way(o);
+    std::size_t open = 0;
+    auto count = [&](transport_reply const& r) {
+        CHECK(r.message);
+        open = s.connections();
+    };
+    way.exchange(as_bytes("x"), completion::to(count));
+    CHECK(open == 1);
+    o.poll_timeout = 0ms;
+    long_poll_transport wrong(o);
+    CHECK(ask(wrong).failed == errc::invalid);
+}
+
 TEST_CASE("a session is its principal's, and one that is forgotten begins anew with a gap", "[threads]") {
     echo handler;
     std::optional<running> s(std::in_place, handler);
@@ -250,6 +290,79 @@ TEST_CASE("a session is its principal's, and one that is forgotten begins anew w
     CHECK(way.receive(visit));
     (*s)->tell_all(as_bytes("new"));
     CHECK(heard(way) == "new");
+}
+
+TEST_CASE("an exchange that fails leaves no session at the server, and one that it was given is used", "[threads]") {
+    SECTION("ours") {
+        echo handler;
+        running s(handler);
+        long_poll_transport way(to(s.port()));
+        for (int i = 0; i < 3; ++i) { CHECK(ask(way, "fail").failed == errc::throttled); }
+        CHECK_FALSE(way.connected());
+        CHECK(s.members() == 0);
+        CHECK(ask(way, "x").text == "echo x");
+        CHECK(ask(way, "fail").failed == errc::throttled);
+        CHECK(way.connected());
+        CHECK(s.members() == 1);
+    }
+    SECTION("another's, that keeps it") {
+        auto const text = [](carried const& m) { return raw_http::reply(as_text(encode(m))); };
+        raw_http::server s({{{text({carried_kind::failed, 7, {}, errc::peer_failed, {}})},
+                             {text({carried_kind::reply, 7, as_bytes("done"), {}, {}})}}});
+        long_poll_transport way(to(s.port()));
+        CHECK(ask(way).failed == errc::peer_failed);
+        CHECK(ask(way).text == "done");
+        auto const requests = s.requests();
+        REQUIRE(requests.size() == 2);
+        std::string const body = requests[1].substr(requests[1].find("\r\n\r\n") + 4);
+        auto const second = decode_carried(as_bytes(body));
+        REQUIRE(second);
+        CHECK(second->number == 7);
+    }
+}
+
+TEST_CASE("nobody's sessions keep others from exchanging", "[threads]") {
+    echo handler;
+    tokens mallorys{{"mallory"}};
+    long_poll_server_options o;
+    o.sessions_per_principal_max = 2;
+    auto const begin = [&](std::uint16_t port) {
+        http_transport stranger(to(port).http, mallorys);
+        bytes reply;
+        auto take = [&](transport_reply const& r) { reply = to_bytes(*r.message); };
+        stranger.exchange(encode(carried{carried_kind::request, 0, as_bytes("who"), {}, {}}), completion::to(take));
+        auto const m = decode_carried(reply);
+        REQUIRE(m);
+        CHECK((m->kind == carried_kind::reply && as_text(m->body) == "mallory"));
+    };
+    tokens annas{{"anna"}};
+    SECTION("one principal has so many, and the one least recently heard ends") {
+        running s(handler, o);
+        long_poll_transport first(to(s.port()), mallorys);
+        long_poll_transport other(to(s.port()), annas);
+        CHECK(ask(first, "who").text == "mallory");
+        CHECK(ask(other, "who").text == "anna");
+        for (int i = 0; i < 5; ++i) { begin(s.port()); }
+        CHECK(s.members() == 3);
+        CHECK(first.wait(5s));  // its question is answered at once
+        CHECK_FALSE(first.connected());
+        CHECK(ask(other, "who").text == "anna");
+        auto const nothing = [](bytes_view) {};
+        CHECK(other.receive(nothing));
+    }
+    SECTION("where no more can listen, exchanges go on without a session") {
+        live_hub_options hub;
+        hub.members_max = 2;
+        running s(handler, o, 1, hub);
+        begin(s.port());
+        begin(s.port());
+        long_poll_transport way(to(s.port()), annas);
+        CHECK(ask(way, "who").text == "anna");
+        CHECK_FALSE(way.connected());
+        CHECK(ask(way, as_text(encode(live_frame{live_ping{}}))).failed == errc::throttled);
+        CHECK(ask(way, "fail").failed == errc::throttled);
+        CHECK(ask(way, "who").text == "anna");
+    }
 }
 
 TEST_CASE("a question whose connection is cut, or that nobody answers, is a session lost", "[threads]") {

@@ -185,5 +185,37 @@ TEST_CASE("what the host rolls back is not told before it is committed", "[repli
     drain();
     CHECK(h.d.shown().empty());  // nor that all is done: the write still waits
     h.sync(h.d);
-    CHECK(h.d.shown() == lines{"not taken: door, the house is closed", "synced: 2 sent, 0 fetched"});
+    CHECK(h.d.shown() == lines{"not taken: door, the house is closed", "synced: 1 sent, 0 fetched"});
+}
+
+TEST_CASE("a pull that the host rolls back is no sync, and is made again as after a failure", "[replica][notice]") {
+    house h;
+    h.sync(h.d);
+    CHECK(h.d.shown() == lines{"synced: 0 sent, 0 fetched"});
+    for (char const* const id : {"a", "b"}) { h.put(h.other, "things", id, "name", 1); }
+    h.sync(h.other);
+    REQUIRE(h.d.write([&](auto& tx) { return h.d.link.handle(hurry{}, tx, h.clock.now); }));
+    auto const sent = h.d.link.poll(h.clock.now);
+    REQUIRE(sent);
+    auto const* const message = std::get_if<transmit>(&*sent);
+    REQUIRE(message != nullptr);
+    auto const reply = serve(h.store, h.self, "anna", message->message, h.clock.now);
+    REQUIRE(reply);
+    {
+        auto tx = h.d.store.begin(access_mode::write);
+        REQUIRE(h.d.link.handle(received{*reply}, *tx, h.clock.now));
+    }
+    auto const out = h.d.link.poll(h.clock.now);
+    REQUIRE(out);
+    auto const* const wait = std::get_if<wait_until>(&*out);
+    REQUIRE(wait != nullptr);
+    CHECK(h.d.shown().empty());
+    REQUIRE(h.d.link.last_failure());
+    CHECK(h.d.link.last_failure()->code == errc::cancelled);
+    REQUIRE(wait->deadline);
+    CHECK(*wait->deadline < h.clock.now.monotonic + milliseconds{1000});  // not only after the poll interval
+    h.clock.pass(1000);
+    h.sync(h.d, tick{});
+    CHECK(h.d.shown() == lines{"synced: 0 sent, 2 fetched"});
+    CHECK_FALSE(h.d.link.last_failure());
 }

@@ -187,6 +187,9 @@ TEST_CASE("a transaction that the host rolls back leaks no event and no acknowle
     REQUIRE(out);
     CHECK(std::get_if<notify>(&*out) == nullptr);
     CHECK(request_of(l.d, l.clock.now) == request);
+    REQUIRE(l.d.link.last_failure());
+    CHECK(l.d.link.last_failure()->code == errc::cancelled);
+    l.clock.now.monotonic = *l.waits().deadline;  // the next wait of the backoff, lest a full disk asks without end
     REQUIRE(l.go());
     CHECK(l.seen.size() == 1);
 }

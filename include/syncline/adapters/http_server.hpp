@@ -145,8 +145,9 @@ private:
     bool (*call_)(void*, std::uint64_t, peer_reply*) = nullptr;
 };
 
-/// Answers a request as `http_handler` does, or answers nothing, and by `later` when it likes to, once. Meanwhile the
-/// connection has no time-out of its own, and ends when the other end closes it or sends anything.
+/// Answers a request as `http_handler` does, or answers nothing, and by `later` when it likes to, once: in the call itself
+/// too, and what it returns then is not looked at. Meanwhile the connection has no time-out of its own, and ends when the
+/// other end closes it or sends anything.
 template <class H>
 concept http_late_handler = requires(H& h, request_context const& who, bytes_view body, http_later const& later) {
     { h(who, body, later) } -> std::same_as<std::optional<peer_reply>>;
@@ -467,9 +468,13 @@ private:
             request_context const who{principal_, bearer_, peer_};
             ++request_;
             http_later const later(this->weak_from_this(), request_, &session::answer_later);
+            held_ = keep;  // before the call, which may itself answer by `later`
             auto reply = server_.handler_.call(server_.handler_.object, who, as_bytes(body), later);
-            if (reply) { return give(std::move(*reply), keep); }
-            held_ = keep;
+            if (!held_) { return; }
+            if (reply) {
+                held_.reset();
+                return give(std::move(*reply), keep);
+            }
             link_.tcp().expires_never();
             watch();
         }

@@ -46,7 +46,8 @@ struct long_poll_options {
 
 /// Exchanges and unasked messages over HTTP alone; `exchange` completes before it returns.
 ///
-/// The first exchange gets a session. From then on a question for news is under way on a second connection: the peer holds
+/// The first exchange gets a session, unless the peer has no room for one: then it is made all the same, and the next asks
+/// again. From then on a question for news is under way on a second connection: the peer holds
 /// it until there are some, and the next follows its answer. `receive` hands over what arrived, without waiting; `wait`
 /// waits for it. When a question's connection breaks or its answer does not come, when the peer does not know the session
 /// any more, and when a message is too many, `receive` says `connection_lost` in its place; the next exchange begins anew.
@@ -73,7 +74,8 @@ public:
     ~basic_long_poll_transport() = default;
 
     void exchange(bytes_view request, completion done) {
-        pump();
+        if (!valid(options_)) { return done({failure{errc::invalid, "long poll options out of range"}, {}}); }
+        forget_cancellations();
         if (request.size() > options_.http.limits.request_bytes_max) {
             return done({failure{errc::too_large, "request over the transport's limit"}, {}});
         }
@@ -82,9 +84,13 @@ public:
             drop();
             a = ask(request);
         }
-        keep_asking();
-        if (a.failed) { return done({*a.failed, a.retry_after}); }
-        done({bytes_view{a.body}, a.retry_after});
+        if (a.failed) {
+            done({*a.failed, a.retry_after});
+        } else {
+            done({bytes_view{a.body}, a.retry_after});
+        }
+        forget_cancellations();  // what came meanwhile was the exchange's
+        keep_asking();           // which may take as long as it may take to connect
     }
     [[nodiscard]] transport_limits limits() const noexcept { return options_.http.limits; }
 
@@ -109,8 +115,7 @@ public:
     /// session it only waits. True: `receive` has something to say.
     bool wait(milliseconds longest) {
         auto const deadline = clock::now() + longest;
-        pump();
-        cancelled_ = false;
+        forget_cancellations();
         keep_asking();
         bool const stood = connected();
         while (arrived_.empty() && !cancelled_ && (connected() || !stood) && clock::now() < deadline) {
@@ -172,6 +177,11 @@ private:
         io_.restart();
         io_.poll();
     }
+    /// Lets what has come take place, and no `cancel` that came before what begins now.
+    void forget_cancellations() {
+        pump();
+        cancelled_ = false;
+    }
     void gap() {
         if (arrived_.empty() || arrived_.back()) { arrived_.emplace_back(); }
     }
@@ -201,10 +211,11 @@ private:
                 a.failed = failure{m->error, "the peer answered so"};
                 a.retry_after = m->retry_after;
                 a.forgotten = m->number == 0 && session_ != 0;
-            } else if (m->number == 0) {
+                if (session_ == 0) { session_ = m->number; }
+            } else if (m->number == 0 && session_ != 0) {
                 a.failed = failure{errc::foreign, "an answer without a session"};
             } else {
-                session_ = m->number;
+                session_ = m->number;  // 0: there was no room for one
                 if (m->body.size() > options_.http.limits.reply_bytes_max) {
                     a.failed = failure{errc::too_large, "reply over the transport's limit"};
                     return;
@@ -223,7 +234,8 @@ private:
         try {
             if (detail::connect_link(io_, security_, q->link, options_.http.host, options_.http.port,
                                      clock::now() + options_.http.connect_timeout, cancelled_)) {
-                return drop();
+                if (!cancelled_) { drop(); }  // else the next call connects
+                return;
             }
         } catch (boost::system::system_error const&) {  // Asio has no other way to say that descriptors ran out
             return drop();

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -37,19 +38,22 @@ struct long_poll_server_options {
     http_server_options http{.path = "/live", .connections_max = 2048};
     milliseconds hold{25'000};  ///< a question without news is answered after that; less than what proxies allow; > 0
     std::size_t answer_bytes_max = std::size_t{64} << 10;  ///< of one answer, unless a single message is longer
+    /// Of one principal, of its devices together; one more ends the one least recently heard. > 0. Those whom no
+    /// `authorise_by` names are not bounded so.
+    std::size_t sessions_per_principal_max = 64;
 };
 /// Whether every member is in its range.
 [[nodiscard]] inline bool valid(long_poll_server_options const& o) noexcept {
-    return valid(o.http) && o.hold.count() > 0;
+    return valid(o.http) && o.hold.count() > 0 && o.sessions_per_principal_max > 0;
 }
 
 /// Lets devices subscribe with a hub, and answers their other requests by a handler, as `basic_websocket_server` does, where
 /// no WebSocket passes.
 ///
-/// A device asks for a session with its first request, and then for news, with a question that is held until there are
+/// A device asks for a session with its first request, and gets it if that is answered, and then for news, with a question that is held until there are
 /// some or `hold` is over. A session ends when the device has neither asked nor spoken for the hub's `idle_timeout`, which
 /// must be longer than `hold`; nobody but its principal can use it. A held question whose connection ends is nobody's:
-/// what would have been its answer waits for the next one.
+/// what would have been its answer waits for the next one. Where the hub is full, requests are answered without a session.
 /// Threads: as `basic_http_server`; `publish`, `tell_all` and `stop` may be called from any.
 template <class Link>
 class basic_long_poll_server {
@@ -131,6 +135,7 @@ private:
     struct session {
         live_hub::member member = 0;
         std::string principal{};
+        clock::time_point heard{};
         std::optional<http_later> held{};  ///< the question that waits
         clock::time_point until{};         ///< for so long
     };
@@ -141,12 +146,47 @@ private:
         auto const at = sessions_.find(number);
         return at == sessions_.end() || at->second.principal != who.principal ? nullptr : &at->second;
     }
+    void hear(session& s) {
+        s.heard = clock::now();
+        hub_.heard(s.member, now());
+    }
+    /// A member that the hub has no more.
     void forget(live_hub::member id) {
         auto const at = numbers_.find(id);
         if (at == numbers_.end()) { return; }
-        held_.erase({sessions_.at(at->second).until, at->second});
-        sessions_.erase(at->second);
+        std::uint64_t const number = at->second;
+        session& s = sessions_.at(number);
+        held_.erase({s.until, number});
+        if (s.held) { (void)(*s.held)(refusal(0, errc::not_found)); }
+        auto const own = of_.find(s.principal);
+        own->second.erase(number);
+        if (own->second.empty()) { of_.erase(own); }
         numbers_.erase(at);
+        sessions_.erase(number);
+    }
+    void end(session const& s) {
+        live_hub::member const id = s.member;
+        hub_.leave(id);
+        forget(id);
+    }
+    /// A new session's number. Errors: the hub's.
+    [[nodiscard]] result<std::uint64_t> begin(request_context const& who) {
+        auto const own = of_.find(who.principal);
+        if (own != of_.end() && !who.principal.empty() && own->second.size() >= options_.sessions_per_principal_max) {
+            end(sessions_.at(*std::min_element(own->second.begin(), own->second.end(), [this](auto a, auto b) {
+                return sessions_.at(a).heard < sessions_.at(b).heard;
+            })));
+        }
+        auto const joined = hub_.join(who.principal, now());
+        if (!joined) { return joined.error(); }
+        std::uint64_t number = 0;
+        while (number == 0 || sessions_.contains(number)) { number = random_(); }
+        session& s = sessions_[number];
+        s.member = *joined;
+        s.principal = std::string{who.principal};
+        numbers_.emplace(*joined, number);
+        of_[s.principal].insert(number);
+        return number;
     }
     /// Of a session; 0 where there is none, or none that the device may use.
     [[nodiscard]] static bytes refusal(std::uint64_t number, errc why, std::optional<milliseconds> retry_after = {}) {
@@ -159,28 +199,27 @@ private:
         auto const m = decode_carried(message);
         if (!m || m->kind != carried_kind::request) { return errc::malformed; }
         std::uint64_t number = m->number;
-        session* s = nullptr;
-        if (number != 0) {
-            s = find(number, who);
-            if (s == nullptr) { return refusal(0, errc::not_found); }
-        } else {
-            auto const joined = hub_.join(who.principal, now());
-            if (!joined) { return refusal(0, joined.error().code, milliseconds{1000}); }
-            while (number == 0 || sessions_.contains(number)) { number = random_(); }
-            s = &sessions_[number];
-            s->member = *joined;
-            s->principal = std::string{who.principal};
-            numbers_.emplace(*joined, number);
+        bool const frame = is_live_frame(m->body);
+        if (number == 0) {
+            if (auto const begun = begin(who)) {
+                number = *begun;
+            } else if (frame) {  // else it is answered without
+                return refusal(0, begun.error().code, milliseconds{1000});
+            }
         }
-        peer_reply answer = errc::cancelled;
-        if (is_live_frame(m->body)) {
-            answer = hub_.answer(s->member, m->body, now(), may_);
-        } else {
-            hub_.heard(s->member, now());
-            answer = handler_.call(handler_.object, who, m->body);
-        }
+        session* const s = number != 0 ? find(number, who) : nullptr;
+        if (s == nullptr && number != 0) { return refusal(0, errc::not_found); }
+        if (s != nullptr) { hear(*s); }
+        peer_reply answer = frame ? peer_reply(hub_.answer(s->member, m->body, now(), may_))
+                                  : handler_.call(handler_.object, who, m->body);
         tell();
-        if (!answer.message) { return refusal(number, answer.message.error().code, answer.retry_after); }
+        if (!answer.message) {
+            if (s != nullptr && m->number == 0) {  // nobody could be sure to have heard of it
+                end(*s);
+                number = 0;
+            }
+            return refusal(number, answer.message.error().code, answer.retry_after);
+        }
         return encode(carried{carried_kind::reply, number, *answer.message, {}, {}});
     }
 
@@ -190,7 +229,7 @@ private:
         if (!asked) { return peer_reply(errc::malformed); }
         session* const s = find(asked->session, who);
         if (s == nullptr) { return peer_reply(refusal(0, errc::not_found)); }
-        hub_.heard(s->member, now());
+        hear(*s);
         if (s->held) { release(asked->session, *s, {}); }
         if (auto news = take(*s); !news.empty()) { return peer_reply(encode_polled(news)); }
         s->held = later;
@@ -240,7 +279,7 @@ private:
             while (!held_.empty() && held_.begin()->first <= clock::now()) {
                 std::uint64_t const number = held_.begin()->second;
                 session& s = sessions_.at(number);
-                hub_.heard(s.member, now());  // it has waited all the while
+                hear(s);  // it has waited all the while
                 release(number, s, {});
             }
             if (!held_.empty()) { await(); }
@@ -254,9 +293,10 @@ private:
     random_generator random_;
     handler_hook handler_;
     function_ref<bool(std::string_view, std::string_view)> may_;
-    std::map<std::uint64_t, session> sessions_;                   ///< by number
-    std::map<live_hub::member, std::uint64_t> numbers_;           ///< of the sessions
-    std::set<std::pair<clock::time_point, std::uint64_t>> held_;  ///< by the time at which a question is answered
+    std::map<std::uint64_t, session> sessions_;                       ///< by number
+    std::map<live_hub::member, std::uint64_t> numbers_;               ///< of the sessions
+    std::map<std::string, std::set<std::uint64_t>, std::less<>> of_;  ///< the sessions' numbers by principal
+    std::set<std::pair<clock::time_point, std::uint64_t>> held_;      ///< by the time at which a question is answered
     monotonic_time expiry_{};
     basic_http_server<Link> server_;
     detail::asio::steady_timer timer_{server_.context()};

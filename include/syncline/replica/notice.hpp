@@ -16,8 +16,8 @@
 namespace syncline::inline SYNCLINE_ABI {
 
 /// Exchanges succeeded, and nothing is left that is known of: what was written has its verdict, what the authority had
-/// is held. Once for each run of exchanges that came so far, not for each exchange. What the host rolled back and was
-/// exchanged again counts twice.
+/// is held. Once for each run of exchanges that came so far, not for each exchange. What the host rolled back does not
+/// count.
 struct synced {
     std::size_t exchanges = 0;  ///< since the last such notice; those that failed are not among them
     std::size_t verdicts = 0;   ///< that they brought

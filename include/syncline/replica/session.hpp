@@ -83,7 +83,7 @@ struct session_options {
 ///
 /// `handle(input, tx, now)`, then the host commits `tx`, then `poll(now)` until it answers `wait_until`. What
 /// `poll` gives is derived from committed storage: when the host rolls back instead, no acknowledgement and
-/// no event leaks, and the same exchange is made again. The session holds no state that matters: after a
+/// no event leaks, and the same exchange is made again, as after one that failed (`errc::cancelled`). The session holds no state that matters: after a
 /// crash a new one goes on. `now.monotonic` never decreases. Whenever work is pending and permitted there is
 /// a deadline or an exchange under way. The store must outlive the session; `poll` opens a transaction for
 /// reading, so none may be open then; where commits promise no more than `durability::ordered`, it calls the store's
@@ -115,6 +115,7 @@ public:
     /// a reply that can't be taken, which counts as a failed exchange.
     [[nodiscard]] status handle(session_input const& in, transaction& tx, instant now) {
         if (auto ok = replica_.forget_events(tx, told_); !ok) { return ok; }
+        if (auto ok = confirm(tx, now); !ok) { return ok; }
         if (auto const* reply = std::get_if<received>(&in)) { return take(reply->message, tx, now); }
         if (auto const* why = std::get_if<failed>(&in)) {
             fail(why->why, why->retry_after, now);
@@ -153,6 +154,7 @@ public:
         }
         auto tx = store_.begin(access_mode::read);
         if (!tx) { return tx.error(); }
+        if (auto ok = confirm(*tx, now); !ok) { return ok.error(); }
         if (send_) {
             auto message = replica_.request_message(*tx, observer_);
             if (!message) { return message.error(); }
@@ -223,6 +225,11 @@ private:
         bool unsure = false;  ///< something may have been missed
         monotonic_time due{};
         [[nodiscard]] bool any() const noexcept { return at != 0 || unsure; }
+    };
+    /// A reply that was taken, and how the replica stood then.
+    struct taking {
+        instant at{};
+        typename basic_replica<Records, Journal>::progress left{};
     };
     void hear(news const& n, instant now) {
         if (!news_.any()) {
@@ -308,33 +315,61 @@ private:
             }
             report->more = report->more || *issued != 0;
         }
-        report_ = *report;
-        if constexpr (notice_observer<O>) {
-            ++untold_.since.exchanges;
-            untold_.since.verdicts += report->verdicts;
-            untold_.since.rows += report->rows;
+        auto const left = replica_.status_of(tx);
+        if (!left) {
+            fail(left.error(), {}, now);
+            return left.error();
         }
-        observer_.counted(metric_counter::exchanges, 1);
+        report_ = *report;
+        taken_ = {now, *left};
         observer_.counted(metric_counter::rows_pulled, report->rows);
         if (in_flight_) { observer_.took(metric_latency::exchange, round_trip(now)); }
         in_flight_ = false;
+        not_before_ = now.monotonic;
+        last_failure_.reset();
+        return {};
+    }
+    /// What the last reply brought counts once it is seen in storage; where it is not, the host rolled back.
+    template <class Tx>
+    [[nodiscard]] status confirm(Tx& tx, instant now) {
+        if (!taken_) { return {}; }
+        auto const stands = replica_.status_of(tx);
+        if (!stands) { return stands.error(); }
+        taking const was = *std::exchange(taken_, std::nullopt);
+        auto const& left = was.left;
+        bool const same = stands->cursor == left.cursor && stands->head == left.head && stands->met == left.met &&
+                          stands->complete == left.complete;
+        // Or another session on the same store is further; but a cursor that an exchange put back was higher before.
+        bool const further = stands->cursor > left.cursor && !report_.regressed && !report_.rejoined;
+        if (same || further) {
+            succeed(was.at);
+        } else {
+            asked_ = true;
+            fail({errc::cancelled, "what the reply brought was not committed"}, {}, now);
+        }
+        return {};
+    }
+    void succeed(instant at) {
+        if constexpr (notice_observer<O>) {
+            ++untold_.since.exchanges;
+            untold_.since.verdicts += report_.verdicts;
+            untold_.since.rows += report_.rows;
+        }
+        observer_.counted(metric_counter::exchanges, 1);
         fetching_ = {};
         exchanged_ = true;
-        not_before_ = now.monotonic;
-        last_success_ = now.monotonic;
-        last_failure_.reset();
+        last_success_ = at.monotonic;
         // A reply that brought nothing although there is work must not be asked for again at once.
-        bool const stuck = report->more && report->verdicts == 0 && !report->advanced && report->relayed == 0;
-        if (options_.retry) { policy_.succeeded(now.monotonic, round_trip(now), retried_); }
+        bool const stuck = report_.more && report_.verdicts == 0 && !report_.advanced && report_.relayed == 0;
+        if (options_.retry) { policy_.succeeded(at.monotonic, round_trip(at), retried_); }
         retried_ = false;
         // The host wipes, and begins anew with another session; `last_report` says that it is that.
-        if (report->wipe) { pause({errc::forbidden, "the authority orders this replica to be wiped"}); }
-        if (report->wait || stuck) {
-            delay({}, now);
+        if (report_.wipe) { pause({errc::forbidden, "the authority orders this replica to be wiped"}); }
+        if (report_.wait || stuck) {
+            delay({}, at);
         } else {
             backoff_.reset();
         }
-        return {};
     }
 
     void fail(failure why, std::optional<milliseconds> retry_after, instant now) {
@@ -418,6 +453,7 @@ private:
     std::optional<failure> paused_{};
     std::optional<failure> last_failure_{};
     exchange_report report_{};
+    std::optional<taking> taken_{};  ///< until it is known to be committed
 
     bytes message_{};
     event event_{};
