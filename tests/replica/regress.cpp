@@ -701,6 +701,36 @@ TEST_CASE("a restored authority's answer to what was asked before more was decid
     CHECK(regressions(w.one).size() == 1);
 }
 
+TEST_CASE("what is offered again comes before what was written after it, however often the authority is put back") {
+    scene w;
+    w.create(w.one, key_b, {{"count", 1}});
+    w.both();
+    auto const backup = w.c.store.snapshot();
+    w.update(w.one, key_a, set("name", 1));
+    bytes const first = request_of(w.one, w.clock.now);
+    w.update(w.one, key_b, set("name", 2));
+    bytes const both = request_of(w.one, w.clock.now);
+    REQUIRE(absorb(w.one, *w.c.answer(first, w.clock.now), w.clock.now));
+    w.c.put_back(backup, w.clock.now);
+    // The restored authority decides both, and only the first has its verdict here: the second keeps its name.
+    REQUIRE(w.c.answer(both, w.clock.now));
+    w.update(w.one, key_a, set("name", 3));
+    REQUIRE(absorb(w.one, *w.c.answer(request_of(w.one, w.clock.now), w.clock.now), w.clock.now));
+    REQUIRE(regressions(w.one).size() == 1);
+    SECTION("before it has decided what was offered to it") {}
+    SECTION("after") { w.agree(); }
+    SECTION("twice before") {
+        w.c.put_back(backup, w.clock.now);
+        REQUIRE(absorb(w.one, *w.c.answer(request_of(w.one, w.clock.now), w.clock.now), w.clock.now));
+        REQUIRE(regressions(w.one).size() == 2);
+    }
+    w.c.put_back(backup, w.clock.now);
+    w.agree();
+    CHECK(field(w.c.confirmed()["a"], "name") == 3);
+    CHECK(field(w.c.confirmed()["b"], "name") == 2);
+    CHECK(open_conflicts(w.one) == 0);
+}
+
 TEST_CASE("an edit of a life that a restored authority lost is not offered to the tombstone of the one before") {
     scene w;
     w.create(w.two, key_b, {{"count", 1}});

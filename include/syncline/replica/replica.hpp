@@ -2672,6 +2672,10 @@ private:
         std::uint64_t token = 0;
         pending what{};
     };
+    static void sort_as_written(std::vector<decided_mutation>& all) {
+        std::sort(all.begin(), all.end(),
+                  [](decided_mutation const& a, decided_mutation const& b) { return a.token < b.token; });
+    }
     static constexpr std::size_t decided_forgotten_max = 1'024;  ///< in one exchange
     static constexpr std::size_t past_kept_max = 16;             ///< epochs
 
@@ -2960,10 +2964,11 @@ private:
         kept.horizon = (std::min)(kept.horizon, *shared);
         auto lost = take_lost(tx, *shared, dirty);
         if (!lost) { return lost.error(); }
+        std::size_t const offered = lost->size();
         if (auto ok = void_bases(tx, *shared, p.decided); !ok) { return ok.error(); }
         // Where the authority has a verdict that is not known here yet, it is to be had under this name only.
         if ((verdicts_lost || frozen || !lost->empty()) && p.decided <= sync.settled) {
-            if (auto ok = reincarnate(tx, sync, random, *lost, *shared); !ok) { return ok.error(); }
+            if (auto ok = reincarnate(tx, sync, random, std::move(*lost), *shared); !ok) { return ok.error(); }
         } else {
             for (decided_mutation const& d : *lost) {
                 if (auto ok = offer_again(tx, sync, d, *shared); !ok) { return ok.error(); }
@@ -3006,13 +3011,13 @@ private:
             return ok.error();
         }
         report.changed = events.changed();
-        events.add_regress({lost->size(), voided->size()});
+        events.add_regress({offered, voided->size()});
         ++sync.events;
         if (auto ok = tx.put(numbered('e', sync.events), events.encode()); !ok) { return ok.error(); }
         journal_note note;
         note.what = journal_event::regressed;
         note.stamp = timestamp::make(now.wall);
-        note.count = lost->size();
+        note.count = offered;
         note.at = *shared;
         if (auto ok = tell(tx, note); !ok) { return ok.error(); }
         if (auto ok = write_sync(tx, sync); !ok) { return ok.error(); }
@@ -3054,7 +3059,8 @@ private:
         }
         return gone;
     }
-    /// Takes what was decided after `shared` out of what is kept.
+    /// Takes what was decided after `shared` out of what is kept; as it was written, not as verdicts came: what an
+    /// authority knew from an old request was told after what is later.
     template <class Tx>
     [[nodiscard]] result<std::vector<decided_mutation>> take_lost(Tx& tx, position shared,
                                                                   std::vector<bytes>& dirty) const {
@@ -3080,6 +3086,7 @@ private:
             if (!m) { return m.error(); }
             each_part(*m, [&](mutation const& part) { dirty.push_back(to_bytes(part.record)); });
         }
+        sort_as_written(lost);
         return lost;
     }
     /// What waits, and what is frozen beyond `decided`, has seen nothing after `shared` that the authority still has.
@@ -4308,9 +4315,10 @@ private:
     }
 
     /// A new identity: the authority knows mutations under the old one that this store doesn't, or lost some that it
-    /// knew. What is frozen without a verdict is issued again under the new name, after what is offered again.
+    /// knew. What is frozen without a verdict is issued again under the new name, after all that is offered again: that
+    /// was decided once, so what is later on its record was made on it, also where it was frozen behind that since.
     template <class Tx, class G>
-    [[nodiscard]] status reincarnate(Tx& tx, sync_state& sync, G& random, std::span<decided_mutation const> lost = {},
+    [[nodiscard]] status reincarnate(Tx& tx, sync_state& sync, G& random, std::vector<decided_mutation> lost = {},
                                      position base_max = no_position) const {
         auto mine = read_identity(tx);
         if (!mine) { return mine.error(); }
@@ -4326,21 +4334,19 @@ private:
             return true;
         });
         if (!ok) { return ok; }
-        for (frozen_mutation const& f : frozen) {
+        for (frozen_mutation& f : frozen) {
+            if (!f.again.empty()) { lost.push_back({no_position, f.token, std::move(f.what)}); }
             if (auto erased = tx.erase(numbered('f', f.sequence)); !erased) { return erased; }
         }
         sync.author = unknown_author;
         sync.next_sequence = 1;
         sync.settled = 0;
+        sort_as_written(lost);
         for (decided_mutation const& d : lost) {
             if (auto again = offer_again(tx, sync, d, base_max); !again) { return again; }
         }
         for (frozen_mutation& f : frozen) {
-            if (!f.again.empty()) {
-                decided_mutation const d{no_position, f.token, std::move(f.what)};
-                if (auto again = offer_again(tx, sync, d, base_max); !again) { return again; }
-                continue;
-            }
+            if (!f.again.empty()) { continue; }
             if (auto again = freeze(tx, sync, f.token, f.fence, f.what, true); !again) { return again; }
         }
         return {};
