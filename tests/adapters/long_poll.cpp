@@ -398,7 +398,7 @@ TEST_CASE("a question whose connection is cut, or that nobody answers, is a sess
     }
 }
 
-TEST_CASE("messages that nobody receives are bounded, and the gap shows in its place", "[threads]") {
+TEST_CASE("messages of a long poll that nobody receives are bounded, and the gap shows in its place", "[threads]") {
     echo handler;
     running s(handler);
     long_poll_options o = to(s.port());

@@ -1413,9 +1413,10 @@ TEST_CASE("payloads of many claims are read, changed and done with together, or 
     auto tx = *store.begin(sl::access_mode::write);
     std::vector<sl::outbox_claim> claims;
     std::vector<sl::outbox_payload> fresh;
+    std::string const old = "old";
     for (int n = 0; n < 5; ++n) {
         sl::outbox_item item;
-        item.payload = view("old");
+        item.payload = view(old);
         REQUIRE(box.enqueue(tx, item, at(0)));
     }
     sl::claim_options five;

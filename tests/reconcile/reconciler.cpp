@@ -76,8 +76,8 @@ TEST_CASE("reconciler: it finds what differs, all of it and nothing else, whatev
         REQUIRE(run_pass(b, a, back));
         CHECK(judged(b, a));
     }
-    CHECK(by_ranges > 5);
-    CHECK(by_sketch > 5);
+    CHECK(by_ranges > rounds(5U));
+    CHECK(by_sketch > rounds(5U));
 }
 
 TEST_CASE("reconciler: every pair of small sets, by sketch and by ranges", "[reconcile]") {
