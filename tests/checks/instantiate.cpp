@@ -309,7 +309,8 @@ void auditing(tx_type& tx, random_archetype& random, bytes_view b, wall_time now
     (void)log.export_segment(tx, 0, 1, {});
     (void)log.seal(tx, b, {}, random);
     (void)log.drop(tx, 1);
-    (void)verify_inclusion(hash, {}, {}, {});
+    (void)verify_inclusion(hash, {}, {}, sha256_digest{});
+    (void)verify_inclusion(hash, {}, {}, audit_head{});
     (void)verify_consistency(hash, {}, {}, {});
     (void)compare_heads(hash, {}, {}, {});
     (void)verify_archive(hash, b);
