@@ -209,19 +209,19 @@ private:
                      std::uint32_t common_from, std::vector<std::uint32_t>& kept, std::vector<std::size_t>& places) {
         kept.clear();
         places.clear();
-        constexpr std::size_t far = 100;
+        constexpr std::size_t reach = 100;
         auto const missing = [&](std::size_t k) { return in_other[ids[k]] == 0; };
         auto const common = [&](std::size_t k) { return in_other[ids[k]] >= common_from; };
         auto const by_chance = [&](std::size_t i) {
             std::size_t alone = 0;
             std::size_t often = 2;
-            std::size_t const low = i - (std::min)(i, far);
+            std::size_t const low = i - (std::min)(i, reach);
             for (std::size_t k = i; k != low && (missing(k - 1) || common(k - 1)); --k) {
                 ++(missing(k - 1) ? alone : often);
             }
             if (alone == 0) { return false; }
             std::size_t const above = alone;
-            std::size_t const high = (std::min)(ids.size(), i + far + 1);
+            std::size_t const high = (std::min)(ids.size(), i + reach + 1);
             for (std::size_t k = i + 1; k != high && (missing(k) || common(k)); ++k) { ++(missing(k) ? alone : often); }
             return alone != above && often * 4 < often + alone;
         };
