@@ -9,6 +9,7 @@
 #include <syncline/transport/hub_loopback.hpp>   // IWYU pragma: export
 #include <syncline/transport/live_frame.hpp>     // IWYU pragma: export
 #include <syncline/transport/live_hub.hpp>       // IWYU pragma: export
+#include <syncline/transport/live_inbox.hpp>     // IWYU pragma: export
 #include <syncline/transport/live_listener.hpp>  // IWYU pragma: export
 #include <syncline/transport/loopback.hpp>       // IWYU pragma: export
 #include <syncline/transport/polled.hpp>         // IWYU pragma: export

@@ -162,16 +162,6 @@ private:
     long_poll_transport client_;
 };
 
-struct tokens {
-    std::vector<std::string> given;
-    std::size_t at = 0;
-    result<std::string> token() { return given[at]; }
-    status refresh() {
-        if (at + 1 < given.size()) { ++at; }
-        return {};
-    }
-};
-
 /// What comes within a while; '!' at a gap.
 std::string heard(long_poll_transport& way) {
     (void)way.wait(5s);
@@ -257,12 +247,12 @@ TEST_CASE("a session is its principal's, and one that is forgotten begins anew w
     echo handler;
     std::optional<running> s(std::in_place, handler);
     std::uint16_t const port = s->port();
-    tokens annas{{"old", "anna"}};
+    websocket_ends::tokens annas{{"old", "anna"}};
     long_poll_transport way(to(port), annas);
     CHECK(ask(way, "who").text == "anna");
     CHECK(annas.at == 1);
     // Somebody else with the session's number: as if there were none.
-    tokens bens{{"ben"}};
+    websocket_ends::tokens bens{{"ben"}};
     http_options plain = to(port).http;
     http_transport stranger(plain, bens);
     for (std::uint64_t const number : {random_generator{1}(), std::uint64_t{5}}) {
@@ -323,7 +313,7 @@ TEST_CASE("an exchange that fails leaves no session at the server, and one that 
 
 TEST_CASE("nobody's sessions keep others from exchanging", "[threads]") {
     echo handler;
-    tokens mallorys{{"mallory"}};
+    websocket_ends::tokens mallorys{{"mallory"}};
     long_poll_server_options o;
     o.sessions_per_principal_max = 2;
     auto const begin = [&](std::uint16_t port) {
@@ -335,7 +325,7 @@ TEST_CASE("nobody's sessions keep others from exchanging", "[threads]") {
         REQUIRE(m);
         CHECK((m->kind == carried_kind::reply && as_text(m->body) == "mallory"));
     };
-    tokens annas{{"anna"}};
+    websocket_ends::tokens annas{{"anna"}};
     SECTION("one principal has so many, and the one least recently heard ends") {
         running s(handler, o);
         long_poll_transport first(to(s.port()), mallorys);

@@ -43,16 +43,6 @@ outcome shaken(std::string const& text, after then = after::close) {
     return out;
 }
 
-struct tokens {
-    std::vector<std::string> given;
-    std::size_t at = 0;
-    result<std::string> token() { return given[at]; }
-    status refresh() {
-        if (at + 1 < given.size()) { ++at; }
-        return {};
-    }
-};
-
 }  // namespace
 
 TEST_CASE("both ends of a WebSocket are a live transport by all its axioms") {
@@ -94,13 +84,13 @@ TEST_CASE("the handshake carries the token, and another after the first was refu
         return failure{errc::unauthorised};
     };
     running s(websocket_server_options{}, handler, [&](websocket_server& server) { server.authorise_by(authorise); });
-    tokens t{{"old", "good"}};
+    websocket_ends::tokens t{{"old", "good"}};
     websocket_transport way(to(s.port()), t);
     CHECK(ask(way, "who").text == "anna");
-    tokens bad{{"old"}};
+    websocket_ends::tokens bad{{"old"}};
     websocket_transport other(to(s.port()), bad);
     CHECK(ask(other).failed == errc::unauthorised);
-    tokens smuggled{{"a\r\nb"}};
+    websocket_ends::tokens smuggled{{"a\r\nb"}};
     websocket_transport third(to(s.port()), smuggled);
     CHECK(ask(third).failed == errc::invalid);
 }

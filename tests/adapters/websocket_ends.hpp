@@ -4,6 +4,7 @@
 /// Both ends of our WebSockets as tests run them.
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -11,6 +12,7 @@
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <syncline/adapters/websocket_client.hpp>
 #include <syncline/adapters/websocket_server.hpp>
@@ -35,6 +37,17 @@ struct echo {
         if (syncline::as_text(body) == "fail") { return {syncline::errc::throttled, syncline::milliseconds{7000}}; }
         if (syncline::as_text(body) == "who") { return {syncline::to_bytes(who.principal)}; }
         return {syncline::to_bytes("echo " + std::string(syncline::as_text(body)))};
+    }
+};
+
+/// Tokens that a client shows one after the other.
+struct tokens {
+    std::vector<std::string> given;
+    std::size_t at = 0;
+    syncline::result<std::string> token() { return given[at]; }
+    syncline::status refresh() {
+        if (at + 1 < given.size()) { ++at; }
+        return {};
     }
 };
 

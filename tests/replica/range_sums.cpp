@@ -137,6 +137,19 @@ replica_options comparing(std::uint64_t rows) {
     return o;
 }
 
+/// As the authority's program does when it starts: over a store that was put back too.
+void reopen(cloud& home, instant now) {
+    auto tx = home.store.begin(access_mode::write);
+    REQUIRE(home.self.open(*tx, now, home.random));
+    REQUIRE(tx->commit());
+}
+void keep_backups(cloud& home, instant now) {
+    authority_options o;
+    o.backups = true;
+    home.self = authority<>{rules(), o};
+    reopen(home, now);
+}
+
 }  // namespace
 
 TEST_CASE("a device past its lease is told what differs, and comes to what one that is told all comes to") {
@@ -385,16 +398,8 @@ TEST_CASE("an authority hashes so much for a request and no more, and the next g
 
 TEST_CASE("the report names each fallback: an older cursor, fingerprints, or everything") {
     virtual_clock time;
-    authority_options o;
-    o.backups = true;
     cloud home{time.now};
-    home.self = authority<>{rules(), o};
-    auto const open_home = [&] {
-        auto tx = home.store.begin(access_mode::write);
-        REQUIRE(home.self.open(*tx, time.now, home.random));
-        REQUIRE(tx->commit());
-    };
-    open_home();
+    keep_backups(home, time.now);
     auto const between_pages = GENERATE(false, true);
     replica_options narrow;
     narrow.rows_max = 5;
@@ -420,7 +425,7 @@ TEST_CASE("the report names each fallback: an older cursor, fingerprints, or eve
         REQUIRE(sync(two, home, time.now));
     }
     home.store.restore(backup);
-    open_home();
+    reopen(home, time.now);
     auto const report = absorb(two, *home.answer(request_of(two, time.now), time.now), time.now);
     REQUIRE(report);
     CHECK(report->regressed);
@@ -457,15 +462,7 @@ TEST_CASE("what is compared with an authority that was put back leaves out the t
     w.settle(w.here);
     w.long_time();
     // Backups from now on; the tombstone went while leases were kept.
-    authority_options o;
-    o.backups = true;
-    w.home.self = authority<>{rules(), o};
-    auto const open_home = [&] {
-        auto tx = w.home.store.begin(access_mode::write);
-        REQUIRE(w.home.self.open(*tx, w.time.now, w.home.random));
-        REQUIRE(tx->commit());
-    };
-    open_home();
+    keep_backups(w.home, w.time.now);
     w.settle(w.here);
     w.settle(two);
     auto const backup = w.home.store.snapshot();
@@ -473,7 +470,7 @@ TEST_CASE("what is compared with an authority that was put back leaves out the t
     w.settle(w.here);
     w.meet(two);
     w.home.store.restore(backup);
-    open_home();
+    reopen(w.home, w.time.now);
     CHECK(w.meet(two).fallback == fallback_kind::compared);
     auto const asked = decode_request(request_of(two, w.time.now));
     REQUIRE(asked->compared);
@@ -484,16 +481,8 @@ TEST_CASE("what is compared with an authority that was put back leaves out the t
 
 TEST_CASE("a comparison that begins at nothing goes on when the authority's horizon is met") {
     virtual_clock time;
-    authority_options o;
-    o.backups = true;
     cloud home{time.now};
-    home.self = authority<>{rules(), o};
-    auto const open_home = [&] {
-        auto tx = home.store.begin(access_mode::write);
-        REQUIRE(home.self.open(*tx, time.now, home.random));
-        REQUIRE(tx->commit());
-    };
-    open_home();
+    keep_backups(home, time.now);
     device one{1};
     REQUIRE(open(one, time.now));
     REQUIRE(sync(one, home, time.now));
@@ -501,7 +490,7 @@ TEST_CASE("a comparison that begins at nothing goes on when the authority's hori
     REQUIRE(one.write([&](auto& tx) { return one.self.create(tx, thing(1), fields({{"n", 1}}), time.now); }));
     REQUIRE(sync(one, home, time.now));
     home.store.restore(empty);
-    open_home();
+    reopen(home, time.now);
     auto const report = absorb(one, *home.answer(request_of(one, time.now), time.now), time.now);
     REQUIRE(report);
     CHECK(report->regressed);

@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,6 +26,7 @@
 #include <syncline/core/result.hpp>
 #include <syncline/core/time.hpp>
 #include <syncline/transport/carried.hpp>
+#include <syncline/transport/live_inbox.hpp>
 #include <syncline/transport/polled.hpp>
 #include <syncline/transport/transport.hpp>
 
@@ -97,13 +97,7 @@ public:
     /// Hands over what has arrived up to the next gap.
     [[nodiscard]] status receive(message_visitor visit) {
         pump();
-        for (std::size_t left = arrived_.size(); left != 0; --left) {
-            std::optional<bytes> const next = std::move(arrived_.front());
-            arrived_.pop_front();
-            if (!next) { return failure{errc::connection_lost, "messages may have been missed"}; }
-            arrived_bytes_ -= next->size();
-            visit(*next);
-        }
+        if (auto ok = arrived_.receive(visit); !ok) { return ok; }
         if (!connected()) { return failure{errc::connection_lost, "no session"}; }
         return {};
     }
@@ -182,9 +176,6 @@ private:
         pump();
         cancelled_ = false;
     }
-    void gap() {
-        if (arrived_.empty() || arrived_.back()) { arrived_.emplace_back(); }
-    }
     void drop() {
         if (question_) {
             question_->link->tcp().close();
@@ -192,7 +183,7 @@ private:
         }
         if (session_ == 0) { return; }
         session_ = 0;
-        gap();
+        arrived_.gap();
     }
 
     [[nodiscard]] answer ask(bytes_view request) {
@@ -299,13 +290,7 @@ private:
         auto const messages = decode_polled(as_bytes(std::string_view{head.body()}));
         if (!messages) { return false; }  // the session is not known there, or it is somebody else
         for (bytes_view const m : *messages) {
-            if (m.size() > options_.http.limits.reply_bytes_max || arrived_.size() >= options_.unasked_max ||
-                m.size() > options_.unasked_bytes_max - arrived_bytes_) {
-                gap();
-                continue;
-            }
-            arrived_.emplace_back(to_bytes(m));
-            arrived_bytes_ += m.size();
+            arrived_.add(m, {options_.http.limits.reply_bytes_max, options_.unasked_max, options_.unasked_bytes_max});
         }
         return true;
     }
@@ -316,9 +301,8 @@ private:
     basic_http_transport<Link> http_;  ///< the exchanges'
     detail::asio::io_context io_{1};   ///< its end destroys what is under way
     std::shared_ptr<question> question_{};
-    std::uint64_t session_ = 0;                   ///< 0: none
-    std::deque<std::optional<bytes>> arrived_{};  ///< in order; nothing: here some may be missing
-    std::size_t arrived_bytes_ = 0;
+    std::uint64_t session_ = 0;  ///< 0: none
+    detail::live_inbox arrived_{};
     bool cancelled_ = false;
 };
 

@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,6 +29,7 @@
 #include <syncline/core/result.hpp>
 #include <syncline/core/time.hpp>
 #include <syncline/transport/carried.hpp>
+#include <syncline/transport/live_inbox.hpp>
 #include <syncline/transport/transport.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
@@ -125,13 +125,7 @@ public:
     /// Hands over what has arrived up to the next gap.
     [[nodiscard]] status receive(message_visitor visit) {
         pump();
-        for (std::size_t left = arrived_.size(); left != 0; --left) {
-            std::optional<bytes> const next = std::move(arrived_.front());
-            arrived_.pop_front();
-            if (!next) { return failure{errc::connection_lost, "messages may have been missed"}; }
-            arrived_bytes_ -= next->size();
-            visit(*next);
-        }
+        if (auto ok = arrived_.receive(visit); !ok) { return ok; }
         if (!connection_) { return failure{errc::connection_lost, "not connected"}; }
         return {};
     }
@@ -209,10 +203,7 @@ private:
         if (!connection_) { return; }
         connection_->link->tcp().close();
         connection_.reset();
-        gap();
-    }
-    void gap() {
-        if (arrived_.empty() || arrived_.back()) { arrived_.emplace_back(); }
+        arrived_.gap();
     }
 
     [[nodiscard]] answer perform(bytes_view request) {
@@ -371,13 +362,7 @@ private:
             }
             return;
         }
-        if (m->body.size() > options_.limits.reply_bytes_max || arrived_.size() >= options_.unasked_max ||
-            m->body.size() > options_.unasked_bytes_max - arrived_bytes_) {
-            gap();
-            return;
-        }
-        arrived_.emplace_back(to_bytes(m->body));
-        arrived_bytes_ += m->body.size();
+        arrived_.add(m->body, {options_.limits.reply_bytes_max, options_.unasked_max, options_.unasked_bytes_max});
     }
 
     websocket_options options_;
@@ -386,8 +371,7 @@ private:
     detail::asio::io_context io_{1};  ///< its end destroys what is under way
     std::shared_ptr<connection> connecting_{};
     std::shared_ptr<connection> connection_{};
-    std::deque<std::optional<bytes>> arrived_{};  ///< in order; nothing: here some may be missing
-    std::size_t arrived_bytes_ = 0;
+    detail::live_inbox arrived_{};
     std::uint64_t number_ = 0;
     std::uint64_t awaited_ = 0;  ///< the exchange under way; 0: none
     std::optional<answer> reply_{};

@@ -100,7 +100,7 @@ private:
               random(seed),
               sealer(as_bytes(name), as_bytes("a key that is " + name + "'s")) {}
     };
-    using records = std::map<std::string, bytes>;  ///< fields by id
+    using records = simulated_machine::row_fields;
 
     [[nodiscard]] static rule_table rules() {
         rule_table table;
@@ -168,27 +168,7 @@ private:
 
     // Raw storage.
 
-    [[nodiscard]] static records rows_of(simulated_machine& box, char end, char kind) {
-        records out;
-        box.read([&](auto& tx) {
-            (void)scan_prefix(tx, bytes{static_cast<std::byte>(end), static_cast<std::byte>(kind)},
-                              [&](bytes_view k, bytes_view v) {
-                                  auto const key = record_key_from(k.subspan(2));
-                                  cbor_reader in{v};
-                                  if (end == 'r') {
-                                      (void)in.array();
-                                      (void)in.boolean();
-                                      (void)in.unsigned_integer();
-                                  }
-                                  row const r = decode_row(in);
-                                  if (key && !r.deleted) { out[std::string{key->id_text()}] = r.fields; }
-                                  return true;
-                              });
-            return true;
-        });
-        return out;
-    }
-    [[nodiscard]] static records visible(device& d) { return rows_of(d.box, 'r', 'v'); }
+    [[nodiscard]] static records visible(device& d) { return d.box.rows('r', 'v'); }
     [[nodiscard]] std::vector<carried_envelope> carried_by(device& d) {
         std::vector<carried_envelope> out;
         auto const ok = d.box.read([&](auto& tx) {
@@ -253,7 +233,7 @@ private:
         std::set<std::string> out;
         bool const lost = std::any_of(devices_.begin(), devices_.end(), [](auto const& o) { return o->lost; });
         if (!deceived_ && !lost) { return out; }
-        records const home = rows_of(home_, 'a', 'r');
+        records const home = home_.rows('a', 'r');
         auto const ok = d.box.read([&](auto& tx) {
             return d.self.queue().scan_dead(tx, [&](outbox_entry const& e) {
                 auto const m = replica::mutation_of(e);
@@ -266,7 +246,7 @@ private:
         return out;
     }
     std::set<std::string> judge_home() {
-        auto there = marks_in(rows_of(home_, 'a', 'r'), "the authority");
+        auto there = marks_in(home_.rows('a', 'r'), "the authority");
         for (std::string const& m : there) { holds(m[0] != 'f', peer_promise::sealed, "a forgery got home: " + m); }
         return there;
     }
@@ -539,7 +519,7 @@ private:
         }
         if (!fine()) { return; }
         auto const home = judge_home();
-        records const rows = rows_of(home_, 'a', 'r');
+        records const rows = home_.rows('a', 'r');
         for (auto const& d : devices_) {
             if (d->lost) { continue; }
             judge(*d);

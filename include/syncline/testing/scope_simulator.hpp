@@ -112,7 +112,7 @@ private:
         std::set<std::string> unsent{};  ///< records with an edit after the last request
         std::uint64_t named = 0;         ///< records that they made
     };
-    using records = std::map<std::string, bytes>;  ///< fields by id
+    using records = simulated_machine::row_fields;
 
     [[nodiscard]] static rule_table rules() {
         rule_table table;
@@ -273,29 +273,8 @@ private:
 
     // Raw storage.
 
-    /// The rows under a prefix of raw storage, those of a device with what is visible.
-    [[nodiscard]] static records rows_of(simulated_machine& box, char end, char kind) {
-        records out;
-        box.read([&](auto& tx) {
-            (void)scan_prefix(tx, bytes{static_cast<std::byte>(end), static_cast<std::byte>(kind)},
-                              [&](bytes_view k, bytes_view v) {
-                                  auto const key = record_key_from(k.subspan(2));
-                                  cbor_reader in{v};
-                                  if (end == 'r') {
-                                      (void)in.array();
-                                      (void)in.boolean();
-                                      (void)in.unsigned_integer();
-                                  }
-                                  row const r = decode_row(in);
-                                  if (key && !r.deleted) { out[std::string{key->id_text()}] = r.fields; }
-                                  return true;
-                              });
-            return true;
-        });
-        return out;
-    }
-    [[nodiscard]] static records home_rows(side& s) { return rows_of(s.home, 'a', 'r'); }
-    [[nodiscard]] static records visible(person& p) { return rows_of(p.box, 'r', 'v'); }
+    [[nodiscard]] static records home_rows(side& s) { return s.home.rows('a', 'r'); }
+    [[nodiscard]] static records visible(person& p) { return p.box.rows('r', 'v'); }
     [[nodiscard]] static bytes all_bytes(simulated_machine& box) {
         bytes out;
         box.read([&](auto& tx) {

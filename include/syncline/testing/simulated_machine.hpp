@@ -3,12 +3,18 @@
 
 /// A machine of a small simulated world: a disk, the store that a process has open on it, and what goes wrong with them.
 
+#include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <string>
 #include <utility>
 
+#include <syncline/core/bytes.hpp>
+#include <syncline/core/cbor.hpp>
 #include <syncline/core/error.hpp>
 #include <syncline/core/random.hpp>
+#include <syncline/model/record.hpp>
 #include <syncline/storage/storage.hpp>
 #include <syncline/testing/faulty_storage.hpp>
 #include <syncline/testing/simulated_disk.hpp>
@@ -82,6 +88,30 @@ public:
     auto read(F&& f) {
         auto tx = store_->begin(access_mode::read);
         return f(*tx);
+    }
+
+    using row_fields = std::map<std::string, bytes>;  ///< by the record's id
+
+    /// The rows of one collection that are not deleted, read from raw storage: 'r' 'v' of a replica, with what is visible,
+    /// 'a' 'r' of an authority.
+    [[nodiscard]] row_fields rows(char end, char kind) {
+        row_fields out;
+        (void)read([&](auto& tx) {
+            return scan_prefix(tx, bytes{static_cast<std::byte>(end), static_cast<std::byte>(kind)},
+                               [&](bytes_view k, bytes_view v) {
+                                   auto const key = record_key_from(k.subspan(2));
+                                   cbor_reader in{v};
+                                   if (end == 'r') {
+                                       (void)in.array();
+                                       (void)in.boolean();
+                                       (void)in.unsigned_integer();
+                                   }
+                                   row const r = decode_row(in);
+                                   if (key && !r.deleted) { out[std::string{key->id_text()}] = r.fields; }
+                                   return true;
+                               });
+        });
+        return out;
     }
 
 private:
