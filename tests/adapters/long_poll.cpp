@@ -14,7 +14,6 @@
 #include <string_view>
 #include <thread>
 #include <utility>
-#include <vector>
 
 #include <syncline/core/random.hpp>
 #include <syncline/testing/transport_conformance.hpp>
