@@ -324,6 +324,66 @@ TEST_CASE("outbox: a damaged value is an error, never more", "[outbox]") {
     REQUIRE(raw(store) == good);
 }
 
+TEST_CASE("outbox: a payload is exchanged where its entry stands", "[outbox]") {
+    sl::memory_storage store;
+    outbox const box;
+    auto tx = write(store);
+    auto const n = static_cast<std::size_t>(GENERATE(1, 2, 5, 300));  // alone, in a run, read together
+    std::vector<std::uint64_t> tokens;
+    for (std::size_t i = 0; i < n; ++i) { tokens.push_back(put_one(box, tx, i % 3 == 0 ? "" : std::to_string(i))); }
+    auto const given = box.claim(tx, {n, 1U << 20, priority::background, milliseconds{100}}, at(0));
+    REQUIRE(tokens_of(given) == tokens);
+    std::uint64_t const fence = (*given)[0].fence;
+    std::string const large(sl::detail::outbox_inline_max + 1, 'x');
+    auto const payload_of = [&](std::size_t i) { return i % 7 == 6 ? large : "frozen " + std::to_string(i); };
+    std::vector<sl::outbox_payload> frozen;
+    std::vector<sl::outbox_claim> claims;
+    for (std::size_t i = 0; i < n; ++i) {
+        frozen.push_back({tokens[i], fence, sl::to_bytes(payload_of(i))});
+        claims.push_back({tokens[i], fence});
+    }
+    REQUIRE(box.set_payloads(tx, frozen));
+    for (std::size_t i = 0; i < n; ++i) {
+        bool const stays = i % 7 != 6;  // one apart has another header
+        auto const there = sl::get(tx, view(std::string("oq\0\2", 4) + model::number(tokens[i])));
+        CHECK((there && there->has_value() == stays));
+    }
+    std::size_t seen = 0;
+    REQUIRE(box.payloads_of(tx, claims, [&](std::size_t i, bytes_view payload) {
+        CHECK(i == seen++);
+        CHECK(sl::as_text(payload) == payload_of(i));
+        return true;
+    }));
+    CHECK(seen == n);
+    std::swap(claims.front(), claims.back());
+    seen = 0;
+    REQUIRE(box.payloads_of(tx, claims, [&](std::size_t i, bytes_view payload) {
+        std::size_t const at = i == 0 ? n - 1 : i == n - 1 ? 0 : i;
+        CHECK(sl::as_text(payload) == payload_of(at));
+        return ++seen < n;
+    }));
+    SECTION("one is lost") {
+        REQUIRE(box.ack(tx, tokens[n / 2], fence));
+        CHECK(code(box.payloads_of(tx, claims, [](std::size_t, bytes_view) { return true; })) == errc::claim_lost);
+        CHECK(code(box.set_payloads(tx, frozen)) == errc::claim_lost);
+        CHECK(box.ack_claims(tx, claims).value_or(0) == n - 1);
+        CHECK(box.load(tx)->second == 0);
+    }
+    SECTION("all are done") {
+        CHECK(box.ack_claims(tx, claims).value_or(0) == n);
+        CHECK(box.load(tx)->first == 0);
+        CHECK(box.load(tx)->second == 0);
+    }
+    SECTION("the lease ends") {
+        auto const again = box.claim(tx, {n, 1U << 20, priority::background, milliseconds{100}}, at(200));
+        REQUIRE((again && !again->empty()));  // a call ends so many
+        for (outbox_entry const& e : *again) {
+            auto const i = std::find(tokens.begin(), tokens.end(), e.token) - tokens.begin();
+            CHECK(sl::as_text(e.payload) == payload_of(static_cast<std::size_t>(i)));
+        }
+    }
+}
+
 TEST_CASE("outbox: what is damaged is named corrupt", "[outbox]") {
     sl::memory_storage store;
     outbox const box;
@@ -353,7 +413,7 @@ TEST_CASE("outbox: what is damaged is named corrupt", "[outbox]") {
         std::string const key = "ob" + model::number(first);
         auto const given = box.claim(tx, {}, at(0));
         REQUIRE(tokens_of(given).size() == 2);
-        REQUIRE(box.set_payload(tx, first, (*given)[0].fence, view("it moves aside")));
+        REQUIRE(box.renew(tx, first, (*given)[0].fence, at(0)));  // it moves aside
         auto body = sl::get(tx, view(key));
         REQUIRE((body && body->has_value() && (**body)[0] == std::byte{0xA2}));
         bytes no_state = **body;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <utility>
@@ -71,6 +72,36 @@ status outbox_moves<Tx>::find_claimed(std::uint64_t token, std::uint64_t fence, 
     }
     if (!found) { return found.error(); }
     if (!*found || e.header.state != phase::claimed || e.header.fence != fence) { return errc::claim_lost; }
+    return {};
+}
+
+template <storage_transaction Tx>
+template <class F>
+status outbox_moves<Tx>::each_claimed(std::span<outbox_claim const> claims, F&& visit) {
+    std::vector<stored_entry> piece;
+    stored_entry one;
+    for (std::size_t next = 0; next < claims.size();) {
+        std::size_t const n = (std::min)(claims.size() - next, claims_a_piece);
+        piece.clear();
+        if (n > 3) {
+            std::vector<std::pair<std::uint64_t, std::uint64_t>> named;
+            named.reserve(n);
+            for (outbox_claim const& c : claims.subspan(next, n)) { named.emplace_back(c.token, c.fence); }
+            constexpr std::size_t whole = (std::numeric_limits<std::size_t>::max)();
+            if (auto s = find_all_claimed(std::move(named), piece, whole); !s) { return s; }
+        }
+        bool together = piece.size() == n;
+        for (std::size_t i = 0; together && i < n; ++i) { together = piece[i].token == claims[next + i].token; }
+        for (std::size_t const end = next + n; next != end; ++next) {
+            stored_entry& e = together ? piece[piece.size() - (end - next)] : one;
+            if (!together) {
+                if (auto s = find_claimed(claims[next].token, claims[next].fence, e); !s) { return s; }
+            }
+            result<bool> const more = visit(next, e);
+            if (!more) { return more.error(); }
+            if (!*more) { return {}; }
+        }
+    }
     return {};
 }
 
@@ -168,7 +199,7 @@ status outbox_moves<Tx>::load_payload(stored_entry const& e, bytes& out) {
 
 template <storage_transaction Tx>
 status outbox_moves<Tx>::find_all_claimed(std::vector<std::pair<std::uint64_t, std::uint64_t>> claims,
-                                          std::vector<stored_entry>& out) {
+                                          std::vector<stored_entry>& out, std::size_t most) {
     auto const queue_of = [](std::uint64_t token) { return static_cast<std::uint16_t>(token & 0x3FFU); };
     std::sort(claims.begin(), claims.end(), [&](auto const& a, auto const& b) {
         auto const qa = queue_of(a.first);
@@ -180,7 +211,7 @@ status outbox_moves<Tx>::find_all_claimed(std::vector<std::pair<std::uint64_t, s
         std::size_t end = next;
         while (end != claims.size() && queue_of(claims[end].first) == queue_of(claims[next].first)) { ++end; }
         auto const group = std::span{claims}.subspan(next, end - next);
-        if (auto s = find_taken(group, out); !s) { return s; }
+        if (auto s = find_taken(group, out, most); !s) { return s; }
         next = end;
     }
     return {};
@@ -249,7 +280,7 @@ status outbox_moves<Tx>::stands_in(stored_entry& e, std::uint8_t queue, std::opt
 
 template <storage_transaction Tx>
 status outbox_moves<Tx>::find_taken(std::span<std::pair<std::uint64_t, std::uint64_t> const> claims,
-                                    std::vector<stored_entry>& out) {
+                                    std::vector<stored_entry>& out, std::size_t most) {
     std::vector<bool> done(claims.size());
     if (claims.size() > 3) {
         std::uint8_t const queue = outbox_queue_byte(outbox_queue::fresh, outbox_class(claims[0].first));
@@ -262,7 +293,7 @@ status outbox_moves<Tx>::find_taken(std::span<std::pair<std::uint64_t, std::uint
             if (next == claims.size()) { return false; }
             if (claims[next].first != token) { return --room != 0; }
             stored_entry& e = out.emplace_back();
-            damaged = read_queued(k, value, e, 0);
+            damaged = read_queued(k, value, e, most);
             if (!damaged) { return false; }
             bool const claimed = e.header.state == phase::claimed;
             bool any = false;

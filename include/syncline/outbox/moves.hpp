@@ -117,6 +117,11 @@ public:
     [[nodiscard]] result<bool> find_living(std::uint64_t token, stored_entry& e);
     [[nodiscard]] result<bool> find(std::uint64_t token, stored_entry& e);
     [[nodiscard]] status find_claimed(std::uint64_t token, std::uint64_t fence, stored_entry& e);
+    /// Calls `visit(place, entry)` for claimed entries in the order of their claims until it fails or answers false; it
+    /// may write that entry. Those of one queue that stand in their order are read together, so many at a time that they
+    /// take little memory. `errc::claim_lost`.
+    template <class F>
+    [[nodiscard]] status each_claimed(std::span<outbox_claim const> claims, F&& visit);
     /// An entry of a row of the queues; its value as far as `most` bytes of the payload.
     [[nodiscard]] status read_queued(bytes_view k, bytes_view value, stored_entry& e,
                                      std::size_t most = (std::numeric_limits<std::size_t>::max)());
@@ -144,6 +149,9 @@ public:
     /// Another payload, in the value or apart as its size asks for.
     [[nodiscard]] status write_with(stored_entry& e, bytes_view records, bytes_view payload);
 
+    /// The same of a living entry, which stays where it is if it can; its lane is counted anew.
+    [[nodiscard]] status exchange(stored_entry& e, bytes_view payload);
+
     // Moving with all that hangs on it.
 
     /// Takes a living entry out; what stood behind it or was after it moves up.
@@ -152,9 +160,9 @@ public:
     /// on: several of one queue are a run, one alone has its lease in its body; the rest moves aside.
     [[nodiscard]] status claim(std::span<stored_entry> chosen, wall_time end);
     /// Finds claimed entries, by token and fence, that may be many, those whose claim is lost left out. A scan for each
-    /// queue in which they lie close together, else a few gets each.
+    /// queue in which they lie close together, else a few gets each. Of a payload that stands in its row `most` bytes may do.
     [[nodiscard]] status find_all_claimed(std::vector<std::pair<std::uint64_t, std::uint64_t>> claims,
-                                          std::vector<stored_entry>& out);
+                                          std::vector<stored_entry>& out, std::size_t most = 0);
     /// Takes several living entries out.
     [[nodiscard]] status remove_all(std::vector<stored_entry>& all);
     /// Makes a living entry a dead letter; the next of its records moves up, what is after it stays held.
@@ -235,7 +243,8 @@ public:
 
 private:
     static constexpr std::size_t raise_max = 64;
-    static constexpr std::size_t claims_a_fence = 64;  ///< so many moved entries are one row of leases
+    static constexpr std::size_t claims_a_piece = 256;  ///< that are read together
+    static constexpr std::size_t claims_a_fence = 64;   ///< so many moved entries are one row of leases
 
     [[nodiscard]] static status count_down(std::uint64_t& n) noexcept {
         if (n == 0) { return failure{errc::corrupt, "outbox counters"}; }
@@ -297,7 +306,7 @@ private:
     [[nodiscard]] status stands_in(stored_entry& e, std::uint8_t queue, std::optional<wall_time> deadline);
     /// Claimed entries of one lane and class, as far as they stand in its queue; all others one by one.
     [[nodiscard]] status find_taken(std::span<std::pair<std::uint64_t, std::uint64_t> const> claims,
-                                    std::vector<stored_entry>& out);
+                                    std::vector<stored_entry>& out, std::size_t most);
     /// The entries that an element of a row of leases stands for.
     [[nodiscard]] status leased_as(std::uint64_t element, std::vector<stored_entry>& out);
     /// Serves an entry as urgently as that; false when it is so already.

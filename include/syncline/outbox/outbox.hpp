@@ -110,7 +110,8 @@ public:
             if (auto s = m.fits(detail::outbox_lane(token), 0, payload.size() - e.payload_size()); !s) { return s; }
         }
         std::uint64_t const before = e.payload_size();
-        if (auto s = replace(m, e, payload); !s) { return s; }
+        if (auto s = m.exchange(e, payload); !s) { return s; }
+        if (auto s = m.close(); !s) { return s; }
         told.counted(metric_counter::saved_by_coalescing, before);
         return {};
     }
@@ -231,7 +232,8 @@ public:
         if (auto s = m.open(); !s) { return s; }
         if (auto s = m.find_claimed(token, fence, e); !s) { return s; }
         if (payload.size() > (std::numeric_limits<std::uint32_t>::max)()) { return failure{errc::limit, "payload"}; }
-        return replace(m, e, payload);
+        if (auto s = m.exchange(e, payload); !s) { return s; }
+        return m.close();
     }
 
     // Answering a claim.
@@ -252,16 +254,21 @@ public:
     /// Replaces the payloads of several claimed entries, all or none. Errors: `errc::claim_lost`.
     template <storage_transaction Tx>
     [[nodiscard]] status set_payloads(Tx& tx, std::span<outbox_payload const> all) const {
-        moves<Tx> m{tx, options_, lanes_, prefix_};
-        detail::stored_entry e;
-        if (auto s = m.open(); !s) { return s; }
+        std::vector<outbox_claim> claims;
+        claims.reserve(all.size());
         for (outbox_payload const& p : all) {
             if (p.payload.size() > (std::numeric_limits<std::uint32_t>::max)()) {
                 return failure{errc::limit, "payload"};
             }
-            if (auto s = m.find_claimed(p.token, p.fence, e); !s) { return s; }
-            if (auto s = exchange(m, e, p.payload); !s) { return s; }
+            claims.push_back({p.token, p.fence});
         }
+        moves<Tx> m{tx, options_, lanes_, prefix_};
+        if (auto s = m.open(); !s) { return s; }
+        auto const exchange = [&](std::size_t i, detail::stored_entry& e) -> result<bool> {
+            auto const s = m.exchange(e, all[i].payload);
+            return s ? result<bool>{true} : result<bool>{s.error()};
+        };
+        if (auto s = m.each_claimed(claims, exchange); !s) { return s; }
         return m.close();
     }
     /// Visits the payloads of several claimed entries in their order, until the visitor says false; they are borrowed for
@@ -270,17 +277,14 @@ public:
     [[nodiscard]] status payloads_of(Tx& tx, std::span<outbox_claim const> claims,
                                      function_ref<bool(std::size_t, bytes_view)> visit) const {
         moves<Tx> m{tx, options_, lanes_, prefix_};
-        detail::stored_entry e;
         bytes apart;
         if (auto s = m.open(); !s) { return s; }
-        for (std::size_t i = 0; i < claims.size(); ++i) {
-            if (auto s = m.find_claimed(claims[i].token, claims[i].fence, e); !s) { return s; }
+        return m.each_claimed(claims, [&](std::size_t i, detail::stored_entry const& e) -> result<bool> {
             if (e.header.apart) {
-                if (auto s = m.load_payload(e, apart); !s) { return s; }
+                if (auto s = m.load_payload(e, apart); !s) { return s.error(); }
             }
-            if (!visit(i, e.header.apart ? bytes_view{apart} : e.inline_payload())) { return {}; }
-        }
-        return {};
+            return visit(i, e.header.apart ? bytes_view{apart} : e.inline_payload());
+        });
     }
 
     /// Done, several at once; how many of them: those that `ack` would answer with `claim_lost` are passed over.
@@ -705,18 +709,6 @@ private:
         if (lease == (milliseconds::max)()) { return (wall_time::max)(); }
         milliseconds const cut = (std::clamp)(lease, milliseconds::zero(), options_.wait_max);
         return (std::min)(detail::outbox_later(now, cut), (wall_time::max)() - milliseconds{1});
-    }
-    template <storage_transaction Tx>
-    [[nodiscard]] static status exchange(moves<Tx>& m, detail::stored_entry& e, bytes_view payload) {
-        detail::outbox_lane_counters& lane = m.counters.of(detail::outbox_lane(e.token));
-        if (lane.bytes < e.payload_size()) { return failure{errc::corrupt, "outbox counters"}; }
-        lane.bytes = lane.bytes - e.payload_size() + payload.size();
-        return m.write_with(e, e.records(), payload);
-    }
-    template <storage_transaction Tx>
-    [[nodiscard]] static status replace(moves<Tx>& m, detail::stored_entry& e, bytes_view payload) {
-        if (auto s = exchange(m, e, payload); !s) { return s; }
-        return m.close();
     }
     template <storage_transaction Tx>
     [[nodiscard]] static status remove(moves<Tx>& m, detail::stored_entry& e) {

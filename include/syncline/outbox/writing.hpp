@@ -49,6 +49,22 @@ status outbox_moves<Tx>::write(stored_entry& e, bytes_view records, bytes_view p
 }
 
 template <storage_transaction Tx>
+status outbox_moves<Tx>::exchange(stored_entry& e, bytes_view payload) {
+    outbox_lane_counters& lane = counters.of(outbox_lane(e.token));
+    if (lane.bytes < e.payload_size()) { return failure{errc::corrupt, "outbox counters"}; }
+    lane.bytes = lane.bytes - e.payload_size() + payload.size();
+    bool const in_place = e.rows.at == place::taken || e.rows.at == place::kept;
+    if (!in_place || e.header.apart || payload.size() > outbox_inline_max) {
+        return write_with(e, e.records(), payload);
+    }
+    // Header and records are as they stand there: of what was taken, as it was when it was ready.
+    e.value.resize(e.payload_at);
+    append(e.value, payload);
+    e.inline_bytes = payload.size();
+    return tx_.put(place_key(e.token, e.rows), e.value);
+}
+
+template <storage_transaction Tx>
 status outbox_moves<Tx>::write_with(stored_entry& e, bytes_view records, bytes_view payload) {
     auto const own = key(outbox_space::payload).add(e.token);
     if (payload.size() > outbox_inline_max) {

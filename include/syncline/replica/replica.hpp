@@ -2349,11 +2349,7 @@ private:
         f.token = read_u64(where);
         if (where.size() != 16) {
             f.again = to_bytes(where.subspan(8));
-            auto offered = find_offered(tx, f.again);
-            if (!offered) { return offered.error(); }
-            f.token = offered->token;
-            f.number = detail::outbox_sequence(offered->token);
-            f.what = std::move(offered->what);
+            if (auto ok = read_offered(tx, f); !ok) { return ok.error(); }
             return f;
         }
         f.fence = read_u64(where.subspan(8));
@@ -2368,22 +2364,78 @@ private:
         f.what = std::move(*p);
         return f;
     }
+    /// The rest of one that is offered again.
+    template <class Tx>
+    [[nodiscard]] status read_offered(Tx& tx, frozen_mutation& f) const {
+        auto offered = find_offered(tx, f.again);
+        if (!offered) { return offered.error(); }
+        f.token = offered->token;
+        f.number = detail::outbox_sequence(offered->token);
+        f.what = std::move(offered->what);
+        return {};
+    }
     /// Visits frozen mutations without a verdict, in sequence.
     template <class Tx, class F>
     [[nodiscard]] status each_frozen(Tx& tx, F&& visit) const {
-        status outcome;
-        bytes const prefix = key('f');
-        auto ok = scan_prefix(tx, prefix, [&](bytes_view k, bytes_view where) {
-            auto f = k.size() == 10 ? find_frozen(tx, where)
-                                    : result<frozen_mutation>{failure{errc::corrupt, "frozen mutation"}};
-            if (!f) {
-                outcome = f.error();
-                return false;
+        // Those in the outbox are read together, a few at first: the visitor may want no more.
+        std::vector<frozen_mutation> piece;
+        std::vector<outbox_claim> claims;
+        std::uint64_t next = 0;
+        for (std::size_t piece_max = 16;; piece_max = 256) {
+            piece.clear();
+            claims.clear();
+            bool good = true;
+            bool more = false;
+            auto ok = tx.scan({numbered('f', next), prefix_end(key('f'))}, [&](bytes_view k, bytes_view where) {
+                more = piece.size() == piece_max;
+                good = k.size() == 10 && where.size() >= 16;
+                if (more || !good) { return false; }
+                frozen_mutation& f = piece.emplace_back();
+                f.sequence = read_u64(k.subspan(2));
+                f.token = read_u64(where);
+                if (where.size() != 16) {
+                    f.again = to_bytes(where.subspan(8));
+                    return true;
+                }
+                f.fence = read_u64(where.subspan(8));
+                claims.push_back({f.token, f.fence});
+                return true;
+            });
+            if (!ok) { return ok; }
+            auto f = piece.begin();
+            bool wanted = true;
+            auto const offered = [&]() -> status {  // up to the next that is in the outbox
+                for (; wanted && f != piece.end() && !f->again.empty(); ++f) {
+                    if (auto read = read_offered(tx, *f); !read) { return read; }
+                    wanted = visit(*f);
+                }
+                return {};
+            };
+            if (ok = offered(); !ok) { return ok; }
+            status damaged;
+            auto const in_outbox = [&](std::size_t, bytes_view payload) {
+                auto p = pending::parse(payload);
+                if (!p) {
+                    damaged = p.error();
+                    return false;
+                }
+                f->number = detail::outbox_sequence(f->token);
+                f->what = std::move(*p);
+                wanted = visit(*f);
+                ++f;
+                damaged = offered();
+                return wanted && damaged;
+            };
+            if (wanted) { ok = outbox_.payloads_of(tx, claims, in_outbox); }
+            if (!ok && ok.error() == errc::claim_lost) {
+                return failure{errc::corrupt, "frozen mutation without its entry"};
             }
-            f->sequence = read_u64(k.subspan(2));
-            return visit(*f);
-        });
-        return ok ? outcome : ok;
+            if (!ok) { return ok; }
+            if (!damaged || !wanted) { return damaged; }
+            if (!good) { return failure{errc::corrupt, "frozen mutation"}; }
+            if (!more) { return {}; }
+            next = piece.back().sequence + 1;
+        }
     }
 
     // Taking in a reply.
