@@ -49,9 +49,20 @@ using bytes_view = std::span<std::byte const>;
 inline void append(bytes& out, bytes_view more) { out.insert(out.end(), more.begin(), more.end()); }
 
 /// Fixed-width big-endian, so that the order of bytes is the order of numbers.
+inline void write_u64(std::byte* to, std::uint64_t n) noexcept {
+    // Written out, so that a compiler sees one store.
+    to[0] = static_cast<std::byte>(n >> 56);
+    to[1] = static_cast<std::byte>(n >> 48 & 0xFFU);
+    to[2] = static_cast<std::byte>(n >> 40 & 0xFFU);
+    to[3] = static_cast<std::byte>(n >> 32 & 0xFFU);
+    to[4] = static_cast<std::byte>(n >> 24 & 0xFFU);
+    to[5] = static_cast<std::byte>(n >> 16 & 0xFFU);
+    to[6] = static_cast<std::byte>(n >> 8 & 0xFFU);
+    to[7] = static_cast<std::byte>(n & 0xFFU);
+}
 inline void append_u64(bytes& out, std::uint64_t n) {
     std::array<std::byte, 8> raw;
-    for (std::size_t i = 0; i < 8; ++i) { raw[i] = static_cast<std::byte>(n >> (56 - 8 * i)); }
+    write_u64(raw.data(), n);
     append(out, raw);
 }
 /// Reads the first eight bytes. Precondition: there are eight.

@@ -214,72 +214,8 @@ struct cbor_any_head {
 
 }  // namespace detail
 
-/// Appends deterministic CBOR to a byte string.
-///
-/// The caller keeps the structure: after `array(n)` n items, after `map(n)` n pairs of key and value, the keys
-/// in canonical order (for text keys: `compare_keys`). `out` is complete after every call.
-/// Cost: `out` grows at most once an item; nothing else is allocated.
-class cbor_writer {
-public:
-    explicit cbor_writer(bytes& out) noexcept : out_(out) {}
-
-    void null() { one(0xF6); }
-    void boolean(bool b) { one(b ? 0xF5 : 0xF4); }
-    void integer(std::int64_t n) { head(detail::cbor_integer_major(n), detail::cbor_integer_magnitude(n)); }
-    void unsigned_integer(std::uint64_t n) { head(0, n); }
-    /// The shortest of 16, 32 and 64 bits that keeps the value; NaN is always f97e00.
-    void floating(double number) {
-        std::array<std::byte, detail::cbor_head_max> raw;
-        std::byte const* const end = detail::cbor_put_floating(raw.data(), number);
-        append(out_, {raw.data(), static_cast<std::size_t>(end - raw.data())});
-    }
-    /// Precondition: `s` is valid UTF-8.
-    void text(std::string_view s) {
-        SYNCLINE_ASSERT(valid_utf8(s));
-        string(3, as_bytes(s));
-    }
-    void byte_string(bytes_view b) { string(2, b); }
-    /// The head only: n items follow.
-    void array(std::size_t n) { head(4, n); }
-    /// The head only: n keys follow, each with its value, in canonical order.
-    void map(std::size_t n) { head(5, n); }
-    /// Precondition: `encoded_item` is one item of deterministic CBOR.
-    void raw(bytes_view encoded_item) { append(out_, encoded_item); }
-
-private:
-    // Small at first, a vector would be moved with each of the first items.
-    void room_for(std::size_t n) {
-        std::size_t const used = out_.size();
-        std::size_t const room = out_.capacity();
-        if (room - used < n) { out_.reserve((std::max)({used + n, 2 * room, std::size_t{128}})); }
-    }
-    std::byte* grow(std::size_t n) {
-        room_for(n);
-        std::size_t const old = out_.size();
-        out_.resize(old + n);
-        return out_.data() + old;
-    }
-    void one(unsigned initial) {
-        room_for(1);
-        out_.push_back(static_cast<std::byte>(initial));
-    }
-    void head(unsigned major, std::uint64_t n) {
-        if (n < 24) {
-            one((major << 5) | static_cast<unsigned>(n));
-        } else {
-            detail::cbor_put_head(grow(detail::cbor_head_size(n)), major, n);
-        }
-    }
-    void string(unsigned major, bytes_view b) {
-        room_for(detail::cbor_head_max + b.size());
-        head(major, b.size());
-        append(out_, b);
-    }
-
-    bytes& out_;
-};
-
-/// The same into room that the caller knows to be enough: for what is small, written often and of a known bound.
+/// Writes deterministic CBOR into room that the caller knows to be enough: what is small, written often and of a known
+/// bound. The caller keeps the structure, as with `cbor_writer`.
 /// Precondition of every call: the item has room. Cost: allocates nothing.
 class cbor_room_writer {
 public:
@@ -327,6 +263,78 @@ private:
     std::byte* begin_;
     std::byte* at_;
     std::byte* end_;
+};
+
+/// Appends deterministic CBOR to a byte string.
+///
+/// The caller keeps the structure: after `array(n)` n items, after `map(n)` n pairs of key and value, the keys
+/// in canonical order (for text keys: `compare_keys`). `out` is complete after every call.
+/// Cost: `out` grows at most once an item; nothing else is allocated.
+class cbor_writer {
+public:
+    explicit cbor_writer(bytes& out) noexcept : out_(out) {}
+
+    void null() { one(0xF6); }
+    void boolean(bool b) { one(b ? 0xF5 : 0xF4); }
+    void integer(std::int64_t n) { head(detail::cbor_integer_major(n), detail::cbor_integer_magnitude(n)); }
+    void unsigned_integer(std::uint64_t n) { head(0, n); }
+    /// The shortest of 16, 32 and 64 bits that keeps the value; NaN is always f97e00.
+    void floating(double number) {
+        std::array<std::byte, detail::cbor_head_max> raw;
+        std::byte const* const end = detail::cbor_put_floating(raw.data(), number);
+        append(out_, {raw.data(), static_cast<std::size_t>(end - raw.data())});
+    }
+    /// Precondition: `s` is valid UTF-8.
+    void text(std::string_view s) {
+        SYNCLINE_ASSERT(valid_utf8(s));
+        string(3, as_bytes(s));
+    }
+    void byte_string(bytes_view b) { string(2, b); }
+    /// The head only: n items follow.
+    void array(std::size_t n) { head(4, n); }
+    /// The head only: n keys follow, each with its value, in canonical order.
+    void map(std::size_t n) { head(5, n); }
+    /// Precondition: `encoded_item` is one item of deterministic CBOR.
+    void raw(bytes_view encoded_item) { append(out_, encoded_item); }
+    /// Several items at once: `write(cbor_room_writer&)` has room for `bound` bytes, and what it writes is appended.
+    template <class F>
+    void in_room(std::size_t bound, F&& write) {
+        cbor_room_writer to{{grow(bound), bound}};
+        write(to);
+        out_.resize(out_.size() - bound + to.size());
+    }
+
+private:
+    // Small at first, a vector would be moved with each of the first items.
+    void room_for(std::size_t n) {
+        std::size_t const used = out_.size();
+        std::size_t const room = out_.capacity();
+        if (room - used < n) { out_.reserve((std::max)({used + n, 2 * room, std::size_t{128}})); }
+    }
+    std::byte* grow(std::size_t n) {
+        room_for(n);
+        std::size_t const old = out_.size();
+        out_.resize(old + n);
+        return out_.data() + old;
+    }
+    void one(unsigned initial) {
+        room_for(1);
+        out_.push_back(static_cast<std::byte>(initial));
+    }
+    void head(unsigned major, std::uint64_t n) {
+        if (n < 24) {
+            one((major << 5) | static_cast<unsigned>(n));
+        } else {
+            detail::cbor_put_head(grow(detail::cbor_head_size(n)), major, n);
+        }
+    }
+    void string(unsigned major, bytes_view b) {
+        room_for(detail::cbor_head_max + b.size());
+        head(major, b.size());
+        append(out_, b);
+    }
+
+    bytes& out_;
 };
 
 /// Reads deterministic CBOR item by item; borrows the input, allocates nothing.
@@ -437,6 +445,15 @@ public:
 
     /// Valid UTF-8, borrowed from the input.
     [[nodiscard]] std::string_view text() noexcept {
+        // Most are short.
+        std::size_t const n = at_ == end_ ? 24 : std::to_integer<unsigned>(*at_) - 0x60U;
+        if (n < 24 && n < remaining() && n <= string_max_) {
+            std::string_view const short_text = as_text({at_ + 1, n});
+            if (valid_utf8(short_text) && work_.charge(2 + n)) {
+                at_ += 1 + n;
+                return short_text;
+            }
+        }
         bytes_view const b = string(3);
         if (!valid_utf8(as_text(b))) {
             at_ = b.data();
@@ -458,6 +475,7 @@ public:
     /// Cost: linear; a stack of fixed size, no recursion.
     [[nodiscard]] bytes_view skip(std::size_t entered = 0) noexcept {
         std::byte const* const start = at_;
+        if (at_ != end_ && skip_short(start)) { return {start, static_cast<std::size_t>(at_ - start)}; }
         if (!skip_whole(entered < depth_max_ ? depth_max_ - entered : 0)) { return {}; }
         return {start, static_cast<std::size_t>(at_ - start)};
     }
@@ -718,20 +736,42 @@ private:
             if (depth == 0) { return true; }
         }
     }
-    /// The way of most items: an integer below 24, or a string shorter, that breaks no limit. Else it does nothing.
+    /// The way of most items: an integer, a string, a boolean or null that breaks no limit. Else it does nothing.
     [[nodiscard]] bool skip_short(std::byte const* item) noexcept {
         unsigned const initial = std::to_integer<unsigned>(*item);
-        std::size_t const n = initial & 31U;
-        if (initial >= 0x80 || n >= 24) { return false; }
-        if (initial < 0x40) {
-            if (!work_.charge(2)) { return false; }
+        if (initial >= 0x80) {
+            if (initial - 0xF4U > 2 || !work_.charge(1)) { return false; }
             at_ = item + 1;
             return true;
         }
-        if (n >= remaining() || n > string_max_) { return false; }
-        if (initial >= 0x60 && !valid_utf8(as_text({item + 1, n}))) { return false; }
+        std::size_t const after = remaining() - 1;
+        std::size_t n = initial & 31U;
+        std::size_t head = 1;
+        if (n >= 24) {
+            std::size_t const width = std::size_t{1} << ((n - 24) & 7U);
+            if (n > 27 || width > after) { return false; }
+            std::uint64_t value = std::to_integer<std::uint64_t>(item[1]);
+            std::uint64_t least = 24;
+            if (n != 24) {
+                value = n == 25   ? detail::cbor_get_big_endian<2>(item + 1)
+                        : n == 26 ? detail::cbor_get_big_endian<4>(item + 1)
+                                  : detail::cbor_get_big_endian<8>(item + 1);
+                least = std::uint64_t{1} << (4 * width);
+            }
+            if (value < least) { return false; }
+            head += width;
+            n = initial < 0x40 ? 0 : static_cast<std::size_t>((std::min)(value, std::uint64_t{after}));
+            if (initial >= 0x40 && value != n) { return false; }
+        }
+        if (initial < 0x40) {
+            if (!work_.charge(2)) { return false; }
+            at_ = item + head;
+            return true;
+        }
+        if (n > after - (head - 1) || n > string_max_) { return false; }
+        if (initial >= 0x60 && !valid_utf8(as_text({item + head, n}))) { return false; }
         if (!work_.charge(2 + n)) { return false; }
-        at_ = item + 1 + n;
+        at_ = item + head + n;
         return true;
     }
     /// The key of `f` that ends at `at` against the one before.

@@ -101,7 +101,8 @@ constexpr void each_part(M& m, F&& visit) {
 }
 
 /// Appends the canonical form of one operation: an array of two to four.
-inline void encode_operation(cbor_writer& out, field_op const& op, timestamp of_mutation) {
+template <class Writer>
+void encode_operation(Writer& out, field_op const& op, timestamp of_mutation) {
     bool const own_stamp = op.stamp != of_mutation;
     out.array(own_stamp ? 4 : op.kind == op_kind::unset ? 2 : 3);
     out.unsigned_integer(static_cast<std::uint64_t>(op.kind));
@@ -116,30 +117,34 @@ inline void encode_operation(cbor_writer& out, field_op const& op, timestamp of_
 
 /// Appends the canonical form: an array of eight items, each operation an array of two to four; of nine with a hint, of ten
 /// with a later schema version than the first. Of a group an array of four: sequence, stamp, kind, the parts.
-inline void encode_mutation(cbor_writer& out, mutation const& m) {
+inline void encode_mutation(cbor_writer& whole, mutation const& m) {
     if (m.kind == change_kind::group) {
-        out.array(4);
-        out.unsigned_integer(m.sequence);
-        out.unsigned_integer(m.stamp.raw);
-        out.unsigned_integer(static_cast<std::uint64_t>(m.kind));
-        out.array(m.parts.size());
-        for (mutation const& part : m.parts) { encode_mutation(out, part); }
+        whole.array(4);
+        whole.unsigned_integer(m.sequence);
+        whole.unsigned_integer(m.stamp.raw);
+        whole.unsigned_integer(static_cast<std::uint64_t>(m.kind));
+        whole.array(m.parts.size());
+        for (mutation const& part : m.parts) { encode_mutation(whole, part); }
         return;
     }
     bool const later = m.schema != 1;
     bool const hinted = later || m.hint != merge_hint::merge;
-    out.array(std::size_t{8} + (hinted ? 1 : 0) + (later ? 1 : 0));
-    out.unsigned_integer(m.sequence);
-    out.unsigned_integer(m.stamp.raw);
-    out.unsigned_integer(static_cast<std::uint64_t>(m.kind));
-    out.text(m.record.collection);
-    out.byte_string(m.record.id);
-    out.unsigned_integer(m.life);
-    out.unsigned_integer(m.base);
-    out.array(m.ops.size());
-    for (field_op const& op : m.ops) { encode_operation(out, op, m.stamp); }
-    if (hinted) { out.unsigned_integer(static_cast<std::uint64_t>(m.hint)); }
-    if (later) { out.unsigned_integer(m.schema); }
+    std::size_t bound = 80 + m.record.collection.size() + m.record.id.size();
+    for (field_op const& op : m.ops) { bound += 24 + op.field.size() + op.value.size(); }
+    whole.in_room(bound, [&](cbor_room_writer& out) {
+        out.array(std::size_t{8} + (hinted ? 1 : 0) + (later ? 1 : 0));
+        out.unsigned_integer(m.sequence);
+        out.unsigned_integer(m.stamp.raw);
+        out.unsigned_integer(static_cast<std::uint64_t>(m.kind));
+        out.text(m.record.collection);
+        out.byte_string(m.record.id);
+        out.unsigned_integer(m.life);
+        out.unsigned_integer(m.base);
+        out.array(m.ops.size());
+        for (field_op const& op : m.ops) { encode_operation(out, op, m.stamp); }
+        if (hinted) { out.unsigned_integer(static_cast<std::uint64_t>(m.hint)); }
+        if (later) { out.unsigned_integer(m.schema); }
+    });
 }
 
 /// Reads an array of what `encode_operation` wrote, of a stranger too: in canonical key order, each field once. On

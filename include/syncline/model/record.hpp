@@ -140,30 +140,34 @@ struct row {
 /// Appends the row as one canonical CBOR array: version, life, floor (three items), exceptions, fields or null; of a
 /// tombstone with fields an array of these; and the schema's version, unless it is the first. An exception is its
 /// field, or an array of field and path, and its mark. Marks are differences to the version: in a clean row they cost a byte or two.
-inline void encode_row(cbor_writer& out, row const& r) {
-    auto const mark = [&](write_mark const& m) {
-        out.unsigned_integer(r.version - m.at);
-        out.unsigned_integer(m.stamp.raw);
-        out.unsigned_integer(m.author);
-    };
-    out.array(r.schema == 1 ? 7 : 8);
-    out.unsigned_integer(r.version);
-    out.unsigned_integer(r.life);
-    mark(r.floor);
-    out.array(r.exceptions.size() * 4);
-    for (field_mark const& e : r.exceptions) {
-        if (!e.path.empty()) { out.array(2); }
-        out.text(e.field);
-        if (!e.path.empty()) { out.byte_string(e.path); }
-        mark(e.mark);
-    }
-    if (r.deleted && r.fields.empty()) {
-        out.null();
-    } else {
-        if (r.deleted) { out.array(1); }
-        out.raw(r.fields);
-    }
-    if (r.schema != 1) { out.unsigned_integer(r.schema); }
+inline void encode_row(cbor_writer& whole, row const& r) {
+    std::size_t bound = 64 + r.fields.size();
+    for (field_mark const& e : r.exceptions) { bound += 48 + e.field.size() + e.path.size(); }
+    whole.in_room(bound, [&](cbor_room_writer& out) {
+        auto const mark = [&](write_mark const& m) {
+            out.unsigned_integer(r.version - m.at);
+            out.unsigned_integer(m.stamp.raw);
+            out.unsigned_integer(m.author);
+        };
+        out.array(r.schema == 1 ? 7 : 8);
+        out.unsigned_integer(r.version);
+        out.unsigned_integer(r.life);
+        mark(r.floor);
+        out.array(r.exceptions.size() * 4);
+        for (field_mark const& e : r.exceptions) {
+            if (!e.path.empty()) { out.array(2); }
+            out.text(e.field);
+            if (!e.path.empty()) { out.byte_string(e.path); }
+            mark(e.mark);
+        }
+        if (r.deleted && r.fields.empty()) {
+            out.null();
+        } else {
+            if (r.deleted) { out.array(1); }
+            out.raw(r.fields);
+        }
+        if (r.schema != 1) { out.unsigned_integer(r.schema); }
+    });
 }
 
 /// Reads a schema's version that is written only where it isn't the first.

@@ -43,19 +43,6 @@ enum class outbox_space : char {
     dead = 'z',        ///< token -> letter
 };
 
-// Big-endian numbers where there is room, written out so that a compiler sees one store.
-
-inline void outbox_write_u64(std::byte* to, std::uint64_t n) noexcept {
-    to[0] = static_cast<std::byte>(n >> 56);
-    to[1] = static_cast<std::byte>(n >> 48 & 0xFFU);
-    to[2] = static_cast<std::byte>(n >> 40 & 0xFFU);
-    to[3] = static_cast<std::byte>(n >> 32 & 0xFFU);
-    to[4] = static_cast<std::byte>(n >> 24 & 0xFFU);
-    to[5] = static_cast<std::byte>(n >> 16 & 0xFFU);
-    to[6] = static_cast<std::byte>(n >> 8 & 0xFFU);
-    to[7] = static_cast<std::byte>(n & 0xFFU);
-}
-
 /// A storage key in the making, without allocation.
 class outbox_key {
 public:
@@ -78,7 +65,7 @@ public:
     }
     outbox_key& add(std::uint64_t n) noexcept {
         SYNCLINE_ASSERT(raw_.size() - size_ >= 8);
-        outbox_write_u64(raw_.data() + size_, n);
+        write_u64(raw_.data() + size_, n);
         size_ += 8;
         return *this;
     }
@@ -420,7 +407,7 @@ public:
         u16(static_cast<std::uint16_t>(n & 0xFFFFU));
     }
     void u64(std::uint64_t n) noexcept {
-        outbox_write_u64(to_, n);
+        write_u64(to_, n);
         to_ += 8;
     }
     void varint(std::uint64_t n) noexcept {

@@ -554,19 +554,21 @@ private:
 
     [[nodiscard]] static bytes key(char kind) { return {std::byte{'a'}, static_cast<std::byte>(kind)}; }
     [[nodiscard]] static bytes row_key(record_key const& record) {
-        bytes k = key('r');
+        bytes k;
+        k.reserve(3 + record.collection.size() + record.id.size());
+        k = {std::byte{'a'}, std::byte{'r'}};
         append_key(k, record.collection, record.id);
         return k;
     }
-    [[nodiscard]] static bytes position_key(position at) {
-        bytes k = key('p');
-        append_u64(k, at);
+    [[nodiscard]] static std::array<std::byte, 10> position_key(position at) noexcept {
+        std::array<std::byte, 10> k{std::byte{'a'}, std::byte{'p'}};
+        write_u64(k.data() + 2, at);
         return k;
     }
-    [[nodiscard]] static bytes verdict_key(author_index author, std::uint64_t sequence) {
-        bytes k = key('v');
-        append_u64(k, author);
-        append_u64(k, sequence);
+    [[nodiscard]] static std::array<std::byte, 18> verdict_key(author_index author, std::uint64_t sequence) noexcept {
+        std::array<std::byte, 18> k{std::byte{'a'}, std::byte{'v'}};
+        write_u64(k.data() + 2, author);
+        write_u64(k.data() + 10, sequence);
         return k;
     }
 
@@ -770,10 +772,13 @@ private:
 
     /// Two copies of a store may write the same at the same moment: what they send is equal, and still not one.
     [[nodiscard]] static std::array<std::byte, 32> named_digest(bytes const& raw, origin const& from) {
-        bytes named = raw;
-        append_u64(named, from.line);
-        append_u64(named, from.number);
-        return sha256(named);
+        std::array<std::byte, 16> name;
+        write_u64(name.data(), from.line);
+        write_u64(name.data() + 8, from.number);
+        sha256_hasher hash;
+        hash.update(raw);
+        hash.update(name);
+        return hash.finish();
     }
 
     // Origins: 'o', a digest of device and principal, line, number / 1024 -> the numbers that were decided. Under
@@ -796,12 +801,12 @@ private:
         template <class Tx>
         [[nodiscard]] result<bool> contain(Tx& tx, origin const& o) {
             if (o.line == 0) { return false; }
-            bytes k = prefix_;
-            append_u64(k, o.line);
-            append_u64(k, o.number >> 10);
-            if (k != key_) {
+            if (key_.empty() || o.line != line_ || o.number >> 10 != block_) {
                 if (auto ok = close(tx); !ok) { return ok.error(); }
                 key_.clear();
+                bytes k = prefix_;
+                append_u64(k, o.line);
+                append_u64(k, o.number >> 10);
                 bytes raw;
                 auto found = tx.get(k, raw);
                 if (!found) { return found.error(); }
@@ -814,6 +819,8 @@ private:
                     if (!in.finish()) { return failure{errc::corrupt, "authority's origins"}; }
                 }
                 key_ = std::move(k);
+                line_ = o.line;
+                block_ = o.number >> 10;
             }
             return numbers_.contains(o.number & 1023U);
         }
@@ -835,7 +842,9 @@ private:
 
     private:
         bytes prefix_;
-        bytes key_{};
+        bytes key_{};  ///< of the row that is held; empty: none is
+        std::uint64_t line_ = 0;
+        std::uint64_t block_ = 0;
         interval_set numbers_{};
         interval_set refused_{};
         bool changed_ = false;
@@ -875,7 +884,7 @@ private:
         if (sequence > author.decided + 1) { return std::optional<verdict>{}; }
 
         auto const digest = from.line == 0 ? sha256(raw) : named_digest(raw, from);
-        bytes_view hash = bytes_view{digest}.first(hash_bytes);
+        bytes_view const hash = bytes_view{digest}.first(hash_bytes);
         if (sequence <= author.decided) { return recall(tx, author, sequence, hash, from, origins); }
         if (!known || author.decided - author.receipts >= options_.verdicts_max) { return std::optional<verdict>{}; }
         if (meta.next) {
@@ -884,7 +893,6 @@ private:
 
         verdict v;
         v.sequence = sequence;
-        bytes const k_hash = to_bytes(hash);
         auto const elsewhere = origins.contain(tx, from);
         if (!elsewhere) { return elsewhere.error(); }
         if (*elsewhere) {
@@ -898,7 +906,9 @@ private:
             if (meta.backups && refused) { origins.refuse(from); }
         }
 
-        bytes kept = k_hash;
+        bytes kept;
+        kept.reserve(64);
+        append(kept, hash);
         cbor_writer w{kept};
         encode_verdict(w, v);
         if (auto ok = tx.put(verdict_key(author.index, sequence), kept); !ok) { return ok.error(); }
@@ -1862,7 +1872,7 @@ private:
                 count == 0 && p.verdicts.empty() && p.withheld.empty() && (!p.relayed || p.relayed->empty());
             return rows.size() + size > room && !alone ? fate::later : fate::told;
         };
-        bytes const first = position_key(p.from + 1);
+        auto const first = position_key(p.from + 1);
         bytes const end = prefix_end(key('p'));
         auto const tell_change = [&](bytes_view at, bytes_view record) {
             if (at.size() != 10) {

@@ -1639,9 +1639,9 @@ private:
     };
 
     [[nodiscard]] static bytes key(char kind) { return {std::byte{'r'}, static_cast<std::byte>(kind)}; }
-    [[nodiscard]] static bytes numbered(char kind, std::uint64_t n) {
-        bytes k = key(kind);
-        append_u64(k, n);
+    [[nodiscard]] static std::array<std::byte, 10> numbered(char kind, std::uint64_t n) noexcept {
+        std::array<std::byte, 10> k{std::byte{'r'}, static_cast<std::byte>(kind)};
+        write_u64(k.data() + 2, n);
         return k;
     }
 
@@ -2326,9 +2326,9 @@ private:
         } else if (auto ok = outbox_.set_payload(tx, token, fence, p->encode()); !ok) {
             return ok;
         }
-        bytes where;
-        append_u64(where, token);
-        append_u64(where, fence);
+        std::array<std::byte, 16> where;
+        write_u64(where.data(), token);
+        write_u64(where.data() + 8, fence);
         if (auto ok = tx.put(numbered('f', sync.next_sequence), where); !ok) { return ok; }
         ++sync.next_sequence;
         return {};
@@ -2928,7 +2928,8 @@ private:
             }
             auto parked = tx.get(numbered('c', d->token), raw);
             if (!parked) { return parked.error(); }
-            if (ok = tx.erase(*parked ? numbered('c', d->token) : one); !ok) { return ok; }
+            auto const conflict = numbered('c', d->token);
+            if (ok = tx.erase(*parked ? bytes_view{conflict} : bytes_view{one}); !ok) { return ok; }
             --sync.kept->orphans;
             if (!*parked) { continue; }
             if (d->what.line != 0) { ++d->what.line; }
