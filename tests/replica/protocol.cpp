@@ -109,6 +109,8 @@ TEST_CASE("what tells of epochs gives itself back, and names no position outside
     request q = sample_request();
     q.known = 12;
     CHECK(*decode_request(encode(q)) == q);
+    q.horizon = 9;
+    CHECK(*decode_request(encode(q)) == q);
     reply p = sample_reply();
     p.asked.emplace().bytes[0] = std::byte{3};
     p.stable = 30;

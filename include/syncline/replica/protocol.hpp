@@ -131,6 +131,9 @@ struct request {
     std::uint64_t features = 0;          ///< `feature_columns`; unknown bits mean nothing
     /// The last position that the sender was told of; with it, it can follow an authority to another epoch.
     std::optional<position> known{};
+    /// Tombstones up to here are gone, as far as the sender was told: by an authority that was put back since, perhaps, to
+    /// where it has them again. 0: none is; from a sender to whom it may be put back.
+    position horizon = 0;
     /// Where the sender's records stand whole, while it keeps back pages that came in part (`reply::partial`); before the
     /// cursor. Empty: at the cursor.
     std::optional<position> whole{};
@@ -573,6 +576,8 @@ inline constexpr std::uint64_t scopes_key = 40;
 
 /// The request's key for what the device's program knows of schemas.
 inline constexpr std::uint64_t schemas_key = 14;
+/// The request's key for the horizon that its sender was told of.
+inline constexpr std::uint64_t horizon_key = 25;
 /// The request's key for where its sender stands whole.
 inline constexpr std::uint64_t whole_key = 29;
 /// A request's key for what is relayed, and a reply's for the answers to it.
@@ -587,7 +592,8 @@ inline constexpr std::uint64_t sums_key = 42;
     bool const columns = (q.features & feature_columns) != 0 && detail::encode_batch(batch, q);
     w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() || columns ? 0 : 1) + (q.line == 0 ? 0 : 1) +
           (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1) + (q.known ? 1 : 0) +
-          (q.whole ? 1 : 0) + (q.limits ? 1 : 0) + (q.scopes ? 1 : 0) + (q.relayed ? 1 : 0) + (q.compared ? 1 : 0));
+          (q.horizon == 0 ? 0 : 1) + (q.whole ? 1 : 0) + (q.limits ? 1 : 0) + (q.scopes ? 1 : 0) + (q.relayed ? 1 : 0) +
+          (q.compared ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(to_array(q.replica));
     if (q.epoch) {
@@ -638,6 +644,10 @@ inline constexpr std::uint64_t sums_key = 42;
     if (q.known) {
         w.unsigned_integer(24);
         w.unsigned_integer(*q.known);
+    }
+    if (q.horizon != 0) {
+        w.unsigned_integer(horizon_key);
+        w.unsigned_integer(q.horizon);
     }
     if (q.whole) {
         w.unsigned_integer(whole_key);
@@ -699,6 +709,7 @@ inline constexpr std::uint64_t sums_key = 42;
                 return true;
             }
             case 24: q.known = in.unsigned_integer(); return true;
+            case horizon_key: q.horizon = in.unsigned_integer(); return true;
             case whole_key: q.whole = in.unsigned_integer(); return true;
             case limits_key: q.limits = detail::read_unusual(in); return true;
             case scopes_key: q.scopes = detail::decode_scopes(in); return true;

@@ -698,7 +698,10 @@ public:
         q.bytes_max = (std::min)(options_.bytes_max, own.message_max);
         if (own != exchange_limits{}) { q.limits = own; }
         q.line = sync->line;
-        if (sync->kept) { q.known = sync->told(); }
+        if (sync->kept) {
+            q.known = sync->told();
+            q.horizon = sync->kept->horizon;
+        }
         q.features = feature_columns;
         if (options_.rows_in_parts) {
             bytes raw;
