@@ -195,6 +195,8 @@ TEST_CASE("one too large for a request is passed over, and smaller ones go") {
         CHECK(due(large + 2 * small) == dots{big, first, second});
     };
     each_room();
+    CHECK_FALSE(*book.asks(tx, small - 1));
+    CHECK(*book.asks(tx, small));
     // It is no other when they were asked about before.
     for (dot const& d : {big, first, second}) {
         REQUIRE(book.take(tx, {d, relay_outcome::later, 0, {}, {}}, 7));
@@ -202,6 +204,7 @@ TEST_CASE("one too large for a request is passed over, and smaller ones go") {
     }
     auto const again = due(large - 1);
     CHECK(again == dots{first, second});
+    CHECK_FALSE(*book.asks(tx, large));
 }
 
 TEST_CASE("what needs another is asked about anew once that is home", "[replica]") {
