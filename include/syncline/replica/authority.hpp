@@ -1010,6 +1010,12 @@ private:
                 more = more || *decided;
             }
         }
+        // Under its name the carrier may hold another one when the answer comes.
+        for (std::size_t i = 0; i < answers.size(); ++i) {
+            relay_answer& a = answers[i];
+            bool const home = a.outcome == relay_outcome::home || a.outcome == relay_outcome::settled;
+            if (!home) { a.content = relay_content((*q.relayed)[i].sealed); }
+        }
         for (relayed_author const& a : authors) {
             if (!a.fresh && a.state == a.before) { continue; }
             if (auto ok = write_author(tx, a.replica, a.state); !ok) { return ok.error(); }

@@ -107,12 +107,23 @@ enum class relay_outcome : std::uint8_t {
     return "unknown outcome";
 }
 
+/// What tells envelopes of one name apart: the first 16 bytes of the SHA-256 of its bytes.
+[[nodiscard]] inline id128 relay_content(bytes_view sealed) noexcept {
+    auto const all = sha256(sealed);
+    id128 out;
+    std::copy_n(all.begin(), out.bytes.size(), out.bytes.begin());
+    return out;
+}
+
 struct relay_answer {
     dot id{};
     relay_outcome outcome = relay_outcome::later;
     position version = 0;  ///< of one that is home: a row of its record from this version on contains it; 0: none does
     errc reason{};         ///< of one that is refused
     dot missing{};         ///< of one that needs it
+    /// Of one that isn't home: which envelope it was (`relay_content`), as another may have stood under its name. Zero: it is
+    /// not told.
+    id128 content{};
     friend bool operator==(relay_answer const&, relay_answer const&) = default;
 };
 
@@ -385,14 +396,15 @@ inline void encode_relayed(cbor_writer& w, std::vector<relayed_item> const& all)
 }
 
 /// An answer is an array of author, sequence and outcome; then of one that is home or settled its version, of a refused one the
-/// reason, of one that needs another that one's author and sequence.
+/// reason, of one that needs another that one's author and sequence; then, of one that isn't home, its content.
 inline void encode_relay_answers(cbor_writer& w, std::vector<relay_answer> const& all) {
     w.array(all.size());
     for (relay_answer const& a : all) {
         bool const needs = a.outcome == relay_outcome::needs;
         bool const home = a.outcome == relay_outcome::home || a.outcome == relay_outcome::settled;
         bool const said = home || a.outcome == relay_outcome::refused;
-        w.array(std::size_t{3} + (needs ? 2 : said ? 1 : 0));
+        bool const names = !home && a.content != id128{};
+        w.array(std::size_t{3} + (needs ? 2 : said ? 1 : 0) + (names ? 1 : 0));
         w.byte_string(to_array(a.id.replica));
         w.unsigned_integer(a.id.sequence);
         w.unsigned_integer(static_cast<std::uint64_t>(a.outcome));
@@ -402,6 +414,7 @@ inline void encode_relay_answers(cbor_writer& w, std::vector<relay_answer> const
             w.byte_string(to_array(a.missing.replica));
             w.unsigned_integer(a.missing.sequence);
         }
+        if (names) { w.byte_string(a.content.bytes); }
     }
 }
 /// An unknown outcome is taken as `later`: kept, never dropped.
@@ -431,6 +444,11 @@ inline void encode_relay_answers(cbor_writer& w, std::vector<relay_answer> const
         } else if (outcome > 5) {
             expected = parts;
             for (std::size_t k = 3; k < parts; ++k) { (void)in.skip(); }
+        }
+        bool const home = a.outcome == relay_outcome::home || a.outcome == relay_outcome::settled;
+        if (!home && outcome <= 5 && parts == expected + 1) {
+            ++expected;
+            a.content = read_id(in);
         }
         if (parts != expected) { in.fail({errc::malformed, "relay's answer of the wrong length"}); }
         all.push_back(a);

@@ -327,6 +327,8 @@ public:
         if (!*found) { return std::optional<bytes>{}; }
         carried_envelope& c = **found;
         if (c.decided) { return std::optional<bytes>{}; }
+        // Of another that stood under its name: a forgery whose refusal must not end what is its author's.
+        if (a.content != id128{} && a.content != relay_content(c.sealed)) { return std::optional<bytes>{}; }
         auto counts = read_counts(tx);
         if (!counts) { return counts.error(); }
         if (!c.asked) {
