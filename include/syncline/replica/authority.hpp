@@ -292,7 +292,7 @@ public:
         p.author = author->index;
         p.decided = author->decided;
         p.head = meta->head;
-        if (q->scopes) { return scoped_page(tx, *q, principal, p, now); }
+        if (q->scopes) { return scoped_page(tx, *q, principal, p, *meta, now); }
         if (auto ok = begin_page(tx, *q, p, now); !ok) { return ok.error(); }
         return page(tx, *q, p, *meta);
     }
@@ -1634,7 +1634,7 @@ private:
     /// The page of a replica that holds scopes.
     template <class Tx>
     [[nodiscard]] result<bytes> scoped_page(Tx& tx, request const& q, std::string_view principal, reply& p,
-                                            instant now) const {
+                                            meta_state const& meta, instant now) const {
         auto horizon = leases_.horizon(tx);
         if (!horizon) { return horizon.error(); }
         p.horizon = *horizon;
@@ -1650,6 +1650,14 @@ private:
         auto const full = [&](std::size_t count) {
             return count >= rows_max || (count != 0 && rows.size() >= bytes_max);
         };
+        // Where a group was decided since, a page that ends before the head might bring some of its parts: then it ends only
+        // where a message does.
+        exchange_limits const own = limits_of(options_.message, options_.record_max);
+        std::uint64_t const room = content_max(lower_of(own, q.limits.value_or(exchange_limits{})).message_max);
+        bool const grouped = meta.grouped > q.cursor;
+        auto const tail_full = [&](std::size_t count) {
+            return grouped ? count >= exchange_items_max || rows.size() >= room : full(count);
+        };
         auto const tell_row = [&](bytes_view name, scoped_record const& known) -> status {
             k.resize(2);
             append(k, name);
@@ -1663,7 +1671,9 @@ private:
             return {};
         };
         scope_teller teller{scopes_, *options_.scopes, mask(), principal, *q.scopes};
-        auto told = teller.tell(tx, p.from, p.to, p.horizon, static_cast<std::size_t>(rows_max), full, tell_row);
+        std::size_t const page_max = static_cast<std::size_t>(rows_max);
+        auto told = teller.tell(tx, p.from, p.to, p.horizon, page_max, full,
+                                grouped ? std::size_t{exchange_items_max} : page_max, tail_full, tell_row);
         if (!told) { return told.error(); }
         for (std::size_t i = 0; i < p.verdicts.size(); ++i) {
             verdict_kind const kind = p.verdicts[i].kind;
