@@ -387,6 +387,30 @@ TEST_CASE("a question whose connection is cut, or that nobody answers, is a sess
     }
 }
 
+TEST_CASE("a question that is refused for a while is asked again when the refusal says so, in the same session",
+          "[threads]") {
+    using raw_http::reply;
+    using raw_http::step;
+    std::string const session{as_text(encode(carried{carried_kind::reply, 7, as_bytes("echo x"), {}, {}}))};
+    std::string const news{as_text(encode_polled({to_bytes(as_bytes("news"))}))};
+    char const* const hint = GENERATE("Retry-After: 1\r\n", "");
+    raw_http::server proxy(
+        {{step{reply(session), step::after::close}},
+         {step{reply("try later", "503 Service Unavailable", "text/plain", hint), step::after::close}},
+         {step{reply(news), step::after::hang}}});
+    long_poll_options o = to(proxy.port());
+    o.busy_wait = 1s;
+    long_poll_transport way(o);
+    REQUIRE(ask(way, "x").text == "echo x");
+    auto const began = std::chrono::steady_clock::now();
+    CHECK_FALSE(way.wait(300ms));
+    CHECK(way.connected());
+    CHECK(proxy.connections() == 2);
+    CHECK(heard(way) == "news");
+    CHECK(std::chrono::steady_clock::now() - began >= 900ms);
+    CHECK(proxy.connections() == 3);
+}
+
 TEST_CASE("messages of a long poll that nobody receives are bounded, and the gap shows in its place", "[threads]") {
     echo handler;
     running s(handler);

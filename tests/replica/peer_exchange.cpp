@@ -91,8 +91,9 @@ struct venue {
     };
     std::vector<std::unique_ptr<person>> people{};
 
-    explicit venue(std::vector<std::string> const& names, relay_options o = {}, bool backups = false)
-        : home(rules(), {.backups = backups, .relays = &gate}) {
+    explicit venue(std::vector<std::string> const& names, relay_options o = {}, bool backups = false,
+                   decode_limits const& at_home = {})
+        : home(rules(), {.message = at_home, .backups = backups, .relays = &gate}) {
         syncline::random_generator dice(99);
         auto tx = home_store.begin(access_mode::write);
         REQUIRE(home.open(*tx, clock.now, dice));
@@ -544,6 +545,32 @@ TEST_CASE("what builds on the carrier's own comes home in the same run", "[repli
     v.go_home(v[0]);
     CHECK(v[0].carries().count == 0);
     CHECK(field(v.confirmed().at("a"), "count") == 5);
+}
+
+TEST_CASE("an envelope that no request has room for is carried on, and holds up nothing", "[replica]") {
+    decode_limits least;
+    least.bytes_max = std::size_t{64} << 10;
+    venue v({"anna", "ben"}, {}, false, least);
+    bytes large;
+    cbor_writer w{large};
+    w.map(1);
+    w.text("name");
+    w.text(std::string(40'000, 'x'));
+    REQUIRE(v[0].write([&](auto& tx) {
+        return v[0].self.create(tx, record_key{"things", "large"}, large, v.clock.now);
+    }));
+    v.clock.pass(10);
+    REQUIRE(v.create(v[0], "small"));
+    CHECK(v.meets(v[0], v[1]).taken.added == 0);
+    CHECK(v[1].carries().count == 2);
+    v.go_home(v[1]);
+    CHECK(v[1].carries().count == 2);  // the second needs the first
+    REQUIRE(v.create(v[1], "own"));
+    v.go_home(v[1]);
+    CHECK(v[1].sees("own") == 0);
+    v.go_home(v[0]);
+    v.go_home(v[1]);
+    CHECK(v[1].sees("small") == 0);
 }
 
 TEST_CASE("a stamp of the far future is carried, shows nowhere and moves no clock", "[replica]") {

@@ -82,7 +82,10 @@ TEST_CASE("what is relayed and what is said of it give themselves back, an unkno
                                           {d, relay_outcome::needs, 0, {}, {q.replica, 6}},
                                           {d, relay_outcome::refused, 0, errc::forbidden, {}},
                                           {d, relay_outcome::later, 0, {}, {}},
-                                          {d, relay_outcome::settled, 9, {}, {}}};
+                                          {d, relay_outcome::settled, 9, {}, {}},
+                                          {d, relay_outcome::needs, 0, {}, {q.replica, 6}, id128{{std::byte{1}}}},
+                                          {d, relay_outcome::refused, 0, errc::forbidden, {}, id128{{std::byte{2}}}},
+                                          {d, relay_outcome::later, 0, {}, {}, id128{{std::byte{3}}}}};
     CHECK(*decode_reply(encode(p)) == p);
     // An outcome of a later version, with something behind it.
     bytes raw;
@@ -108,6 +111,8 @@ TEST_CASE("what is relayed and what is said of it give themselves back, an unkno
 TEST_CASE("what tells of epochs gives itself back, and names no position outside of the log") {
     request q = sample_request();
     q.known = 12;
+    CHECK(*decode_request(encode(q)) == q);
+    q.horizon = 9;
     CHECK(*decode_request(encode(q)) == q);
     reply p = sample_reply();
     p.asked.emplace().bytes[0] = std::byte{3};

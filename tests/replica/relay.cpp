@@ -195,6 +195,8 @@ TEST_CASE("one too large for a request is passed over, and smaller ones go") {
         CHECK(due(large + 2 * small) == dots{big, first, second});
     };
     each_room();
+    CHECK_FALSE(*book.asks(tx, small - 1));
+    CHECK(*book.asks(tx, small));
     // It is no other when they were asked about before.
     for (dot const& d : {big, first, second}) {
         REQUIRE(book.take(tx, {d, relay_outcome::later, 0, {}, {}}, 7));
@@ -202,6 +204,37 @@ TEST_CASE("one too large for a request is passed over, and smaller ones go") {
     }
     auto const again = due(large - 1);
     CHECK(again == dots{first, second});
+    CHECK_FALSE(*book.asks(tx, large));
+}
+
+TEST_CASE("what is said of another envelope of the same name ends none", "[replica]") {
+    memory_storage store;
+    relay_book const book("x", {});
+    auto tx = *store.begin(access_mode::write);
+    auto const forged = sealed_by(1, 1, "forged");
+    REQUIRE(*book.add(tx, forged, 0, false) == relay_taking::added);
+    dot const id{device(1), 1};
+    id128 const content = relay_content((*book.find(tx, id))->sealed);
+    relay_answer const refused{id, relay_outcome::refused, 0, errc::forbidden, {}, content};
+    REQUIRE(*book.take(tx, refused, 7));
+    CHECK_FALSE(*book.find(tx, id));
+    // The true one comes, and then the answer once more, or to another request that had the forged one in it.
+    REQUIRE(*book.add(tx, sealed_by(1, 1, "true"), 0, false) == relay_taking::added);
+    for (relay_outcome const o : {relay_outcome::refused, relay_outcome::needs, relay_outcome::later}) {
+        relay_answer late = refused;
+        late.outcome = o;
+        late.missing = {device(2), 9};
+        auto const taken = book.take(tx, late, 7);
+        REQUIRE(taken);
+        CHECK_FALSE(*taken);
+        auto const held = *book.find(tx, id);
+        REQUIRE(held);
+        CHECK((!held->asked && held->missing == dot{}));
+    }
+    CHECK(book.totals(tx)->unasked == 1);
+    REQUIRE(book.take(
+        tx, {id, relay_outcome::refused, 0, errc::forbidden, {}, relay_content((*book.find(tx, id))->sealed)}, 7));
+    CHECK_FALSE(*book.find(tx, id));
 }
 
 TEST_CASE("what needs another is asked about anew once that is home", "[replica]") {

@@ -554,6 +554,49 @@ TEST_CASE("scopes: of a group each part is told to who wrote it, also where it i
     for (std::string_view const id : {"b1", "b2", "b3"}) { CHECK(*home.self->find(*tx, {"things", id})); }
 }
 
+TEST_CASE("scopes: the parts of a group that are in a complete scope come in one exchange, however small pages are") {
+    virtual_clock clock;
+    scoped_cloud home{clock.now};
+    home.may.places = {{"anna", 1}, {"ben", 1}, {"ben", 2}};
+    person anna{"anna", 100, clock.now};
+    person ben{"ben", 200, clock.now, scoped_options(1)};
+    anna.join(place(1));
+    ben.join(place(1));
+    for (std::string_view const id : {"b1", "b2", "b3", "b4"}) {
+        create(anna, id, fields({{"count", 100}, {"place", 1}}), clock.now);
+    }
+    settle(anna, home, clock.now);
+    settle(ben, home, clock.now);
+    random_generator dice{3};
+    auto const sum = [&] {
+        std::int64_t all = 0;
+        for (auto const& [id, f] : visible(ben)) { all += field(f, "count").value_or(0); }
+        return all;
+    };
+    REQUIRE(sum() == 400);
+    for (int round = 0; round < 30; ++round) {
+        for (std::uint64_t n = below(dice, 4); n != 0; --n) {
+            clock.pass(10);
+            auto const from = below(dice, 4);
+            auto const to = (from + 1 + below(dice, 3)) % 4;
+            record_group g;
+            g.update({"things", "b" + std::to_string(1 + from)}, {add("count", -7)});
+            g.update({"things", "b" + std::to_string(1 + to)}, {add("count", 7)});
+            REQUIRE(anna.write([&](auto& tx) { return anna.self.write_group(tx, g, clock.now); }));
+        }
+        settle(anna, home, clock.now);
+        if (round == 10) { ben.join(place(2)); }
+        for (bool more = true; more;) {
+            auto const report = exchange(ben, home, clock.now);
+            REQUIRE(report);
+            more = report->more && below(dice, 3) != 0;
+            CHECK(sum() == 400);
+        }
+    }
+    settle(ben, home, clock.now);
+    CHECK(visible(ben) == visible(anna));
+}
+
 TEST_CASE("scopes: a write to what its author may not read is offered again to a restored authority") {
     virtual_clock clock;
     authority_options o;

@@ -194,7 +194,7 @@ TEST_CASE("the policy decides as its parts do when they are asked one by one") {
             milliseconds floor = hint ? (std::min)(*hint, ms(20'000)) : ms(0);
             floor = (std::max)(floor, breaker.open_left(at(now)));
             if (code == errc::timed_out || code == errc::throttled) {
-                budget.failed();
+                budget.failed(code == errc::timed_out);
                 floor = (std::max)(floor, *budget.retry(theirs, code == errc::timed_out));
             }
             REQUIRE(d.action == wait);
@@ -202,6 +202,50 @@ TEST_CASE("the policy decides as its parts do when they are asked one by one") {
         }
         CHECK(p.budget() == budget);
     }
+}
+
+TEST_CASE(
+    "where one in twenty messages is lost each way, hardly an exchange waits for minutes; where all are, each does") {
+    constexpr int exchanges = 20'000;
+    int late = 0;
+    random_generator g(11);
+    retry_policy<> p;
+    std::int64_t now = 0;
+    for (int i = 0; i < exchanges; ++i) {
+        now += 60'000;
+        std::int64_t const began = now;
+        for (bool retried = false;; retried = true) {
+            retry_decision const may = p.begin(at(now));
+            if (may.action != go) {
+                now += may.wait.count();
+                continue;
+            }
+            now += 200;
+            if (below(g, 400) >= 39) {  // both got through
+                p.succeeded(at(now), microseconds{200'000}, retried);
+                break;
+            }
+            errc const code = below(g, 2) == 0 ? errc::timed_out : errc::connection_lost;
+            retry_decision const d = p.failed({.why = code}, at(now), g);
+            REQUIRE(d.action == wait);
+            now += d.wait.count();
+        }
+        late += now - began > 60'000 ? 1 : 0;
+    }
+    CAPTURE(late);
+    CHECK(late * 1'000 < exchanges);  // one in a thousand; one in two hundred is what is promised
+
+    retry_policy<> cut;
+    int attempts = 0;
+    for (std::int64_t t = 0; t < 3'600'000;) {
+        retry_decision const may = cut.begin(at(t));
+        t += may.wait.count();
+        if (may.action != go) { continue; }
+        ++attempts;
+        t += cut.failed({.why = errc::timed_out}, at(t), g).wait.count();
+    }
+    CAPTURE(attempts);
+    CHECK(attempts < 20);
 }
 
 TEST_CASE("all that was learned survives a restart; the clocks may say what they will") {

@@ -36,19 +36,23 @@ namespace syncline::inline SYNCLINE_ABI {
 struct long_poll_options {
     http_options http{.target = "/live"};  ///< its limits are for each unasked message too, as a reply
     milliseconds poll_timeout{40'000};  ///< a question that is not answered for so long is lost; above the peer's hold
-    std::size_t unasked_max = 1024;     ///< messages not yet received; one more is a gap
+    /// A question that is refused as too much, or for a fault of the peer's, is asked again after so long, or after what the
+    /// refusal asks for, at most `busy_wait_max`; and up to half as long again, by the session's number, lest all come at once.
+    milliseconds busy_wait{5'000};
+    milliseconds busy_wait_max{300'000};
+    std::size_t unasked_max = 1024;                         ///< messages not yet received; one more is a gap
     std::size_t unasked_bytes_max = std::size_t{64} << 20;  ///< and their bytes together
 };
 /// Whether every member is in its range.
 [[nodiscard]] inline bool valid(long_poll_options const& o) noexcept {
-    return valid(o.http) && o.poll_timeout.count() > 0;
+    return valid(o.http) && o.poll_timeout.count() > 0 && o.busy_wait.count() > 0 && o.busy_wait_max >= o.busy_wait;
 }
 
 /// Exchanges and unasked messages over HTTP alone; `exchange` completes before it returns.
 ///
 /// The first exchange gets a session, unless the peer has no room for one: then it is made all the same, and the next asks
 /// again. From then on a question for news is under way on a second connection: the peer holds
-/// it until there are some, and the next follows its answer. `receive` hands over what arrived, without waiting; `wait`
+/// it until there are some, and the next follows its answer. A refusal for a while (429, 5xx) ends no session. `receive` hands over what arrived, without waiting; `wait`
 /// waits for it. When a question's connection breaks or its answer does not come, when the peer does not know the session
 /// any more, and when a message is too many, `receive` says `connection_lost` in its place; the next exchange begins anew.
 /// An exchange's failures are those of `basic_http_transport`, and what the peer's handler failed with.
@@ -113,11 +117,13 @@ public:
         keep_asking();
         bool const stood = connected();
         while (arrived_.empty() && !cancelled_ && (connected() || !stood) && clock::now() < deadline) {
-            detail::asio::steady_timer sleep(io_, deadline);  // so that there is something to wait for in any case
+            bool const refused = connected() && !question_;
+            auto const until = refused ? (std::min)(deadline, ask_after_) : deadline;
+            detail::asio::steady_timer sleep(io_, until);  // so that there is something to wait for in any case
             detail::http_operation waking;
             sleep.async_wait(waking.handler());
             io_.restart();
-            io_.run_one_until(deadline);
+            io_.run_one_until(until);
             sleep.cancel();
             waking.wait(io_);
             keep_asking();
@@ -220,7 +226,7 @@ private:
 
     /// Sees to it that a question is under way while there is a session.
     void keep_asking() {
-        if (session_ == 0 || question_) { return; }
+        if (session_ == 0 || question_ || clock::now() < ask_after_) { return; }
         auto const q = std::make_shared<question>();
         try {
             if (detail::connect_link(io_, security_, q->link, options_.http.host, options_.http.port,
@@ -267,8 +273,9 @@ private:
         detail::beast_http::async_read(q->link->stream(), q->buffer, *q->parser,
                                        [this, q](detail::asio_error e, std::size_t) {
                                            if (question_ != q) { return; }
-                                           if (e || !take(*q)) { return drop(); }
-                                           if (q->parser->get().keep_alive() && q->buffer.size() == 0) {
+                                           bool const refused = !e && for_a_while(*q);
+                                           if (e || (!refused && !take(*q))) { return drop(); }
+                                           if (!refused && q->parser->get().keep_alive() && q->buffer.size() == 0) {
                                                send(q);
                                            } else {  // the next call that may block connects anew
                                                q->link->tcp().close();
@@ -279,6 +286,22 @@ private:
     /// An answer may hold several messages, each within the limits.
     [[nodiscard]] std::uint64_t answer_bytes_max() const noexcept {
         return std::uint64_t{options_.http.limits.reply_bytes_max} + (std::uint64_t{1} << 20);
+    }
+    /// Whether the peer, or what stands before it, has too much to do or is not well: it is left alone, and the session is
+    /// still there.
+    [[nodiscard]] bool for_a_while(question const& q) {
+        namespace http = detail::beast_http;
+        auto const& head = q.parser->get();
+        auto const said = from_http_status(static_cast<int>(head.result_int()));
+        if (said || (said.error() != errc::throttled && said.error() != errc::peer_failed)) { return false; }
+        auto const local = std::chrono::floor<milliseconds>(std::chrono::system_clock::now());
+        wall_time const now = parse_http_date(head[http::field::date], local).value_or(local);
+        auto const hint = parse_retry_after(head[http::field::retry_after], now);
+        milliseconds const wait =
+            (std::min)((std::max)(hint.value_or(options_.busy_wait), milliseconds{1}), options_.busy_wait_max);
+        auto const spread = static_cast<std::uint64_t>(wait.count()) / 2 + 1;
+        ask_after_ = clock::now() + wait + milliseconds{static_cast<milliseconds::rep>(session_ % spread)};
+        return true;
     }
     /// Whether it is an answer of ours.
     [[nodiscard]] bool take(question& q) {
@@ -304,6 +327,7 @@ private:
     std::uint64_t session_ = 0;  ///< 0: none
     detail::live_inbox arrived_{};
     bool cancelled_ = false;
+    clock::time_point ask_after_{};  ///< a refusal said so
 };
 
 /// Without TLS: for tests, for a closed network, behind a tunnel.

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <limits>
 #include <numeric>
 #include <optional>
 #include <span>
@@ -69,8 +70,7 @@ struct authority_options {
     constraint_table const* constraints = nullptr;
     /// The store may be put back from a backup: each opening begins an epoch, by which replicas see what was lost, and
     /// they keep what was decided, to offer it again, until `mark_stable` says that a backup holds it. A store that
-    /// was opened so once remains so. `open` must come after each putting back. Not beside leases: a tombstone that was
-    /// collected in what is lost can't be told from a record that never was.
+    /// was opened so once remains so. `open` must come after each putting back.
     bool backups = false;
     /// The scopes that replicas ask for; who asks for none is `errc::forbidden`, but for the table's unscoped role. Over
     /// rows that were there before the table, or before its rules were others, build its index first: `build_scopes`.
@@ -120,12 +120,9 @@ public:
     }
 
     /// Makes the store an authority's, with a new epoch, unless it is one already. With `authority_options::backups`
-    /// a new epoch begins at each call, with what is decided first after it. `errc::invalid` for backups beside leases.
+    /// a new epoch begins at each call, with what is decided first after it.
     template <storage_transaction Tx, random_source G>
     [[nodiscard]] status open(Tx& tx, instant now, G& random) const {
-        if (options_.backups && leases_.kept()) {
-            return failure{errc::invalid, "an authority that may be put back keeps no leases"};
-        }
         bytes raw;
         auto found = tx.get(key('m'), raw);
         if (!found) { return found.error(); }
@@ -227,6 +224,9 @@ public:
         id128 const epoch_before = meta->epoch;
         author_state const before = *author;
         if (auto ok = forget_verdicts(tx, *author, q->receipts); !ok) { return ok.error(); }
+        if (q->horizon != 0) {
+            if (auto ok = take_horizon(tx, (std::min)(q->horizon, end), *meta); !ok) { return ok.error(); }
+        }
 
         timestamp const stamp_max = latest_within(now.wall, options_.stamp_ahead_max);
         // The sender seems to be who we know by this name, and its mutations are not held back.
@@ -292,7 +292,7 @@ public:
         p.author = author->index;
         p.decided = author->decided;
         p.head = meta->head;
-        if (q->scopes) { return scoped_page(tx, *q, principal, p, now); }
+        if (q->scopes) { return scoped_page(tx, *q, principal, p, *meta, now); }
         if (auto ok = begin_page(tx, *q, p, now); !ok) { return ok.error(); }
         return page(tx, *q, p, *meta);
     }
@@ -325,7 +325,7 @@ public:
     };
     /// Erases tombstones that every replica with a lease has pulled, and ends the leases whose time is over. A replica
     /// that comes back from below the horizon joins again: what it holds and the authority doesn't goes, and what it
-    /// changed there becomes a conflict.
+    /// changed there becomes a conflict. Where backups are expected, none that `mark_stable` doesn't say to be in one.
     /// `errc::invalid` when no leases are kept. Cost: O(`budget`) storage operations; each change is looked at once.
     template <storage_transaction Tx>
     [[nodiscard]] result<collection_report> collect(Tx& tx, std::size_t budget) const {
@@ -336,11 +336,11 @@ public:
         auto lapsed = leases_.lapse(tx, budget);
         if (!lapsed) { return lapsed.error(); }
         report.lapsed = *lapsed;
-        auto before = leases_.horizon(tx);
-        if (!before) { return before.error(); }
-        report.horizon = *before;
+        auto const told = leases_.horizon(tx);
+        if (!told) { return told.error(); }
+        report.horizon = *told;
         if (options_.scopes != nullptr) {
-            auto const more = scopes_.collect(tx, *before, budget);
+            auto const more = scopes_.collect(tx, *told, budget);
             if (!more) { return more.error(); }
             report.more = *more;
         }
@@ -350,7 +350,12 @@ public:
         }
         auto least = leases_.least(tx);
         if (!least) { return least.error(); }
-        position const target = (std::min)(least->value_or(meta->head), meta->head);
+        auto const before = leases_.swept(tx);
+        if (!before) { return before.error(); }
+        // A deletion that no backup holds yet may be lost and done again, and would overrule what was created after it was
+        // collected. Up to the horizon what a backup has brought back goes, whoever has not pulled it.
+        position const last = meta->backups ? meta->stable : meta->head;
+        position const target = (std::max)((std::min)(least->value_or(last), last), *told);
         if (target <= *before) { return report; }
 
         struct candidate {
@@ -360,23 +365,22 @@ public:
         std::vector<candidate> passed;
         // Replicas are told the horizon. Beside scopes a step goes by positions, not by the records that still have one:
         // how many those are hangs on what some may not see.
-        report.horizon = target;
+        position upto = target;
         if (options_.scopes != nullptr && target - *before > budget) {
             report.more = true;
-            report.horizon = *before + budget;
+            upto = *before + budget;
         }
-        auto ok = tx.scan({position_key(*before + 1), position_key(report.horizon + 1)},
-                          [&](bytes_view at, bytes_view record) {
-                              if (at.size() != 10) { return true; }
-                              position const here = read_u64(at.subspan(2));
-                              if (passed.size() == budget) {
-                                  report.more = true;
-                                  report.horizon = here - 1;
-                                  return false;
-                              }
-                              passed.push_back({here, to_bytes(record)});
-                              return true;
-                          });
+        auto ok = tx.scan({position_key(*before + 1), position_key(upto + 1)}, [&](bytes_view at, bytes_view record) {
+            if (at.size() != 10) { return true; }
+            position const here = read_u64(at.subspan(2));
+            if (passed.size() == budget) {
+                report.more = true;
+                upto = here - 1;
+                return false;
+            }
+            passed.push_back({here, to_bytes(record)});
+            return true;
+        });
         if (!ok) { return ok.error(); }
         bytes k = key('r');
         bytes raw;
@@ -387,14 +391,11 @@ public:
             if (!state) { return state.error(); }
             if (!*state || (*state)->version != c.at) { return failure{errc::corrupt, "position index"}; }
             if (!(*state)->deleted) { continue; }
-            if (auto gone = tx.erase(k); !gone) { return gone.error(); }
-            if (auto gone = tx.erase(position_key(c.at)); !gone) { return gone.error(); }
-            if (options_.scopes != nullptr) {
-                if (auto gone = scopes_.forget(tx, c.record); !gone) { return gone.error(); }
-            }
+            if (auto gone = erase_tombstone(tx, k, c.at); !gone) { return gone.error(); }
             ++report.tombstones;
         }
-        if (auto raised = leases_.raise_horizon(tx, report.horizon); !raised) { return raised.error(); }
+        if (auto raised = leases_.sweep(tx, upto); !raised) { return raised.error(); }
+        report.horizon = (std::max)(*told, upto);
         return report;
     }
 
@@ -547,6 +548,7 @@ private:
         std::string principal;
         std::uint64_t decided = 0;
         std::uint64_t receipts = 0;
+        id128 device{};
         friend bool operator==(author_state const&, author_state const&) = default;
     };
     static constexpr std::uint64_t lives_skipped_max = std::uint64_t{1} << 32;
@@ -691,6 +693,23 @@ private:
         });
         return ok ? outcome : ok;
     }
+    /// What was collected before this store was put back was collected: a record that was created anew since has its first
+    /// life, and the tombstone that is there again must not overrule it. Nobody is believed further than the store may
+    /// have been put back to, lest a liar make all others join again at each exchange.
+    template <class Tx>
+    [[nodiscard]] status take_horizon(Tx& tx, position told, meta_state const& meta) const {
+        if (!meta.backups) { return {}; }
+        position last = meta.head;
+        if (!meta.next) {
+            std::vector<past_epoch> over;
+            if (meta.epochs == 0) { return {}; }
+            if (auto ok = list_epochs(tx, meta.epochs - 1, 1, over); !ok) { return ok; }
+            if (over.empty()) { return failure{errc::corrupt, "authority's epoch"}; }
+            last = over.back().end;
+        }
+        return leases_.raise_horizon(tx, (std::min)(told, last));
+    }
+
     /// Where the requester's past may part from this store's. Nothing where the store was never opened since it was put
     /// back, or may not be put back: who was there before can't be told from who comes after then.
     template <class Tx>
@@ -738,6 +757,7 @@ private:
             }
             a.index = ++meta.authors;
             a.principal = std::string{principal};
+            a.device = who.device;
             meta.authors_changed = true;
             return a;
         }
@@ -745,6 +765,7 @@ private:
         if (!parsed) { return parsed.error(); }
         a = std::move(*parsed);
         if (a.principal != principal) { return failure{errc::forbidden, "the replica belongs to another principal"}; }
+        a.device = who.device;
         return a;
     }
     [[nodiscard]] static result<author_state> parse_author(bytes_view raw) {
@@ -999,6 +1020,12 @@ private:
                 more = more || *decided;
             }
         }
+        // Under its name the carrier may hold another one when the answer comes.
+        for (std::size_t i = 0; i < answers.size(); ++i) {
+            relay_answer& a = answers[i];
+            bool const home = a.outcome == relay_outcome::home || a.outcome == relay_outcome::settled;
+            if (!home) { a.content = relay_content((*q.relayed)[i].sealed); }
+        }
         for (relayed_author const& a : authors) {
             if (!a.fresh && a.state == a.before) { continue; }
             if (auto ok = write_author(tx, a.replica, a.state); !ok) { return ok.error(); }
@@ -1211,16 +1238,77 @@ private:
         return std::optional<verdict>{std::move(v)};
     }
 
-    /// Whether a change is to a life of its record that ended below the horizon: the record is gone, or was created anew
-    /// since. Lives are counted on while there is a tombstone; only where there was none does the first begin again.
+    /// What is said of a change whose writer had seen less of its record than what was collected.
+    enum class past_life : std::uint8_t {
+        none,     ///< it is to the life that is there
+        ended,    ///< to one that ended below the horizon: the record is gone, or was created anew since
+        unknown,  ///< to such a one, or to the one that is there: a restore has made an older base of the one that it had
+    };
+    /// Lives are counted on while there is a tombstone; only where there was none does the first begin again.
     template <class Tx>
-    [[nodiscard]] result<bool> of_collected(Tx& tx, mutation const& m, std::optional<row> const& before) const {
-        if (m.kind == change_kind::create || m.base == 0) { return false; }
+    [[nodiscard]] result<past_life> life_of(Tx& tx, mutation const& m, std::optional<row> const& before,
+                                            author_state const& author) const {
+        if (m.kind == change_kind::create || m.base == 0) { return past_life::none; }
         bool const earlier = before && (m.life < before->life || (m.life == 1 && before->life == 1));
-        if (before && (before->deleted || !earlier || before->floor.at <= m.base)) { return false; }
+        if (before && (before->deleted || !earlier || before->floor.at <= m.base)) { return past_life::none; }
         auto const horizon = leases_.horizon(tx);
         if (!horizon) { return horizon.error(); }
-        return m.base <= *horizon;
+        // A row of the horizon's own position was not deleted up to there.
+        if (m.base >= *horizon) { return past_life::none; }
+        if (!before) { return past_life::ended; }
+        // Who began the life that is there knew of it, under whatever incarnation.
+        if (before->floor.stamp < m.stamp) {
+            auto const own = same_device(tx, author, before->floor.author);
+            if (!own) { return own.error(); }
+            if (*own) { return past_life::none; }
+        }
+        auto const cut = ends_epoch(tx, m.base);
+        if (!cut) { return cut.error(); }
+        return *cut ? past_life::unknown : past_life::ended;
+    }
+    /// Whether a number as an author is of the same device and principal.
+    template <class Tx>
+    [[nodiscard]] result<bool> same_device(Tx& tx, author_state const& author, author_index other) const {
+        if (author.index == other) { return true; }
+        bytes k = key('u');
+        append(k, author.device.bytes);
+        bool same = false;
+        status outcome;
+        auto ok = scan_prefix(tx, k, [&](bytes_view, bytes_view raw) {
+            auto const a = parse_author(raw);
+            if (!a) { outcome = a.error(); }
+            same = a && a->index == other && a->principal == author.principal;
+            return outcome.has_value() && !same;
+        });
+        if (ok) { ok = outcome; }
+        if (!ok) { return ok.error(); }
+        return same;
+    }
+    /// Whether an epoch that is over ended there: so do the bases of what a replica offers again.
+    template <class Tx>
+    [[nodiscard]] result<bool> ends_epoch(Tx& tx, position at) const {
+        std::vector<past_epoch> over;
+        if (auto ok = list_epochs(tx, 0, (std::numeric_limits<std::size_t>::max)(), over); !ok) { return ok.error(); }
+        return std::any_of(over.begin(), over.end(), [&](past_epoch const& e) { return e.end == at; });
+    }
+    /// A tombstone below the horizon that a backup has brought back is gone.
+    template <class Tx>
+    [[nodiscard]] status drop_collected(Tx& tx, record_key const& k, std::optional<row>& current) const {
+        if (!current || !current->deleted) { return {}; }
+        auto const horizon = leases_.horizon(tx);
+        if (!horizon) { return horizon.error(); }
+        if (current->version > *horizon) { return {}; }
+        position const at = current->version;
+        current.reset();
+        return erase_tombstone(tx, row_key(k), at);
+    }
+    /// Erases the tombstone of a position under its row's key, and what the scopes know of it.
+    template <class Tx>
+    [[nodiscard]] status erase_tombstone(Tx& tx, bytes const& at_row, position at) const {
+        auto ok = tx.erase(at_row);
+        if (ok) { ok = tx.erase(position_key(at)); }
+        if (ok && options_.scopes != nullptr) { ok = scopes_.forget(tx, to_bytes(bytes_view{at_row}.subspan(2))); }
+        return ok;
     }
 
     /// Decides a mutation that was never seen, and makes its effect.
@@ -1361,6 +1449,7 @@ private:
 
         auto before = state_over(tx, effects, m.record);
         if (!before) { return before.error(); }
+        if (auto ok = drop_collected(tx, m.record, *before); !ok) { return ok; }
         bool const shown = options_.scopes == nullptr || options_.scopes->unscoped(principal);
         if (!shown) {
             // Hidden, or not there: the same answer, and before anything else is said.
@@ -1403,11 +1492,11 @@ private:
         context.at = (effects.all.empty() ? meta.head : effects.all.back().after.version) + 1;
         context.stamp_max = stamp_max;
         context.host = options_.merging;
-        auto const gone = of_collected(tx, m, *before);
-        if (!gone) { return gone.error(); }
-        if (*gone) {
+        auto const life = life_of(tx, m, *before, author);
+        if (!life) { return life.error(); }
+        if (*life != past_life::none) {
             // A deletion of what is gone has had its effect; an edit is for a person to see.
-            bool const ask = m.kind != change_kind::erase;
+            bool const ask = m.kind != change_kind::erase || *life == past_life::unknown;
             done = !ask;
             v.kind = ask ? verdict_kind::conflict : verdict_kind::overruled;
             auto const at = seen_version(tx, m.record, *before, seen);
@@ -1555,7 +1644,7 @@ private:
     /// The page of a replica that holds scopes.
     template <class Tx>
     [[nodiscard]] result<bytes> scoped_page(Tx& tx, request const& q, std::string_view principal, reply& p,
-                                            instant now) const {
+                                            meta_state const& meta, instant now) const {
         auto horizon = leases_.horizon(tx);
         if (!horizon) { return horizon.error(); }
         p.horizon = *horizon;
@@ -1571,6 +1660,14 @@ private:
         auto const full = [&](std::size_t count) {
             return count >= rows_max || (count != 0 && rows.size() >= bytes_max);
         };
+        // Where a group was decided since, a page that ends before the head might bring some of its parts: then it ends only
+        // where a message does.
+        exchange_limits const own = limits_of(options_.message, options_.record_max);
+        std::uint64_t const room = content_max(lower_of(own, q.limits.value_or(exchange_limits{})).message_max);
+        bool const grouped = meta.grouped > q.cursor;
+        auto const tail_full = [&](std::size_t count) {
+            return grouped ? count >= exchange_items_max || rows.size() >= room : full(count);
+        };
         auto const tell_row = [&](bytes_view name, scoped_record const& known) -> status {
             k.resize(2);
             append(k, name);
@@ -1584,7 +1681,9 @@ private:
             return {};
         };
         scope_teller teller{scopes_, *options_.scopes, mask(), principal, *q.scopes};
-        auto told = teller.tell(tx, p.from, p.to, p.horizon, static_cast<std::size_t>(rows_max), full, tell_row);
+        std::size_t const page_max = static_cast<std::size_t>(rows_max);
+        auto told = teller.tell(tx, p.from, p.to, p.horizon, page_max, full,
+                                grouped ? std::size_t{exchange_items_max} : page_max, tail_full, tell_row);
         if (!told) { return told.error(); }
         for (std::size_t i = 0; i < p.verdicts.size(); ++i) {
             verdict_kind const kind = p.verdicts[i].kind;

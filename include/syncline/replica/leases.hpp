@@ -46,11 +46,30 @@ public:
         if (!s) { return s.error(); }
         return s->horizon;
     }
+    /// They are to be taken for gone: where this store was put back to a backup it has some again.
     template <storage_transaction Tx>
     [[nodiscard]] status raise_horizon(Tx& tx, position to) const {
         auto s = read(tx);
         if (!s) { return s.error(); }
-        s->horizon = (std::max)(s->horizon, to);
+        if (to <= s->horizon) { return {}; }
+        s->horizon = to;
+        return write(tx, *s);
+    }
+
+    /// Up to here tombstones were erased; at most the horizon.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<position> swept(Tx& tx) const {
+        auto s = read(tx);
+        if (!s) { return s.error(); }
+        return s->swept;
+    }
+    /// … and now up to `to`, which the horizon is at least.
+    template <storage_transaction Tx>
+    [[nodiscard]] status sweep(Tx& tx, position to) const {
+        auto s = read(tx);
+        if (!s) { return s.error(); }
+        s->swept = (std::max)(s->swept, to);
+        s->horizon = (std::max)(s->horizon, s->swept);
         return write(tx, *s);
     }
 
@@ -122,6 +141,7 @@ public:
 private:
     struct state {
         position horizon = 0;
+        position swept = 0;     ///< at most the horizon
         std::int64_t time = 0;  ///< lease time
         std::int64_t seen = 0;  ///< the wall time that it was brought up to; 0: never
     };
@@ -160,21 +180,23 @@ private:
         state s;
         if (!*found) { return s; }
         cbor_reader in{raw};
-        (void)in.array();
+        bool const behind = in.array() == 4;
         s.horizon = in.unsigned_integer();
         s.time = in.integer();
         s.seen = in.integer();
-        if (!in.finish() || s.time < 0) { return failure{errc::corrupt, "lease time"}; }
+        s.swept = behind ? in.unsigned_integer() : s.horizon;
+        if (!in.finish() || s.time < 0 || s.swept > s.horizon) { return failure{errc::corrupt, "lease time"}; }
         return s;
     }
     template <class Tx>
     [[nodiscard]] status write(Tx& tx, state const& s) const {
         bytes raw;
         cbor_writer w{raw};
-        w.array(3);
+        w.array(s.swept == s.horizon ? 3 : 4);
         w.unsigned_integer(s.horizon);
         w.integer(s.time);
         w.integer(s.seen);
+        if (s.swept != s.horizon) { w.unsigned_integer(s.swept); }
         return tx.put(key(of_state), raw);
     }
     template <class Tx>

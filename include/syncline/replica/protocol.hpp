@@ -107,12 +107,23 @@ enum class relay_outcome : std::uint8_t {
     return "unknown outcome";
 }
 
+/// What tells envelopes of one name apart: the first 16 bytes of the SHA-256 of its bytes.
+[[nodiscard]] inline id128 relay_content(bytes_view sealed) noexcept {
+    auto const all = sha256(sealed);
+    id128 out;
+    std::copy_n(all.begin(), out.bytes.size(), out.bytes.begin());
+    return out;
+}
+
 struct relay_answer {
     dot id{};
     relay_outcome outcome = relay_outcome::later;
     position version = 0;  ///< of one that is home: a row of its record from this version on contains it; 0: none does
     errc reason{};         ///< of one that is refused
     dot missing{};         ///< of one that needs it
+    /// Of one that isn't home: which envelope it was (`relay_content`), as another may have stood under its name. Zero: it is
+    /// not told.
+    id128 content{};
     friend bool operator==(relay_answer const&, relay_answer const&) = default;
 };
 
@@ -131,6 +142,9 @@ struct request {
     std::uint64_t features = 0;          ///< `feature_columns`; unknown bits mean nothing
     /// The last position that the sender was told of; with it, it can follow an authority to another epoch.
     std::optional<position> known{};
+    /// Tombstones up to here are gone, as far as the sender was told: by an authority that was put back since, perhaps, to
+    /// where it has them again. 0: none is; from a sender to whom it may be put back.
+    position horizon = 0;
     /// Where the sender's records stand whole, while it keeps back pages that came in part (`reply::partial`); before the
     /// cursor. Empty: at the cursor.
     std::optional<position> whole{};
@@ -382,14 +396,15 @@ inline void encode_relayed(cbor_writer& w, std::vector<relayed_item> const& all)
 }
 
 /// An answer is an array of author, sequence and outcome; then of one that is home or settled its version, of a refused one the
-/// reason, of one that needs another that one's author and sequence.
+/// reason, of one that needs another that one's author and sequence; then, of one that isn't home, its content.
 inline void encode_relay_answers(cbor_writer& w, std::vector<relay_answer> const& all) {
     w.array(all.size());
     for (relay_answer const& a : all) {
         bool const needs = a.outcome == relay_outcome::needs;
         bool const home = a.outcome == relay_outcome::home || a.outcome == relay_outcome::settled;
         bool const said = home || a.outcome == relay_outcome::refused;
-        w.array(std::size_t{3} + (needs ? 2 : said ? 1 : 0));
+        bool const names = !home && a.content != id128{};
+        w.array(std::size_t{3} + (needs ? 2 : said ? 1 : 0) + (names ? 1 : 0));
         w.byte_string(to_array(a.id.replica));
         w.unsigned_integer(a.id.sequence);
         w.unsigned_integer(static_cast<std::uint64_t>(a.outcome));
@@ -399,6 +414,7 @@ inline void encode_relay_answers(cbor_writer& w, std::vector<relay_answer> const
             w.byte_string(to_array(a.missing.replica));
             w.unsigned_integer(a.missing.sequence);
         }
+        if (names) { w.byte_string(a.content.bytes); }
     }
 }
 /// An unknown outcome is taken as `later`: kept, never dropped.
@@ -428,6 +444,11 @@ inline void encode_relay_answers(cbor_writer& w, std::vector<relay_answer> const
         } else if (outcome > 5) {
             expected = parts;
             for (std::size_t k = 3; k < parts; ++k) { (void)in.skip(); }
+        }
+        bool const home = a.outcome == relay_outcome::home || a.outcome == relay_outcome::settled;
+        if (!home && outcome <= 5 && parts == expected + 1) {
+            ++expected;
+            a.content = read_id(in);
         }
         if (parts != expected) { in.fail({errc::malformed, "relay's answer of the wrong length"}); }
         all.push_back(a);
@@ -573,6 +594,8 @@ inline constexpr std::uint64_t scopes_key = 40;
 
 /// The request's key for what the device's program knows of schemas.
 inline constexpr std::uint64_t schemas_key = 14;
+/// The request's key for the horizon that its sender was told of.
+inline constexpr std::uint64_t horizon_key = 25;
 /// The request's key for where its sender stands whole.
 inline constexpr std::uint64_t whole_key = 29;
 /// A request's key for what is relayed, and a reply's for the answers to it.
@@ -587,7 +610,8 @@ inline constexpr std::uint64_t sums_key = 42;
     bool const columns = (q.features & feature_columns) != 0 && detail::encode_batch(batch, q);
     w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() || columns ? 0 : 1) + (q.line == 0 ? 0 : 1) +
           (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1) + (q.known ? 1 : 0) +
-          (q.whole ? 1 : 0) + (q.limits ? 1 : 0) + (q.scopes ? 1 : 0) + (q.relayed ? 1 : 0) + (q.compared ? 1 : 0));
+          (q.horizon == 0 ? 0 : 1) + (q.whole ? 1 : 0) + (q.limits ? 1 : 0) + (q.scopes ? 1 : 0) + (q.relayed ? 1 : 0) +
+          (q.compared ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(to_array(q.replica));
     if (q.epoch) {
@@ -638,6 +662,10 @@ inline constexpr std::uint64_t sums_key = 42;
     if (q.known) {
         w.unsigned_integer(24);
         w.unsigned_integer(*q.known);
+    }
+    if (q.horizon != 0) {
+        w.unsigned_integer(horizon_key);
+        w.unsigned_integer(q.horizon);
     }
     if (q.whole) {
         w.unsigned_integer(whole_key);
@@ -699,6 +727,7 @@ inline constexpr std::uint64_t sums_key = 42;
                 return true;
             }
             case 24: q.known = in.unsigned_integer(); return true;
+            case horizon_key: q.horizon = in.unsigned_integer(); return true;
             case whole_key: q.whole = in.unsigned_integer(); return true;
             case limits_key: q.limits = detail::read_unusual(in); return true;
             case scopes_key: q.scopes = detail::decode_scopes(in); return true;

@@ -295,6 +295,29 @@ public:
         return out;
     }
 
+    /// Whether the next request would carry home something that the authority was never asked about: one that is larger
+    /// than `room` is none of that. Cost: a get for each that is, and one.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<bool> asks(Tx& tx, std::uint64_t room) const {
+        auto const counts = read_counts(tx);
+        if (!counts) { return counts.error(); }
+        if (counts->all.unasked == 0) { return false; }
+        bool goes = false;
+        status outcome;
+        auto ok = scan_prefix(tx, key('u'), [&](bytes_view k, bytes_view) {
+            auto const id = dot_of(k.subspan(prefix_.size() + 1));
+            auto c = id ? find(tx, *id) : result<std::optional<carried_envelope>>{std::optional<carried_envelope>{}};
+            if (!c || !*c) {
+                outcome = c ? failure{errc::corrupt, "carried envelope"} : c.error();
+                return false;
+            }
+            goes = (*c)->sealed.size() <= room;
+            return !goes;
+        });
+        if (!ok || !outcome) { return ok ? outcome.error() : ok.error(); }
+        return goes;
+    }
+
     /// Takes an answer of the authority, which had `head` as its last position. Answers the record that it concerns, to
     /// be computed anew; nothing where nothing changes.
     template <storage_transaction Tx>
@@ -304,6 +327,8 @@ public:
         if (!*found) { return std::optional<bytes>{}; }
         carried_envelope& c = **found;
         if (c.decided) { return std::optional<bytes>{}; }
+        // Of another that stood under its name: a forgery whose refusal must not end what is its author's.
+        if (a.content != id128{} && a.content != relay_content(c.sealed)) { return std::optional<bytes>{}; }
         auto counts = read_counts(tx);
         if (!counts) { return counts.error(); }
         if (!c.asked) {

@@ -698,7 +698,10 @@ public:
         q.bytes_max = (std::min)(options_.bytes_max, own.message_max);
         if (own != exchange_limits{}) { q.limits = own; }
         q.line = sync->line;
-        if (sync->kept) { q.known = sync->told(); }
+        if (sync->kept) {
+            q.known = sync->told();
+            q.horizon = sync->kept->horizon;
+        }
         q.features = feature_columns;
         if (options_.rows_in_parts) {
             bytes raw;
@@ -723,9 +726,9 @@ public:
         std::uint64_t room = 0;
         std::uint64_t relayed = 0;
         if (options_.relay) {
-            auto const theirs = told_limits(tx);
-            if (!theirs) { return theirs.error(); }
-            room = content_max(lower_of(own, sync->epoch ? *theirs : exchange_floor).message_max);
+            auto const most = relayed_max(tx, *sync);
+            if (!most) { return most.error(); }
+            room = *most;
             auto home = carried_.due(tx, room);
             if (!home) { return home.error(); }
             for (relayed_item const& item : *home) { relayed += item.sealed.size(); }
@@ -1103,11 +1106,13 @@ public:
         if (!told) { return told.error(); }
         if (!*told) { return true; }
         if (options_.relay) {
-            auto const carries = carried_.totals(tx);
-            if (!carries) { return carries.error(); }
             auto const untaken = carried_.untaken(tx);
             if (!untaken) { return untaken.error(); }
-            if (carries->unasked != 0 && !*untaken) { return true; }
+            auto const room = relayed_max(tx, *sync);
+            if (!room) { return room.error(); }
+            auto const asks = carried_.asks(tx, *room);
+            if (!asks) { return asks.error(); }
+            if (*asks && !*untaken) { return true; }
         }
         auto due = outbox_.next_due(tx, now.wall);
         if (!due) { return due.error(); }
@@ -2023,6 +2028,13 @@ private:
         if (fits(fields, lower_of(own, exchange_floor), deep)) { return {}; }
         auto const told = told_limits(tx);
         return told ? fits(fields, lower_of(own, *told), deep) : status{told.error()};
+    }
+    /// Bytes of envelopes that a request has room for.
+    template <class Tx>
+    [[nodiscard]] result<std::uint64_t> relayed_max(Tx& tx, sync_state const& sync) const {
+        auto const theirs = told_limits(tx);
+        if (!theirs) { return theirs.error(); }
+        return content_max(lower_of(own_limits(), sync.epoch ? *theirs : exchange_floor).message_max);
     }
     /// Whether so many bytes of mutations go into a message that the authority takes. Of one that was never met nothing
     /// is known: to it goes what everybody takes.

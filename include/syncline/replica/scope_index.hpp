@@ -614,11 +614,13 @@ public:
     }
 
     /// Tells what changed after `from`, up to `to`, which comes down where the page ends before; then, where it didn't,
-    /// the scopes that are being joined, in their order. `full(rows)` says whether a page of so many rows is to end.
+    /// the scopes that are being joined, in their order. `full(rows)` says whether a page of so many rows is to end, and
+    /// `tail_full` and `tail_max` say it of what changed.
     /// Cost: a short scan for each scope and group; nothing where the cursor stands at the head.
     template <storage_transaction Tx>
     [[nodiscard]] status tell(Tx& tx, position& from, position& to, position horizon, std::size_t rows_max,
-                              function_ref<bool(std::size_t rows)> full, tell_row row_of) {
+                              function_ref<bool(std::size_t rows)> full, std::size_t tail_max,
+                              function_ref<bool(std::size_t rows)> tail_full, tell_row row_of) {
         bool const useless = asked_.mask != out_.mask;
         bool any_complete = false;
         std::vector<std::size_t> joined;
@@ -646,12 +648,12 @@ public:
             } else {
                 any_complete = true;
                 if (from == head) { continue; }
-                if (auto ok = add_due(tx, a.what, from, to, 0, rows_max, due); !ok) { return ok; }
+                if (auto ok = add_due(tx, a.what, from, to, 0, tail_max, due); !ok) { return ok; }
             }
         }
         if (!any_complete) {
             from = to = head;  // the cursor stands for nothing that is held
-        } else if (auto ok = tell_all(tx, due, to, full, row_of); !ok) {
+        } else if (auto ok = tell_all(tx, due, to, tail_full, row_of); !ok) {
             return ok;
         }
         for (std::size_t const i : joined) {

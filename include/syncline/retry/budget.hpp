@@ -33,13 +33,16 @@ struct retry_budget_options {
     std::uint32_t capacity = 10 * retry_token;  ///< most that is saved up, and what it begins with; > 0
     std::uint32_t threshold = 8 * retry_token;  ///< with more than this left a retry is free; < capacity
     std::uint32_t failure_cost = retry_token;   ///< taken by each attempt that failed, first or not
-    std::uint32_t retry_cost = 0;               ///< taken by each retry that is allowed
-    std::uint32_t timeout_cost = 0;             ///< instead of it, where the attempt before timed out
-    std::uint32_t success_gain = 100;           ///< given by a success
-    bool refund = false;                        ///< a success that a retry brought gives back that retry's cost instead
-    bool waits = true;                          ///< below the threshold a retry waits; false: it is refused
-    milliseconds wait_min{240'000};             ///< what it waits at least; 0 to 2^31
-    milliseconds wait_per_token{15'000};        ///< and for each token that is missing; 0 to 2^31
+    /// Instead of it, where no answer came: the network loses some while the peer is well. A client of which one in twenty
+    /// messages is lost each way must not stay away for minutes, one that hears nothing at all must.
+    std::uint32_t lost_cost = retry_token / 4;
+    std::uint32_t retry_cost = 0;         ///< taken by each retry that is allowed
+    std::uint32_t timeout_cost = 0;       ///< instead of it, where the attempt before timed out
+    std::uint32_t success_gain = 100;     ///< given by a success
+    bool refund = false;                  ///< a success that a retry brought gives back that retry's cost instead
+    bool waits = true;                    ///< below the threshold a retry waits; false: it is refused
+    milliseconds wait_min{240'000};       ///< what it waits at least; 0 to 2^31
+    milliseconds wait_per_token{15'000};  ///< and for each token that is missing; 0 to 2^31
     friend constexpr bool operator==(retry_budget_options const&, retry_budget_options const&) = default;
 };
 [[nodiscard]] constexpr bool valid(retry_budget_options const& o) noexcept {
@@ -56,6 +59,7 @@ struct retry_budget_options {
     SYNCLINE_ASSERT(tokens_max > 0 && tokens_max <= 1000 && token_ratio > 0);
     return {.capacity = tokens_max * retry_token,
             .threshold = tokens_max * retry_token / 2,
+            .lost_cost = retry_token,
             .success_gain = token_ratio,
             .waits = false};
 }
@@ -65,6 +69,7 @@ struct retry_budget_options {
     return {.capacity = 500 * retry_token,
             .threshold = 0,
             .failure_cost = 0,
+            .lost_cost = 0,
             .retry_cost = 5 * retry_token,
             .timeout_cost = 10 * retry_token,
             .success_gain = retry_token,
@@ -89,8 +94,8 @@ public:
         SYNCLINE_ASSERT(valid(options));
     }
 
-    /// An attempt failed on the peer's side.
-    constexpr void failed() noexcept { spend(options_.failure_cost); }
+    /// An attempt failed on the peer's side; `lost` if it was not answered at all.
+    constexpr void failed(bool lost = false) noexcept { spend(lost ? options_.lost_cost : options_.failure_cost); }
 
     /// Asks for a retry: how long it must wait at least, and it is paid; empty when it is refused, and nothing changed.
     /// A wait is jittered upward by at most its half, as a fleet that lost its peer runs out of tokens together.

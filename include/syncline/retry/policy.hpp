@@ -196,7 +196,7 @@ public:
         } else {
             breaker_.succeeded(now);  // it answered
         }
-        if (burdens_peer(code)) { budget_.failed(); }
+        if (burdens_peer(code)) { budget_.failed(code == errc::timed_out || code == errc::connection_lost); }
 
         failure_class const kind = classify(a.why);
         switch (kind) {

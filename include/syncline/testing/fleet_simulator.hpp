@@ -57,6 +57,7 @@ struct fleet_options {
     /// A mistake of the authority's host, to show that the judge sees it: it goes back to backups that are older than the
     /// one that it has said to be stable.
     bool older_backups = false;
+    bool collects = true;  ///< half of the authorities that are put back collect tombstones, too
     /// Only these steps are done, ascending, each with the dice that it has in the whole life; empty: all.
     std::optional<std::vector<std::uint32_t>> only{};
 };
@@ -67,7 +68,7 @@ struct fleet_report {
     std::uint64_t trace = 0;  ///< of everything that was done and answered: the same on every machine
     std::uint64_t exchanges = 0, first_version = 0, newer = 0, mandatory = 0;
     std::uint64_t upgrades = 0, closed = 0, forbidden = 0, held_back = 0, rotted = 0, healed = 0;
-    std::uint64_t put_back = 0, regressed = 0, crashes = 0, faults = 0;
+    std::uint64_t put_back = 0, regressed = 0, crashes = 0, faults = 0, collected = 0;
     std::vector<violation> found{};
     std::vector<std::string> story{};
 };
@@ -111,6 +112,8 @@ public:
         home.standings = true;
         home.backups = backups_;
         home.rows_max = 1 + draw(20);
+        collects_ = options_.collects && backups_ && seed % 2 == 0;
+        if (collects_) { home.leases.length = milliseconds{15'000}; }
         for (char const* who : people) { roles_[who] = {"editor", "maker"}; }
         roles_["anna"].insert("keeper");
         home_ = std::make_unique<home_type>(fleet_rules(), home, access_policy<>{rights(), {&has_role, &roles_}});
@@ -417,6 +420,14 @@ private:
             tell("… and that is said to be stable");
         }
     }
+    void collect() {
+        auto tx = office_->begin(access_mode::write);
+        if (!tx) { return; }
+        auto const done = home_->collect(*tx, 8);
+        if (!done || !tx->commit()) { return; }
+        report_.collected += done->tombstones;
+        if (done->tombstones != 0) { tell("tombstones are collected up to " + std::to_string(done->horizon)); }
+    }
     void put_back() {
         if (backups_taken_.empty()) { return; }
         std::size_t const which = static_cast<std::size_t>(draw(backups_taken_.size()));
@@ -531,6 +542,7 @@ private:
 
     void step() {
         ++report_.steps;
+        if (collects_ && report_.steps % 8 == 0) { collect(); }
         now_.wall += milliseconds{static_cast<std::int64_t>(draw(5'000))};
         now_.monotonic += milliseconds{static_cast<std::int64_t>(draw(5'000))};
         device& d = *devices_[draw(devices_.size())];
@@ -1164,6 +1176,7 @@ private:
     schema_table first_{};
     fleet_report report_{};
     bool backups_ = false;
+    bool collects_ = false;
     bool seals_ = false;
     bool rots_ = false;
     bool unruly_ = false;  ///< rights and standings change
