@@ -644,13 +644,17 @@ public:
 
     /// Writes a checkpoint of all confirmed facts before a place in the order (`order_from`), as a mutation of the replica:
     /// once that is confirmed, every replica starts from it. Nothing is written where it would cover nothing new.
-    /// `errc::busy` while not all of the collection is held.
+    /// `errc::busy` while not all of the collection is held, or the last one that was written here is not confirmed.
     template <storage_transaction Tx>
     [[nodiscard]] result<write_receipt> checkpoint(Tx& tx, bytes_view before, instant now) const {
         auto const& r = *replica_;
         auto const whole = r.complete(tx, collection_->collection);
         if (!whole) { return whole.error(); }
         if (!*whole) { return failure{errc::busy, "not all facts are held yet"}; }
+        // It would begin at what is confirmed, and follow the one that waits: with less in it, by which facts may be gone.
+        auto const last = records_->find(tx, checkpoint_key(collection_->collection, fold_.name()));
+        if (!last) { return last.error(); }
+        if (*last && (*last)->pending) { return failure{errc::busy, "the last checkpoint is not confirmed yet"}; }
         auto const progress = r.status_of(tx);
         if (!progress) { return progress.error(); }
         auto base = begin(tx);
