@@ -230,3 +230,41 @@ TEST_CASE("ranges and what is told of them travel; what is out of order is refus
     CHECK(refused([](reply& b) { b.rows[1].state.version = 0; }));
     CHECK(refused([](reply& b) { b.horizon = 10; }));
 }
+
+TEST_CASE("a replica that met its authority while that was empty misses nothing that came later", "[replica][ranges]") {
+    // What an empty authority told of the ranges stands at the cursor 0, and so does who holds nothing: what such a reply
+    // begins at the head is not all there is.
+    world::virtual_clock clock;
+    world::cloud home{clock.now};
+    world::device other{1};
+    REQUIRE(world::open(other, clock.now, "ben"));
+    replica_options few;
+    few.rows_max = 4;
+    world::device d{2, few};
+    REQUIRE(world::open(d, clock.now));
+    record_key const again{"things", "z"};
+    bytes const asked = world::request_of(d, clock.now);
+    auto const empty = home.answer(asked, clock.now);
+    REQUIRE(empty);
+    SECTION("more was written meanwhile than one exchange ends") {
+        for (int i = 0; i < 9; ++i) {
+            record_key const k{"things", "m" + std::to_string(i)};
+            REQUIRE(d.write([&](auto& tx) { return d.self.create(tx, k, world::fields({{"n", i}}), clock.now); }));
+        }
+        REQUIRE(world::absorb(d, *empty, clock.now));
+    }
+    SECTION("a record is fetched again") {
+        REQUIRE(world::absorb(d, *empty, clock.now));
+        REQUIRE(d.write([&](auto& tx) { return d.self.refetch(tx, range_of(again)); }));
+    }
+    for (std::string const id : {"a", "k", "z"}) {
+        REQUIRE(other.write([&](auto& tx) {
+            return other.self.create(tx, {"things", id}, world::fields({{"n", 1}}), clock.now);
+        }));
+    }
+    auto const theirs = home.answer(world::request_of(other, clock.now), clock.now, "ben");
+    REQUIRE(theirs);
+    REQUIRE(world::sync(d, home, clock.now));
+    CHECK(world::visible(d) == world::confirmed(home));
+    CHECK(world::visible(d).contains("a"));
+}

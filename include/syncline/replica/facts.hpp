@@ -210,12 +210,20 @@ public:
     template <storage_transaction Tx>
     [[nodiscard]] status put(Tx& tx, record_key const& k, held_record const& h, row const* confirmed) const {
         if (fact_collection const* const c = collection_of(k.collection)) {
-            if (auto ok = move(tx, *c, k, place_of(*c, k, h)); !ok) { return ok; }
+            auto const now = place_of(tx, *c, k, h, confirmed);
+            if (!now) { return now.error(); }
+            if (auto ok = move(tx, *c, k, *now); !ok) { return ok; }
         }
         return inner_.put(tx, k, h, confirmed);
     }
     template <storage_transaction Tx>
     [[nodiscard]] status drop_confirmed(Tx& tx, record_key const& k) const {
+        // A fact stands where its confirmed row says: once that is gone, nobody knows where it stood.
+        if (fact_collection const* const c = collection_of(k.collection)) {
+            auto const held = inner_.find(tx, k);
+            bool const under = !held || (*held && (*held)->pending && (*held)->confirmed != 0);
+            if (auto ok = under ? move(tx, *c, k, {}) : status{}; !ok) { return ok; }
+        }
         return inner_.drop_confirmed(tx, k);
     }
     template <storage_transaction Tx>
@@ -237,7 +245,7 @@ public:
     // The order.
 
     /// Visits facts in their order, from after `after` on (empty: all), until the visitor says false: where each stands,
-    /// and its position. `pending`: those that are not confirmed, whose position is 0.
+    /// and the position at which it was first confirmed. `pending`: those that are not confirmed, whose position is 0.
     template <storage_transaction Tx>
     [[nodiscard]] status in_order(Tx& tx, std::string_view collection, bool pending, bytes_view after,
                                   function_ref<bool(bytes_view at, position version)> visit) const {
@@ -274,14 +282,16 @@ public:
         for (bytes const& k : old) {
             if (auto ok = tx.erase(k); !ok) { return ok; }
         }
-        std::vector<place> found;
+        std::vector<std::pair<record_key, held_record>> found;
         auto const ok = inner_.scan(tx, collection, [&](record_key const& k, held_record& h) {
-            found.push_back(place_of(*c, k, h));
+            found.emplace_back(k, std::move(h));
             return true;
         });
         if (!ok) { return ok; }
-        for (place const& p : found) {
-            if (auto put = enter(tx, *c, p); !put) { return put; }
+        for (auto const& [k, h] : found) {
+            auto const p = place_of(tx, *c, k, h, nullptr);
+            if (!p) { return p.error(); }
+            if (auto put = enter(tx, *c, *p); !put) { return put; }
         }
         return {};
     }
@@ -338,21 +348,40 @@ private:
         return k;
     }
 
-    /// A fact that is deleted here is nowhere, also while that waits: a checkpoint has counted it.
-    [[nodiscard]] static place place_of(fact_collection const& c, record_key const& k, held_record const& h) {
-        if (h.visible.deleted) { return {}; }
-        return {order_key(c, k, h.visible), h.confirmed};
+    /// By what is confirmed, where something is: a fact is never changed, so what waits over it comes to nothing. By the
+    /// position of its creation: the same fact once more gives it another version. One that is deleted here is nowhere,
+    /// also while that waits: a checkpoint has counted it.
+    template <class Tx>
+    [[nodiscard]] result<place> place_of(Tx& tx, fact_collection const& c, record_key const& k, held_record const& h,
+                                         row const* confirmed) const {
+        if (h.visible.deleted) { return place{}; }
+        if (h.confirmed == 0) { return place{order_key(c, k, h.visible), 0}; }
+        std::optional<row> kept;
+        if (h.pending && confirmed == nullptr) {
+            auto found = inner_.find_confirmed(tx, k);
+            if (!found) { return found.error(); }
+            if (!*found) { return place{}; }
+            kept = std::move(*found);
+        }
+        row const& r = !h.pending ? h.visible : confirmed != nullptr ? *confirmed : *kept;
+        if (r.deleted) { return place{}; }
+        return place{order_key(c, k, r), (std::max)(r.floor.at, position{1})};
     }
 
     template <class Tx>
     [[nodiscard]] status move(Tx& tx, fact_collection const& c, record_key const& k, place const& now) const {
         auto const before = inner_.find(tx, k);
-        if (!before && before.error() != errc::corrupt) { return before.error(); }
-        if (before && *before) {
-            place const was = place_of(c, k, **before);
-            if (was == now) { return {}; }
-            if (auto ok = leave(tx, c, was); !ok) { return ok; }
-        } else if (!before) {
+        result<place> was = place{};
+        if (!before) {
+            was = before.error();
+        } else if (*before) {
+            was = place_of(tx, c, k, **before, nullptr);
+        }
+        if (!was && was.error() != errc::corrupt) { return was.error(); }
+        if (was) {
+            if (*was == now) { return {}; }
+            if (auto ok = leave(tx, c, *was); !ok) { return ok; }
+        } else {
             // What it was can't be read: it is where its id is.
             std::size_t const id_at = 8 * (std::max)(c.order.size(), std::size_t{1});
             for (bool const pending : {false, true}) {
@@ -615,13 +644,17 @@ public:
 
     /// Writes a checkpoint of all confirmed facts before a place in the order (`order_from`), as a mutation of the replica:
     /// once that is confirmed, every replica starts from it. Nothing is written where it would cover nothing new.
-    /// `errc::busy` while not all of the collection is held.
+    /// `errc::busy` while not all of the collection is held, or the last one that was written here is not confirmed.
     template <storage_transaction Tx>
     [[nodiscard]] result<write_receipt> checkpoint(Tx& tx, bytes_view before, instant now) const {
         auto const& r = *replica_;
         auto const whole = r.complete(tx, collection_->collection);
         if (!whole) { return whole.error(); }
         if (!*whole) { return failure{errc::busy, "not all facts are held yet"}; }
+        // It would begin at what is confirmed, and follow the one that waits: with less in it, by which facts may be gone.
+        auto const last = records_->find(tx, checkpoint_key(collection_->collection, fold_.name()));
+        if (!last) { return last.error(); }
+        if (*last && (*last)->pending) { return failure{errc::busy, "the last checkpoint is not confirmed yet"}; }
         auto const progress = r.status_of(tx);
         if (!progress) { return progress.error(); }
         auto base = begin(tx);
@@ -721,7 +754,16 @@ private:
                 outcome = held ? failure{errc::corrupt, "order of facts"} : held.error();
                 return false;
             }
-            fold_.step(f.value, fact{k, (*held)->visible.fields, waits});
+            std::optional<row> under;
+            if ((*held)->pending && !waits) {
+                auto kept = records_->find_confirmed(tx, k);
+                if (!kept || !*kept) {
+                    outcome = kept ? failure{errc::corrupt, "order of facts"} : kept.error();
+                    return false;
+                }
+                under = std::move(*kept);
+            }
+            fold_.step(f.value, fact{k, under ? under->fields : (*held)->visible.fields, waits});
             return true;
         };
         auto const ok =

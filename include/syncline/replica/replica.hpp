@@ -851,6 +851,8 @@ public:
                 if (report.rejoined) { report.fallback = *begun; }
             } else {
                 passed = sync->reached() != 0 || *none;
+                // Some of it may be wanted no more: told when there was nothing, which the head is past.
+                if (auto ok = passed ? status{} : want_everything(tx); !ok) { return ok.error(); }
             }
         }
         // A page of nothing that begins after the cursor is the answer to a first sync that went on since: what is kept
