@@ -219,3 +219,29 @@ TEST_CASE("a pull that the host rolls back is no sync, and is made again as afte
     CHECK(h.d.shown() == lines{"synced: 0 sent, 2 fetched"});
     CHECK_FALSE(h.d.link.last_failure());
 }
+
+TEST_CASE("a refusal that the host rolls back is an exchange that failed, though it moved nothing else",
+          "[replica][notice]") {
+    house h;
+    h.sync(h.d);
+    (void)h.d.shown();
+    h.put(h.d, "closed", "a", "name", 1);
+    auto const request = request_of(h.d, h.clock.now);
+    auto const reply = serve(h.store, h.self, "anna", request, h.clock.now);
+    REQUIRE(reply);
+    {
+        auto tx = h.d.store.begin(access_mode::write);
+        REQUIRE(h.d.link.handle(received{*reply}, *tx, h.clock.now));
+    }
+    auto const out = h.d.link.poll(h.clock.now);
+    REQUIRE(out);
+    REQUIRE(h.d.link.last_failure());
+    CHECK(h.d.link.last_failure()->code == errc::cancelled);
+    auto const* const w = std::get_if<wait_until>(&*out);
+    REQUIRE(w != nullptr);
+    CHECK(*w->deadline > h.clock.now.monotonic);  // a full disk does not ask without end
+    CHECK(h.d.shown().empty());
+    h.clock.now.monotonic = *w->deadline;
+    h.sync(h.d, tick{});
+    CHECK(h.d.shown() == lines{"not taken: a, the house is closed", "synced: 1 sent, 0 fetched"});
+}

@@ -107,7 +107,7 @@ simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& 
     if (seed <= 200 && found_alone(r, "schedule", simulate_schedule(seed))) { return r; }
     for (simulated_world const& w : simulated_worlds()) {
         if (seed > w.seeds) { continue; }
-        simulated_world_report const life = w.run(seed);
+        simulated_world_report const life = w.run(seed, o.only);
         r.checks += life.checks;
         if (found_alone(r, w.name, life)) { return r; }
     }
@@ -206,6 +206,12 @@ std::string list(std::vector<std::uint32_t> const& numbers) {
     return out;
 }
 
+void print_shrunk(std::uint64_t steps, std::vector<std::uint32_t> const& kept, std::vector<std::string> const& story) {
+    std::printf("shrunk to %zu of %llu steps: --keep %s\n", kept.size(), static_cast<unsigned long long>(steps),
+                list(kept).c_str());
+    for (std::string const& line : story) { std::printf("  %s\n", line.c_str()); }
+}
+
 /// What failed, shrunk to the few deeds and mishaps that it takes, as a story.
 void explain(settings const& s, simulation_report const& failed) {
     std::string const plant = s.plant.empty() ? "" : " --plant " + s.plant;
@@ -220,9 +226,13 @@ void explain(settings const& s, simulation_report const& failed) {
         if (again.found.empty()) { return; }
         life = shrink_fleet(again, life);
         life.tell = true;
-        std::printf("shrunk to %zu of %llu steps: --keep %s\n", life.only->size(),
-                    static_cast<unsigned long long>(again.steps), list(*life.only).c_str());
-        for (std::string const& line : simulate_fleet(failed.seed, life).story) { std::printf("  %s\n", line.c_str()); }
+        print_shrunk(again.steps, *life.only, simulate_fleet(failed.seed, life).story);
+        return;
+    }
+    for (simulated_world const& w : simulated_worlds()) {
+        if (what.rfind(std::string{"("} + w.name + " alone)", 0) != 0) { continue; }
+        told_world const told = w.explain(failed.seed, s.options.only);
+        if (told.steps != 0) { print_shrunk(told.steps, told.kept, told.story); }
         return;
     }
     bool const alone = what.rfind("(outbox alone)", 0) == 0;

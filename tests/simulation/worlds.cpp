@@ -10,14 +10,30 @@ namespace {
 
 using namespace syncline::testing;
 
-template <class Report>
-simulated_world_report brief(Report&& r) {
-    return {r.steps, r.checks, r.trace, std::move(r.found)};
+/// A world whose lives can be told: how it is lived, and how shrunk.
+template <class Options, auto Simulate, auto Shrink>
+constexpr simulated_world world(char const* name, std::uint64_t seeds) {
+    return {name, seeds,
+            [](std::uint64_t seed, step_choice const& only) {
+                Options o;
+                o.only = only;
+                auto r = Simulate(seed, o);
+                return simulated_world_report{r.steps, r.checks, r.trace, std::move(r.found)};
+            },
+            [](std::uint64_t seed, step_choice const& only) {
+                Options o;
+                o.only = only;
+                auto const failed = Simulate(seed, o);
+                if (failed.found.empty()) { return told_world{}; }
+                o = Shrink(failed, o, 1'000);
+                o.tell = true;
+                return told_world{failed.steps, *o.only, Simulate(seed, o).story};
+            }};
 }
 
 constexpr simulated_world worlds[] = {
-    {"scopes", 400, [](std::uint64_t seed) { return brief(simulate_scopes(seed)); }},
-    {"device to device", 400, [](std::uint64_t seed) { return brief(simulate_peers(seed)); }},
+    world<scope_simulation_options, simulate_scopes, shrink_scopes>("scopes", 400),
+    world<peer_simulation_options, simulate_peers, shrink_peers>("device to device", 400),
 };
 
 }  // namespace

@@ -5,8 +5,10 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
+#include <syncline/testing/step_dice.hpp>
 #include <syncline/testing/violation.hpp>
 
 struct simulated_world_report {
@@ -15,9 +17,17 @@ struct simulated_world_report {
     std::uint64_t trace = 0;
     std::vector<syncline::testing::violation> found{};
 };
+/// A life that broke a promise, shrunk.
+struct told_world {
+    std::uint64_t steps = 0;  ///< of the whole life
+    std::vector<std::uint32_t> kept{};
+    std::vector<std::string> story{};
+};
 struct simulated_world {
     char const* name;
     std::uint64_t seeds;  ///< it is run for the first so many
-    simulated_world_report (*run)(std::uint64_t seed);
+    simulated_world_report (*run)(std::uint64_t seed, syncline::testing::step_choice const& only);
+    /// What failed there, told; no steps where nothing did.
+    told_world (*explain)(std::uint64_t seed, syncline::testing::step_choice const& only);
 };
 [[nodiscard]] std::span<simulated_world const> simulated_worlds();

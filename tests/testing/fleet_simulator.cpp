@@ -4,16 +4,12 @@
 
 #include <syncline/testing/fleet_simulator.hpp>
 
-#include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
 #include <string>
-#include <vector>
 
 #include "support/catch.hpp"
+#include "testing/told_life.hpp"
 
 using namespace syncline;
 using namespace syncline::testing;
@@ -71,37 +67,12 @@ TEST_CASE("a fleet's steps can be left out, and those that are kept have the sam
 TEST_CASE("a life of a fleet that breaks a promise is shrunk to the few steps that it takes") {
     fleet_options careless;
     careless.older_backups = true;
-    fleet_report failed;
-    for (std::uint64_t seed = 1; seed <= 200 && failed.found.empty(); ++seed) {
-        failed = simulate_fleet(seed, careless);
-    }
+    fleet_report const failed = told_life::first_failure(
+        fleet_promise::liveness, [&](std::uint64_t seed) { return simulate_fleet(seed, careless); });
     REQUIRE_FALSE(failed.found.empty());
-    CHECK(failed.found[0].axiom == fleet_promise::liveness);
-    fleet_options few = shrink_fleet(failed, careless);
-    few.tell = true;
+    fleet_options const few = shrink_fleet(failed, careless);
     CAPTURE(failed.seed, failed.steps, few.only->size());
     CHECK(few.only->size() <= 10);
-    auto const told = simulate_fleet(failed.seed, few);
-    REQUIRE_FALSE(told.found.empty());
-    CHECK(told.found[0].axiom == failed.found[0].axiom);
-    auto const says = [&](char const* what) {
-        return std::any_of(told.story.begin(), told.story.end(),
-                           [&](std::string const& line) { return line.find(what) != std::string::npos; });
-    };
-    CHECK((says("said to be stable") && says("is put back to") && says("VIOLATED liveness")));
-    // What docs/testing.md quotes.
-    std::ifstream in(std::string{SYNCLINE_TESTS_DIR} + "/testing/fleet_simulator_story.txt");
-    std::string const kept{std::istreambuf_iterator<char>{in}, {}};
-    std::string text = "seed " + std::to_string(failed.seed) + ": " + failed.found[0].axiom + "\n" +
-                       std::to_string(failed.steps) + " steps, shrunk to " + std::to_string(few.only->size()) + ":\n";
-    for (std::string const& line : told.story) {
-        if (line.rfind("0 ", 0) != 0) { text += "  " + line + "\n"; }
-    }
-    CHECK(text == kept);
-    for (std::size_t i = 0; i < few.only->size(); ++i) {
-        fleet_options fewer = few;
-        fewer.only->erase(fewer.only->begin() + static_cast<std::ptrdiff_t>(i));
-        auto const r = simulate_fleet(failed.seed, fewer);
-        CHECK((r.found.empty() || r.found[0].axiom != failed.found[0].axiom));
-    }
+    told_life::check_smallest(failed, few, simulate_fleet);
+    told_life::check_story(SYNCLINE_TESTS_DIR "/testing/fleet_simulator_story.txt", failed, few, simulate_fleet);
 }

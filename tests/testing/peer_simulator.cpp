@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "support/catch.hpp"
+#include "testing/told_life.hpp"
 
 using namespace syncline;
 using namespace syncline::testing;
@@ -51,4 +52,16 @@ TEST_CASE("a life of peers is the same each time, on every machine") {
     o.steps = 60;
     CHECK(simulate_peers(3, o).trace == simulate_peers(3, o).trace);
     CHECK(simulate_peers(3, o).trace != simulate_peers(4, o).trace);
+}
+
+TEST_CASE("a life of peers that breaks a promise is shrunk to the few steps that it takes") {
+    peer_simulation_options careless;
+    careless.open_gate = true;
+    peer_simulation_report const failed = told_life::first_failure(
+        peer_promise::sealed, [&](std::uint64_t seed) { return simulate_peers(seed, careless); });
+    REQUIRE_FALSE(failed.found.empty());
+    peer_simulation_options const few = shrink_peers(failed, careless);
+    CAPTURE(failed.seed, failed.steps, few.only->size());
+    CHECK(few.only->size() <= 16);
+    told_life::check_smallest(failed, few, simulate_peers);
 }

@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "support/catch.hpp"
+#include "testing/told_life.hpp"
 
 using namespace syncline;
 using namespace syncline::testing;
@@ -49,4 +50,17 @@ TEST_CASE("a life with scopes is the same each time, on every machine") {
     o.steps = 60;
     CHECK(simulate_scopes(3, o).trace == simulate_scopes(3, o).trace);
     CHECK(simulate_scopes(3, o).trace != simulate_scopes(4, o).trace);
+}
+
+TEST_CASE("a life with scopes that breaks a promise is shrunk to the few steps that it takes, and told") {
+    scope_simulation_options careless;
+    careless.stale_predicate = true;
+    scope_simulation_report const failed = told_life::first_failure(
+        scope_promise::whole, [&](std::uint64_t seed) { return simulate_scopes(seed, careless); });
+    REQUIRE_FALSE(failed.found.empty());
+    scope_simulation_options const few = shrink_scopes(failed, careless);
+    CAPTURE(failed.seed, failed.steps, few.only->size());
+    CHECK(few.only->size() <= 5);
+    told_life::check_smallest(failed, few, simulate_scopes);
+    told_life::check_story(SYNCLINE_TESTS_DIR "/testing/scope_simulator_story.txt", failed, few, simulate_scopes);
 }

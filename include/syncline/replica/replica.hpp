@@ -1325,11 +1325,12 @@ public:
 
     /// Where the replica stands.
     struct progress {
-        position cursor = 0;       ///< held up to here, but for ranges that are still to come
-        position head = 0;         ///< the authority's last position that it told
-        std::uint64_t frozen = 0;  ///< mutations sent, or to be sent as they are, without a verdict
-        bool met = false;          ///< whether an authority ever answered
-        bool complete = false;     ///< no range is still to come, and no scope being joined
+        position cursor = 0;        ///< held up to here, but for ranges that are still to come
+        position head = 0;          ///< the authority's last position that it told
+        std::uint64_t frozen = 0;   ///< mutations sent, or to be sent as they are, without a verdict
+        bool met = false;           ///< whether an authority ever answered
+        bool complete = false;      ///< no range is still to come, and no scope being joined
+        std::uint64_t settled = 0;  ///< mutations up to this number have their verdict
     };
     template <storage_transaction Tx>
     [[nodiscard]] result<progress> status_of(Tx& tx) const {
@@ -1337,8 +1338,8 @@ public:
         if (!sync) { return sync.error(); }
         auto const told = nothing_to_come(tx);
         if (!told) { return told.error(); }
-        return progress{sync->cursor, sync->head, sync->next_sequence - 1 - sync->settled, sync->epoch.has_value(),
-                        *told};
+        return progress{sync->cursor, sync->head,   sync->next_sequence - 1 - sync->settled, sync->epoch.has_value(),
+                        *told,        sync->settled};
     }
     /// Whether all that the authority had of a collection at the cursor is held: a first sync tells the essential ones
     /// first; never with scopes. `errc::invalid` for what is no name of one.

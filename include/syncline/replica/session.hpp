@@ -338,7 +338,7 @@ private:
         taking const was = *std::exchange(taken_, std::nullopt);
         auto const& left = was.left;
         bool const same = stands->cursor == left.cursor && stands->head == left.head && stands->met == left.met &&
-                          stands->complete == left.complete;
+                          stands->complete == left.complete && stands->settled >= left.settled;
         // Or another session on the same store is further; but a cursor that an exchange put back was higher before.
         bool const further = stands->cursor > left.cursor && !report_.regressed && !report_.rejoined;
         if (same || further) {

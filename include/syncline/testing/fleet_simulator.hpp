@@ -30,8 +30,8 @@
 #include <syncline/testing/first_codec.hpp>
 #include <syncline/testing/naive_merge.hpp>
 #include <syncline/testing/oracles.hpp>
-#include <syncline/testing/shrink.hpp>
 #include <syncline/testing/simulated_disk.hpp>
+#include <syncline/testing/step_dice.hpp>
 #include <syncline/testing/violation.hpp>
 
 namespace syncline::inline SYNCLINE_ABI::testing {
@@ -58,8 +58,7 @@ struct fleet_options {
     /// one that it has said to be stable.
     bool older_backups = false;
     bool collects = true;  ///< half of the authorities that are put back collect tombstones, too
-    /// Only these steps are done, ascending, each with the dice that it has in the whole life; empty: all.
-    std::optional<std::vector<std::uint32_t>> only{};
+    step_choice only{};    ///< the steps that are done, each with the dice that it has in the whole life
 };
 struct fleet_report {
     std::uint64_t seed = 0;
@@ -126,27 +125,11 @@ public:
     fleet_world(fleet_world const&) = delete;
     fleet_world& operator=(fleet_world const&) = delete;
 
-    /// The dice at the beginning of each step that was done, and after the last.
-    using tape = std::vector<random_generator>;
-
-    /// `whole`, where only some steps are done: what the life of all of them has recorded.
-    fleet_report run(tape& recorded, tape const* whole = nullptr) {
+    fleet_report run(step_dice& dice) {
         begin();
-        for (std::uint32_t i = 0; i < options_.steps && report_.found.empty(); ++i) {
-            if (whole != nullptr) {
-                if (i + 1 >= whole->size()) { break; }
-                bool const kept = std::binary_search(options_.only->begin(), options_.only->end(), i + 1);
-                if (!kept) {
-                    ++report_.steps;
-                    continue;
-                }
-                random_ = (*whole)[i];
-            }
-            recorded.push_back(random_);
-            step();
-        }
-        recorded.push_back(random_);
-        if (whole != nullptr) { random_ = whole->back(); }
+        dice.live(
+            options_.steps, options_.only, random_, report_.steps, [&] { return report_.found.empty(); },
+            [&] { step(); });
         if (report_.found.empty()) { calm_down(); }
         for (violation const& v : report_.found) { tell("VIOLATED " + v.axiom + ": " + v.what); }
         return std::move(report_);
@@ -541,7 +524,6 @@ private:
     }
 
     void step() {
-        ++report_.steps;
         if (collects_ && report_.steps % 8 == 0) { collect(); }
         now_.wall += milliseconds{static_cast<std::int64_t>(draw(5'000))};
         now_.monotonic += milliseconds{static_cast<std::int64_t>(draw(5'000))};
@@ -1206,39 +1188,14 @@ private:
 /// One life of a fleet. The same seed and options give the same life and the same report, on every machine.
 /// With `only`, the whole life is lived first, for its dice.
 [[nodiscard]] inline fleet_report simulate_fleet(std::uint64_t seed, fleet_options const& o = {}) {
-    detail::fleet_world::tape dice;
-    if (!o.only) { return detail::fleet_world{seed, o}.run(dice); }
-    fleet_options all = o;
-    all.only.reset();
-    all.tell = false;
-    (void)detail::fleet_world{seed, all}.run(dice);
-    detail::fleet_world::tape some;
-    return detail::fleet_world{seed, o}.run(some, &dice);
+    return detail::live_world<detail::fleet_world>(seed, o);
 }
 
 /// The options under which a seed that was found to break a promise breaks it with as few steps as `lives` tries find;
 /// with `tell` set in them, one more life tells the story. Precondition: `failed` has found something, under `o`.
 [[nodiscard]] inline fleet_options shrink_fleet(fleet_report const& failed, fleet_options o = {},
                                                 std::size_t lives = 1'000) {
-    SYNCLINE_ASSERT(!failed.found.empty());
-    detail::fleet_world::tape dice;
-    fleet_options all = o;
-    all.only.reset();
-    all.tell = false;
-    (void)detail::fleet_world{failed.seed, all}.run(dice);
-    if (!o.only) {
-        o.only.emplace();
-        for (std::uint32_t step = 1; step < dice.size(); ++step) { o.only->push_back(step); }
-    }
-    auto const fails = [&](std::vector<std::uint32_t> const& kept) {
-        fleet_options fewer = all;
-        fewer.only = kept;
-        detail::fleet_world::tape some;
-        fleet_report const again = detail::fleet_world{failed.seed, fewer}.run(some, &dice);
-        return !again.found.empty() && again.found[0].axiom == failed.found[0].axiom;
-    };
-    o.only = shrink(std::move(*o.only), fails, lives).parts;
-    return o;
+    return detail::shrink_world<detail::fleet_world>(failed, std::move(o), lives);
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI::testing

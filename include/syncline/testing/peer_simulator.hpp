@@ -23,6 +23,7 @@
 #include <syncline/replica/replica.hpp>
 #include <syncline/testing/naive_merge.hpp>
 #include <syncline/testing/simulated_machine.hpp>
+#include <syncline/testing/step_dice.hpp>
 #include <syncline/testing/violation.hpp>
 
 namespace syncline::inline SYNCLINE_ABI::testing {
@@ -43,6 +44,10 @@ struct peer_promise {
 
 struct peer_simulation_options {
     std::uint32_t steps = 150;
+    bool tell = false;  ///< write the story
+    /// A mistake of the authority's host, to show that the judge sees it: its gate looks at no seal.
+    bool open_gate = false;
+    step_choice only{};  ///< the steps that are done, each with the dice that it has in the whole life
 };
 struct peer_simulation_report {
     std::uint64_t seed = 0;
@@ -57,6 +62,7 @@ struct peer_simulation_report {
     std::uint64_t orphans = 0;  ///< writes of a lost device that others brought home
     std::uint64_t trace = 0;    ///< of all messages: the same on every machine
     std::vector<violation> found{};
+    std::vector<std::string> story{};
 };
 
 namespace detail {
@@ -68,15 +74,17 @@ public:
         report_.seed = seed;
     }
 
-    peer_simulation_report run() && {
+    peer_simulation_report run(step_dice& dice) {
         begin();
-        for (std::uint32_t i = 0; i < options_.steps && fine(); ++i) {
-            ++report_.steps;
-            now_.wall += milliseconds{1'000};
-            now_.monotonic += milliseconds{1'000};
-            deed();
-        }
-        end();
+        dice.live(
+            options_.steps, options_.only, random_, report_.steps, [&] { return fine(); },
+            [&] {
+                now_.wall += milliseconds{1'000};
+                now_.monotonic += milliseconds{1'000};
+                deed();
+            });
+        if (fine()) { end(); }
+        for (violation const& v : report_.found) { tell("VIOLATED " + v.axiom + ": " + v.what); }
         return std::move(report_);
     }
 
@@ -120,6 +128,9 @@ private:
     [[nodiscard]] static record_key thing(std::string_view id) { return {"things", id}; }
 
     std::uint64_t draw(std::uint64_t n) { return below(random_, n); }
+    void tell(std::string line) {
+        if (options_.tell) { report_.story.push_back(std::to_string(report_.steps) + " " + std::move(line)); }
+    }
     void trace(bytes_view what) { report_.trace = report_.trace * 1'099'511'628'211U + crc32c(what); }
     [[nodiscard]] bool fine() const { return report_.found.empty(); }
     bool holds(bool ok, char const* promise, std::string const& what) {
@@ -139,6 +150,7 @@ private:
         honest(opened.took, "the authority does not open");
         relay_options o;
         o.realm = "venue";
+        if (options_.open_gate) { gate_.verify = nullptr; }
         o.trust_rows = draw(3) == 0;
         bool const verifies = draw(2) == 0;
         if (verifies) { o.gate = &gate_; }
@@ -272,10 +284,12 @@ private:
             if (forges_) { forge(d); }
         } else if (what < 25) {
             ++report_.power_cuts;
+            tell(d.name + " loses power");
             d.box.cut(random_);
             if (draw(2) == 0) { open(d); }
         } else if (what < 26) {
             ++report_.power_cuts;
+            tell("the authority loses power");
             home_.cut(random_);
         } else if (what < 31) {
             ask(d);
@@ -298,6 +312,12 @@ private:
         why_ = out.why;
         return out.took;
     }
+    /// How the last attempt ended, where it is told.
+    [[nodiscard]] std::string ending(bool took) const {
+        return took             ? std::string{}
+               : why_ != errc{} ? std::string{", which fails: "} + message(why_)
+                                : std::string{", and dies before the commit"};
+    }
     void write(device& d) {
         std::string const id(1, static_cast<char>('a' + draw(5)));
         std::string const mark = "m" + std::to_string(report_.written);
@@ -318,6 +338,7 @@ private:
                          : d.self.create(tx, thing(id), fields, now_of(d));
         });
         honest(took || failed_ || why_ == errc{}, "a write is refused");
+        tell(d.name + (there ? " writes " : " creates ") + id + " with the mark " + mark + ending(took));
         if (!took) { return; }
         ++report_.written;
         made_.insert(id);
@@ -335,9 +356,10 @@ private:
                 return m;
             });
             honest(failed_ || why_ == errc{}, "a meeting can't be asked for");
-            if (!ok) { return; }
+            if (i == 0) { tell(a.name + " meets " + b.name); }
+            if (!ok) { return tell("… " + a.name + " asks" + ending(ok)); }
             heard(q);
-            if (draw(8) == 0) { return; }
+            if (draw(8) == 0) { return tell("… and is not heard"); }
             handed_report brought;
             ok = attempt(b, [&](auto& tx) {
                 auto m = theirs.answer(tx, q, a.name, now_of(b), &brought);
@@ -345,17 +367,23 @@ private:
                 return m;
             });
             honest(failed_ || why_ == errc{}, "a meeting is not answered");
+            tell("… " + b.name + " takes " + std::to_string(brought.added) + " envelopes in" + ending(ok));
             if (!ok) { return; }
             report_.handed += brought.added;
             heard(said);
-            if (draw(8) == 0) { return; }
-            bytes const& told = draw(10) == 0 ? overheard_[static_cast<std::size_t>(draw(overheard_.size()))] : said;
+            if (draw(8) == 0) { return tell("… and the answer is lost"); }
+            bool const other = draw(10) == 0;
+            bytes const& told = other ? overheard_[static_cast<std::size_t>(draw(overheard_.size()))] : said;
+            brought = {};
             ok = attempt(a, [&](auto& tx) {
                 auto r = mine.take(tx, told, b.name, now_of(a));
-                if (r) { report_.handed += r->added; }
+                if (r) { brought = *r; }
                 return r;
             });
+            report_.handed += brought.added;
             honest(failed_ || why_ == errc{}, "an answer at a meeting is not taken");
+            tell("… " + a.name + " takes " + std::to_string(brought.added) + " envelopes in" +
+                 (other ? " of another message" : "") + ending(ok));
             if (!ok) { return; }
         }
     }
@@ -397,11 +425,14 @@ private:
         bytes const message = encode(q);
         heard(message);
         peer_exchange const listening(d.self, d.sealer);
-        (void)attempt(d, [&](auto& tx) { return listening.answer(tx, message, "mallory", now_of(d)); });
+        bool const took = attempt(d, [&](auto& tx) { return listening.answer(tx, message, "mallory", now_of(d)); });
+        tell("a stranger hands " + d.name + " the mark " + mark + " in the name of " + e.principal +
+             (elsewhere ? ", sealed for another house" : "") + ending(took));
         honest(failed_ || why_ == errc{}, "a stranger's message ends in an error");
     }
     /// It never comes back. What others have of it must get home all the same.
     void lose(device& d) {
+        tell(d.name + " is lost for ever");
         d.lost = true;
         may_lose_ = false;
         std::set<std::string> there = judge_home();
@@ -415,7 +446,9 @@ private:
         }
     }
     void ask(device& d) {
-        if (!attempt(d, [&](auto& tx) { return d.self.prepare(tx, now_of(d)); })) { return; }
+        bool const took = attempt(d, [&](auto& tx) { return d.self.prepare(tx, now_of(d)); });
+        tell(d.name + " asks" + ending(took));
+        if (!took) { return; }
         auto q = d.box.read([&](auto& tx) { return d.self.request_message(tx); });
         if (!honest(q.has_value(), "no request can be made")) { return; }
         trace(*q);
@@ -433,6 +466,10 @@ private:
                 return p;
             });
             honest(out.why == errc{} || out.faulty, std::string{"no answer: "} + message(out.why));
+            tell("the authority answers " + d.name + (out.took ? "" : ", and dies before the commit") +
+                 (fate == 1   ? ", and the answer is lost"
+                  : fate == 2 ? ", and will be asked once more"
+                              : ""));
             if (out.took) {
                 trace(said);
                 if (fate != 1) { d.replies.push_back(std::move(said)); }
@@ -445,13 +482,14 @@ private:
         auto const i = static_cast<std::size_t>(draw(d.replies.size()));
         bytes const heard = d.replies[i];
         if (draw(8) != 0) { d.replies.erase(d.replies.begin() + static_cast<std::ptrdiff_t>(i)); }
-        (void)attempt(d, [&](auto& tx) {
+        bool const took = attempt(d, [&](auto& tx) {
             auto r = d.self.absorb(tx, heard, now_of(d), d.random);
             if (r) { report_.carried += r->relayed; }
             return r;
         });
         honest(failed_ || why_ == errc{} || why_ == errc::foreign,
                std::string{"a reply is not taken: "} + message(why_));
+        tell(d.name + " takes an answer in" + ending(took));
     }
 
     // At the end.
@@ -499,6 +537,7 @@ private:
         }
     }
     void end() {
+        tell("the trouble is over");
         int left = rest_max;
         // What lacks something is brought again by exchanges that have nothing else to do, a few at a time: it rests once all
         // of it may have been asked about without an effect.
@@ -569,8 +608,16 @@ private:
 }  // namespace detail
 
 /// One life of devices that meet. The same seed and options give the same life and the same report, on every machine.
+/// With `only`, the whole life is lived first, for its dice.
 [[nodiscard]] inline peer_simulation_report simulate_peers(std::uint64_t seed, peer_simulation_options const& o = {}) {
-    return detail::peer_world{seed, o}.run();
+    return detail::live_world<detail::peer_world>(seed, o);
+}
+
+/// The options under which a seed that was found to break a promise breaks it with as few steps as `lives` tries find;
+/// with `tell` set in them, one more life tells the story. Precondition: `failed` has found something, under `o`.
+[[nodiscard]] inline peer_simulation_options shrink_peers(peer_simulation_report const& failed,
+                                                          peer_simulation_options o = {}, std::size_t lives = 1'000) {
+    return detail::shrink_world<detail::peer_world>(failed, std::move(o), lives);
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI::testing

@@ -23,6 +23,7 @@
 #include <syncline/replica/replica.hpp>
 #include <syncline/testing/naive_merge.hpp>
 #include <syncline/testing/simulated_machine.hpp>
+#include <syncline/testing/step_dice.hpp>
 #include <syncline/testing/violation.hpp>
 
 namespace syncline::inline SYNCLINE_ABI::testing {
@@ -43,6 +44,11 @@ struct scope_promise {
 
 struct scope_simulation_options {
     std::uint32_t steps = 200;
+    bool tell = false;  ///< write the story
+    /// A mistake of the authority's host, to show that the judge sees it: what a predicate says is another now, and its
+    /// revision is the same.
+    bool stale_predicate = false;
+    step_choice only{};  ///< the steps that are done, each with the dice that it has in the whole life
 };
 struct scope_simulation_report {
     std::uint64_t seed = 0;
@@ -57,6 +63,7 @@ struct scope_simulation_report {
     std::uint64_t compared = 0;  ///< bytes that were the same in both
     std::uint64_t trace = 0;     ///< of everything that was asked and answered: the same on every machine
     std::vector<violation> found{};
+    std::vector<std::string> story{};
 };
 
 namespace detail {
@@ -68,14 +75,16 @@ public:
         report_.seed = seed;
     }
 
-    scope_simulation_report run() && {
+    scope_simulation_report run(step_dice& dice) {
         begin();
-        for (std::uint32_t i = 0; i < options_.steps && fine(); ++i) {
-            ++report_.steps;
-            pass(1'000 + static_cast<std::int64_t>(draw(20'000)));
-            deed();
-        }
-        end();
+        dice.live(
+            options_.steps, options_.only, random_, report_.steps, [&] { return fine(); },
+            [&] {
+                pass(1'000 + static_cast<std::int64_t>(draw(20'000)));
+                deed();
+            });
+        if (fine()) { end(); }
+        for (violation const& v : report_.found) { tell("VIOLATED " + v.axiom + ": " + v.what); }
         return std::move(report_);
     }
 
@@ -164,7 +173,7 @@ private:
     }
     [[nodiscard]] static record_key thing(std::string_view id) { return {"things", id}; }
 
-    [[nodiscard]] static std::vector<scope_rule> scope_rules(rights const& may) {
+    [[nodiscard]] static std::vector<scope_rule> scope_rules(rights const& may, bool stale) {
         scope_rule place;
         place.name = "place";
         place.collection = "things";
@@ -184,7 +193,7 @@ private:
             return number(r.fields, "count") > static_cast<rights const*>(data)->hot;
         };
         hot.data = &may;
-        hot.revision = static_cast<std::uint64_t>(may.hot);
+        if (!stale) { hot.revision = static_cast<std::uint64_t>(may.hot); }
         scope_rule first;
         first.name = "first";
         first.prefix = to_bytes(as_bytes("a"));
@@ -227,6 +236,14 @@ private:
         return ok;
     }
     bool honest(bool ok, char const* what) { return holds(ok, scope_promise::honest, what); }
+    void tell(std::string line) {
+        if (options_.tell) { report_.story.push_back(std::to_string(report_.steps) + " " + std::move(line)); }
+    }
+    [[nodiscard]] static std::string show(scope const& s) {
+        if (s.parameter.empty()) { return s.name; }
+        auto const n = naive_integer(s.parameter);
+        return s.name + " " + (n ? std::to_string(*n) : std::string{as_text(bytes_view{s.parameter}.subspan(1))});
+    }
     /// What a watched person is told in both worlds.
     void same(bytes const& one, bytes const& other, std::size_t who, char const* what) {
         report_.compared += one.size();
@@ -236,7 +253,7 @@ private:
 
     void make_tables() {
         for (side& s : sides_) { s.cloud.reset(); }
-        table_.emplace(scope_rules(may_), roles(may_), "admin");
+        table_.emplace(scope_rules(may_, options_.stale_predicate), roles(may_), "admin");
         authority_options o;
         if (leases_) { o.leases.length = milliseconds{200'000}; }
         o.scopes = &*table_;
@@ -316,9 +333,12 @@ private:
             evict(who);
         } else if (what < 20) {
             std::pair<std::string, std::int64_t> const right{names[who], draw_number(3)};
-            if (may_.places.erase(right) == 0) { may_.places.insert(right); }
+            bool const may = may_.places.erase(right) == 0;
+            if (may) { may_.places.insert(right); }
+            tell(right.first + (may ? " may have" : " may no longer have") + " place " + std::to_string(right.second));
         } else if (what < 21) {
             may_.cleo_reads = !may_.cleo_reads;
+            tell(may_.cleo_reads ? "cleo may read what is masked" : "cleo may no longer read what is masked");
         } else if (what < 25) {
             administer();
         } else if (what < 30) {
@@ -327,6 +347,7 @@ private:
             probe(who);
         } else if (what < 33) {
             ++report_.power_cuts;
+            tell(std::string{names[who]} + " and the authority lose power");
             std::uint64_t const seed = random_();
             for (side& s : sides_) {
                 random_generator own{seed};
@@ -336,10 +357,12 @@ private:
             }
         } else if (what < 34) {
             may_.hot = 20 + 15 * draw_number(4);
+            tell("hot is now what counts more than " + std::to_string(may_.hot));
             make_tables();
             built_ = false;
         } else if (what < 36 && leases_) {
             auto const budget = static_cast<std::size_t>(1 + draw(5));
+            tell("the authority collects tombstones");
             for (side& s : sides_) {
                 honest(s.home.attempt([&](auto& tx) { return s.cloud->collect(tx, budget); }).took,
                        "nothing is collected");
@@ -365,10 +388,11 @@ private:
             });
             honest(step.took, "the scopes are not built");
         }
+        tell(built_ ? "the scopes are built" : "the scopes are built in part");
     }
     /// In both worlds, with one and the same mishap; whether it was committed.
     template <class F>
-    bool both(std::size_t who, F&& f) {
+    bool both(std::size_t who, std::string const& deed, F&& f) {
         // Who may read what is hidden need not make the same calls in both worlds: no call of theirs fails.
         machine_mishap m = draw_mishap(random_);
         m.faulty = m.faulty && watched(who);
@@ -383,7 +407,12 @@ private:
         holds(
             out[0].took == out[1].took && out[0].why == out[1].why, scope_promise::hidden,
             std::string{names[who]} + " is answered otherwise: " + message(out[0].why) + " and " + message(out[1].why));
-        return out[0].took && out[1].took;
+        bool const took = out[0].took && out[1].took;
+        tell(std::string{names[who]} + ' ' + deed +
+             (took             ? std::string{}
+              : why_ != errc{} ? std::string{", which fails: "} + message(why_)
+                               : std::string{", and dies before the commit"}));
+        return took;
     }
     void write(std::size_t who) {
         std::uint64_t const how = draw(8);
@@ -402,7 +431,10 @@ private:
         if (adds) { op = {"count", op_kind::add, integer(20 * n - 20), {}}; }
         if (how == 5) { op = set("teams", teams(n)); }
         if (how == 6) { op = set("secret", text("no secret of mine")); }
-        bool const took = both(who, [&](person& p, auto& tx) { return p.self.update(tx, thing(id), {op}, now_); });
+        std::string const deed = adds ? "adds " + std::to_string(20 * n - 20) + " to " + id
+                                      : "sets " + op.field + " of " + id + (how == 6 ? "" : " to " + std::to_string(n));
+        bool const took =
+            both(who, deed, [&](person& p, auto& tx) { return p.self.update(tx, thing(id), {op}, now_); });
         honest(took || failed_ || why_ == errc{}, "an edit is refused");
         if (!took) { return; }
         if (how == 6 && id[1] == '-') { doomed_.insert(id); }  // it may join the creation, which is refused then
@@ -420,7 +452,8 @@ private:
         if (n % 2 == 0) { f["owner"] = text(names[static_cast<std::size_t>(n) % people]); }
         if (n % 9 == 0) { f["secret"] = text("no secret of mine"); }
         bytes const all = fields_of(f);
-        if (!both(who, [&](person& p, auto& tx) { return p.self.create(tx, thing(id), all, now_); })) { return; }
+        std::string const deed = "creates " + id + " with count " + std::to_string(n);
+        if (!both(who, deed, [&](person& p, auto& tx) { return p.self.create(tx, thing(id), all, now_); })) { return; }
         if (f.contains("secret")) { doomed_.insert(id); }
         known_[who].unsent.insert(id);
         count(id, n);
@@ -438,7 +471,7 @@ private:
     }
     void join(std::size_t who) {
         scope const s = draw_scope(who);
-        if (!both(who, [&](person& p, auto& tx) { return p.self.join(tx, s); })) { return; }
+        if (!both(who, "joins " + show(s), [&](person& p, auto& tx) { return p.self.join(tx, s); })) { return; }
         ++report_.joined;
         known_[who].joined.insert(s);
     }
@@ -446,11 +479,14 @@ private:
         auto& joined = known_[who].joined;
         if (joined.empty()) { return; }
         scope const s = *std::next(joined.begin(), static_cast<std::ptrdiff_t>(draw(joined.size())));
-        if (both(who, [&](person& p, auto& tx) { return p.self.leave(tx, s); })) { joined.erase(s); }
+        if (both(who, "leaves " + show(s), [&](person& p, auto& tx) { return p.self.leave(tx, s); })) {
+            joined.erase(s);
+        }
     }
     void evict(std::size_t who) {
         auto const budget = static_cast<std::size_t>(1 + draw(5));
-        (void)both(who, [&](person& p, auto& tx) { return p.self.evict(tx, budget); });
+        (void)both(who, "lets go of what is in no scope any more",
+                   [&](person& p, auto& tx) { return p.self.evict(tx, budget); });
     }
 
     // Root writes on a sound machine, has no mutation waiting, and hears of everything at once.
@@ -468,6 +504,7 @@ private:
     }
     void make(std::string const& id) {
         std::int64_t const n = draw_number(40);
+        tell("root creates " + id + " with count " + std::to_string(n));
         bytes const all = fields_of({{"count", integer(n)}, {"place", integer(n % 4)}, {"teams", teams(n % 3)}});
         as_root([&](std::size_t, person& p, auto& tx) { return p.self.create(tx, thing(id), all, now_); });
         sums_[id] += n;
@@ -482,9 +519,11 @@ private:
             std::string const d = n % 2 == 0 ? "d0" : "d1";
             if (!built_) { return; }
             if (!there.contains(d)) {
+                tell("root creates " + d);
                 bytes const all = fields_of({{"place", integer(n % 3)}, {"teams", teams(n)}});
                 as_root([&](std::size_t, person& p, auto& tx) { return p.self.create(tx, thing(d), all, now_); });
             } else {
+                tell("root erases " + d);
                 as_root([&](std::size_t, person& p, auto& tx) { return p.self.erase(tx, thing(d), now_); });
             }
             return;
@@ -493,6 +532,8 @@ private:
         field_op op = set("place", integer(n));
         if (how == 1) { op = set("teams", teams(n)); }
         if (how == 2) { op = set("owner", text(names[static_cast<std::size_t>(n)])); }
+        tell("root sets " + op.field + " of " + id + " to " +
+             (how == 2 ? std::string{names[static_cast<std::size_t>(n)]} : std::to_string(n)));
         as_root([&](std::size_t, person& p, auto& tx) { return p.self.update(tx, thing(id), {op}, now_); });
     }
     /// What differs between the worlds: a value, its size, which record it is of, the name of one, when it was written.
@@ -515,6 +556,7 @@ private:
                                          text(std::string(static_cast<std::size_t>(draw(200)), 's'))};
         std::uint64_t const how = draw(5);
         ++report_.hidden;
+        tell("root changes what is hidden, differently in the two worlds");
         as_root([&](std::size_t t, person& p, auto& tx) -> result<write_receipt> {
             std::vector<field_op> const secret{set("secret", value[t])};
             bool const elsewhere = t == 1 && how == 4 && hidden_is;
@@ -546,10 +588,11 @@ private:
         encode_mutation(w, m);
         q.mutations.push_back(raw);
         bytes const asked = encode(q);
+        tell(std::string{names[who]} + " tries to change what is hidden");
         answered(who, asked, asked, true);
     }
     void ask(std::size_t who) {
-        if (!both(who, [&](person& p, auto& tx) { return p.self.prepare(tx, now_); })) { return; }
+        if (!both(who, "asks", [&](person& p, auto& tx) { return p.self.prepare(tx, now_); })) { return; }
         known_[who].unsent.clear();
         for (side& s : sides_) {
             person& p = *s.all[who];
@@ -580,7 +623,9 @@ private:
         holds(out[0].took == out[1].took && out[0].why == out[1].why, scope_promise::hidden,
               std::string{names[who]} + " is answered otherwise");
         if (judged) { same(said[0], said[1], who, "an answer"); }
-        if (!out[0].took || !out[1].took) { return std::nullopt; }
+        bool const took = out[0].took && out[1].took;
+        tell("the authority answers " + std::string{names[who]} + (took ? "" : ", and dies before the commit"));
+        if (!took) { return std::nullopt; }
         trace(said[0]);
         return said;
     }
@@ -597,6 +642,11 @@ private:
                 other.replies.push_back(std::move((*said)[1]));
             }
         }
+        if (fate < 3) {
+            tell(fate == 0   ? "a request of " + std::string{names[who]} + " is lost"
+                 : fate == 1 ? std::string{"… and the answer is lost"}
+                             : std::string{"… and is asked once more"});
+        }
         if (fate == 2) { return; }
         for (person* p : {&one, &other}) { p->requests.erase(p->requests.begin() + static_cast<std::ptrdiff_t>(i)); }
     }
@@ -605,7 +655,7 @@ private:
         if (n == 0) { return; }
         auto const i = static_cast<std::ptrdiff_t>(draw(n));
         bool const stays = draw(8) == 0;
-        (void)both(who, [&](person& p, auto& tx) {
+        (void)both(who, "takes an answer in", [&](person& p, auto& tx) {
             return p.self.absorb(tx, p.replies[static_cast<std::size_t>(i)], now_, p.random);
         });
         // One that was overtaken by so much that it does not follow any more is told so.
@@ -647,6 +697,7 @@ private:
     // At the end.
 
     void end() {
+        tell("the trouble is over");
         while (fine() && !built_) { build(100); }
         int left = rest_max;
         for (int round = 0; round < 3; ++round) {
@@ -759,9 +810,18 @@ private:
 }  // namespace detail
 
 /// One life of people with scopes. The same seed and options give the same life and the same report, on every machine.
+/// With `only`, the whole life is lived first, for its dice.
 [[nodiscard]] inline scope_simulation_report simulate_scopes(std::uint64_t seed,
                                                              scope_simulation_options const& o = {}) {
-    return detail::scope_world{seed, o}.run();
+    return detail::live_world<detail::scope_world>(seed, o);
+}
+
+/// The options under which a seed that was found to break a promise breaks it with as few steps as `lives` tries find;
+/// with `tell` set in them, one more life tells the story. Precondition: `failed` has found something, under `o`.
+[[nodiscard]] inline scope_simulation_options shrink_scopes(scope_simulation_report const& failed,
+                                                            scope_simulation_options o = {},
+                                                            std::size_t lives = 1'000) {
+    return detail::shrink_world<detail::scope_world>(failed, std::move(o), lives);
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI::testing

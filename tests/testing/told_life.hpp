@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// Lives that break a promise: found, shrunk, and told as docs/testing.md quotes one.
+
+#include <cstddef>
+#include <cstdint>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "support/catch.hpp"
+
+namespace told_life {
+
+/// The first life that breaks that promise, of some hundred; `simulate(seed)` lives one.
+template <class Simulate>
+[[nodiscard]] auto first_failure(std::string const& promise, Simulate&& simulate) {
+    for (std::uint64_t seed = 1; seed <= 400; ++seed) {
+        auto failed = simulate(seed);
+        if (!failed.found.empty() && failed.found[0].axiom == promise) { return failed; }
+    }
+    return decltype(simulate(1)){};
+}
+
+/// That the steps of `few` break what `failed` broke first, and that none of them can be left out.
+template <class Simulate, class Report, class Options>
+void check_smallest(Report const& failed, Options const& few, Simulate&& simulate) {
+    auto const breaks = [&](Options const& o) {
+        auto const r = simulate(failed.seed, o);
+        return !r.found.empty() && r.found[0].axiom == failed.found[0].axiom;
+    };
+    CHECK(breaks(few));
+    for (std::size_t i = 0; i < few.only->size(); ++i) {
+        Options fewer = few;
+        fewer.only->erase(fewer.only->begin() + static_cast<std::ptrdiff_t>(i));
+        CHECK_FALSE(breaks(fewer));
+    }
+}
+
+/// That the story, without what is before the first step, is the one in a file.
+template <class Simulate, class Report, class Options>
+void check_story(char const* file, Report const& failed, Options few, Simulate&& simulate) {
+    few.tell = true;
+    std::string text = "seed " + std::to_string(failed.seed) + ": " + failed.found[0].axiom + "\n" +
+                       std::to_string(failed.steps) + " steps, shrunk to " + std::to_string(few.only->size()) + ":\n";
+    for (std::string const& line : simulate(failed.seed, few).story) {
+        if (line.rfind("0 ", 0) != 0) { text += "  " + line + "\n"; }
+    }
+    std::ifstream in(file);
+    std::string const kept{std::istreambuf_iterator<char>{in}, {}};
+    CHECK(text == kept);
+}
+
+}  // namespace told_life
