@@ -70,11 +70,12 @@ struct field_effect {
     reason why = reason::none;
     bool concurrent = false;
     bool present = true;
-    bytes value{};          ///< where it is made here
-    bytes_view borrowed{};  ///< where it is the operation's
-    bool whole = true;      ///< the field as such was written: it takes `mine`, and nothing inside has a mark
+    bytes value{};            ///< where it is made here
+    bytes_view borrowed{};    ///< where it is the operation's
+    bool whole = true;        ///< the field as such was written: it takes `mine`
+    bool remembered = false;  ///< what was there stayed, and the marks inside hold that this came
     write_mark mine{};
-    std::vector<field_mark> inside{};   ///< else the marks inside
+    std::vector<field_mark> inside{};   ///< the marks inside
     std::vector<decision> decisions{};  ///< of the fields inside
 };
 
@@ -143,6 +144,11 @@ public:
                 decisions.push_back(std::move(d));
             }
             if (e.won == winner::nobody) { asks = true; }
+            if (e.won == winner::confirmed && e.remembered) {
+                if (site.marked) { marks.push_back({op.field, site.mark}); }
+                std::move(e.inside.begin(), e.inside.end(), std::back_inserter(marks));
+                continue;
+            }
             if (e.won == winner::confirmed) {
                 ++lost;
                 if (site.marked) { marks.push_back({op.field, site.mark}); }
@@ -161,6 +167,7 @@ public:
                 continue;
             }
             if (!(app_.begins && e.mine == floor_)) { marks.push_back({op.field, e.mine}); }
+            std::move(e.inside.begin(), e.inside.end(), std::back_inserter(marks));
         }
         std::move(mark_at, exceptions.end(), std::back_inserter(marks));
         if (!asks && (lost != ops.size() || ops.empty())) { fields = rewrite_fields(before, changes); }
@@ -191,6 +198,7 @@ private:
             default: break;
         }
         if (by == rule::siblings && op.kind != op_kind::add && !app_.begins) { return siblings(op, site); }
+        if (is_set(by) && op.kind != op_kind::add && !app_.begins) { return whole_set(op, site, by); }
         return whole_value(op, site, by);
     }
 
@@ -292,23 +300,79 @@ private:
         static_cast<void>(rival(site, by, concurrent));
         auto const foreign = [this](write_mark const& w) { return app_.foreign(w); };
         write_mark const mine = app_.mark_of(op.stamp);
-        if (!site.had && concurrent && app_.foreign(site.mark) && wins(site.mark, mine)) {
-            field_effect gone;
-            gone.concurrent = true;
-            gone.won = winner::confirmed;
-            gone.why = reason::deleted;
-            return gone;
-        }
+        auto const replaced = [&](write_mark const& w) {
+            return concurrent && app_.foreign(site.mark) && wins(site.mark, w) && app_.m.hint != merge_hint::local;
+        };
+        auto const gone = [&](write_mark const& w) {
+            field_effect e;
+            e.concurrent = true;
+            e.won = winner::confirmed;
+            e.why = !site.had ? reason::deleted : site.mark.stamp == w.stamp ? reason::by_author : reason::by_time;
+            return e;
+        };
         inside_effect in;
         if (is_set(by)) {
-            in = set_edits(op.field, site.mark, site.inside, by == rule::add_wins, mine, foreign)
-                     .run(site.was, op.value);
+            set_edits set(op.field, site.mark, site.inside, by == rule::add_wins, mine, foreign);
+            if (replaced(set.mine())) { return gone(set.mine()); }
+            in = set.run(site.was, op.value);
+        } else if (!site.had && replaced(mine)) {
+            return gone(mine);
         } else if (by == rule::list) {
             in = edit_list(op.field, site.mark, site.inside, site.was, op.value, mine, foreign);
         } else {
             in.refused = errc::type_mismatch;
         }
-        return of_inside(std::move(in), concurrent);
+        return of_inside(std::move(in), site, concurrent);
+    }
+    /// A set as a whole: among edits it stands by its stamp.
+    [[nodiscard]] field_effect whole_set(field_op const& op, field_site const& site, rule by) {
+        field_effect e;
+        bool const sets = op.kind == op_kind::set;
+        if (sets && mistyped(op.value, by)) {
+            e.refused = errc::type_mismatch;
+            return e;
+        }
+        bool const written_over = site.written() && app_.foreign(site.mark);
+        auto const foreign = [this](write_mark const& w) { return app_.foreign(w); };
+        set_edits set(op.field, site.mark, site.inside, by == rule::add_wins, app_.mark_of(op.stamp), foreign);
+        bool concurrent = false;
+        write_mark const mark = rival(site, by, concurrent);
+        bool const same = sets ? site.had && equal(op.value, site.was) : !site.had;
+        e.concurrent = concurrent;
+        e.present = sets;
+        e.borrowed = op.value;
+        e.mine = set.mine();
+        if (concurrent && app_.m.hint != merge_hint::merge) {
+            e.won = app_.m.hint == merge_hint::local ? winner::mutation : winner::confirmed;
+            e.why = reason::by_hint;
+            e.mine.stamp = (std::max)(e.mine.stamp, mark.stamp);
+            return e;
+        }
+        if (written_over && wins(site.mark, e.mine)) {
+            e.won = same ? winner::both : winner::confirmed;
+            e.why = same ? reason::same : site.mark.stamp == e.mine.stamp ? reason::by_author : reason::by_time;
+            if (same) {
+                e.whole = false;
+                e.present = site.had;
+                e.borrowed = site.was;
+                e.inside = site.inside;
+            }
+            return e;
+        }
+        if (concurrent) { e.why = mark.stamp == e.mine.stamp ? reason::by_author : reason::by_time; }
+        if (written_over && same) {
+            e.won = winner::both;
+            e.why = reason::same;
+        }
+        auto on_top = set.replace(sets ? std::optional{bytes_view{op.value}} : std::nullopt);
+        if (!on_top) { return e; }
+        e.refused = on_top->refused;
+        e.won = on_top->won;
+        e.why = on_top->why;
+        e.present = true;
+        e.value = std::move(on_top->value);
+        e.inside = std::move(on_top->marks);
+        return e;
     }
     [[nodiscard]] field_effect siblings(field_op const& op, field_site& site) {
         bool concurrent = false;
@@ -317,9 +381,10 @@ private:
         std::optional<bytes_view> values;
         if (op.kind == op_kind::set) { values = op.value; }
         auto const foreign = [this](write_mark const& w) { return app_.foreign(w); };
-        return of_inside(keep_siblings(op.field, site.mark, site.inside, site.was, values, mine, foreign), concurrent);
+        return of_inside(keep_siblings(op.field, site.mark, site.inside, site.was, values, mine, foreign), site,
+                         concurrent);
     }
-    [[nodiscard]] field_effect of_inside(inside_effect in, bool concurrent) {
+    [[nodiscard]] field_effect of_inside(inside_effect in, field_site const& site, bool concurrent) {
         field_effect e;
         if (in.refused == errc::type_mismatch && concurrent) {
             // Somebody has made it something else meanwhile: one of the two, as with any values.
@@ -329,14 +394,17 @@ private:
             return e;
         }
         e.refused = in.refused;
-        e.concurrent = in.concurrent;
+        e.concurrent = concurrent;
         e.won = in.won;
         e.why = in.why;
         e.present = in.present;
         e.value = std::move(in.value);
-        e.whole = false;
+        // Who began the record did not write a field that is only now there: its mark is nobody's.
+        e.whole = !site.written() && !app_.begins;
+        e.remembered = in.remembered;
         e.inside = std::move(in.marks);
         if (e.concurrent && app_.m.hint == merge_hint::remote) {
+            e.remembered = false;
             e.won = winner::confirmed;
             e.why = reason::by_hint;
         }
