@@ -595,24 +595,25 @@ public:
     [[nodiscard]] bool pass(row& next, bool concurrent) {
         merge_host const* const host = app_.context.host;
         if (host == nullptr) { return true; }
-        for (reference_rule const& r : app_.rules.references) {
-            if (!refers(r, next)) { return refuse(r.field, reason::reference, concurrent, errc::not_found); }
-        }
-        // A repair may be another guard's business: ask again, but not for ever.
+        // A repair may be another guard's business, or refer to something: ask again, but not for ever.
         for (int rounds = 0; rounds != rounds_max; ++rounds) {
+            for (reference_rule const& r : app_.rules.references) {
+                if (!refers(r, next)) { return refuse(r.field, reason::reference, concurrent, errc::not_found); }
+            }
             bool repaired = false;
             for (guard const& g : host->guards) {
                 if (g.judge == nullptr || !reads(g, next)) { continue; }
                 guard_answer a = g.judge({app_.m, before_, next, concurrent, app_.context.author}, g.data);
-                if (a.says == guard_answer::kind::accept) { continue; }
+                bool const repairs = a.says == guard_answer::kind::repair && !next.deleted && fits(a.repairs);
+                if (repairs) { drop_done(a.repairs, next); }
+                if (a.says == guard_answer::kind::accept || (repairs && a.repairs.empty())) { continue; }
                 app_.out.guard = g.name;
                 std::string const field = g.reads.empty() ? std::string{} : g.reads.front();
                 if (a.says == guard_answer::kind::veto) {
                     return refuse(field, reason::guarded, concurrent, errc::forbidden);
                 }
-                if (a.says == guard_answer::kind::escalate || next.deleted || !repair(next, a.repairs)) {
-                    return refuse(field, reason::guarded, true, errc::forbidden);
-                }
+                if (!repairs) { return refuse(field, reason::guarded, true, errc::forbidden); }
+                repair(next, a.repairs);
                 repaired = true;
             }
             if (!repaired) { return true; }
@@ -627,6 +628,8 @@ private:
     [[nodiscard]] bool refuse(std::string field, reason why, bool ask, errc otherwise) {
         apply_outcome& out = app_.out;
         out.changed = false;
+        auto const repaired = [](decision const& d) { return d.won == winner::guard; };
+        out.decisions.erase(std::remove_if(out.decisions.begin(), out.decisions.end(), repaired), out.decisions.end());
         if (ask) {
             out.verdict = verdict_kind::conflict;
             // The field is one that the mutation touches, where it can be: that is what a person decides.
@@ -648,16 +651,16 @@ private:
         return false;
     }
     [[nodiscard]] std::optional<bytes_view> value_in(std::optional<row> const& r, std::string_view field) const {
-        if (!r || r->deleted || r->fields.empty()) { return std::nullopt; }
-        auto const found = map_find(r->fields, field);
+        return r ? value_in(*r, field) : std::nullopt;
+    }
+    [[nodiscard]] static std::optional<bytes_view> value_in(row const& r, std::string_view field) {
+        if (r.deleted || r.fields.empty()) { return std::nullopt; }
+        auto const found = map_find(r.fields, field);
         return found ? *found : std::nullopt;
     }
     [[nodiscard]] bool changed(std::string_view field, row const& next) const {
         auto const a = value_in(before_, field);
-        std::optional<bytes_view> b;
-        if (!next.deleted && !next.fields.empty()) {
-            if (auto const found = map_find(next.fields, field)) { b = *found; }
-        }
+        auto const b = value_in(next, field);
         return a.has_value() != b.has_value() || (a && !equal(*a, *b));
     }
     [[nodiscard]] bool reads(guard const& g, row const& next) const {
@@ -677,24 +680,38 @@ private:
             default: return false;
         }
     }
-    [[nodiscard]] bool repair(row& next, std::vector<field_op> const& repairs) {
+    /// Whether a guard's repairs are what they may be.
+    [[nodiscard]] static bool fits(std::vector<field_op> const& repairs) {
+        for (std::size_t i = 0; i != repairs.size(); ++i) {
+            field_op const& op = repairs[i];
+            bool const known = op.kind == op_kind::unset || (op.kind == op_kind::set && validate_canonical(op.value));
+            if (!known || (i != 0 && compare_keys(repairs[i - 1].field, op.field) >= 0)) { return false; }
+        }
+        return true;
+    }
+    /// Takes out what is so already.
+    void drop_done(std::vector<field_op>& repairs, row const& next) const {
+        auto const done = [&](field_op const& op) {
+            auto const is = value_in(next, op.field);
+            return is.has_value() == (op.kind == op_kind::set) && (!is || equal(*is, op.value));
+        };
+        repairs.erase(std::remove_if(repairs.begin(), repairs.end(), done), repairs.end());
+    }
+    void repair(row& next, std::vector<field_op> const& repairs) {
         std::vector<field_change> changes;
         for (field_op const& op : repairs) {
-            bool const sets = op.kind == op_kind::set;
-            if (!sets && op.kind != op_kind::unset) { return false; }
-            if (sets && !validate_canonical(op.value)) { return false; }
-            if (!changes.empty() && compare_keys(changes.back().field, op.field) >= 0) { return false; }
-            changes.push_back({op.field, sets, op.value});
+            changes.push_back({op.field, op.kind == op_kind::set, op.value});
             field_mark mine{op.field, app_.mark_of(app_.m.stamp)};
             next.exceptions.erase(std::remove_if(next.exceptions.begin(), next.exceptions.end(),
                                                  [&](field_mark const& e) { return e.field == op.field; }),
                                   next.exceptions.end());
             next.exceptions.insert(std::lower_bound(next.exceptions.begin(), next.exceptions.end(), mine, mark_before),
                                    mine);
-            app_.out.decisions.push_back({op.field, app_.rules.decides(op.field), winner::guard, reason::guarded});
+            decision told{op.field, app_.rules.decides(op.field), winner::guard, reason::guarded};
+            std::vector<decision>& all = app_.out.decisions;
+            if (std::find(all.begin(), all.end(), told) == all.end()) { all.push_back(std::move(told)); }
         }
         next.fields = rewrite_fields(next.fields, changes);
-        return true;
     }
 
     application const& app_;

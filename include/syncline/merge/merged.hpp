@@ -68,6 +68,26 @@ namespace detail {
     return !left.empty();
 }
 
+/// Takes back the operations that wait for a person with `asked`: on its field, and on those that win together with it.
+inline void take_back(std::vector<field_op>& ops, decision const& asked, collection_rules const& rules,
+                      std::vector<std::string>& conflicts, std::vector<decision>& told) {
+    field_group const* const group = rules.whole ? nullptr : rules.group_of(asked.field);
+    auto const waits = [&](field_op const& op) {
+        return op.field == asked.field || rules.whole || (group != nullptr && rules.group_of(op.field) == group);
+    };
+    auto const note = [&](std::string const& field) {
+        if (std::find(conflicts.begin(), conflicts.end(), field) == conflicts.end()) { conflicts.push_back(field); }
+    };
+    note(asked.field);
+    told.push_back(asked);
+    for (field_op const& op : ops) {
+        if (!waits(op) || op.field == asked.field) { continue; }
+        note(op.field);
+        told.push_back({op.field, asked.by, winner::nobody, asked.why});
+    }
+    ops.erase(std::remove_if(ops.begin(), ops.end(), waits), ops.end());
+}
+
 /// The merge by two mutations on the base: what the remote side did, then what the local one did, having seen the base.
 [[nodiscard]] inline result<merged<bytes>> merge_by_apply(bytes_view base, bytes_view local, bytes_view remote,
                                                           collection_rules const& rules, side local_side,
@@ -143,58 +163,57 @@ namespace detail {
     m.stamp = local_side.stamp;
     m.base = 1;
     m.ops = std::move(*ours);
-    for (;;) {
+    // What is told of operations that were taken back: a person decides them, or the remote side was first.
+    std::vector<decision> told;
+    // Where no operation is left, the remote side stands as it is; no guard is asked of that.
+    while (!m.ops.empty()) {
         std::optional<row> after = before;
         apply_outcome outcome = apply(after, m, rules, context);
-        if (out.decisions.empty()) { out.decisions = outcome.decisions; }
         if (outcome.verdict == verdict_kind::rejected && outcome.reason == errc::contended) {
             // By the authority's time the remote side was first.
             std::vector<field_op> left;
-            std::size_t const told = out.decisions.size();
+            std::size_t const held = told.size();
             for (field_op& op : m.ops) {
                 if (op.kind == op_kind::nested) {
-                    bool const stays =
-                        yield_inside(op, rules.view().inside(op.field), *before, op.field, {}, {}, out.decisions);
+                    bool const stays = yield_inside(op, rules.view().inside(op.field), *before, op.field, {}, {}, told);
                     if (stays) { left.push_back(std::move(op)); }
                 } else if (rules.decides(op.field) != rule::authority_time) {
                     left.push_back(std::move(op));
                 } else if (before->mark_of(op.field).at == 2) {
-                    out.decisions.push_back({op.field, rule::authority_time, winner::confirmed, reason::by_order});
+                    told.push_back({op.field, rule::authority_time, winner::confirmed, reason::by_order});
                 } else {
                     left.push_back(std::move(op));
                 }
             }
-            if (out.decisions.size() == told) { return outcome.reason; }
+            if (told.size() == held) { return outcome.reason; }
             m.ops = std::move(left);
-            auto kept = std::move(out.decisions);
-            after = before;
-            outcome = apply(after, m, rules, context);
-            out.decisions = outcome.decisions;
-            std::move(kept.begin(), kept.end(), std::back_inserter(out.decisions));
+            continue;
         }
         if (outcome.verdict == verdict_kind::rejected) { return outcome.reason; }
         if (outcome.verdict != verdict_kind::conflict) {
-            out.record = std::move(after->fields);
-            return out;
+            before = std::move(after);
+            out.decisions = std::move(outcome.decisions);
+            break;
         }
         std::size_t const held = m.ops.size();
         for (decision const& d : outcome.decisions) {
             if (d.won != winner::nobody) { continue; }
-            bool const told = std::find(out.conflicts.begin(), out.conflicts.end(), d.field) != out.conflicts.end();
-            if (!told) { out.conflicts.push_back(d.field); }
             // Of a nested field that waits nothing inside is taken, so nothing else is told of it.
-            out.decisions.erase(std::remove_if(out.decisions.begin(), out.decisions.end(),
-                                               [&](decision const& inner) {
-                                                   return inner.field == d.field && !inner.inside.empty() &&
-                                                          inner.won != winner::nobody;
-                                               }),
-                                out.decisions.end());
-            m.ops.erase(
-                std::remove_if(m.ops.begin(), m.ops.end(), [&](field_op const& op) { return op.field == d.field; }),
-                m.ops.end());
+            told.erase(std::remove_if(told.begin(), told.end(),
+                                      [&](decision const& inner) {
+                                          return inner.field == d.field && !inner.inside.empty() &&
+                                                 inner.won != winner::nobody;
+                                      }),
+                       told.end());
+            take_back(m.ops, d, rules, out.conflicts, told);
         }
-        if (m.ops.size() == held) { m.ops.clear(); }  // a guard about the record as such: the remote side stays
+        if (m.ops.size() == held) { m.ops.clear(); }  // about none of them: the remote side stays
     }
+    out.record = std::move(before->fields);
+    std::move(told.begin(), told.end(), std::back_inserter(out.decisions));
+    std::stable_sort(out.decisions.begin(), out.decisions.end(),
+                     [](decision const& a, decision const& b) { return compare_keys(a.field, b.field) < 0; });
+    return out;
 }
 
 }  // namespace detail
