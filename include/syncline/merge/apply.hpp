@@ -92,12 +92,27 @@ struct group_choice {
     return false;
 }
 
+/// Fields that an operation takes as it says, as under last writer wins, whatever their rules make of such a value: what
+/// one side of a merge alone has written. Of each field those inside of it.
+struct as_written {
+    std::string field{};
+    bool taken = false;
+    std::vector<as_written> inside{};  ///< in canonical key order
+
+    [[nodiscard]] as_written const* find(std::string_view name) const {
+        auto const at = std::lower_bound(
+            inside.begin(), inside.end(), name,
+            [](as_written const& one, std::string_view wanted) { return compare_keys(one.field, wanted) < 0; });
+        return at != inside.end() && at->field == name ? &*at : nullptr;
+    }
+};
+
 /// Folds operations over a map of fields, those of a record or those inside of one.
 class field_fold {
 public:
     field_fold(application const& a, rule_view rules, write_mark const& floor, std::size_t depth,
-               std::vector<group_choice> const* groups = nullptr)
-        : app_(a), rules_(rules), floor_(floor), depth_(depth), groups_(groups) {}
+               as_written const* as_they_say, std::vector<group_choice> const* groups = nullptr)
+        : app_(a), rules_(rules), floor_(floor), depth_(depth), as_they_say_(as_they_say), groups_(groups) {}
 
     std::vector<decision> decisions{};
     std::vector<field_mark> marks{};  ///< after it
@@ -136,12 +151,10 @@ public:
             field_effect e = effect(op, site);
             if (e.refused != errc{}) { return e.refused; }
             rule const by = decided_by(op.field);
-            if (!e.decisions.empty() && e.won != winner::nobody) {
+            if (!e.decisions.empty()) {
                 std::move(e.decisions.begin(), e.decisions.end(), std::back_inserter(decisions));
             } else if (e.concurrent || e.won == winner::confirmed) {
-                decision d{op.field, by, e.won, e.why};
-                if (!e.decisions.empty()) { d = std::move(e.decisions.front()); }
-                decisions.push_back(std::move(d));
+                decisions.push_back({op.field, by, e.won, e.why});
             }
             if (e.won == winner::nobody) { asks = true; }
             if (e.won == winner::confirmed && e.remembered) {
@@ -190,11 +203,12 @@ private:
     }
 
     [[nodiscard]] field_effect effect(field_op const& op, field_site& site) {
-        rule const by = decided_by(op.field);
+        as_written const* const here = as_they_say_ == nullptr ? nullptr : as_they_say_->find(op.field);
+        rule const by = here != nullptr && here->taken ? rule::last_writer : decided_by(op.field);
         switch (op.kind) {
             case op_kind::elements: return elements(op, site, by);
             case op_kind::revise: return revision(op, site, by);
-            case op_kind::nested: return nested(op, site);
+            case op_kind::nested: return nested(op, site, here);
             default: break;
         }
         if (by == rule::siblings && op.kind != op_kind::add && !app_.begins) { return siblings(op, site); }
@@ -375,6 +389,11 @@ private:
         return e;
     }
     [[nodiscard]] field_effect siblings(field_op const& op, field_site& site) {
+        if (op.kind == op_kind::set && mistyped(op.value, rule::siblings)) {
+            field_effect e;
+            e.refused = errc::type_mismatch;
+            return e;
+        }
         bool concurrent = false;
         static_cast<void>(rival(site, rule::siblings, concurrent));
         write_mark const mine = app_.mark_of(op.stamp);
@@ -472,7 +491,7 @@ private:
     }
 
     /// Fields inside of a map: the same once more, a level deeper.
-    [[nodiscard]] field_effect nested(field_op const& op, field_site& site) {
+    [[nodiscard]] field_effect nested(field_op const& op, field_site& site, as_written const* as_they_say) {
         field_effect e;
         auto const refuse = [&](errc why) {
             e.refused = why;
@@ -509,7 +528,7 @@ private:
             below.push_back({name, f.mark, to_bytes(rest)});
         }
         std::sort(below.begin(), below.end(), mark_before);
-        field_fold inner(app_, rules_.inside(op.field), site.mark, depth_ + 1);
+        field_fold inner(app_, rules_.inside(op.field), site.mark, depth_ + 1, as_they_say);
         if (errc const why = inner.run(site.was, below, ops); why != errc{}) { return refuse(why); }
         e.won = inner.asks                                 ? winner::nobody
                 : !ops.empty() && inner.lost == ops.size() ? winner::confirmed
@@ -540,6 +559,7 @@ private:
     rule_view rules_;
     write_mark floor_;
     std::size_t depth_;
+    as_written const* as_they_say_;
     std::vector<group_choice> const* groups_;
 };
 
@@ -736,29 +756,13 @@ inline void keep_fields(row& tomb, row&& was) {
     tomb.exceptions = std::move(was.exceptions);
 }
 
-}  // namespace detail
-
-/// Applies a mutation to a row: the state after it, and what was decided.
-///
-/// `current`: the row before, or nothing where no such record ever was; becomes the row after when
-/// `changed`. Precondition: its fields are canonical. The mutation may come from a stranger; it was decoded.
-///
-/// A field is concurrent when somebody else has changed it after the mutation's base; what is not confirmed yet is
-/// nobody else's. What is not concurrent takes effect; what is, its field's rule decides. A mutation is taken whole
-/// or not at all: one field that a person must decide parks it, one operation that can't be (a counter over a text,
-/// an overflow, a text where a flag is due) rejects it; `current` is then untouched. A deletion and a concurrent edit
-/// are decided by the collection's `deletes`. An update never creates. Last, the host's guards are asked.
-///
-/// Rejections: `errc::not_found` (no such record or life; a reference to nothing), `errc::type_mismatch`,
-/// `errc::overflow`, `errc::contended` (by the authority's time, somebody was first: pull, and apply again),
-/// `errc::forbidden` (a guard), and for what its operations hold `errc::malformed`, `errc::invalid`,
-/// `errc::unsupported`, `errc::limit`.
-/// Cost: O(fields + operations), allocates the new fields; on a list O(elements + operations kept); on a text a diff.
-[[nodiscard]] inline apply_outcome apply(std::optional<row>& current, mutation const& m, collection_rules const& rules,
-                                         apply_context const& context) {
+/// `apply`, with some fields as the mutation says them; none where null.
+[[nodiscard]] inline apply_outcome apply_as_written(std::optional<row>& current, mutation const& m,
+                                                    collection_rules const& rules, apply_context const& context,
+                                                    as_written const* as_it_says) {
     apply_outcome out;
     bool const begins = m.kind == change_kind::create && (!current || m.life > current->life);
-    detail::application const app{m, rules, context, begins, out};
+    application const app{m, rules, context, begins, out};
     auto const whole_record = [&](verdict_kind v, winner w) {
         out.verdict = v;
         out.decisions.push_back({std::string{}, rule::last_writer, w, reason::deleted});
@@ -780,7 +784,7 @@ inline void keep_fields(row& tomb, row&& was) {
         if (current->deleted) {
             bool const agree = m.kind == change_kind::erase;
             if (agree) { return whole_record(verdict_kind::merged, winner::both); }
-            bool const met = detail::keeps_deleted(rules) && foreign(current->floor, m.base);
+            bool const met = keeps_deleted(rules) && foreign(current->floor, m.base);
             revives =
                 met && (m.hint == merge_hint::merge ? rules.deletes == deletion::loses
                                                     : rules.deletes == deletion::loses && m.hint == merge_hint::local);
@@ -810,8 +814,8 @@ inline void keep_fields(row& tomb, row&& was) {
         tomb.life = m.life;
         tomb.deleted = true;
         tomb.floor = mark_of(m.stamp);
-        if (detail::keeps_deleted(rules)) { detail::keep_fields(tomb, row{*current}); }
-        if (!detail::refusals(app, current).pass(tomb, concurrent)) { return out; }
+        if (keeps_deleted(rules)) { keep_fields(tomb, row{*current}); }
+        if (!refusals(app, current).pass(tomb, concurrent)) { return out; }
         current = std::move(tomb);
         out.changed = true;
         if (concurrent) { return whole_record(verdict_kind::merged, winner::mutation); }
@@ -826,14 +830,14 @@ inline void keep_fields(row& tomb, row&& was) {
         next = *current;
         next.deleted = false;
     }
-    std::vector<detail::group_choice> groups;
-    if (!begins && (rules.whole || !rules.groups.empty())) { groups = detail::decide_groups(app, next); }
-    for (detail::group_choice const& g : groups) {
+    std::vector<group_choice> groups;
+    if (!begins && (rules.whole || !rules.groups.empty())) { groups = decide_groups(app, next); }
+    for (group_choice const& g : groups) {
         rule const by = g.group == nullptr ? *rules.whole : g.group->decides;
         if (by == rule::authority_time && g.decided.why != reason::by_hint) { return reject(errc::contended); }
     }
 
-    detail::field_fold fold(app, rules.view(), next.floor, 0, &groups);
+    field_fold fold(app, rules.view(), next.floor, 0, as_it_says, &groups);
     if (errc const why = fold.run(next.fields, next.exceptions, m.ops); why != errc{}) { return reject(why); }
     out.decisions = std::move(fold.decisions);
     if (revives) {
@@ -852,11 +856,34 @@ inline void keep_fields(row& tomb, row&& was) {
     next.exceptions = std::move(fold.marks);
     if (fold.lost != m.ops.size() || m.ops.empty()) { next.fields = std::move(fold.fields); }
     next.version = context.at;
-    if (!detail::refusals(app, current).pass(next, met_somebody)) { return out; }
+    if (!refusals(app, current).pass(next, met_somebody)) { return out; }
     if (!out.decisions.empty()) { out.verdict = verdict_kind::merged; }
     out.changed = true;
     current = std::move(next);
     return out;
+}
+
+}  // namespace detail
+
+/// Applies a mutation to a row: the state after it, and what was decided.
+///
+/// `current`: the row before, or nothing where no such record ever was; becomes the row after when
+/// `changed`. Precondition: its fields are canonical. The mutation may come from a stranger; it was decoded.
+///
+/// A field is concurrent when somebody else has changed it after the mutation's base; what is not confirmed yet is
+/// nobody else's. What is not concurrent takes effect; what is, its field's rule decides. A mutation is taken whole
+/// or not at all: one field that a person must decide parks it, one operation that can't be (a counter over a text,
+/// an overflow, a text where a flag is due) rejects it; `current` is then untouched. A deletion and a concurrent edit
+/// are decided by the collection's `deletes`. An update never creates. Last, the host's guards are asked.
+///
+/// Rejections: `errc::not_found` (no such record or life; a reference to nothing), `errc::type_mismatch`,
+/// `errc::overflow`, `errc::contended` (by the authority's time, somebody was first: pull, and apply again),
+/// `errc::forbidden` (a guard), and for what its operations hold `errc::malformed`, `errc::invalid`,
+/// `errc::unsupported`, `errc::limit`.
+/// Cost: O(fields + operations), allocates the new fields; on a list O(elements + operations kept); on a text a diff.
+[[nodiscard]] inline apply_outcome apply(std::optional<row>& current, mutation const& m, collection_rules const& rules,
+                                         apply_context const& context) {
+    return detail::apply_as_written(current, m, rules, context, nullptr);
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI
