@@ -107,6 +107,62 @@ TEST_CASE("raised, previewed, decided, undone and done again, with all of it in 
     CHECK(in(store, [&](auto& tx) { return static_cast<bool>(queue.verify(tx)); }));
 }
 
+TEST_CASE("a decision that a guard refuses leaves the conflict open; one that it repairs is undone and done again") {
+    static bool strict = true;
+    merge_host host;
+    host.guards = {{"garden",
+                    {"table"},
+                    [](guard_input const& g, void const*) {
+                        auto const table = g.new_value("table");
+                        if (!table || !equal(*table, item("garden"))) { return guard_answer{}; }
+                        return strict ? guard_answer{guard_answer::kind::veto, {}}
+                                      : guard_answer{guard_answer::kind::repair,
+                                                     {{"table", op_kind::set, item("garden, heated"), {}}}};
+                    },
+                    nullptr}};
+    auto const by = [&](std::int64_t ms, std::uint64_t stamp) {
+        decision_maker who = ann(ms, stamp);
+        who.host = &host;
+        return who;
+    };
+    memory_storage store;
+    auto const id = in(store, [&](auto& tx) { return *queue.raise(tx, clash("b1"), at(1000)); });
+    auto const how = resolution::use_local();
+    auto const shown = in(store, [&](auto& tx) { return queue.preview(tx, id, how, rules, by(2000, 300)); });
+    auto const done = in(store, [&](auto& tx) { return queue.resolve(tx, id, 1, how, rules, by(2000, 300)); });
+    CHECK(shown.error() == errc::forbidden);
+    CHECK(done.error() == errc::forbidden);
+    auto const batch = in(store, [&](auto& tx) {
+        return queue.resolve_all(
+            tx, {}, [&](conflict const&) { return std::optional{how}; }, rules, by(2000, 300));
+    });
+    REQUIRE(batch);
+    CHECK(in(store, [&](auto& tx) { return *queue.counts(tx); }) == conflict_counts{1, 0});
+    CHECK(in(store, [&](auto& tx) { return *queue.find(tx, id); }).remote == clash("b1").remote);
+
+    strict = false;
+    auto const decided = in(store, [&](auto& tx) { return queue.resolve(tx, id, 1, how, rules, by(2000, 300)); });
+    REQUIRE(decided);
+    CHECK(value_view{decided->after->fields}.find("table") == value_view{item("garden, heated")});
+    row now = *decided->after;
+    now.version = 10;
+    auto const back = in(store, [&](auto& tx) { return queue.undo(tx, id, now, rules, by(3000, 400)); });
+    REQUIRE(back);
+    CHECK(back->after->fields == clash("b1").remote->fields);
+    auto const again = in(store, [&](auto& tx) { return queue.redo(tx, id, 2, rules, by(4000, 500)); });
+    REQUIRE(again);
+    CHECK(again->after->fields == decided->after->fields);
+    // The guard has become strict since: what was decided can be taken back all the same.
+    strict = true;
+    auto const last = in(store, [&](auto& tx) { return queue.undo(tx, id, now, rules, by(5000, 600)); });
+    CHECK(last.error() == errc::contended);  // the row holds what a guard made, and nobody can say so any more
+    now.fields = fields({{"note", "window"}, {"table", "garden"}});
+    CHECK(in(store, [&](auto& tx) { return queue.undo(tx, id, now, rules, by(5000, 600)); }));
+    CHECK(in(store, [&](auto& tx) { return queue.redo(tx, id, 3, rules, by(6000, 700)); }).error() == errc::forbidden);
+    CHECK(in(store, [&](auto& tx) { return *queue.counts(tx); }) == conflict_counts{1, 0});
+    CHECK(in(store, [&](auto& tx) { return static_cast<bool>(queue.verify(tx)); }));
+}
+
 TEST_CASE("a new remote updates an open conflict and never loses it") {
     memory_storage store;
     auto const id = *in(store, [&](auto& tx) { return queue.raise(tx, clash("b1"), at(1000)); });

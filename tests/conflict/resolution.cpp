@@ -4,6 +4,9 @@
 
 #include <syncline/conflict/resolution.hpp>
 
+#include <algorithm>
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include <syncline/core/value.hpp>
@@ -277,5 +280,94 @@ TEST_CASE("golden bytes of a resolution") {
         bool const whole = static_cast<bool>(in.finish());
         CHECK(whole == (n == raw.size()));
         if (whole) { CHECK(again == r); }
+    }
+}
+
+namespace {
+
+std::int64_t number(std::optional<bytes_view> v) { return v ? cbor_reader{*v}.integer() : 0; }
+/// "Who sits in the garden pays 100 at least": vetoed, or repaired, or for another person.
+template <guard_answer::kind Says>
+guard_answer garden(guard_input const& in, void const*) {
+    auto const table = in.new_value("table");
+    bool const ok = !table || !equal(*table, item("garden")) || number(in.new_value("price")) >= 100;
+    if (ok) { return {}; }
+    return {Says, {{"price", op_kind::set, item(100), {}}}};
+}
+template <guard_answer::kind Says>
+merge_host asking() {
+    merge_host host;
+    host.guards = {{"garden", {"table", "price"}, garden<Says>, nullptr}};
+    return host;
+}
+resolution cheap_garden() {
+    return resolution::merge_fields({{{"price"}, field_take::remote, {}}, {{"table"}, field_take::local, {}}});
+}
+/// What the authority makes of a decision that it gets as the person's mutation.
+apply_outcome at_authority(std::optional<row>& now, mutation const& m, merge_host const* host) {
+    apply_context context;
+    context.author = 1;
+    context.at = now->version + 1;
+    context.host = host;
+    return apply(now, m, rules, context);
+}
+
+}  // namespace
+
+TEST_CASE("guards say of a decision, before it is sent, what the authority's will say of it") {
+    auto const vetoes = asking<guard_answer::kind::veto>();
+    auto const asks = asking<guard_answer::kind::escalate>();
+    auto const repairs = asking<guard_answer::kind::repair>();
+    auto const unguarded = settle(sample(), cheap_garden(), rules, timestamp{300}, 1);
+    REQUIRE(unguarded);
+    for (merge_host const* const host : {&vetoes, &asks}) {
+        CHECK(why(settle(sample(), cheap_garden(), rules, timestamp{300}, 1, host)) == errc::forbidden);
+        auto now = sample().remote;
+        auto const said = at_authority(now, unguarded->change, host);
+        CHECK(said.verdict == (host == &vetoes ? verdict_kind::rejected : verdict_kind::conflict));
+        CHECK(now == sample().remote);
+        // What they don't object to is decided as without them.
+        CHECK(*settle(sample(), resolution::use_local(), rules, timestamp{300}, 1, host) ==
+              *settle(sample(), resolution::use_local(), rules, timestamp{300}, 1));
+        bytes const mine = fields({{"table", "garden"}, {"price", 5}});
+        CHECK(why(settle(sample(), resolution::custom(mine), rules, timestamp{300}, 1, host)) == errc::forbidden);
+    }
+    auto const repaired = settle(sample(), cheap_garden(), rules, timestamp{300}, 1, &repairs);
+    REQUIRE(repaired);
+    CHECK(repaired->change == unguarded->change);
+    CHECK(field(*repaired, "price") == value{100});
+    CHECK(std::any_of(repaired->decisions.begin(), repaired->decisions.end(),
+                      [](decision const& d) { return d.field == "price" && d.won == winner::guard; }));
+    auto now = sample().remote;
+    REQUIRE(at_authority(now, repaired->change, &repairs).changed);
+    CHECK(now->fields == repaired->after->fields);
+}
+
+TEST_CASE("guards are asked when another rule replays, and when a decision is taken back") {
+    auto const vetoes = asking<guard_answer::kind::veto>();
+    auto const asks = asking<guard_answer::kind::escalate>();
+    conflict c = sample();
+    c.local.ops[1].value = item(50);
+    CHECK(by_rule(c, rule::local, rules, 1));
+    for (merge_host const* const host : {&vetoes, &asks}) {
+        auto const replayed = by_rule(c, rule::local, rules, 1, host);
+        REQUIRE_FALSE(replayed);
+        CHECK(replayed.error() == errc::rejected);
+        CHECK(by_rule(c, rule::authority, rules, 1, host));
+    }
+
+    // Back to what was before the decision, which such a guard would not have let in.
+    row before = *c.remote;
+    before.fields = fields({{"note", "none"}, {"price", 90}, {"table", "garden"}});
+    row current = before;
+    current.version = 10;
+    current.fields = fields({{"note", "none"}, {"price", 90}, {"table", "hall"}});
+    settled done;
+    done.change.record = c.record;
+    done.change.ops = {{"table", op_kind::set, item("hall"), timestamp{300}}};
+    done.after = current;
+    CHECK(inverse(before, done, current, rules, timestamp{400}, 1));
+    for (merge_host const* const host : {&vetoes, &asks}) {
+        CHECK(why(inverse(before, done, current, rules, timestamp{400}, 1, host)) == errc::forbidden);
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include "support/catch.hpp"
+#include "support/sanitized.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -9,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include <syncline/core/random.hpp>
 #include <syncline/merge/apply.hpp>
 #include <syncline/merge/rule_codec.hpp>
 #include <syncline/merge/three_way.hpp>
@@ -283,4 +285,330 @@ TEST_CASE("context: by the authority's time who comes second is sent back, and a
     CHECK(m->record == map_item({{"name", number_item(2)}}));
     REQUIRE(m->decisions.size() == 1);
     CHECK(m->decisions[0].won == winner::confirmed);
+}
+
+namespace {
+
+/// What a guard of a test was asked, and so often.
+struct asked {
+    mutable int times = 0;
+};
+/// "Never", whatever it is; gives up in the end, so that a merge that asks for ever fails instead of hanging.
+guard_answer never(guard_input const&, void const* data) {
+    int const n = ++static_cast<asked const*>(data)->times;
+    return {n < 1000 ? guard_answer::kind::veto : guard_answer::kind::accept, {}};
+}
+guard_answer always_ask(guard_input const&, void const* data) {
+    int const n = ++static_cast<asked const*>(data)->times;
+    return {n < 1000 ? guard_answer::kind::escalate : guard_answer::kind::accept, {}};
+}
+template <std::int64_t N>
+guard_answer make_it(guard_input const& in, void const*) {
+    auto const is = in.new_value("n");
+    if (is && number(*is) == N) { return {}; }
+    return {guard_answer::kind::repair, {set("n", number_item(N))}};
+}
+bool holds(std::vector<std::string> const& all, std::string_view one) {
+    return std::find(all.begin(), all.end(), one) != all.end();
+}
+bool claims_repair(std::vector<decision> const& all) {
+    return std::any_of(all.begin(), all.end(), [](decision const& d) { return d.won == winner::guard; });
+}
+
+}  // namespace
+
+TEST_CASE("context: a guard that refuses whatever comes leaves the remote side, and ends") {
+    bytes const base = map_item({{"a", number_item(0)}, {"b", number_item(0)}, {"c", number_item(0)}});
+    bytes const local = map_item({{"a", number_item(1)}, {"b", number_item(1)}, {"c", number_item(0)}});
+    bytes const remote = map_item({{"a", number_item(0)}, {"b", number_item(2)}, {"c", number_item(3)}});
+    for (auto* const judge : {never, always_ask}) {
+        asked count;
+        merge_host host;
+        host.guards = {{"never", {}, judge, &count}};
+        for (bytes const& mine : {local, base}) {
+            count.times = 0;
+            auto const m = three_way(base, mine, remote, plain, {timestamp{6}, 1}, {timestamp{5}, 2}, &host);
+            REQUIRE(m.has_value());
+            CHECK(count.times < 100);
+            CHECK(m->record == remote);
+            CHECK(holds(m->conflicts, "a") == (mine != base));
+            for (decision const& d : m->decisions) { CHECK(d.won == winner::nobody); }
+        }
+        // Nobody was met: no merge to be decided, but a change that may not be, or that somebody must approve.
+        count.times = 0;
+        auto const alone = three_way(base, local, base, plain, {timestamp{6}, 1}, {timestamp{5}, 2}, &host);
+        CHECK(count.times < 100);
+        if (judge == never) {
+            CHECK(alone.error() == errc::forbidden);
+        } else {
+            REQUIRE(alone.has_value());
+            CHECK(alone->record == base);
+            CHECK(holds(alone->conflicts, "a"));
+            CHECK(holds(alone->conflicts, "b"));
+        }
+    }
+}
+
+TEST_CASE("context: what a person must decide does not hide what guards say of the rest") {
+    merge_host host;
+    host.guards = {{"paid", {"paid", "price"}, paid, nullptr}};
+    auto const with = [](std::int64_t question, std::int64_t sum, std::int64_t price) {
+        return map_item({{"paid", number_item(sum)}, {"asked", number_item(question)}, {"price", number_item(price)}});
+    };
+    auto const m =
+        three_way(with(0, 5, 10), with(1, 5, 3), with(2, 6, 10), plain, {timestamp{6}, 1}, {timestamp{5}, 2}, &host);
+    REQUIRE(m.has_value());
+    CHECK(m->conflicts == std::vector<std::string>{"asked"});
+    CHECK(m->record == with(2, 3, 3));
+    CHECK(claims_repair(m->decisions));
+
+    // And one that refuses only what is left is told, too.
+    host.guards = {{"in order", {"from", "to"}, in_order, nullptr}};
+    auto const span = [](std::int64_t question, std::int64_t from, std::int64_t to) {
+        return map_item({{"to", number_item(to)}, {"from", number_item(from)}, {"asked", number_item(question)}});
+    };
+    auto const refused = three_way(span(0, 10, 20), span(1, 15, 20), span(2, 10, 12), plain, {timestamp{6}, 1},
+                                   {timestamp{5}, 2}, &host);
+    REQUIRE(refused.has_value());
+    CHECK(refused->record == span(2, 10, 12));
+    CHECK(holds(refused->conflicts, "asked"));
+    CHECK(holds(refused->conflicts, "from"));
+    CHECK(std::any_of(refused->decisions.begin(), refused->decisions.end(), [](decision const& d) {
+        return d.field == "from" && d.won == winner::nobody && d.why == reason::guarded;
+    }));
+}
+
+TEST_CASE("context: what wins together is refused together") {
+    collection_rules grouped = plain;
+    grouped.groups = {{"money", rule::last_writer, {"amount", "currency"}}};
+    merge_host host;
+    host.guards = {{"enough",
+                    {"amount", "rate"},
+                    [](guard_input const& in, void const*) {
+                        auto const amount = in.new_value("amount");
+                        auto const rate = in.new_value("rate");
+                        bool const ok =
+                            !amount || !rate || number(*amount).value_or(0) * number(*rate).value_or(0) <= 100;
+                        return guard_answer{ok ? guard_answer::kind::accept : guard_answer::kind::veto, {}};
+                    },
+                    nullptr}};
+    auto const with = [](std::int64_t note, std::int64_t rate, std::int64_t amount, std::string_view currency) {
+        return map_item({{"note", number_item(note)},
+                         {"rate", number_item(rate)},
+                         {"amount", number_item(amount)},
+                         {"currency", text_item(currency)}});
+    };
+    for (std::optional<rule> const whole : {std::optional<rule>{}, std::optional<rule>{rule::last_writer}}) {
+        grouped.whole = whole;
+        auto const m = three_way(with(0, 1, 50, "CHF"), with(1, 1, 100, "EUR"), with(0, 2, 50, "CHF"), grouped,
+                                 {timestamp{6}, 1}, {timestamp{5}, 2}, &host);
+        REQUIRE(m.has_value());
+        if (whole) {
+            CHECK(m->record == with(1, 1, 100, "EUR"));  // the later record, whole
+            continue;
+        }
+        CHECK(m->record == with(1, 2, 50, "CHF"));
+        CHECK(holds(m->conflicts, "amount"));
+        CHECK(holds(m->conflicts, "currency"));
+        CHECK(m->conflicts.size() == 2);
+    }
+}
+
+TEST_CASE("context: a repair that is there already is no repair; those against each other are a person's") {
+    merge_host host;
+    guard const same{"same",
+                     {},
+                     [](guard_input const&, void const*) {
+                         return guard_answer{guard_answer::kind::repair, {set("n", number_item(7))}};
+                     },
+                     nullptr};
+    host.guards = {same};
+    auto r = record(map_item({{"n", number_item(1)}}));
+    auto const out = lay(r, 2, 2, 1, 5, {set("a", number_item(1))}, plain, &host);
+    CHECK(out.changed);
+    CHECK(number(value_of(r, "n")) == 7);
+    CHECK(out.decisions.size() == 1);
+    CHECK(claims_repair(out.decisions));
+    auto const again = lay(r, 2, 3, 2, 6, {set("a", number_item(2))}, plain, &host);
+    CHECK(again.verdict == verdict_kind::applied);
+    CHECK(again.decisions.empty());
+    CHECK(r->mark_of("n").at == 2);  // nobody has written it since
+
+    host.guards = {{"one", {}, make_it<1>, nullptr}, {"two", {}, make_it<2>, nullptr}};
+    auto const held = r;
+    auto const torn = lay(r, 2, 4, 3, 7, {set("a", number_item(3))}, plain, &host);
+    CHECK(torn.verdict == verdict_kind::conflict);
+    CHECK(r == held);
+    CHECK_FALSE(claims_repair(torn.decisions));
+    auto const m = three_way(map_item({{"a", number_item(0)}}), map_item({{"a", number_item(1)}}),
+                             map_item({{"a", number_item(0)}, {"b", number_item(0)}}), plain, {timestamp{6}, 1},
+                             {timestamp{5}, 2}, &host);
+    REQUIRE(m.has_value());
+    CHECK(m->record == map_item({{"a", number_item(0)}, {"b", number_item(0)}}));
+    CHECK(holds(m->conflicts, "a"));
+    CHECK_FALSE(claims_repair(m->decisions));
+}
+
+TEST_CASE("context: a repair that can't be is a person's, and nothing of it is done or told") {
+    field_op const ok = set("a", number_item(9));
+    std::vector<std::vector<field_op>> const bad{
+        {ok, set("b", bytes{})},
+        {ok, set("b", bytes{std::byte{0x18}, std::byte{0x01}})},  // not the shortest
+        {ok, {"b", op_kind::add, number_item(1), {}}},
+        {ok, ok},
+        {set("b", number_item(1)), ok},
+    };
+    for (auto const& repairs : bad) {
+        merge_host host;
+        host.guards = {
+            {"bad",
+             {},
+             [](guard_input const&, void const* data) {
+                 return guard_answer{guard_answer::kind::repair, *static_cast<std::vector<field_op> const*>(data)};
+             },
+             &repairs}};
+        auto r = record(map_item({{"a", number_item(0)}, {"n", number_item(0)}}));
+        auto const held = r;
+        auto const out = lay(r, 2, 2, 1, 5, {set("n", number_item(1))}, plain, &host);
+        CHECK(out.verdict == verdict_kind::conflict);
+        CHECK_FALSE(out.changed);
+        CHECK_FALSE(claims_repair(out.decisions));
+        CHECK(r == held);
+    }
+}
+
+TEST_CASE("context: a guard overrules a wish, and is asked of what is inside of a field") {
+    merge_host host;
+    host.guards = {{"approved", {"state"}, approved, nullptr}};
+    for (merge_hint const hint : {merge_hint::merge, merge_hint::local}) {
+        auto r = record(map_item({{"state", text_item("open")}}));
+        REQUIRE(lay(r, 2, 2, 1, 5, {set("state", text_item("approved"))}, plain, &host).changed);
+        auto const held = r;
+        auto const out = lay(r, 3, 3, 1, 6, {set("state", text_item("draft"))}, plain, &host, hint);
+        CHECK(out.verdict == verdict_kind::conflict);
+        CHECK(out.guard == "approved");
+        CHECK(r == held);
+    }
+
+    collection_rules rules = plain;
+    rules.fields.push_back({"place", rule::nested, {{"seats", rule::counter}}});
+    host.guards = {{"room",
+                    {"place"},
+                    [](guard_input const& in, void const*) {
+                        auto const place = in.new_value("place");
+                        auto const seats = place ? map_find(*place, "seats") : std::optional<bytes_view>{};
+                        bool const ok = !seats || !*seats || number(**seats).value_or(0) <= 10;
+                        return guard_answer{ok ? guard_answer::kind::accept : guard_answer::kind::veto, {}};
+                    },
+                    nullptr}};
+    auto const add = [](std::int64_t n) {
+        bytes inner;
+        cbor_writer w{inner};
+        w.array(1);
+        encode_operation(w, {"seats", op_kind::add, number_item(n), {}}, {});
+        return field_op{"place", op_kind::nested, inner, {}};
+    };
+    auto r = record(map_item({{"place", map_item({{"seats", number_item(4)}})}}));
+    REQUIRE(lay(r, 2, 2, 1, 5, {add(4)}, rules, &host).changed);
+    auto const held = r;
+    auto const met = lay(r, 3, 3, 1, 6, {add(4)}, rules, &host);  // each alone would do
+    CHECK(met.verdict == verdict_kind::conflict);
+    REQUIRE(met.decisions.size() == 1);
+    CHECK(met.decisions[0].field == "place");
+    CHECK(r == held);
+    auto const seats = [](std::int64_t n) { return map_item({{"place", map_item({{"seats", number_item(n)}})}}); };
+    auto const m = three_way(seats(4), seats(8), seats(9), rules, {timestamp{6}, 1}, {timestamp{5}, 2}, &host);
+    REQUIRE(m.has_value());
+    CHECK(m->record == seats(9));
+    CHECK(m->conflicts == std::vector<std::string>{"place"});
+}
+
+TEST_CASE("context: guards are asked when a record begins and when it ends") {
+    asked count;
+    merge_host host;
+    host.guards = {{"never", {"n"}, never, &count}};
+    std::optional<row> none;
+    auto const born =
+        lay(none, 2, 2, 0, 5, {set("n", number_item(1))}, plain, &host, merge_hint::merge, change_kind::create);
+    CHECK(born.verdict == verdict_kind::rejected);
+    CHECK(born.reason == errc::forbidden);
+    CHECK_FALSE(none);
+
+    auto r = record(map_item({{"n", number_item(1)}, {"a", number_item(1)}}));
+    auto const begin = r;
+    auto const erase = [&](merge_hint hint, collection_rules const& rules) {
+        return lay(r, 3, 3, 1, 6, {}, rules, &host, hint, change_kind::erase);
+    };
+    CHECK(erase(merge_hint::merge, plain).reason == errc::forbidden);
+    CHECK(r == begin);
+    REQUIRE(lay(r, 2, 2, 1, 5, {set("a", number_item(2))}, plain, &host).changed);  // not what it reads
+    auto const held = r;
+    for (merge_hint const hint : {merge_hint::merge, merge_hint::local}) {
+        auto const out = erase(hint, plain);
+        CHECK(out.verdict == verdict_kind::conflict);
+        CHECK(out.guard == "never");
+        CHECK(r == held);
+    }
+    host.guards = {{"repairs", {}, make_it<1>, nullptr}};
+    CHECK(erase(merge_hint::merge, plain).verdict == verdict_kind::conflict);
+    CHECK(r == held);
+    // An edit that would bring back what was deleted.
+    collection_rules back = plain;
+    back.deletes = deletion::loses;
+    host.guards.clear();
+    auto gone = begin;
+    REQUIRE(lay(gone, 3, 2, 1, 5, {}, back, &host, merge_hint::merge, change_kind::erase).changed);
+    auto const tomb = gone;
+    host.guards = {{"never", {"n"}, never, &count}};
+    CHECK(lay(gone, 2, 3, 1, 6, {set("a", number_item(3))}, back, &host).verdict == verdict_kind::conflict);
+    CHECK(gone == tomb);
+}
+
+TEST_CASE("context: a guard that throws leaves all as it was; a preview and the authority get one answer") {
+    merge_host host;
+    host.guards = {{"throws", {}, [](guard_input const&, void const*) -> guard_answer { throw 1; }, nullptr}};
+    auto r = record(map_item({{"n", number_item(1)}}));
+    auto const held = r;
+    CHECK_THROWS(lay(r, 2, 2, 1, 5, {set("n", number_item(2))}, plain, &host));
+    CHECK_THROWS(lay(r, 2, 2, 1, 5, {}, plain, &host, merge_hint::merge, change_kind::erase));
+    CHECK(r == held);
+
+    random_generator dice{21};
+    host.guards = {{"in order", {"from", "to"}, in_order, nullptr},
+                   {"approved", {"state"}, approved, nullptr},
+                   {"paid", {"paid", "price"}, paid, nullptr}};
+    char const* const names[] = {"to", "from", "paid", "price", "state"};
+    auto const some = [&](std::string_view name) {
+        auto const n = static_cast<std::int64_t>(dice() % 4);
+        return name == "state" ? text_item(n < 2 ? "approved" : "draft") : number_item(n);
+    };
+    for (int round = 0; round < rounds(2'000); ++round) {
+        auto now = record(map_item({}));
+        for (position at = 2; at != 8; ++at) {
+            std::vector<field_op> ops;
+            for (char const* n : names) {
+                if (dice() % 3 == 0) { ops.push_back(set(n, some(n))); }
+            }
+            position const base = 1 + dice() % (at - 1);
+            auto const author = static_cast<author_index>(2 + dice() % 3);
+            auto seen = now;
+            auto const before = now;
+            auto const shown = lay(seen, author, pending_position, base, at, ops, plain, &host);
+            auto const done = lay(now, author, at, base, at, ops, plain, &host);
+            REQUIRE(shown.verdict == done.verdict);
+            REQUIRE(shown.reason == done.reason);
+            REQUIRE(shown.decisions == done.decisions);
+            REQUIRE(shown.guard == done.guard);
+            REQUIRE(seen->fields == now->fields);
+            REQUIRE(done.changed == (now != before));
+            bool const refused = done.verdict == verdict_kind::conflict;
+            REQUIRE(refused == std::any_of(done.decisions.begin(), done.decisions.end(),
+                                           [](decision const& d) { return d.won == winner::nobody; }));
+            if (done.changed) {
+                mutation const none;
+                REQUIRE(in_order({none, before, *now}, nullptr).says == guard_answer::kind::accept);
+                REQUIRE(paid({none, before, *now}, nullptr).says == guard_answer::kind::accept);
+            }
+        }
+    }
 }

@@ -111,7 +111,7 @@ TEST_CASE("elements: who adds and who removes at once is decided by the rule, an
     auto const rules = ruled(rule::add_wins);
     CHECK(lay(r, 2, 2, 1, 5, {{"f", add.kind, add.value, {}}}, rules).verdict == verdict_kind::applied);
     auto const beaten = lay(r, 3, 3, 1, 6, {{"f", remove.kind, remove.value, {}}}, rules);
-    CHECK(beaten.verdict == verdict_kind::overruled);
+    CHECK(beaten.verdict == verdict_kind::merged);  // the set is as it was; that somebody tried is remembered
     REQUIRE(beaten.decisions.size() == 1);
     CHECK(beaten.decisions[0].won == winner::confirmed);
     CHECK(beaten.decisions[0].why == reason::by_value);
@@ -119,10 +119,62 @@ TEST_CASE("elements: who adds and who removes at once is decided by the rule, an
     CHECK(lay(r, 3, 4, 2, 7, {{"f", remove.kind, remove.value, {}}}, rules).verdict == verdict_kind::applied);
     CHECK(read_list(*value_of(r)).empty());
     CHECK(r->exceptions.size() == 1);  // that it was edited; the element has none any more
-    // Who takes the whole set away, and has not seen the last edit, loses to it or beats it, and is told.
+    // Who takes the whole set away, and has not seen a later edit, takes away what that leaves of it, and is told.
     auto const gone = lay(r, 2, 5, 3, 3, {{"f", op_kind::unset, {}, {}}}, rules);
     REQUIRE(gone.decisions.size() == 1);
-    CHECK(gone.verdict == verdict_kind::overruled);
+    CHECK(gone.decisions[0].won == winner::both);
+    CHECK(gone.verdict == verdict_kind::merged);
+}
+
+TEST_CASE("elements: a set taken away or set as a whole stands among edits by its stamp, in every order, and is told") {
+    bytes const a = text_item("a");
+    bytes const x = text_item("x");
+    deed const add{op_kind::elements, edits_item({{element_verb::add, x, {}, x}})};
+    deed const remove{op_kind::elements, edits_item({{element_verb::remove, a, {}, {}}})};
+    deed const unset{op_kind::unset, {}};
+    deed const set{op_kind::set, array_item({text_item("s")})};
+    struct expectation {
+        deed whole;
+        deed edit;
+        bool edit_later;
+        std::optional<std::vector<std::string>> after;
+    };
+    expectation const cases[] = {
+        {unset, add, true, {{"x"}}},  {unset, add, false, {}},        {unset, remove, true, {{}}},
+        {unset, remove, false, {}},   {set, add, true, {{"s", "x"}}}, {set, add, false, {{"s"}}},
+        {set, remove, true, {{"s"}}}, {set, remove, false, {{"s"}}},
+    };
+    for (rule const by : {rule::add_wins, rule::remove_wins}) {
+        for (expectation const& e : cases) {
+            INFO(name(by) << " case " << (&e - &cases[0]));
+            std::uint64_t const edited = e.edit_later ? 9 : 2;
+            std::uint64_t const replaced = 11 - edited;
+            for (bool const edit_first : {true, false}) {
+                auto r = start(array_item({a}));
+                for (int turn = 0; turn != 2; ++turn) {
+                    bool const edits = edit_first == (turn == 0);
+                    deed const& d = edits ? e.edit : e.whole;
+                    auto const out = lay(r, edits ? 2 : 3, static_cast<position>(2 + turn), 1,
+                                         edits ? edited : replaced, {{"f", d.kind, d.value, {}}}, ruled(by));
+                    CHECK(out.decisions.size() == (turn == 0 ? 0U : 1U));
+                    CHECK((out.verdict == verdict_kind::overruled) == (edits && turn == 1 && !e.edit_later));
+                }
+                auto const value = value_of(r);
+                REQUIRE(value.has_value() == e.after.has_value());
+                if (value) { CHECK(read_list(*value) == *e.after); }
+            }
+        }
+    }
+    // The same kind of edit by two: both are told of, also where neither is the one that the rule prefers.
+    for (rule const by : {rule::add_wins, rule::remove_wins}) {
+        deed const& plain = by == rule::add_wins ? remove : add;
+        auto r = start(array_item({a, text_item("b")}));
+        (void)lay(r, 2, 2, 1, 5, {{"f", plain.kind, plain.value, {}}}, ruled(by));
+        auto const second = lay(r, 3, 3, 1, 6, {{"f", plain.kind, plain.value, {}}}, ruled(by));
+        CHECK(second.verdict == verdict_kind::merged);
+        REQUIRE(second.decisions.size() == 1);
+        CHECK(second.decisions[0].won == winner::both);
+    }
 }
 
 TEST_CASE("elements: a list edited by three replicas, in every order, is one list; nothing twice, nothing lost") {
@@ -237,6 +289,10 @@ TEST_CASE("elements: siblings stay beside each other until somebody who has seen
     CHECK(read_list(*value_of(r)) == std::vector<std::string>{"x", "y"});
     (void)lay(r, 2, 4, 3, 7, {{"f", op_kind::set, array_item({text_item("z")}), {}}}, rules);
     CHECK(read_list(*value_of(r)) == std::vector<std::string>{"z"});
+    // Who took all away is told of too.
+    (void)lay(r, 3, 5, 4, 8, {{"f", op_kind::unset, {}, {}}}, rules);
+    CHECK(lay(r, 2, 6, 4, 9, {{"f", op_kind::set, array_item({text_item("w")}), {}}}, rules).decisions.size() == 1);
+    CHECK(read_list(*value_of(r)) == std::vector<std::string>{"w"});
 }
 
 TEST_CASE("elements: a difference of sets or lists, applied, is the other one") {

@@ -157,6 +157,7 @@ TEST_CASE("field_merge: maps that are not canonical give nonsense or an error, a
     for (int round = 0; round < rounds(10'000); ++round) {
         field_map const base = record(dice);
         std::array<bytes, 3> all{base.encode(), edited(dice, base).encode(), edited(dice, base).encode()};
+        field_index const index = *index_fields(all[0]);
         for (std::uint64_t n = 1 + dice() % 3; n != 0; --n) {
             bytes& b = all[static_cast<std::size_t>(dice() % 3)];
             if (b.empty()) { continue; }
@@ -167,6 +168,7 @@ TEST_CASE("field_merge: maps that are not canonical give nonsense or an error, a
             }
         }
         (void)three_way_validated(all[0], all[1], all[2], by);
+        if (index.begins().back() == all[0].size()) { (void)three_way_validated(all[0], index, all[1], all[2], by); }
     }
     CHECK(three_way_validated({}, {}, {}, by)->record == map_item({}));
 }

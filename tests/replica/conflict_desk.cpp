@@ -224,6 +224,65 @@ TEST_CASE("a conflict comes into the queue with its verdict, with all that a per
     }
 }
 
+TEST_CASE("a merge that the authority's guard refuses waits for a person, whose decision it is asked of, too") {
+    merge_host host;
+    host.guards = {{"room",
+                    {"name", "count"},
+                    [](guard_input const& in, void const*) {
+                        auto const name = in.new_value("name");
+                        auto const count = in.new_value("count");
+                        bool const ok =
+                            !name || !count || cbor_reader{*name}.integer() != 9 || cbor_reader{*count}.integer() <= 12;
+                        return guard_answer{ok ? guard_answer::kind::accept : guard_answer::kind::veto, {}};
+                    },
+                    nullptr}};
+    virtual_clock clock;
+    cloud c{clock.now};
+    authority_options options;
+    options.merging = &host;
+    c.self = authority<>{rules(), options};
+    device other{200};
+    desk_device mine{100};
+    mine.desk = conflict_desk{mine.queue, mine.table, &host};
+    REQUIRE(open(other, clock.now));
+    REQUIRE(open(mine, clock.now));
+    REQUIRE(mine.write([&](auto& tx) {
+        return mine.self.create(tx, key_a, fields({{"asked", 1}, {"count", 10}, {"name", 1}}), clock.now);
+    }));
+    REQUIRE(sync(mine, c, clock.now));
+    clock.pass(10);
+    REQUIRE(sync(other, c, clock.now));
+    REQUIRE(other.write([&](auto& tx) { return other.self.update(tx, key_a, {set("name", 9)}, clock.now); }));
+    REQUIRE(sync(other, c, clock.now));
+    clock.pass(10);
+    REQUIRE(mine.update({add("count", 5)}, clock.now));  // each would do alone
+    REQUIRE(sync(mine, c, clock.now));
+    CHECK(field(confirmed(c).at("a"), "count") == 10);
+    CHECK(parked(mine).size() == 1);
+    auto const held = mine.queued();
+    REQUIRE(held.size() == 1);
+    REQUIRE(held[0].fields.size() == 1);
+    CHECK(held[0].fields[0].path == field_path{"count"});
+    CHECK(field(*local_fields(held[0]), "count") == 15);
+    auto const decide = [&](resolution const& how) {
+        return mine.write([&](auto& tx) {
+            return mine.desk.resolve(tx, mine.self, held[0].id, held[0].revision, how, as_bytes("anna"), clock.now);
+        });
+    };
+    CHECK(decide(resolution::use_local()).error() == errc::forbidden);
+    CHECK(mine.queued().size() == 1);
+    CHECK(parked(mine).size() == 1);
+    bytes twelve;
+    cbor_writer{twelve}.integer(12);
+    REQUIRE(decide(resolution::merge_fields({{{"count"}, field_take::custom, twelve}})));
+    REQUIRE(sync(mine, c, clock.now));
+    REQUIRE(sync(other, c, clock.now));
+    CHECK(field(confirmed(c).at("a"), "count") == 12);
+    CHECK(field(confirmed(c).at("a"), "name") == 9);
+    CHECK(mine.queued().empty());
+    CHECK(parked(mine).empty());
+}
+
 TEST_CASE("a full queue keeps no pull from happening; the conflict is gathered later") {
     conflict_options one;
     one.open_max = 1;

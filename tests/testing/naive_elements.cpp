@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include "support/catch.hpp"
+#include "support/sanitized.hpp"
 
 #include <algorithm>
 #include <map>
@@ -223,6 +224,67 @@ TEST_CASE("naive elements: records with sets, lists and maps are what everything
     CHECK(verdicts[verdict_kind::applied] > 1'000);
     CHECK(verdicts[verdict_kind::merged] > 1'000);
     CHECK(verdicts[verdict_kind::overruled] > 10);
+}
+
+TEST_CASE("naive elements: sets that are edited, set and taken away are what everything that was done makes of them") {
+    random_generator dice{18};
+    std::map<verdict_kind, int> verdicts;
+    for (int history = 0; history < rounds(4'000); ++history) {
+        bool const add_wins = history % 2 == 0;
+        collection_rules const rules{
+            "things", rule::last_writer, {{"f", add_wins ? rule::add_wins : rule::remove_wins}}};
+        naive_deed const made{9, 1, 0, {}, {}};
+        std::vector<bytes> const items{naive_item(0), naive_item(2)};
+        std::vector<naive_deed> deeds;
+        std::optional<row> real;
+        real.emplace();
+        real->version = 1;
+        real->floor = {1, {}, 9};
+        real->fields = map_item({{"f", array_item(items)}});
+        position head = 1;
+        std::map<author_index, position> seen;
+        for (int n = 0; n < 12; ++n) {
+            author_index const author = 1 + static_cast<author_index>(below(dice, 3));
+            position& base = seen[author];
+            base = (std::max)(base, position{1});
+            base += below(dice, head - base + 1);
+            naive_deed d{author, head + 1, base, {}, {}};
+            // As a hybrid clock issues them: greater than all that was seen.
+            std::uint64_t stamp = 0;
+            for (naive_deed const& e : deeds) {
+                if (naive_sees(d, e)) { stamp = (std::max)(stamp, e.stamp.raw); }
+            }
+            d.stamp = timestamp{stamp + 1 + below(dice, 4)};
+            switch (below(dice, 4)) {
+                case 0: d.kind = op_kind::unset; break;
+                case 1:
+                    d.kind = op_kind::set;
+                    d.edits = array_item({naive_item(static_cast<std::int64_t>(below(dice, 2))), naive_item(3)});
+                    break;
+                default: d.edits = set_edits(dice);
+            }
+            mutation change;
+            change.record = {"things", "x"};
+            change.base = base;
+            change.stamp = d.stamp;
+            change.ops = {{"f", d.kind, d.edits, d.stamp}};
+            apply_context context;
+            context.author = author;
+            context.at = ++head;
+            auto const out = apply(real, change, rules, context);
+            ++verdicts[out.verdict];
+            bool const met =
+                std::any_of(deeds.begin(), deeds.end(), [&](naive_deed const& e) { return !naive_sees(d, e); });
+            deeds.push_back(d);
+            INFO("history " << history << " step " << n << ": " << name(out.verdict));
+            if (!met) { REQUIRE(out.verdict == verdict_kind::applied); }
+            auto const value = map_find(real->fields, "f");
+            std::optional<bytes> now;
+            if (*value) { now = to_bytes(**value); }
+            REQUIRE(now == naive_set_or_none(made, items, deeds, add_wins));
+        }
+    }
+    CHECK(verdicts.size() == 3);
 }
 
 TEST_CASE("naive elements: what the model says of the smallest cases") {

@@ -249,7 +249,8 @@ public:
             write_warning w;
             w.what = write_warning::kind::changed_since;
             for (decision const& d : outcome.decisions) {
-                if (d.won == winner::nobody) { w.fields.push_back(d.field); }
+                bool const told = !w.fields.empty() && w.fields.back() == d.field;  // of a nested field, once
+                if (d.won == winner::nobody && !told) { w.fields.push_back(d.field); }
             }
             if (!w.fields.empty()) { out.push_back(std::move(w)); }
         }

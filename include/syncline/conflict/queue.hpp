@@ -316,7 +316,7 @@ public:
                                           collection_rules const& rules, decision_maker const& who) const {
         auto c = load(tx, id);
         if (!c) { return c.error(); }
-        return settle(*c, how, rules, who.stamp, who.author);
+        return settle(*c, how, rules, who.stamp, who.author, who.host);
     }
 
     // Deciding.
@@ -396,12 +396,15 @@ public:
             apply_context context;
             context.author = who.author;
             context.at = entry->remote->version;
-            // It had seen the row: no rule has a say.
-            if (!apply(done.after, done.change, collection_rules{}, context).changed) {
-                return failure{errc::corrupt, "history of a conflict"};
-            }
+            context.host = who.host;
+            // It had seen the row: no rule has a say. What guards repaired belongs to it; one that would refuse it today
+            // did not then.
+            bool made = apply(done.after, done.change, collection_rules{}, context).changed;
+            context.host = nullptr;
+            made = made || apply(done.after, done.change, collection_rules{}, context).changed;
+            if (!made) { return failure{errc::corrupt, "history of a conflict"}; }
         }
-        auto back = inverse(*entry->remote, done, current, rules, who.stamp, who.author);
+        auto back = inverse(*entry->remote, done, current, rules, who.stamp, who.author, who.host);
         if (!back) { return back.error(); }
         bytes const decided_at = by_decision(*c);
         c->state = conflict_state::open;
@@ -849,7 +852,7 @@ private:
     };
     [[nodiscard]] result<drafted> draft(conflict const& c, resolution const& how, collection_rules const& rules,
                                         decision_maker const& who, conflict_event what) const {
-        auto done = settle(c, how, rules, who.stamp, who.author);
+        auto done = settle(c, how, rules, who.stamp, who.author, who.host);
         if (!done) { return done.error(); }
         drafted out{std::move(*done), signed_entry(what, who)};
         out.told.how = how;

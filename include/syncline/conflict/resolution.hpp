@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -114,6 +115,7 @@ struct decision_maker {
     wall_time now{};
     author_index author = unknown_author;  ///< of this replica
     bool automatic = false;                ///< a suggestion was applied without asking
+    merge_host const* host = nullptr;      ///< guards, roles, references, where this side has them; outlives the call
 };
 
 /// What a decision comes to: the mutation that carries it, and the record that it makes.
@@ -122,7 +124,7 @@ struct settled {
     /// there is nothing to send: the remote side stands as it is.
     mutation change{};
     std::optional<row> after{};         ///< the remote row with `change` applied
-    std::vector<decision> decisions{};  ///< what rules decided about what was not contested
+    std::vector<decision> decisions{};  ///< what rules decided about what was not contested, and guards' repairs
     friend bool operator==(settled const&, settled const&) = default;
 
     [[nodiscard]] bool sends() const noexcept { return change.kind != change_kind::update || !change.ops.empty(); }
@@ -148,6 +150,16 @@ struct settled {
 }
 
 namespace detail {
+
+/// Of a host what is asked before a person's choice is in the record.
+[[nodiscard]] inline merge_host roles_of(merge_host const* host) {
+    merge_host out;
+    if (host != nullptr) {
+        out.role_of = host->role_of;
+        out.data = host->data;
+    }
+    return out;
+}
 
 /// `map` with the value at a path replaced, or taken away; maps on the way are made where they are missing.
 [[nodiscard]] inline result<bytes> put_at(bytes_view map, field_path const& path, std::optional<bytes_view> value) {
@@ -249,9 +261,11 @@ struct three_values {
 /// Errors: `errc::not_found` (the remote is not held yet), `errc::invalid` (a kind that there is none of, a field without a choice or with two, a
 /// value that is no canonical item, two changes that can't be combined, a choice of fields where the whole record is
 /// contested), `errc::contended` (another field needs a person now), `errc::rejected` (the field's rule doesn't let the
-/// chosen value in: a minimum can't be raised), and what `apply` rejects with. Cost: O(fields + operations), as `apply`.
+/// chosen value in: a minimum can't be raised), `errc::forbidden` (a guard of `host` refuses the record that it makes, or
+/// asks), and what `apply` rejects with. Cost: O(fields + operations), as `apply`.
 [[nodiscard]] inline result<settled> settle(conflict const& c, resolution const& r, collection_rules const& rules,
-                                            timestamp stamp, author_index author = unknown_author) {
+                                            timestamp stamp, author_index author = unknown_author,
+                                            merge_host const* host = nullptr) {
     if (!c.remote) { return failure{errc::not_found, "the remote is not held yet"}; }
     if (r.kind < resolve_kind::use_local || r.kind > resolve_kind::custom) {
         return failure{errc::invalid, "unknown kind of decision"};
@@ -270,6 +284,8 @@ struct three_values {
     apply_context context;
     context.author = author;
     context.at = c.remote->version;
+    merge_host const roles = detail::roles_of(host);
+    context.host = &roles;
 
     auto local = local_fields(c);
     if (!local) { return local.error(); }
@@ -356,11 +372,15 @@ struct three_values {
     }
     out.change.ops = std::move(ops);
     if (!out.sends()) { return out; }
+    context.host = host;
     auto const done = apply(out.after, out.change, rules, context);
     if (done.verdict == verdict_kind::rejected) { return done.reason; }
+    if (!done.changed && !done.guard.empty()) { return failure{errc::forbidden, "a guard asks"}; }
     bool const refused = std::any_of(done.decisions.begin(), done.decisions.end(),
                                      [](decision const& d) { return d.won == winner::confirmed; });
     if (refused || !done.changed) { return failure{errc::rejected, "a rule doesn't let the chosen value in"}; }
+    std::copy_if(done.decisions.begin(), done.decisions.end(), std::back_inserter(out.decisions),
+                 [](decision const& d) { return d.won == winner::guard; });
     return out;
 }
 
@@ -368,9 +388,10 @@ struct three_values {
 ///
 /// The answer is a resolution, to be shown or taken as any other. Not for a conflict over the whole record, nor inside
 /// maps (`errc::invalid`). Errors: `errc::not_found` (the remote is not held yet), `errc::rejected` (the rule leaves
-/// it to a person), what `apply` rejects with (a counter over a text).
+/// it to a person, or a guard of `host` does), what `apply` rejects with (a counter over a text).
 [[nodiscard]] inline result<resolution> by_rule(conflict const& c, rule by, collection_rules rules,
-                                                author_index author = unknown_author) {
+                                                author_index author = unknown_author,
+                                                merge_host const* host = nullptr) {
     if (!c.remote) { return failure{errc::not_found, "the remote is not held yet"}; }
     if (c.remote->deleted || c.local.kind == change_kind::erase || c.local.life != c.remote->life) {
         return failure{errc::invalid, "the whole record is contested"};
@@ -399,6 +420,7 @@ struct three_values {
     apply_context context;
     context.author = author;
     context.at = c.remote->version;
+    context.host = host;
     auto const outcome = apply(after, m, rules, context);
     if (outcome.verdict == verdict_kind::rejected) { return outcome.reason; }
     if (outcome.verdict == verdict_kind::conflict) { return failure{errc::rejected, "that rule asks a person"}; }
@@ -415,10 +437,11 @@ struct three_values {
 /// they were before. `current` is the record now.
 ///
 /// Errors: `errc::contended` when somebody has changed one of those fields since, or deleted the record, or begun
-/// another life of it: nothing is taken back. Cost: O(fields + operations).
+/// another life of it; `errc::forbidden` when a guard of `host` refuses or asks: nothing is taken back.
+/// Cost: O(fields + operations).
 [[nodiscard]] inline result<settled> inverse(row const& before, settled const& done, row const& current,
                                              collection_rules const& rules, timestamp stamp,
-                                             author_index author = unknown_author) {
+                                             author_index author = unknown_author, merge_host const* host = nullptr) {
     settled out;
     out.change.stamp = stamp;
     out.change.record = done.change.record;
@@ -462,8 +485,10 @@ struct three_values {
     apply_context context;
     context.author = author;
     context.at = current.version;
+    context.host = host;
     auto const undone = apply(out.after, out.change, rules, context);
     if (undone.verdict == verdict_kind::rejected) { return undone.reason; }
+    if (!undone.changed && !undone.guard.empty()) { return failure{errc::forbidden, "a guard asks"}; }
     bool const refused = std::any_of(undone.decisions.begin(), undone.decisions.end(),
                                      [](decision const& d) { return d.won == winner::confirmed; });
     if (refused) { return failure{errc::rejected, "a rule doesn't let the old value in"}; }

@@ -70,11 +70,12 @@ struct field_effect {
     reason why = reason::none;
     bool concurrent = false;
     bool present = true;
-    bytes value{};          ///< where it is made here
-    bytes_view borrowed{};  ///< where it is the operation's
-    bool whole = true;      ///< the field as such was written: it takes `mine`, and nothing inside has a mark
+    bytes value{};            ///< where it is made here
+    bytes_view borrowed{};    ///< where it is the operation's
+    bool whole = true;        ///< the field as such was written: it takes `mine`
+    bool remembered = false;  ///< what was there stayed, and the marks inside hold that this came
     write_mark mine{};
-    std::vector<field_mark> inside{};   ///< else the marks inside
+    std::vector<field_mark> inside{};   ///< the marks inside
     std::vector<decision> decisions{};  ///< of the fields inside
 };
 
@@ -91,12 +92,27 @@ struct group_choice {
     return false;
 }
 
+/// Fields that an operation takes as it says, as under last writer wins, whatever their rules make of such a value: what
+/// one side of a merge alone has written. Of each field those inside of it.
+struct as_written {
+    std::string field{};
+    bool taken = false;
+    std::vector<as_written> inside{};  ///< in canonical key order
+
+    [[nodiscard]] as_written const* find(std::string_view name) const {
+        auto const at = std::lower_bound(
+            inside.begin(), inside.end(), name,
+            [](as_written const& one, std::string_view wanted) { return compare_keys(one.field, wanted) < 0; });
+        return at != inside.end() && at->field == name ? &*at : nullptr;
+    }
+};
+
 /// Folds operations over a map of fields, those of a record or those inside of one.
 class field_fold {
 public:
     field_fold(application const& a, rule_view rules, write_mark const& floor, std::size_t depth,
-               std::vector<group_choice> const* groups = nullptr)
-        : app_(a), rules_(rules), floor_(floor), depth_(depth), groups_(groups) {}
+               as_written const* as_they_say, std::vector<group_choice> const* groups = nullptr)
+        : app_(a), rules_(rules), floor_(floor), depth_(depth), as_they_say_(as_they_say), groups_(groups) {}
 
     std::vector<decision> decisions{};
     std::vector<field_mark> marks{};  ///< after it
@@ -135,14 +151,17 @@ public:
             field_effect e = effect(op, site);
             if (e.refused != errc{}) { return e.refused; }
             rule const by = decided_by(op.field);
-            if (!e.decisions.empty() && e.won != winner::nobody) {
+            if (!e.decisions.empty()) {
                 std::move(e.decisions.begin(), e.decisions.end(), std::back_inserter(decisions));
             } else if (e.concurrent || e.won == winner::confirmed) {
-                decision d{op.field, by, e.won, e.why};
-                if (!e.decisions.empty()) { d = std::move(e.decisions.front()); }
-                decisions.push_back(std::move(d));
+                decisions.push_back({op.field, by, e.won, e.why});
             }
             if (e.won == winner::nobody) { asks = true; }
+            if (e.won == winner::confirmed && e.remembered) {
+                if (site.marked) { marks.push_back({op.field, site.mark}); }
+                std::move(e.inside.begin(), e.inside.end(), std::back_inserter(marks));
+                continue;
+            }
             if (e.won == winner::confirmed) {
                 ++lost;
                 if (site.marked) { marks.push_back({op.field, site.mark}); }
@@ -161,6 +180,7 @@ public:
                 continue;
             }
             if (!(app_.begins && e.mine == floor_)) { marks.push_back({op.field, e.mine}); }
+            std::move(e.inside.begin(), e.inside.end(), std::back_inserter(marks));
         }
         std::move(mark_at, exceptions.end(), std::back_inserter(marks));
         if (!asks && (lost != ops.size() || ops.empty())) { fields = rewrite_fields(before, changes); }
@@ -183,14 +203,16 @@ private:
     }
 
     [[nodiscard]] field_effect effect(field_op const& op, field_site& site) {
-        rule const by = decided_by(op.field);
+        as_written const* const here = as_they_say_ == nullptr ? nullptr : as_they_say_->find(op.field);
+        rule const by = here != nullptr && here->taken ? rule::last_writer : decided_by(op.field);
         switch (op.kind) {
             case op_kind::elements: return elements(op, site, by);
             case op_kind::revise: return revision(op, site, by);
-            case op_kind::nested: return nested(op, site);
+            case op_kind::nested: return nested(op, site, here);
             default: break;
         }
         if (by == rule::siblings && op.kind != op_kind::add && !app_.begins) { return siblings(op, site); }
+        if (is_set(by) && op.kind != op_kind::add && !app_.begins) { return whole_set(op, site, by); }
         return whole_value(op, site, by);
     }
 
@@ -292,34 +314,96 @@ private:
         static_cast<void>(rival(site, by, concurrent));
         auto const foreign = [this](write_mark const& w) { return app_.foreign(w); };
         write_mark const mine = app_.mark_of(op.stamp);
-        if (!site.had && concurrent && app_.foreign(site.mark) && wins(site.mark, mine)) {
-            field_effect gone;
-            gone.concurrent = true;
-            gone.won = winner::confirmed;
-            gone.why = reason::deleted;
-            return gone;
-        }
+        auto const replaced = [&](write_mark const& w) {
+            return concurrent && app_.foreign(site.mark) && wins(site.mark, w) && app_.m.hint != merge_hint::local;
+        };
+        auto const gone = [&](write_mark const& w) {
+            field_effect e;
+            e.concurrent = true;
+            e.won = winner::confirmed;
+            e.why = !site.had ? reason::deleted : site.mark.stamp == w.stamp ? reason::by_author : reason::by_time;
+            return e;
+        };
         inside_effect in;
         if (is_set(by)) {
-            in = set_edits(op.field, site.mark, site.inside, by == rule::add_wins, mine, foreign)
-                     .run(site.was, op.value);
+            set_edits set(op.field, site.mark, site.inside, by == rule::add_wins, mine, foreign);
+            if (replaced(set.mine())) { return gone(set.mine()); }
+            in = set.run(site.was, op.value);
+        } else if (!site.had && replaced(mine)) {
+            return gone(mine);
         } else if (by == rule::list) {
             in = edit_list(op.field, site.mark, site.inside, site.was, op.value, mine, foreign);
         } else {
             in.refused = errc::type_mismatch;
         }
-        return of_inside(std::move(in), concurrent);
+        return of_inside(std::move(in), site, concurrent);
+    }
+    /// A set as a whole: among edits it stands by its stamp.
+    [[nodiscard]] field_effect whole_set(field_op const& op, field_site const& site, rule by) {
+        field_effect e;
+        bool const sets = op.kind == op_kind::set;
+        if (sets && mistyped(op.value, by)) {
+            e.refused = errc::type_mismatch;
+            return e;
+        }
+        bool const written_over = site.written() && app_.foreign(site.mark);
+        auto const foreign = [this](write_mark const& w) { return app_.foreign(w); };
+        set_edits set(op.field, site.mark, site.inside, by == rule::add_wins, app_.mark_of(op.stamp), foreign);
+        bool concurrent = false;
+        write_mark const mark = rival(site, by, concurrent);
+        bool const same = sets ? site.had && equal(op.value, site.was) : !site.had;
+        e.concurrent = concurrent;
+        e.present = sets;
+        e.borrowed = op.value;
+        e.mine = set.mine();
+        if (concurrent && app_.m.hint != merge_hint::merge) {
+            e.won = app_.m.hint == merge_hint::local ? winner::mutation : winner::confirmed;
+            e.why = reason::by_hint;
+            e.mine.stamp = (std::max)(e.mine.stamp, mark.stamp);
+            return e;
+        }
+        if (written_over && wins(site.mark, e.mine)) {
+            e.won = same ? winner::both : winner::confirmed;
+            e.why = same ? reason::same : site.mark.stamp == e.mine.stamp ? reason::by_author : reason::by_time;
+            if (same) {
+                e.whole = false;
+                e.present = site.had;
+                e.borrowed = site.was;
+                e.inside = site.inside;
+            }
+            return e;
+        }
+        if (concurrent) { e.why = mark.stamp == e.mine.stamp ? reason::by_author : reason::by_time; }
+        if (written_over && same) {
+            e.won = winner::both;
+            e.why = reason::same;
+        }
+        auto on_top = set.replace(sets ? std::optional{bytes_view{op.value}} : std::nullopt);
+        if (!on_top) { return e; }
+        e.refused = on_top->refused;
+        e.won = on_top->won;
+        e.why = on_top->why;
+        e.present = true;
+        e.value = std::move(on_top->value);
+        e.inside = std::move(on_top->marks);
+        return e;
     }
     [[nodiscard]] field_effect siblings(field_op const& op, field_site& site) {
+        if (op.kind == op_kind::set && mistyped(op.value, rule::siblings)) {
+            field_effect e;
+            e.refused = errc::type_mismatch;
+            return e;
+        }
         bool concurrent = false;
         static_cast<void>(rival(site, rule::siblings, concurrent));
         write_mark const mine = app_.mark_of(op.stamp);
         std::optional<bytes_view> values;
         if (op.kind == op_kind::set) { values = op.value; }
         auto const foreign = [this](write_mark const& w) { return app_.foreign(w); };
-        return of_inside(keep_siblings(op.field, site.mark, site.inside, site.was, values, mine, foreign), concurrent);
+        return of_inside(keep_siblings(op.field, site.mark, site.inside, site.was, values, mine, foreign), site,
+                         concurrent);
     }
-    [[nodiscard]] field_effect of_inside(inside_effect in, bool concurrent) {
+    [[nodiscard]] field_effect of_inside(inside_effect in, field_site const& site, bool concurrent) {
         field_effect e;
         if (in.refused == errc::type_mismatch && concurrent) {
             // Somebody has made it something else meanwhile: one of the two, as with any values.
@@ -329,14 +413,17 @@ private:
             return e;
         }
         e.refused = in.refused;
-        e.concurrent = in.concurrent;
+        e.concurrent = concurrent;
         e.won = in.won;
         e.why = in.why;
         e.present = in.present;
         e.value = std::move(in.value);
-        e.whole = false;
+        // Who began the record did not write a field that is only now there: its mark is nobody's.
+        e.whole = !site.written() && !app_.begins;
+        e.remembered = in.remembered;
         e.inside = std::move(in.marks);
         if (e.concurrent && app_.m.hint == merge_hint::remote) {
+            e.remembered = false;
             e.won = winner::confirmed;
             e.why = reason::by_hint;
         }
@@ -404,7 +491,7 @@ private:
     }
 
     /// Fields inside of a map: the same once more, a level deeper.
-    [[nodiscard]] field_effect nested(field_op const& op, field_site& site) {
+    [[nodiscard]] field_effect nested(field_op const& op, field_site& site, as_written const* as_they_say) {
         field_effect e;
         auto const refuse = [&](errc why) {
             e.refused = why;
@@ -441,7 +528,7 @@ private:
             below.push_back({name, f.mark, to_bytes(rest)});
         }
         std::sort(below.begin(), below.end(), mark_before);
-        field_fold inner(app_, rules_.inside(op.field), site.mark, depth_ + 1);
+        field_fold inner(app_, rules_.inside(op.field), site.mark, depth_ + 1, as_they_say);
         if (errc const why = inner.run(site.was, below, ops); why != errc{}) { return refuse(why); }
         e.won = inner.asks                                 ? winner::nobody
                 : !ops.empty() && inner.lost == ops.size() ? winner::confirmed
@@ -472,6 +559,7 @@ private:
     rule_view rules_;
     write_mark floor_;
     std::size_t depth_;
+    as_written const* as_they_say_;
     std::vector<group_choice> const* groups_;
 };
 
@@ -527,24 +615,25 @@ public:
     [[nodiscard]] bool pass(row& next, bool concurrent) {
         merge_host const* const host = app_.context.host;
         if (host == nullptr) { return true; }
-        for (reference_rule const& r : app_.rules.references) {
-            if (!refers(r, next)) { return refuse(r.field, reason::reference, concurrent, errc::not_found); }
-        }
-        // A repair may be another guard's business: ask again, but not for ever.
+        // A repair may be another guard's business, or refer to something: ask again, but not for ever.
         for (int rounds = 0; rounds != rounds_max; ++rounds) {
+            for (reference_rule const& r : app_.rules.references) {
+                if (!refers(r, next)) { return refuse(r.field, reason::reference, concurrent, errc::not_found); }
+            }
             bool repaired = false;
             for (guard const& g : host->guards) {
                 if (g.judge == nullptr || !reads(g, next)) { continue; }
                 guard_answer a = g.judge({app_.m, before_, next, concurrent, app_.context.author}, g.data);
-                if (a.says == guard_answer::kind::accept) { continue; }
+                bool const repairs = a.says == guard_answer::kind::repair && !next.deleted && fits(a.repairs);
+                if (repairs) { drop_done(a.repairs, next); }
+                if (a.says == guard_answer::kind::accept || (repairs && a.repairs.empty())) { continue; }
                 app_.out.guard = g.name;
                 std::string const field = g.reads.empty() ? std::string{} : g.reads.front();
                 if (a.says == guard_answer::kind::veto) {
                     return refuse(field, reason::guarded, concurrent, errc::forbidden);
                 }
-                if (a.says == guard_answer::kind::escalate || next.deleted || !repair(next, a.repairs)) {
-                    return refuse(field, reason::guarded, true, errc::forbidden);
-                }
+                if (!repairs) { return refuse(field, reason::guarded, true, errc::forbidden); }
+                repair(next, a.repairs);
                 repaired = true;
             }
             if (!repaired) { return true; }
@@ -559,6 +648,8 @@ private:
     [[nodiscard]] bool refuse(std::string field, reason why, bool ask, errc otherwise) {
         apply_outcome& out = app_.out;
         out.changed = false;
+        auto const repaired = [](decision const& d) { return d.won == winner::guard; };
+        out.decisions.erase(std::remove_if(out.decisions.begin(), out.decisions.end(), repaired), out.decisions.end());
         if (ask) {
             out.verdict = verdict_kind::conflict;
             // The field is one that the mutation touches, where it can be: that is what a person decides.
@@ -580,16 +671,16 @@ private:
         return false;
     }
     [[nodiscard]] std::optional<bytes_view> value_in(std::optional<row> const& r, std::string_view field) const {
-        if (!r || r->deleted || r->fields.empty()) { return std::nullopt; }
-        auto const found = map_find(r->fields, field);
+        return r ? value_in(*r, field) : std::nullopt;
+    }
+    [[nodiscard]] static std::optional<bytes_view> value_in(row const& r, std::string_view field) {
+        if (r.deleted || r.fields.empty()) { return std::nullopt; }
+        auto const found = map_find(r.fields, field);
         return found ? *found : std::nullopt;
     }
     [[nodiscard]] bool changed(std::string_view field, row const& next) const {
         auto const a = value_in(before_, field);
-        std::optional<bytes_view> b;
-        if (!next.deleted && !next.fields.empty()) {
-            if (auto const found = map_find(next.fields, field)) { b = *found; }
-        }
+        auto const b = value_in(next, field);
         return a.has_value() != b.has_value() || (a && !equal(*a, *b));
     }
     [[nodiscard]] bool reads(guard const& g, row const& next) const {
@@ -609,24 +700,38 @@ private:
             default: return false;
         }
     }
-    [[nodiscard]] bool repair(row& next, std::vector<field_op> const& repairs) {
+    /// Whether a guard's repairs are what they may be.
+    [[nodiscard]] static bool fits(std::vector<field_op> const& repairs) {
+        for (std::size_t i = 0; i != repairs.size(); ++i) {
+            field_op const& op = repairs[i];
+            bool const known = op.kind == op_kind::unset || (op.kind == op_kind::set && validate_canonical(op.value));
+            if (!known || (i != 0 && compare_keys(repairs[i - 1].field, op.field) >= 0)) { return false; }
+        }
+        return true;
+    }
+    /// Takes out what is so already.
+    void drop_done(std::vector<field_op>& repairs, row const& next) const {
+        auto const done = [&](field_op const& op) {
+            auto const is = value_in(next, op.field);
+            return is.has_value() == (op.kind == op_kind::set) && (!is || equal(*is, op.value));
+        };
+        repairs.erase(std::remove_if(repairs.begin(), repairs.end(), done), repairs.end());
+    }
+    void repair(row& next, std::vector<field_op> const& repairs) {
         std::vector<field_change> changes;
         for (field_op const& op : repairs) {
-            bool const sets = op.kind == op_kind::set;
-            if (!sets && op.kind != op_kind::unset) { return false; }
-            if (sets && !validate_canonical(op.value)) { return false; }
-            if (!changes.empty() && compare_keys(changes.back().field, op.field) >= 0) { return false; }
-            changes.push_back({op.field, sets, op.value});
+            changes.push_back({op.field, op.kind == op_kind::set, op.value});
             field_mark mine{op.field, app_.mark_of(app_.m.stamp)};
             next.exceptions.erase(std::remove_if(next.exceptions.begin(), next.exceptions.end(),
                                                  [&](field_mark const& e) { return e.field == op.field; }),
                                   next.exceptions.end());
             next.exceptions.insert(std::lower_bound(next.exceptions.begin(), next.exceptions.end(), mine, mark_before),
                                    mine);
-            app_.out.decisions.push_back({op.field, app_.rules.decides(op.field), winner::guard, reason::guarded});
+            decision told{op.field, app_.rules.decides(op.field), winner::guard, reason::guarded};
+            std::vector<decision>& all = app_.out.decisions;
+            if (std::find(all.begin(), all.end(), told) == all.end()) { all.push_back(std::move(told)); }
         }
         next.fields = rewrite_fields(next.fields, changes);
-        return true;
     }
 
     application const& app_;
@@ -651,29 +756,13 @@ inline void keep_fields(row& tomb, row&& was) {
     tomb.exceptions = std::move(was.exceptions);
 }
 
-}  // namespace detail
-
-/// Applies a mutation to a row: the state after it, and what was decided.
-///
-/// `current`: the row before, or nothing where no such record ever was; becomes the row after when
-/// `changed`. Precondition: its fields are canonical. The mutation may come from a stranger; it was decoded.
-///
-/// A field is concurrent when somebody else has changed it after the mutation's base; what is not confirmed yet is
-/// nobody else's. What is not concurrent takes effect; what is, its field's rule decides. A mutation is taken whole
-/// or not at all: one field that a person must decide parks it, one operation that can't be (a counter over a text,
-/// an overflow, a text where a flag is due) rejects it; `current` is then untouched. A deletion and a concurrent edit
-/// are decided by the collection's `deletes`. An update never creates. Last, the host's guards are asked.
-///
-/// Rejections: `errc::not_found` (no such record or life; a reference to nothing), `errc::type_mismatch`,
-/// `errc::overflow`, `errc::contended` (by the authority's time, somebody was first: pull, and apply again),
-/// `errc::forbidden` (a guard), and for what its operations hold `errc::malformed`, `errc::invalid`,
-/// `errc::unsupported`, `errc::limit`.
-/// Cost: O(fields + operations), allocates the new fields; on a list O(elements + operations kept); on a text a diff.
-[[nodiscard]] inline apply_outcome apply(std::optional<row>& current, mutation const& m, collection_rules const& rules,
-                                         apply_context const& context) {
+/// `apply`, with some fields as the mutation says them; none where null.
+[[nodiscard]] inline apply_outcome apply_as_written(std::optional<row>& current, mutation const& m,
+                                                    collection_rules const& rules, apply_context const& context,
+                                                    as_written const* as_it_says) {
     apply_outcome out;
     bool const begins = m.kind == change_kind::create && (!current || m.life > current->life);
-    detail::application const app{m, rules, context, begins, out};
+    application const app{m, rules, context, begins, out};
     auto const whole_record = [&](verdict_kind v, winner w) {
         out.verdict = v;
         out.decisions.push_back({std::string{}, rule::last_writer, w, reason::deleted});
@@ -695,7 +784,7 @@ inline void keep_fields(row& tomb, row&& was) {
         if (current->deleted) {
             bool const agree = m.kind == change_kind::erase;
             if (agree) { return whole_record(verdict_kind::merged, winner::both); }
-            bool const met = detail::keeps_deleted(rules) && foreign(current->floor, m.base);
+            bool const met = keeps_deleted(rules) && foreign(current->floor, m.base);
             revives =
                 met && (m.hint == merge_hint::merge ? rules.deletes == deletion::loses
                                                     : rules.deletes == deletion::loses && m.hint == merge_hint::local);
@@ -725,8 +814,8 @@ inline void keep_fields(row& tomb, row&& was) {
         tomb.life = m.life;
         tomb.deleted = true;
         tomb.floor = mark_of(m.stamp);
-        if (detail::keeps_deleted(rules)) { detail::keep_fields(tomb, row{*current}); }
-        if (!detail::refusals(app, current).pass(tomb, concurrent)) { return out; }
+        if (keeps_deleted(rules)) { keep_fields(tomb, row{*current}); }
+        if (!refusals(app, current).pass(tomb, concurrent)) { return out; }
         current = std::move(tomb);
         out.changed = true;
         if (concurrent) { return whole_record(verdict_kind::merged, winner::mutation); }
@@ -741,14 +830,14 @@ inline void keep_fields(row& tomb, row&& was) {
         next = *current;
         next.deleted = false;
     }
-    std::vector<detail::group_choice> groups;
-    if (!begins && (rules.whole || !rules.groups.empty())) { groups = detail::decide_groups(app, next); }
-    for (detail::group_choice const& g : groups) {
+    std::vector<group_choice> groups;
+    if (!begins && (rules.whole || !rules.groups.empty())) { groups = decide_groups(app, next); }
+    for (group_choice const& g : groups) {
         rule const by = g.group == nullptr ? *rules.whole : g.group->decides;
         if (by == rule::authority_time && g.decided.why != reason::by_hint) { return reject(errc::contended); }
     }
 
-    detail::field_fold fold(app, rules.view(), next.floor, 0, &groups);
+    field_fold fold(app, rules.view(), next.floor, 0, as_it_says, &groups);
     if (errc const why = fold.run(next.fields, next.exceptions, m.ops); why != errc{}) { return reject(why); }
     out.decisions = std::move(fold.decisions);
     if (revives) {
@@ -767,11 +856,34 @@ inline void keep_fields(row& tomb, row&& was) {
     next.exceptions = std::move(fold.marks);
     if (fold.lost != m.ops.size() || m.ops.empty()) { next.fields = std::move(fold.fields); }
     next.version = context.at;
-    if (!detail::refusals(app, current).pass(next, met_somebody)) { return out; }
+    if (!refusals(app, current).pass(next, met_somebody)) { return out; }
     if (!out.decisions.empty()) { out.verdict = verdict_kind::merged; }
     out.changed = true;
     current = std::move(next);
     return out;
+}
+
+}  // namespace detail
+
+/// Applies a mutation to a row: the state after it, and what was decided.
+///
+/// `current`: the row before, or nothing where no such record ever was; becomes the row after when
+/// `changed`. Precondition: its fields are canonical. The mutation may come from a stranger; it was decoded.
+///
+/// A field is concurrent when somebody else has changed it after the mutation's base; what is not confirmed yet is
+/// nobody else's. What is not concurrent takes effect; what is, its field's rule decides. A mutation is taken whole
+/// or not at all: one field that a person must decide parks it, one operation that can't be (a counter over a text,
+/// an overflow, a text where a flag is due) rejects it; `current` is then untouched. A deletion and a concurrent edit
+/// are decided by the collection's `deletes`. An update never creates. Last, the host's guards are asked.
+///
+/// Rejections: `errc::not_found` (no such record or life; a reference to nothing), `errc::type_mismatch`,
+/// `errc::overflow`, `errc::contended` (by the authority's time, somebody was first: pull, and apply again),
+/// `errc::forbidden` (a guard), and for what its operations hold `errc::malformed`, `errc::invalid`,
+/// `errc::unsupported`, `errc::limit`.
+/// Cost: O(fields + operations), allocates the new fields; on a list O(elements + operations kept); on a text a diff.
+[[nodiscard]] inline apply_outcome apply(std::optional<row>& current, mutation const& m, collection_rules const& rules,
+                                         apply_context const& context) {
+    return detail::apply_as_written(current, m, rules, context, nullptr);
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI

@@ -48,13 +48,15 @@ struct guard_answer {
         escalate,  ///< a person must decide
     };
     kind says = kind::accept;
-    std::vector<field_op> repairs{};  ///< `set` and `unset`, each field once, in canonical key order
+    std::vector<field_op>
+        repairs{};  ///< `set` and `unset`, each field once, in canonical key order, or nothing is done
 };
 
 /// A rule over several fields: "a draft can't replace an approved proposal", "end not before start". A value.
 struct guard {
-    std::string name;                  ///< for people and logs
-    std::vector<std::string> reads{};  ///< it is asked when one of these has changed; empty: always
+    std::string name;  ///< for people and logs
+    std::vector<std::string>
+        reads{};  ///< it is asked when one of these fields of the record has changed; empty: always
     guard_answer (*judge)(guard_input const&,
                           void const* data) = nullptr;  ///< pure: the same answer for the same input
     void const* data = nullptr;                         ///< the host's own, handed to `judge`

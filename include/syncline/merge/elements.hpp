@@ -163,15 +163,75 @@ struct inside_effect {
     bool present = true;
     bytes value{};
     std::vector<field_mark> marks{};  ///< inside; replace those that were there
-    bool concurrent = false;
+    bool remembered = false;          ///< where what was there stayed: `marks` hold that it was tried
     winner won = winner::both;
     reason why = reason::combined;
+};
+
+// Marks inside of a set or of siblings have an element as their path. Two kinds begin with a byte that begins no element.
+inline constexpr std::byte not_an_element{0xF7};
+/// That somebody edited the field, for one who replaces or removes it as a whole.
+[[nodiscard]] inline bool marks_an_edit(field_mark const& m) noexcept {
+    return m.path.size() == 1 && m.path.front() == not_an_element;
+}
+/// Who added an element to a set where removing wins, for the same.
+[[nodiscard]] inline bool marks_an_addition(field_mark const& m) noexcept {
+    return m.path.size() > 1 && m.path.front() == not_an_element;
+}
+[[nodiscard]] inline bytes_view marked_element(field_mark const& m) noexcept {
+    return bytes_view{m.path}.subspan(marks_an_addition(m) ? 1 : 0);
+}
+[[nodiscard]] inline bool path_before(field_mark const& a, field_mark const& b) noexcept {
+    return compare(a.path, b.path) < 0;
+}
+
+/// The marks inside of a set, by what they are for; each kind in the order of its elements.
+struct set_marks {
+    std::vector<field_mark> elements{};   ///< where adding wins who added, where removing wins who removed
+    std::vector<field_mark> additions{};  ///< where removing wins
+    std::vector<field_mark> edits{};
+
+    explicit set_marks(std::vector<field_mark> all) {
+        std::stable_sort(all.begin(), all.end(), path_before);
+        for (field_mark& m : all) {
+            (marks_an_edit(m) ? edits : marks_an_addition(m) ? additions : elements).push_back(std::move(m));
+        }
+    }
+};
+/// Takes the marks of one element, or of those before it, off the front of what is left of a kind.
+class mark_front {
+public:
+    explicit mark_front(std::vector<field_mark>& all) : all_(all) {}
+
+    template <class Take>
+    void before(bytes_view element, Take const& take) {
+        while (at_ != all_.size() && compare(marked_element(all_[at_]), element) < 0) { take(std::move(all_[at_++])); }
+    }
+    [[nodiscard]] std::vector<field_mark> of(bytes_view element) {
+        std::vector<field_mark> out;
+        while (at_ != all_.size() && equal(marked_element(all_[at_]), element)) {
+            out.push_back(std::move(all_[at_++]));
+        }
+        return out;
+    }
+    template <class Take>
+    void rest(Take const& take) {
+        while (at_ != all_.size()) { take(std::move(all_[at_++])); }
+    }
+
+private:
+    std::vector<field_mark>& all_;
+    std::size_t at_ = 0;
 };
 
 /// Additions and removals of a set, by marks inside of the field: where adding wins, of those who added an element that
 /// is there; where removing wins, of those who removed one that isn't. One who adds (removes) takes along the marks
 /// that they have seen; what they have not seen goes on to count. So the order in which operations come makes no
 /// difference.
+///
+/// Who sets or unsets the set as a whole stands among the edits by stamp and author: what is earlier, and what they have
+/// seen, goes; later edits stay, on top of theirs. For that each edit leaves a mark, also one that was beaten, and where
+/// removing wins each addition.
 /// Source: Bieniusa et al., "An Optimized Conflict-free Replicated Set", 2012; the authority's positions are the causal
 /// context here.
 template <class Foreign>
@@ -179,8 +239,21 @@ class set_edits {
 public:
     set_edits(std::string_view field, write_mark const& own, std::vector<field_mark> inside, bool add_wins,
               write_mark const& mine, Foreign const& foreign)
-        : field_(field), own_(own), marks_(std::move(inside)), add_wins_(add_wins), mine_(mine), foreign_(foreign) {}
+        : field_(field), own_(own), marks_(std::move(inside)), add_wins_(add_wins), mine_(mine), foreign_(foreign) {
+        // A successor is never beaten by what its predecessor beat.
+        auto const saw = [&](write_mark const& w) {
+            if (!foreign_(w)) { mine_.stamp = (std::max)(mine_.stamp, w.stamp); }
+        };
+        for (auto const* const kind : {&marks_.elements, &marks_.additions, &marks_.edits}) {
+            for (field_mark const& m : *kind) { saw(m.mark); }
+        }
+        saw(own_);
+    }
 
+    /// The operation's mark, as it counts.
+    [[nodiscard]] write_mark const& mine() const noexcept { return mine_; }
+
+    /// Cost: that of sorting the elements and the edits.
     [[nodiscard]] inside_effect run(bytes_view was, bytes_view edits) {
         inside_effect out;
         auto const parsed = decode_element_edits(edits);
@@ -188,40 +261,100 @@ public:
         auto items = was.empty() ? std::optional(std::vector<bytes_view>{}) : items_of(was);
         if (!items) { return refuse(errc::type_mismatch); }
         sort_once(*items);
-        out.concurrent = foreign_(own_) && !was.empty();
-        for (field_mark const& m : marks_) { out.concurrent = out.concurrent || foreign_(m.mark); }
-        std::size_t beaten = 0;
+        std::vector<element_edit const*> order;  // those of one element beside each other
+        order.reserve(parsed->size());
         for (element_edit const& e : *parsed) {
             if (e.verb != element_verb::add && e.verb != element_verb::remove) { return refuse(errc::type_mismatch); }
-            bool const adds = e.verb == element_verb::add;
-            auto const at = std::lower_bound(items->begin(), items->end(), e.identity, bytes_before);
-            bool const had = at != items->end() && equal(*at, e.identity);
-            bool there = adds;
-            if (adds == add_wins_) {
-                prefer(e.identity, had);
-            } else if (!oppose(e.identity, had)) {
-                there = had;
-                ++beaten;
-            }
-            if (there && !had) {
-                items->insert(at, e.identity);
-            } else if (!there && had) {
-                items->erase(at);
-            }
+            order.push_back(&e);
         }
-        out.value = array_of(*items);
-        if (touched_) {
-            // That somebody edited the set, for one who replaces or removes it as a whole: no element has this path.
-            bytes const edited{std::byte{0xF7}};
-            forget_seen(edited);
-            marks_.push_back({field_, mine_, edited});
+        std::stable_sort(order.begin(), order.end(), [](element_edit const* a, element_edit const* b) {
+            return bytes_before(a->identity, b->identity);
+        });
+
+        auto const keep = [&out](field_mark&& m) { out.marks.push_back(std::move(m)); };
+        mark_front elements(marks_.elements);
+        mark_front additions(marks_.additions);
+        std::vector<bytes_view> there;
+        there.reserve(items->size() + order.size());
+        auto item = items->begin();
+        std::size_t beaten = 0;
+        for (auto e = order.begin(); e != order.end();) {
+            bytes_view const element = (*e)->identity;
+            for (; item != items->end() && bytes_before(*item, element); ++item) { there.push_back(*item); }
+            bool held = item != items->end() && equal(*item, element);
+            if (held) { ++item; }
+            elements.before(element, keep);
+            additions.before(element, keep);
+            std::vector<field_mark> preferred = elements.of(element);
+            std::vector<field_mark> added = additions.of(element);
+            for (; e != order.end() && equal((*e)->identity, element); ++e) {
+                bool const adds = (*e)->verb == element_verb::add;
+                forget_seen(added);
+                if (adds && !add_wins_) { added.push_back({field_, mine_, addition_of(element)}); }
+                if (adds == add_wins_) {
+                    prefer(preferred, element, held);
+                    held = adds;
+                } else if (oppose(preferred, held)) {
+                    held = adds;
+                } else {
+                    ++beaten;
+                }
+            }
+            if (held) { there.push_back(element); }
+            std::move(preferred.begin(), preferred.end(), std::back_inserter(out.marks));
+            std::move(added.begin(), added.end(), std::back_inserter(out.marks));
         }
-        std::sort(marks_.begin(), marks_.end(), mark_before);
-        out.marks = std::move(marks_);
-        if (beaten != 0 && beaten == parsed->size() && !touched_) {
+        there.insert(there.end(), item, items->end());
+        elements.rest(keep);
+        additions.rest(keep);
+        forget_seen(marks_.edits);
+        marks_.edits.push_back({field_, mine_, bytes{not_an_element}});
+        std::move(marks_.edits.begin(), marks_.edits.end(), std::back_inserter(out.marks));
+        std::sort(out.marks.begin(), out.marks.end(), mark_before);
+        out.value = array_of(there);
+        if (beaten != 0 && beaten == parsed->size()) {
+            out.remembered = true;
             out.won = winner::confirmed;
             out.why = reason::by_value;
         }
+        return out;
+    }
+
+    /// The whole at once: `values`, or nothing where the field is taken away, with what others have edited later on top.
+    /// Nothing: nobody has. Precondition: `values` begins as an array. Cost: that of sorting the elements.
+    [[nodiscard]] std::optional<inside_effect> replace(std::optional<bytes_view> values) {
+        auto const later = [this](field_mark const& m) { return foreign_(m.mark) && wins(m.mark, mine_); };
+        for (auto* const kind : {&marks_.elements, &marks_.additions, &marks_.edits}) {
+            kind->erase(std::remove_if(kind->begin(), kind->end(), [&](field_mark const& m) { return !later(m); }),
+                        kind->end());
+        }
+        if (marks_.edits.empty()) { return std::nullopt; }
+        auto items = values ? items_of(*values) : std::optional(std::vector<bytes_view>{});
+        if (!items) { return refuse(errc::type_mismatch); }
+        sort_once(*items);
+        inside_effect out;
+        std::vector<bytes_view> there;
+        auto const marked = [](std::vector<field_mark> const& kind, bytes_view element) {
+            auto const at = std::lower_bound(
+                kind.begin(), kind.end(), element,
+                [](field_mark const& m, bytes_view wanted) { return bytes_before(marked_element(m), wanted); });
+            return at != kind.end() && equal(marked_element(*at), element);
+        };
+        for (bytes_view const item : *items) {
+            bool const touched = marked(marks_.elements, item);
+            if (add_wins_ && touched) { out.marks.push_back({field_, mine_, to_bytes(item)}); }
+            if (add_wins_ || !touched) { there.push_back(item); }
+        }
+        for (field_mark const& m : add_wins_ ? marks_.elements : marks_.additions) {
+            bytes_view const element = marked_element(m);
+            if (add_wins_ || !marked(marks_.elements, element)) { there.push_back(element); }
+        }
+        sort_once(there);
+        out.value = array_of(there);
+        for (auto* const kind : {&marks_.elements, &marks_.additions, &marks_.edits}) {
+            std::move(kind->begin(), kind->end(), std::back_inserter(out.marks));
+        }
+        std::sort(out.marks.begin(), out.marks.end(), mark_before);
         return out;
     }
 
@@ -231,42 +364,39 @@ private:
         out.refused = why;
         return out;
     }
+    [[nodiscard]] static bytes addition_of(bytes_view element) {
+        bytes path{not_an_element};
+        append(path, element);
+        return path;
+    }
     /// The preferred edit takes effect always, and leaves its mark in the place of those that it has seen.
-    void prefer(bytes_view element, bool had) {
+    void prefer(std::vector<field_mark>& marks, bytes_view element, bool held) {
         // What stood there without a mark of its own has the field's: say so before it has another's.
-        if (add_wins_ && had && none(element)) { marks_.push_back({field_, own_, to_bytes(element)}); }
-        forget_seen(element);
-        marks_.push_back({field_, mine_, to_bytes(element)});
-        touched_ = true;
+        if (add_wins_ && held && marks.empty()) { marks.push_back({field_, own_, to_bytes(element)}); }
+        forget_seen(marks);
+        marks.push_back({field_, mine_, to_bytes(element)});
     }
     /// The other edit takes effect when it has seen every mark of the preferred one.
-    bool oppose(bytes_view element, bool had) {
-        bool const inherits = none(element);
-        forget_seen(element);
-        if (inherits) { return !(add_wins_ && had && foreign_(own_)); }
-        return none(element);
+    [[nodiscard]] bool oppose(std::vector<field_mark>& marks, bool held) {
+        if (marks.empty()) { return !(add_wins_ && held && foreign_(own_)); }
+        forget_seen(marks);
+        return marks.empty();
     }
-    [[nodiscard]] bool none(bytes_view element) const {
-        return std::none_of(marks_.begin(), marks_.end(), [&](field_mark const& m) { return equal(m.path, element); });
-    }
-    void forget_seen(bytes_view element) {
-        auto const gone = std::remove_if(marks_.begin(), marks_.end(), [&](field_mark const& m) {
-            return equal(m.path, element) && !foreign_(m.mark);
-        });
-        touched_ = touched_ || gone != marks_.end();
-        marks_.erase(gone, marks_.end());
+    void forget_seen(std::vector<field_mark>& marks) {
+        marks.erase(std::remove_if(marks.begin(), marks.end(), [&](field_mark const& m) { return !foreign_(m.mark); }),
+                    marks.end());
     }
 
     std::string field_;
     write_mark own_;
-    std::vector<field_mark> marks_;
+    set_marks marks_;
     bool add_wins_;
     write_mark mine_;
     Foreign const& foreign_;
-    bool touched_ = false;
 };
 
 /// The values that stay beside each other when `values` replace what their writer has seen.
+/// Cost: that of sorting the values.
 template <class Foreign>
 [[nodiscard]] inside_effect keep_siblings(std::string_view field, write_mark const& own,
                                           std::vector<field_mark> const& inside, bytes_view was,
@@ -281,26 +411,34 @@ template <class Foreign>
     }
     if (!old) { old.emplace(); }
     std::string const name{field};
-    std::vector<bytes_view> kept;
-    for (bytes_view const item : *old) {
-        bool any = false;
-        bool marked = false;
-        for (field_mark const& m : inside) {
-            if (!equal(m.path, item)) { continue; }
-            marked = true;
-            if (!foreign(m.mark)) { continue; }
-            any = true;
+    std::vector<field_mark const*> order;
+    for (field_mark const& m : inside) {
+        if (!marks_an_edit(m)) {
+            order.push_back(&m);
+        } else if (foreign(m.mark)) {
             out.marks.push_back(m);
         }
-        if (!marked && foreign(own)) {
+    }
+    std::sort(order.begin(), order.end(), [](field_mark const* a, field_mark const* b) { return path_before(*a, *b); });
+    std::vector<bytes_view> kept;
+    for (bytes_view const item : *old) {
+        auto at = std::lower_bound(order.begin(), order.end(), item, [](field_mark const* m, bytes_view wanted) {
+            return bytes_before(m->path, wanted);
+        });
+        bool const marked = at != order.end() && equal((*at)->path, item);
+        bool any = !marked && foreign(own);
+        if (any) { out.marks.push_back({name, own, to_bytes(item)}); }
+        for (; at != order.end() && equal((*at)->path, item); ++at) {
+            if (!foreign((*at)->mark)) { continue; }
             any = true;
-            out.marks.push_back({name, own, to_bytes(item)});
+            out.marks.push_back(**at);
         }
         if (any) { kept.push_back(item); }
     }
-    out.concurrent = !kept.empty();
     sort_once(*next);
     for (bytes_view const item : *next) { out.marks.push_back({name, mine, to_bytes(item)}); }
+    // Who leaves no value leaves that they were here.
+    if (next->empty()) { out.marks.push_back({name, mine, bytes{not_an_element}}); }
     kept.insert(kept.end(), next->begin(), next->end());
     sort_once(kept);
     std::sort(out.marks.begin(), out.marks.end(), mark_before);
@@ -427,14 +565,12 @@ template <class Foreign>
             snapshot_mark = m.mark;
             continue;
         }
-        out.concurrent = out.concurrent || foreign(m.mark);
         // What its writer has seen comes before it, whatever the clocks say.
         if (!foreign(m.mark) && m.mark.stamp >= mine.stamp) {
             mine.stamp = timestamp{saturating_add(m.mark.stamp.raw, 1)};
         }
         log.push_back(m);
     }
-    out.concurrent = out.concurrent || (!was.empty() && foreign(own));
     log.push_back({std::string{field}, mine, to_bytes(edits)});
     std::stable_sort(log.begin(), log.end(), [](field_mark const& a, field_mark const& b) {
         return a.mark.stamp != b.mark.stamp ? a.mark.stamp < b.mark.stamp : a.mark.author < b.mark.author;

@@ -92,6 +92,7 @@ struct field_walk {
     std::size_t key_end = 0, end = 0;
     bool there = false;                       ///< the field at `at` has been looked at
     std::span<std::uint32_t const> begins{};  ///< where fields begin, and the end; empty where that is not known
+    std::size_t index = 0;                    ///< of the field at `at` among these
 
     explicit field_walk(bytes_view map) noexcept : data(map.data()), size(map.size()) {
         auto const head = cbor_read_any_head(map);
@@ -107,8 +108,12 @@ struct field_walk {
         if (there) { return true; }
         if (at >= size) { return false; }
         key_end = key_item_end(data, at, size);
-        end = key_end < size ? item_end(data, key_end, size) : size + 1;
-        if (end > size) {
+        if (index + 1 < begins.size()) {
+            end = begins[index + 1];
+        } else {
+            end = key_end < size ? item_end(data, key_end, size) : size + 1;
+        }
+        if (end > size || end < key_end) {
             at = size;
             return false;
         }
@@ -122,6 +127,7 @@ struct field_walk {
     }
     void pass() noexcept {
         at = end;
+        ++index;
         there = false;
     }
     /// Passes whole fields, as many as end at `until` or before, or all of these but the last. `until` is not behind
@@ -130,9 +136,11 @@ struct field_walk {
         if (!begins.empty()) {
             // Fields are about as long as each other: the one that is looked for is not far from where it would then be.
             std::size_t i = static_cast<std::size_t>(std::uint64_t{until} * (begins.size() - 1) / size);
-            while (begins[i] > until && i != 0) { --i; }
-            while (i + 1 != begins.size() && begins[i + 1] <= until) { ++i; }
-            if (begins[i] > at && begins[i] <= until) { at = begins[i]; }
+            while (i > index && begins[i] > until) { --i; }
+            i = (std::max)(i, index);
+            while (i + 1 < begins.size() && begins[i + 1] <= until) { ++i; }
+            index = i;
+            at = begins[i];
             there = false;
             return;
         }
@@ -176,6 +184,10 @@ struct common_run {
         shift = now;
         end = base.at + common_prefix(base.data + base.at, side.data + side.at,
                                       (std::min)(base.size - base.at, side.size - side.at));
+    }
+    /// Whether that is to the ends of both.
+    [[nodiscard]] bool whole(field_walk const& base, field_walk const& side) const noexcept {
+        return end == base.size && side.size - side.at == base.size - base.at;
     }
 };
 
@@ -265,15 +277,14 @@ private:
 
     void walk() {
         for (;;) {
+            // Where one side goes on like the base to the end, the rest is the other's, whatever it is.
             local_run_.find(base_, local_);
+            if (local_run_.whole(base_, local_)) { return; }
             remote_run_.find(base_, remote_);
+            if (remote_run_.whole(base_, remote_)) { return take_local(); }
             std::size_t const run = (std::min)(local_run_.end, remote_run_.end);
             if (run > base_.at) {
                 std::size_t const begin = base_.at;
-                if (run == base_.size && local_.size - local_.at == run - begin &&
-                    remote_.size - remote_.at == run - begin) {
-                    return;  // All three end alike: nothing there needs to be looked at.
-                }
                 base_.pass_until(run);
                 for (field_walk* const side : {&local_, &remote_}) {
                     side->at += base_.at - begin;
@@ -333,6 +344,14 @@ private:
         if (b) { base_.pass(); }
         if (l) { local_.pass(); }
         if (r) { remote_.pass(); }
+        added_ += static_cast<std::uint64_t>(l) - static_cast<std::uint64_t>(b);
+    }
+    /// All fields that are left are as the local side has them.
+    void take_local() {
+        flush(remote_.at);
+        from_ = remote_.size;
+        append(*out_, {local_.data + local_.at, local_.size - local_.at});
+        count_ += local_.count - base_.count - added_;
     }
     /// A map that both changed, under the rule `nested`: the same inside of it. False: it is another kind of field.
     [[nodiscard]] bool inside(bytes_view key, bool all_there) {
@@ -418,6 +437,7 @@ private:
     bytes* out_ = nullptr;
     std::size_t from_ = 0;     ///< in the remote side: what comes behind is not yet in the result
     std::uint64_t count_ = 0;  ///< fields of the result
+    std::uint64_t added_ = 0;  ///< fields that the local side has more than the base, of those passed
     std::vector<contest> contests_{};
     small_map base_some_{}, local_some_{}, remote_some_{};
     std::vector<decision> decisions_{};

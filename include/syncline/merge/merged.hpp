@@ -34,15 +34,121 @@ struct merged {
 namespace detail {
 
 /// Whether the remote side's operation must be applied to the base, as what it wrote has marks inside of the field.
-[[nodiscard]] inline bool marks_inside(field_op const& op, collection_rules const& rules) {
-    return op.kind == op_kind::elements || op.kind == op_kind::nested ||
-           (op.kind != op_kind::add && rules.decides(op.field) == rule::siblings);
+[[nodiscard]] inline bool marks_inside(field_op const& op, rule by, as_written const& taken) {
+    if (op.kind == op_kind::elements || op.kind == op_kind::nested) { return true; }
+    as_written const* const here = taken.find(op.field);
+    return op.kind != op_kind::add && by == rule::siblings && (here == nullptr || !here->taken);
 }
 
+/// A canonical map whose fields are asked for in its own order.
+class fields_in_order {
+public:
+    explicit fields_in_order(bytes_view map) : at_(map), more_(!map.empty() && at_.next()) {}
+    [[nodiscard]] std::optional<bytes_view> find(std::string_view field) {
+        while (more_ && compare_keys(at_.key(), field) < 0) { more_ = at_.next(); }
+        return more_ && at_.key() == field ? std::optional{at_.value()} : std::nullopt;
+    }
+
+private:
+    cbor_map_cursor at_;
+    bool more_;
+};
+
+/// The two sides' operations on the base, looked at field by field before they are applied, inside of nested fields too.
+/// What one side alone has written is its value as it stands: no rule is asked, neither of the way that a minimum moves nor
+/// of the type. What both wrote the same is that.
+struct side_by_side {
+    timestamp their_stamp{}, our_stamp{};
+    as_written theirs{}, ours{};
+    bool refused = false;  ///< both wrote a field, and its rule can't take the remote side's value
+
+    /// A field that one side alone has written; `made` is what it is there.
+    static void alone(field_op& op, rule by, std::optional<bytes_view> made, as_written& taken) {
+        if (op.kind == op_kind::elements || op.kind == op_kind::nested) { whole(op, made); }
+        bool const extreme = by == rule::minimum || by == rule::maximum;
+        bool const refusable = op.kind == op_kind::set && (extreme || mistyped(op.value, by));
+        if (refusable || (by == rule::siblings && op.kind != op_kind::add)) {
+            taken.inside.push_back({op.field, true, {}});
+        }
+    }
+    /// One that both have written, and what it was and is; `by_itself`: not together with a group.
+    void both(field_op& their, field_op& our, rule by, rule_view inside, std::optional<bytes_view> was,
+              std::optional<bytes_view> they_made, std::optional<bytes_view> we_made, bool by_itself) {
+        bool const agree = they_made.has_value() == we_made.has_value() && (!we_made || equal(*they_made, *we_made));
+        if (agree && by_itself && by != rule::counter && by != rule::nested) {
+            whole(their, they_made);
+            whole(our, we_made);
+            theirs.inside.push_back({our.field, true, {}});
+            ours.inside.push_back({our.field, true, {}});
+            return;
+        }
+        refused = refused || (their.kind == op_kind::set && mistyped(their.value, by));
+        if (our.kind == op_kind::nested && their.kind == op_kind::nested) {
+            return nested(their, our, inside, *was, *they_made, *we_made);
+        }
+        if (their.kind == op_kind::set && (by == rule::minimum || by == rule::maximum)) {
+            theirs.inside.push_back({our.field, true, {}});
+        }
+        // An addition to what the other side did not add to, or an edit inside of what it replaced, is this side's value
+        // against that one's, whichever side is which. Edits of a set know to stand beside one who replaced it.
+        if (our.kind == their.kind || is_set(by)) { return; }
+        whole(their, they_made);
+        whole(our, we_made);
+    }
+
+private:
+    /// The operation as what it made of its field.
+    static void whole(field_op& op, std::optional<bytes_view> made) {
+        op.kind = made ? op_kind::set : op_kind::unset;
+        op.value = made ? to_bytes(*made) : bytes{};
+    }
+    void nested(field_op& their, field_op& our, rule_view rules, bytes_view was, bytes_view they_made,
+                bytes_view we_made) {
+        cbor_reader in_their{their.value};
+        cbor_reader in_our{our.value};
+        std::vector<field_op> their_ops = decode_operations(in_their, their_stamp);
+        std::vector<field_op> our_ops = decode_operations(in_our, our_stamp);
+        fields_in_order before{was}, there{they_made}, here{we_made};
+        side_by_side inside{their_stamp, our_stamp};
+        inside.theirs.field = inside.ours.field = our.field;
+        auto other = their_ops.begin();
+        auto const pass = [&](auto const& up_to) {
+            for (; other != their_ops.end() && up_to(*other); ++other) {
+                alone(*other, rules.of(other->field), there.find(other->field), inside.theirs);
+            }
+        };
+        for (field_op& op : our_ops) {
+            pass([&](field_op const& o) { return compare_keys(o.field, op.field) < 0; });
+            rule const by = rules.of(op.field);
+            if (other == their_ops.end() || other->field != op.field) {
+                alone(op, by, here.find(op.field), inside.ours);
+                continue;
+            }
+            inside.both(*other, op, by, rules.inside(op.field), before.find(op.field), there.find(op.field),
+                        here.find(op.field), true);
+            ++other;
+        }
+        pass([](field_op const&) { return true; });
+        refused = refused || inside.refused;
+        theirs.inside.push_back(std::move(inside.theirs));
+        ours.inside.push_back(std::move(inside.ours));
+        encode(their, their_ops, their_stamp);
+        encode(our, our_ops, our_stamp);
+    }
+    static void encode(field_op& op, std::vector<field_op> const& ops, timestamp stamp) {
+        op.value.clear();
+        cbor_writer w{op.value};
+        w.array(ops.size());
+        for (field_op const& inner : ops) { encode_operation(w, inner, stamp); }
+    }
+};
+
 /// Takes out of a nested field's operations those under `authority_time` where the remote side, at position 2, was first,
-/// and tells of them. `path`: of the map in its field. False: nothing is left of it.
+/// and tells of them. `path`: of the map in its field; `agreed`: fields of it in which both wrote the same. False: nothing
+/// is left of it.
 [[nodiscard]] inline bool yield_inside(field_op& op, rule_view rules, row const& before, std::string_view field,
-                                       bytes const& path, std::string const& named, std::vector<decision>& told) {
+                                       bytes const& path, std::string const& named, as_written const* agreed,
+                                       std::vector<decision>& told) {
     cbor_reader in{op.value};
     std::vector<field_op> const all = decode_operations(in, op.stamp);
     std::vector<field_op> left;
@@ -53,12 +159,16 @@ namespace detail {
         bool const met = std::any_of(before.exceptions.begin(), before.exceptions.end(), [&](field_mark const& e) {
             return e.field == field && e.mark.at == 2 && starts_with(e.path, at);
         });
-        if (met && rules.of(inner.field) == rule::authority_time) {
+        as_written const* const here = agreed == nullptr ? nullptr : agreed->find(inner.field);
+        bool const same = here != nullptr && here->taken;
+        if (met && !same && rules.of(inner.field) == rule::authority_time) {
             told.push_back({std::string{field}, rule::authority_time, winner::confirmed, reason::by_order, name_here});
             continue;
         }
         bool const deeper = inner.kind == op_kind::nested;
-        if (deeper && !yield_inside(inner, rules.inside(inner.field), before, field, at, name_here, told)) { continue; }
+        if (deeper && !yield_inside(inner, rules.inside(inner.field), before, field, at, name_here, here, told)) {
+            continue;
+        }
         left.push_back(std::move(inner));
     }
     op.value.clear();
@@ -66,6 +176,26 @@ namespace detail {
     w.array(left.size());
     for (field_op const& inner : left) { encode_operation(w, inner, op.stamp); }
     return !left.empty();
+}
+
+/// Takes back the operations that wait for a person with `asked`: on its field, and on those that win together with it.
+inline void take_back(std::vector<field_op>& ops, decision const& asked, collection_rules const& rules,
+                      std::vector<std::string>& conflicts, std::vector<decision>& told) {
+    field_group const* const group = rules.whole ? nullptr : rules.group_of(asked.field);
+    auto const waits = [&](field_op const& op) {
+        return op.field == asked.field || rules.whole || (group != nullptr && rules.group_of(op.field) == group);
+    };
+    auto const note = [&](std::string const& field) {
+        if (std::find(conflicts.begin(), conflicts.end(), field) == conflicts.end()) { conflicts.push_back(field); }
+    };
+    note(asked.field);
+    told.push_back(asked);
+    for (field_op const& op : ops) {
+        if (!waits(op) || op.field == asked.field) { continue; }
+        note(op.field);
+        told.push_back({op.field, asked.by, winner::nobody, asked.why});
+    }
+    ops.erase(std::remove_if(ops.begin(), ops.end(), waits), ops.end());
 }
 
 /// The merge by two mutations on the base: what the remote side did, then what the local one did, having seen the base.
@@ -89,46 +219,35 @@ namespace detail {
     first.stamp = remote_side.stamp;
     first.base = 1;
 
-    for (field_op const& op : *theirs) {
-        if (op.kind == op_kind::set && mistyped(op.value, rules.decides(op.field))) {
-            return failure{errc::type_mismatch, "a value that its rule can't take"};
-        }
-    }
-    std::vector<field_change> alone;
+    std::vector<field_change> unapplied;  // what has marks inside of it is applied to the base
+    side_by_side sides{remote_side.stamp, local_side.stamp};
     auto other = theirs->begin();
-    auto const pass_theirs = [&](std::string_view up_to, bool to_end) {
-        for (; other != theirs->end() && (to_end || compare_keys(other->field, up_to) < 0); ++other) {
-            if (!marks_inside(*other, rules)) {
-                current.exceptions.push_back({other->field, {2, remote_side.stamp, remote_side.author}});
-                continue;
-            }
-            auto const was = base.empty() ? result<std::optional<bytes_view>>{std::optional<bytes_view>{}}
-                                          : map_find(base, other->field);
-            if (!was) { continue; }
-            alone.push_back({other->field, was->has_value(), was->value_or(bytes_view{})});
-            first.ops.push_back(*other);
+    auto const pass_theirs = [&](auto const& up_to) {
+        for (; other != theirs->end() && up_to(*other); ++other) {
+            current.exceptions.push_back({other->field, {2, remote_side.stamp, remote_side.author}});
         }
     };
+    fields_in_order in_base{base}, in_remote{remote}, in_local{local};
     for (field_op& op : *ours) {
-        pass_theirs(op.field, false);
+        pass_theirs([&](field_op const& o) { return compare_keys(o.field, op.field) < 0; });
         bool const both = other != theirs->end() && other->field == op.field;
         rule const by = rules.decides(op.field);
-        if (!both && op.kind == op_kind::set && (by == rule::minimum || by == rule::maximum)) {
-            // What one side alone made of a minimum or maximum is its value, also against the way that the rule moves.
-            alone.push_back({op.field, true, op.value});
-        } else if (both && op.kind != other->kind && op.kind != op_kind::set && op.kind != op_kind::unset) {
-            // An addition to what the other side did not add to, or an edit inside of what it replaced, is this side's
-            // value against that one's, whichever side is which.
-            auto const mine = map_find(local, op.field);
-            SYNCLINE_ASSERT(mine && *mine);
-            op.kind = op_kind::set;
-            op.value = to_bytes(**mine);
+        if (!both) {
+            sides.alone(op, by, in_local.find(op.field), sides.ours);
+            continue;
         }
+        bool const by_itself = !rules.whole && rules.group_of(op.field) == nullptr;
+        auto const was = in_base.find(op.field);
+        sides.both(*other, op, by, rules.view().inside(op.field), was, in_remote.find(op.field),
+                   in_local.find(op.field), by_itself);
+        if (sides.refused) { return failure{errc::type_mismatch, "a value that its rule can't take"}; }
+        if (!marks_inside(*other, by, sides.theirs)) { continue; }
+        unapplied.push_back({op.field, was.has_value(), was.value_or(bytes_view{})});
+        first.ops.push_back(std::move(*other));
+        ++other;
     }
-    pass_theirs({}, true);
-    std::sort(alone.begin(), alone.end(),
-              [](field_change const& a, field_change const& b) { return compare_keys(a.field, b.field) < 0; });
-    current.fields = alone.empty() ? to_bytes(remote) : rewrite_fields(remote, alone);
+    pass_theirs([](field_op const&) { return true; });
+    current.fields = unapplied.empty() ? to_bytes(remote) : rewrite_fields(remote, unapplied);
 
     merged<bytes> out;
     std::optional<row> before = std::move(current);
@@ -136,65 +255,75 @@ namespace detail {
         apply_context theirs_context;
         theirs_context.author = remote_side.author;
         theirs_context.at = 2;
-        apply_outcome const done = apply(before, first, rules, theirs_context);
+        apply_outcome const done = apply_as_written(before, first, rules, theirs_context, &sides.theirs);
         if (done.verdict == verdict_kind::rejected) { return done.reason; }
     }
     mutation m;
     m.stamp = local_side.stamp;
     m.base = 1;
     m.ops = std::move(*ours);
-    for (;;) {
+    // What is told of operations that were taken back: a person decides them, or the remote side was first.
+    std::vector<decision> told;
+    // Where no operation is left, the remote side stands as it is; no guard is asked of that.
+    while (!m.ops.empty()) {
         std::optional<row> after = before;
-        apply_outcome outcome = apply(after, m, rules, context);
-        if (out.decisions.empty()) { out.decisions = outcome.decisions; }
+        apply_outcome outcome = apply_as_written(after, m, rules, context, &sides.ours);
         if (outcome.verdict == verdict_kind::rejected && outcome.reason == errc::contended) {
             // By the authority's time the remote side was first.
             std::vector<field_op> left;
-            std::size_t const told = out.decisions.size();
+            std::size_t const held = told.size();
             for (field_op& op : m.ops) {
+                as_written const* const here = sides.ours.find(op.field);
                 if (op.kind == op_kind::nested) {
                     bool const stays =
-                        yield_inside(op, rules.view().inside(op.field), *before, op.field, {}, {}, out.decisions);
+                        yield_inside(op, rules.view().inside(op.field), *before, op.field, {}, {}, here, told);
                     if (stays) { left.push_back(std::move(op)); }
-                } else if (rules.decides(op.field) != rule::authority_time) {
+                } else if ((here != nullptr && here->taken) || rules.decides(op.field) != rule::authority_time) {
                     left.push_back(std::move(op));
                 } else if (before->mark_of(op.field).at == 2) {
-                    out.decisions.push_back({op.field, rule::authority_time, winner::confirmed, reason::by_order});
+                    told.push_back({op.field, rule::authority_time, winner::confirmed, reason::by_order});
                 } else {
                     left.push_back(std::move(op));
                 }
             }
-            if (out.decisions.size() == told) { return outcome.reason; }
+            if (told.size() == held) { return outcome.reason; }
             m.ops = std::move(left);
-            auto kept = std::move(out.decisions);
-            after = before;
-            outcome = apply(after, m, rules, context);
-            out.decisions = outcome.decisions;
-            std::move(kept.begin(), kept.end(), std::back_inserter(out.decisions));
+            continue;
         }
         if (outcome.verdict == verdict_kind::rejected) { return outcome.reason; }
         if (outcome.verdict != verdict_kind::conflict) {
-            out.record = std::move(after->fields);
-            return out;
+            before = std::move(after);
+            out.decisions = std::move(outcome.decisions);
+            break;
         }
         std::size_t const held = m.ops.size();
         for (decision const& d : outcome.decisions) {
             if (d.won != winner::nobody) { continue; }
-            bool const told = std::find(out.conflicts.begin(), out.conflicts.end(), d.field) != out.conflicts.end();
-            if (!told) { out.conflicts.push_back(d.field); }
             // Of a nested field that waits nothing inside is taken, so nothing else is told of it.
-            out.decisions.erase(std::remove_if(out.decisions.begin(), out.decisions.end(),
-                                               [&](decision const& inner) {
-                                                   return inner.field == d.field && !inner.inside.empty() &&
-                                                          inner.won != winner::nobody;
-                                               }),
-                                out.decisions.end());
-            m.ops.erase(
-                std::remove_if(m.ops.begin(), m.ops.end(), [&](field_op const& op) { return op.field == d.field; }),
-                m.ops.end());
+            told.erase(std::remove_if(told.begin(), told.end(),
+                                      [&](decision const& inner) {
+                                          return inner.field == d.field && !inner.inside.empty() &&
+                                                 inner.won != winner::nobody;
+                                      }),
+                       told.end());
+            take_back(m.ops, d, rules, out.conflicts, told);
         }
-        if (m.ops.size() == held) { m.ops.clear(); }  // a guard about the record as such: the remote side stays
+        if (m.ops.size() == held) { m.ops.clear(); }  // about none of them: the remote side stays
     }
+    out.record = std::move(before->fields);
+    std::vector<field_change> as_it_was;  // what no operation is left on is the remote side's, byte for byte
+    auto left = m.ops.begin();
+    for (field_op const& op : first.ops) {
+        while (left != m.ops.end() && compare_keys(left->field, op.field) < 0) { ++left; }
+        if (left != m.ops.end() && left->field == op.field) { continue; }
+        auto const made = map_find(remote, op.field);
+        if (made) { as_it_was.push_back({op.field, made->has_value(), made->value_or(bytes_view{})}); }
+    }
+    if (!as_it_was.empty()) { out.record = rewrite_fields(out.record, as_it_was); }
+    std::move(told.begin(), told.end(), std::back_inserter(out.decisions));
+    std::stable_sort(out.decisions.begin(), out.decisions.end(),
+                     [](decision const& a, decision const& b) { return compare_keys(a.field, b.field) < 0; });
+    return out;
 }
 
 }  // namespace detail

@@ -15,10 +15,12 @@ namespace syncline::inline SYNCLINE_ABI {
 /// A field that one side changed takes that side's value; a field that both changed is decided by its rule; groups,
 /// guards and references count where there are any.
 /// The sides must differ in (stamp, author), else the remote one wins ties.
-/// Errors: `errc::type_mismatch` and `errc::overflow` for values that their rules can't take, `errc::malformed` where
-/// both sides changed a field to what is no CBOR. Maps that are not canonical give a meaningless record, or an error.
-/// Cost: of comparing memory, of reading the heads of the base up to the last change, and of the rules where both sides
-/// changed a field; one allocation where there is none.
+/// Errors: `errc::type_mismatch` and `errc::overflow` for values that their rules can't take, `errc::forbidden` and
+/// `errc::not_found` where a guard or a reference refuses what the local side did and the remote one did nothing,
+/// `errc::malformed` where both sides changed a field to what is no CBOR. Maps that are not canonical give a meaningless
+/// record, or an error.
+/// Cost: of comparing memory, of reading the heads of the base up to where one side goes on like it, and of the rules
+/// where both sides changed a field; one allocation where there is none.
 [[nodiscard]] inline result<merged<bytes>> three_way_validated(bytes_view base, bytes_view local, bytes_view remote,
                                                                collection_rules const& rules,
                                                                side local_side = {timestamp{1}, 1},

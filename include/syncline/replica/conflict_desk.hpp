@@ -99,7 +99,9 @@ template <class Tx, class Records, class Journal>
 /// each open one with each reply that brings something.
 class conflict_desk {
 public:
-    conflict_desk(conflict_queue const& queue, rule_table const& rules) noexcept : queue_(&queue), rules_(&rules) {}
+    /// `host`: guards as the authority has them, so that what they refuse is refused here already; outlives the desk.
+    conflict_desk(conflict_queue const& queue, rule_table const& rules, merge_host const* host = nullptr) noexcept
+        : queue_(&queue), rules_(&rules), host_(host) {}
 
     [[nodiscard]] conflict_queue const& queue() const noexcept { return *queue_; }
 
@@ -150,7 +152,7 @@ public:
         if (c->state != conflict_state::open) { return failure{errc::invalid, "decided already"}; }
         if (c->revision != seen) { return failure{errc::contended, "the remote has changed since"}; }
         if (auto ok = stands_on(tx, r, *c); !ok) { return ok.error(); }
-        decision_maker const who{by, timestamp::make(now.wall), now.wall, unknown_author, false};
+        decision_maker const who{by, timestamp::make(now.wall), now.wall, unknown_author, false, host_};
         collection_rules const& rules = rules_->of(c->record.collection);
         auto const would = queue_->preview(tx, id, how, rules, who);
         if (!would) { return would.error(); }
@@ -172,7 +174,7 @@ public:
         auto const current = r.read_confirmed(tx, c->record);
         if (!current) { return current.error(); }
         if (!*current) { return failure{errc::not_found, "the record is not held"}; }
-        decision_maker const who{by, timestamp::make(now.wall), now.wall, unknown_author, false};
+        decision_maker const who{by, timestamp::make(now.wall), now.wall, unknown_author, false, host_};
         auto back = queue_->undo(tx, id, **current, rules_->of(c->record.collection), who, audit);
         if (!back) { return back.error(); }
         if (auto ok = detail::write_settled(tx, r, *back, now); !ok) { return ok.error(); }
@@ -188,7 +190,7 @@ public:
         auto c = queue_->find(tx, id);
         if (!c) { return c.error(); }
         if (auto ok = stands_on(tx, r, *c); !ok) { return ok.error(); }
-        decision_maker const who{by, timestamp::make(now.wall), now.wall, unknown_author, false};
+        decision_maker const who{by, timestamp::make(now.wall), now.wall, unknown_author, false, host_};
         auto done = queue_->redo(tx, id, seen, rules_->of(c->record.collection), who, audit);
         if (!done) { return done.error(); }
         if (auto ok = detail::write_settled(tx, r, *done, now); !ok) { return ok.error(); }
@@ -256,6 +258,7 @@ private:
 
     conflict_queue const* queue_;
     rule_table const* rules_;
+    merge_host const* host_;
 };
 
 }  // namespace syncline::inline SYNCLINE_ABI

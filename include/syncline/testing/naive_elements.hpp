@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,9 +24,10 @@ namespace syncline::inline SYNCLINE_ABI::testing {
 struct naive_deed {
     author_index author = unknown_author;
     position at = 0;
-    position base = 0;  ///< what its author had seen; never less than that of the author's deed before
-    timestamp stamp{};  ///< as it counts: at most the authority's bound
-    bytes edits{};      ///< the operation's value
+    position base = 0;                 ///< what its author had seen; never less than that of the author's deed before
+    timestamp stamp{};                 ///< as it counts: at most the authority's bound
+    bytes edits{};                     ///< the operation's value
+    op_kind kind = op_kind::elements;  ///< or `set`, `unset`: the whole at once
 };
 /// Whether `later` was done in the knowledge of `earlier`.
 [[nodiscard]] inline bool naive_sees(naive_deed const& later, naive_deed const& earlier) noexcept {
@@ -83,6 +85,31 @@ struct naive_deed {
     w.array(there.size());
     for (bytes const& item : there) { w.raw(item); }
     return out;
+}
+
+/// The same with deeds among the others that set or unset the whole: the last of them counts, and of the edits those that
+/// are later than it. Nothing: the field is missing.
+/// Precondition: every deed's stamp is greater than those of all that its author had seen.
+[[nodiscard]] inline std::optional<bytes> naive_set_or_none(naive_deed const& made, std::vector<bytes> const& items,
+                                                            std::vector<naive_deed> const& deeds, bool add_wins) {
+    auto const later = [](naive_deed const& a, naive_deed const& b) {
+        return a.stamp != b.stamp ? a.stamp > b.stamp : a.author > b.author;
+    };
+    naive_deed const* last = &made;
+    for (naive_deed const& d : deeds) {
+        if (d.kind != op_kind::elements && (last == &made || later(d, *last))) { last = &d; }
+    }
+    std::vector<naive_deed> edits;
+    for (naive_deed const& d : deeds) {
+        if (d.kind == op_kind::elements && (last == &made || later(d, *last))) { edits.push_back(d); }
+    }
+    if (last->kind == op_kind::unset && edits.empty()) { return std::nullopt; }
+    std::vector<bytes> held = last == &made ? items : std::vector<bytes>{};
+    if (last->kind == op_kind::set) {
+        cbor_reader in{last->edits};
+        for (std::size_t n = in.array(); n != 0; --n) { held.push_back(to_bytes(in.skip(1))); }
+    }
+    return naive_set(*last, held, edits, add_wins);
 }
 
 /// A list, an encoded array, from what it was and all that came after it, in the order in which it came: all is played

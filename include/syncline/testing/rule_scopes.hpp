@@ -117,9 +117,9 @@ public:
             case rule::enable_wins:
             case rule::disable_wins:
             case rule::siblings: return 3;
-            case rule::add_wins:
-            case rule::remove_wins:
             case rule::nested: return 6;
+            case rule::add_wins:
+            case rule::remove_wins: return 8;
             case rule::list: return 11;
             case rule::sequence:
             case rule::text_lines:
@@ -171,7 +171,10 @@ public:
                                   : scope_deed{op_kind::set, scope_boolean(which == 1)};
             case rule::siblings: return {op_kind::set, scope_array({element(which)})};
             case rule::add_wins:
-            case rule::remove_wins: return {op_kind::elements, set_edit(which)};
+            case rule::remove_wins:
+                if (which == 6) { return {op_kind::unset, {}}; }
+                if (which == 7) { return {op_kind::set, scope_array({element(1)})}; }
+                return {op_kind::elements, set_edit(which)};
             case rule::nested: return {op_kind::nested, inside(which)};
             case rule::list: return {op_kind::elements, list_edit(which, own)};
             case rule::sequence:
@@ -220,9 +223,9 @@ public:
     /// Whether a naive model knows the rule by all that was ever done.
     [[nodiscard]] bool of_elements() const noexcept { return is_set(by_) || by_ == rule::list; }
     /// What that says of it, when all of `deeds` has come.
-    [[nodiscard]] bytes of_elements(std::vector<naive_deed> const& deeds) const {
+    [[nodiscard]] std::optional<bytes> of_elements(std::vector<naive_deed> const& deeds) const {
         if (by_ == rule::list) { return naive_list(*before(), deeds); }
-        return naive_set({unknown_author, 1, 0, {}, {}}, {naive_item(1)}, deeds, by_ == rule::add_wins);
+        return naive_set_or_none({unknown_author, 1, 0, {}, {}}, {naive_item(1)}, deeds, by_ == rule::add_wins);
     }
     /// Whether the naive model knows the rule and its operations.
     [[nodiscard]] bool modelled() const noexcept {
@@ -529,8 +532,8 @@ private:
                 for (std::size_t const part : {back(end[r]), end[r]}) {
                     if (part == 0) { continue; }
                     mutation const& m = plan_of(r, part).m;
-                    deeds.push_back(
-                        {static_cast<author_index>(r) + 2, 2 + deeds.size(), m.base, m.stamp, m.ops[0].value});
+                    deeds.push_back({static_cast<author_index>(r) + 2, 2 + deeds.size(), m.base, m.stamp,
+                                     m.ops[0].value, m.ops[0].kind});
                 }
             }
             ++report.modelled;
