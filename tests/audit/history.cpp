@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <syncline/audit/history.hpp>
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 #include <syncline/testing/nth_failure.hpp>
 
 #include "audit/model.hpp"
+#include "support/sanitized.hpp"
 
 using namespace audit_tests;
 using sl::change_kind;
@@ -246,6 +248,175 @@ TEST_CASE("history: as of a stamp, what came late counts and what came before it
     CHECK(as_of(40) == fields{{"a", 3}, {"b", 4}});
     CHECK(decoded(*h.as_of(tx, k, {.position = 3, .stamp = {20}})) == fields{{"a", 1}, {"b", 2}});
     CHECK(h.as_of(tx, record_key{"c", std::string_view{}}, {}).error() == errc::invalid);
+}
+
+namespace {
+
+/// A record of all kinds of fields; tags in the order of their bytes.
+struct page {
+    std::string title = "untitled";
+    std::int64_t count = 0;
+    std::vector<std::string> tags{};
+    std::map<std::string, std::int64_t> sizes{};
+};
+bytes encoded(page const& p) {
+    bytes out;
+    sl::cbor_writer w{out};
+    w.map(4);
+    w.text("tags");
+    w.array(p.tags.size());
+    for (auto const& t : p.tags) { w.text(t); }
+    w.text("count"), w.integer(p.count);
+    w.text("sizes"), w.map(p.sizes.size());
+    for (auto const& [k, n] : p.sizes) { w.text(k), w.integer(n); }
+    w.text("title"), w.text(p.title);
+    return out;
+}
+/// The same with its tags in order: a set has none.
+bytes as_set(bytes_view fields) {
+    auto const found = sl::map_find(fields, "tags");
+    REQUIRE((found && *found));
+    sl::cbor_reader in{**found};
+    std::vector<std::string> tags(in.array());
+    for (auto& t : tags) { t = in.text(); }
+    std::sort(tags.begin(), tags.end());
+    bytes sorted;
+    sl::cbor_writer w{sorted};
+    w.array(tags.size());
+    for (auto const& t : tags) { w.text(t); }
+    return sl::detail::rewrite_fields(fields, {{"tags", true, sorted}});
+}
+
+}  // namespace
+
+TEST_CASE("history: as of a stamp nothing later is in it, in whatever order it came", "[audit]") {
+    // Everybody writes without having seen the others, and is taken in in any order by the one apply function. What was
+    // so at a stamp is what the same order makes without what is later.
+    sl::random_generator random{11};
+    sl::collection_rules const rules{
+        "c",
+        sl::rule::last_writer,
+        {{"count", sl::rule::counter}, {"sizes", sl::rule::nested}, {"tags", sl::rule::add_wins}}};
+    record_key const k{"c", std::string_view{"r"}};
+    page const first{"untitled", 5, {"a", "b"}, {{"x", 1}}};
+    bytes const began = encoded(first);
+    for (int round = 0; round < rounds(400); ++round) {
+        std::vector<mutation> all;
+        std::size_t const n = 1 + below(random, 6);
+        for (std::size_t i = 0; i < n; ++i) {
+            page mine = first;
+            if (below(random, 2) == 0) { mine.title = "title " + std::to_string(below(random, 3)); }
+            if (below(random, 2) == 0) { mine.count += 1 + static_cast<std::int64_t>(below(random, 9)); }
+            if (below(random, 2) == 0) {
+                mine.tags.push_back(std::string(1, static_cast<char>('c' + below(random, 4))));
+            }
+            if (below(random, 2) == 0) { mine.sizes[std::string(1, static_cast<char>('x' + i))] = 7; }
+            mutation m = change_of(k, change_kind::update, 100 + 10 * i);
+            auto ops = sl::diff(began, encoded(mine), rules, m.stamp);
+            REQUIRE(ops);
+            m.ops = std::move(*ops);
+            m.base = 1;
+            all.push_back(std::move(m));
+        }
+        for (std::size_t i = all.size(); i > 1; --i) { std::swap(all[i - 1], all[below(random, i)]); }
+        sl::memory_storage store;
+        mutation_history const h({.snapshot_every = static_cast<std::uint32_t>(1 + below(random, 4))});
+        auto tx = write(store);
+        mutation create = change_of(k, change_kind::create, 50);
+        auto ops = sl::diff({}, began, rules, create.stamp);
+        REQUIRE(ops);
+        create.ops = *ops;
+        auto const begin = [&](std::optional<sl::row>& r) {
+            REQUIRE(apply(r, create, rules, {.author = 9, .at = 1}).changed);
+        };
+        std::optional<sl::row> now;
+        begin(now);
+        REQUIRE(h.record(tx, author(9), create, std::nullopt, bytes_view{now->fields}));
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            bytes const before = now->fields;
+            (void)apply(now, all[i], rules, {.author = static_cast<sl::author_index>(i), .at = 2 + i});
+            REQUIRE(h.record(tx, author(i), all[i], bytes_view{before}, bytes_view{now->fields}));
+        }
+        for (std::uint64_t stamp = 95; stamp < 170; stamp += 10) {
+            std::optional<sl::row> then;
+            begin(then);
+            for (std::size_t i = 0; i < all.size(); ++i) {
+                if (all[i].stamp.raw > stamp) { continue; }
+                (void)apply(then, all[i], rules, {.author = static_cast<sl::author_index>(i), .at = 2 + i});
+            }
+            auto const told = h.as_of(tx, k, {.stamp = {stamp}});
+            INFO("round " << round << ", stamp " << stamp);
+            REQUIRE((told && *told));
+            REQUIRE(as_set(**told) == as_set(then->fields));
+        }
+    }
+}
+
+TEST_CASE("history: a text, an end and a value that lost, as of before what they met", "[audit]") {
+    record_key const k{"c", std::string_view{"r"}};
+    sl::memory_storage store;
+    mutation_history const h;
+    auto tx = write(store);
+    auto const text = [](std::string_view t) {
+        bytes out;
+        sl::cbor_writer{out}.text(t);
+        return out;
+    };
+    auto const with = [&](std::string_view t) {
+        bytes out;
+        sl::cbor_writer w{out};
+        w.map(1);
+        w.text("t"), w.raw(text(t));
+        return out;
+    };
+    auto const change = [&](change_kind kind, std::uint64_t stamp, std::vector<sl::field_op> ops,
+                            std::optional<bytes> const& before, std::optional<bytes> const& after) {
+        mutation m = change_of(k, kind, stamp);
+        m.ops = std::move(ops);
+        auto const view = [](std::optional<bytes> const& b) {
+            return b ? std::optional<bytes_view>{*b} : std::optional<bytes_view>{};
+        };
+        REQUIRE(h.record(tx, author(stamp), m, view(before), view(after)));
+    };
+    auto const set = [&](std::string_view t, std::uint64_t stamp) {
+        return std::vector<sl::field_op>{{"t", op_kind::set, text(t), {stamp}}};
+    };
+    bytes revised;
+    sl::cbor_writer w{revised};
+    w.array(2);
+    w.raw(text("one")), w.raw(text("one, two"));
+    change(change_kind::create, 10, set("one", 10), std::nullopt, with("one"));
+    change(change_kind::update, 50, set("late", 50), with("one"), with("late"));
+    change(change_kind::update, 30, set("beaten", 30), with("late"), with("late"));
+    change(change_kind::update, 20, set("earlier still", 20), with("late"), with("late"));
+    change(change_kind::update, 35, {{"t", op_kind::revise, revised, {35}}}, with("late"), with("late, two"));
+    change(change_kind::erase, 60, {}, with("late, two"), std::nullopt);
+    change(change_kind::update, 40, set("in time", 40), std::nullopt, std::nullopt);
+    auto const as_of = [&](std::uint64_t stamp) { return h.as_of(tx, k, {.stamp = {stamp}}); };
+    CHECK(**as_of(10) == with("one"));
+    CHECK(**as_of(20) == with("earlier still"));
+    CHECK(**as_of(30) == with("beaten"));
+    CHECK(**as_of(35) == with("one, two"));
+    CHECK(**as_of(40) == with("in time"));
+    CHECK(**as_of(50) == with("late, two"));
+    CHECK_FALSE(*as_of(60));
+}
+
+TEST_CASE("history: what could not be read back is refused", "[audit]") {
+    record_key const k{"c", std::string_view{"r"}};
+    sl::memory_storage store;
+    mutation_history const h;
+    auto tx = write(store);
+    bytes const f = encoded(fields{{"a", 1}});
+    mutation erase = change_of(k, change_kind::erase, 2);
+    erase.ops.push_back({"a", op_kind::set, number(1), {2}});
+    CHECK(h.record(tx, {}, erase, bytes_view{f}, std::nullopt).error() == errc::invalid);
+    mutation group = change_of(k, change_kind::group, 2);
+    group.parts = {change_of(k, change_kind::erase, 2), change_of({"c", std::string_view{"s"}}, change_kind::erase, 2)};
+    CHECK(h.record(tx, {}, group, bytes_view{f}, std::nullopt).error() == errc::invalid);
+    CHECK(h.record(tx, {}, change_of(k, static_cast<change_kind>(9), 2), bytes_view{f}, bytes_view{f}).error() ==
+          errc::invalid);
+    CHECK(raw(tx).empty());
 }
 
 TEST_CASE("history: the events replayed through the one apply function make the same records", "[audit]") {

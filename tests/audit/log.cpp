@@ -346,6 +346,41 @@ TEST_CASE("log: no stored byte can change unseen", "[audit]") {
     CHECK(finds("ak\x01xy", rows.lower_bound("ak")->second));
 }
 
+TEST_CASE("log: findings that nobody asked for count, and a log without its own row is damaged", "[audit]") {
+    sl::random_generator random{3};
+    sl::memory_storage store;
+    sl::audit_log<> const log;
+    auto tx = write(store);
+    CHECK(log.verify(tx).error() == errc::not_found);
+    REQUIRE(log.open(tx, {}, random));
+    for (int i = 0; i < 20; ++i) { REQUIRE(tell(tx, log, some(random, 0), random)); }
+    auto const head = log.head(tx, {});
+    REQUIRE(head);
+    CHECK(log.verify(tx, {.first = 15, .last = 10}).error() == errc::invalid);
+    CHECK(log.verify(tx, {.findings_max = 0})->sound());
+
+    raw_map const rows = raw(tx);
+    auto const entry =
+        std::find_if(rows.begin(), rows.end(), [](auto const& r) { return r.first.substr(0, 2) == "ae"; });
+    REQUIRE(entry != rows.end());
+    REQUIRE(tx.erase(sl::as_bytes(entry->first)));
+    auto const report = log.verify(tx, {.findings_max = 0});
+    REQUIRE(report);
+    CHECK_FALSE(report->sound());
+    CHECK(report->findings.empty());
+    CHECK(report->more > 0);
+
+    REQUIRE(tx.erase(sl::as_bytes("ac")));
+    REQUIRE(log.verify(tx));
+    CHECK_FALSE(log.verify(tx)->sound());
+    CHECK(log.open(tx, {}, random).error() == errc::corrupt);
+    for (auto const& row : rows) { REQUIRE(tx.erase(sl::as_bytes(row.first))); }
+    CHECK(log.verify(tx).error() == errc::not_found);
+    REQUIRE(log.verify(tx, {.anchors = std::span{&*head, 1}}));
+    CHECK_FALSE(log.verify(tx, {.anchors = std::span{&*head, 1}})->sound());
+    CHECK(log.open(tx, {}, random));
+}
+
 TEST_CASE("log: a reorder, a gap, a truncation and a fork are found", "[audit]") {
     sl::memory_storage store;
     audit_log<> const log;

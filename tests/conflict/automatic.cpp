@@ -139,6 +139,16 @@ TEST_CASE("preferences: of a field before that of its collection, of one person 
     CHECK(p.find(*tx, as_bytes("ann"), "bookings", "table").error() == errc::corrupt);
 }
 
+TEST_CASE("preferences: what is no choice is refused, and nothing is stored") {
+    memory_storage store;
+    auto tx = store.begin(access_mode::write);
+    conflict_preferences const p;
+    for (unsigned const n : {0U, 7U, 99U, 255U}) {
+        CHECK(p.set(*tx, as_bytes("ann"), "c", "f", static_cast<standing_choice>(n)).error() == errc::invalid);
+    }
+    CHECK(*p.find(*tx, as_bytes("ann"), "c", "f") == std::nullopt);
+}
+
 TEST_CASE("what a decision teaches") {
     auto const heard = [](resolution const& how) {
         pupil p;

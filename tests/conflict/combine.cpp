@@ -10,6 +10,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <syncline/core/random.hpp>
 #include <syncline/core/value.hpp>
@@ -57,6 +58,49 @@ TEST_CASE("texts: never inside a character") {
     CHECK(*both == "x \xC3\xA8 y w");
     CHECK_FALSE(texts("\xC3\xA9", "\xC3\xA8", "\xC3\xAA"));
     CHECK(texts("\xC3\xA9x\xC3\xA9", "\xC3\xA8x\xC3\xA9", "\xC3\xA9x\xC3\xA9!") == "\xC3\xA8x\xC3\xA9!");
+}
+
+TEST_CASE("texts: never inside a character as people see it") {
+    std::string const accent = "\xCC\x81";
+    CHECK_FALSE(texts("e", "e!", "e" + accent));
+    CHECK(texts("e and o", "e and o!", "e" + accent + " and o") == "e" + accent + " and o!");
+    // Flags are paired from the left: one letter more before them makes others of all.
+    std::string const d = "\xF0\x9F\x87\xA9", e = "\xF0\x9F\x87\xAA", f = "\xF0\x9F\x87\xAB", r = "\xF0\x9F\x87\xB7";
+    CHECK_FALSE(texts(d + e + f + r, f + d + e + f + r, d + e + f + r + "!"));
+    CHECK(texts("at " + d + e, "in " + d + e, "at " + d + e + "!") == "in " + d + e + "!");
+    CHECK(texts("line\r\nline", "line!\r\nline", "line\r\nline?") == "line!\r\nline?");
+}
+
+TEST_CASE("lists: what touches is left to a person") {
+    auto const n = [](std::int64_t i) { return value{i}; };
+    // Another order against an addition; an order alone is its side's.
+    CHECK_FALSE(lists(list({n(1), n(2), n(3)}), list({n(3), n(2), n(1)}), list({n(1), n(2), n(3), n(4)})));
+    CHECK(lists(list({n(1), n(2)}), list({n(2), n(1)}), list({n(1), n(2)})) == list({n(2), n(1)}));
+    CHECK(lists(list({n(1), n(2)}), list({n(2), n(1)}), list({n(2), n(1)})) == list({n(2), n(1)}));
+    // The first item of an array tells it from the others.
+    auto const seat = [&](std::int64_t id, char const* who) { return list({n(id), value{std::string_view{who}}}); };
+    value const two = list({seat(1, "Ada"), seat(2, "Ben")});
+    CHECK_FALSE(lists(two, list({seat(1, "Eve"), seat(2, "Ben")}), list({seat(1, "Ida"), seat(2, "Ben")})));
+    CHECK_FALSE(lists(two, list({seat(2, "Ben")}), list({seat(1, "Ida"), seat(2, "Ben")})));
+    CHECK(lists(two, list({seat(1, "Eve"), seat(2, "Ben")}), list({seat(1, "Ada"), seat(2, "Ida")})) ==
+          list({seat(1, "Eve"), seat(2, "Ida")}));
+    CHECK(lists(two, list({seat(1, "Eve"), seat(2, "Ben")}), list({seat(1, "Ada")})) == list({seat(1, "Eve")}));
+    CHECK_FALSE(lists(two, list({seat(1, "Ada"), seat(2, "Ben"), seat(3, "Eve")}),
+                      list({seat(1, "Ada"), seat(2, "Ben"), seat(3, "Ida")})));
+    CHECK_FALSE(lists(list({}), list({seat(1, "Ada"), seat(1, "Ben")}), list({n(7)})));
+}
+
+TEST_CASE("lists: a long one costs no square") {
+    std::vector<value> many;
+    for (std::int64_t i = 0; i < 60'000; ++i) { many.emplace_back(i); }
+    value const base = *value::array(many);
+    std::vector<value> fewer(many.begin() + 1, many.end());
+    std::vector<value> more = many;
+    more.emplace_back(std::int64_t{60'000});
+    auto const both = combine(base.encoded(), value::array(fewer)->encoded(), value::array(more)->encoded());
+    REQUIRE(both);
+    fewer.emplace_back(std::int64_t{60'000});
+    CHECK(equal(*both, value::array(fewer)->encoded()));
 }
 
 TEST_CASE("texts: the same whichever side is local, valid, and it holds both changes, for random texts") {

@@ -6,10 +6,14 @@
 
 #include <algorithm>
 #include <array>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -171,6 +175,113 @@ inline void encode_event(cbor_writer& out, history_event const& e) {
     return out;
 }
 
+namespace detail {
+
+/// What a counter, a set or a map becomes of `now` by what turned the effect's value before into the one after: the sum,
+/// items added and removed, keys changed. Where there is no such thing it is the value after. `op` may be null.
+[[nodiscard]] inline std::optional<bytes> redone(syncline::field_effect const& f, field_op const* op,
+                                                 std::optional<bytes_view> now) {
+    if (!f.after) { return f.after; }
+    cbor_type const type = cbor_reader{*f.after}.peek();
+    auto const alike = [type](bytes_view item) { return cbor_reader{item}.peek() == type; };
+    if ((f.before && !alike(*f.before)) || (now && !alike(*now))) { return f.after; }
+    bytes out;
+    cbor_writer w{out};
+    if (type == cbor_type::array) {
+        auto const items_of = [](std::optional<bytes_view> array) {
+            std::vector<bytes_view> items;
+            if (!array) { return items; }
+            cbor_reader in{*array};
+            for (std::size_t n = in.array(); n != 0 && !in.failed(); --n) { items.push_back(in.skip()); }
+            return items;
+        };
+        auto const sorted = [](std::vector<bytes_view> items) {
+            std::sort(items.begin(), items.end(), [](bytes_view a, bytes_view b) { return compare(a, b) < 0; });
+            return items;
+        };
+        auto const holds = [](std::vector<bytes_view> const& items, bytes_view item) {
+            return std::binary_search(items.begin(), items.end(), item,
+                                      [](bytes_view a, bytes_view b) { return compare(a, b) < 0; });
+        };
+        auto const is = items_of(now);
+        auto const after = items_of(bytes_view{*f.after});
+        auto const was = sorted(items_of(f.before ? std::optional{bytes_view{*f.before}} : std::nullopt));
+        auto const left = sorted(after);
+        auto const there = sorted(is);
+        std::vector<bytes_view> items;
+        for (bytes_view const i : is) {
+            if (!holds(was, i) || holds(left, i)) { items.push_back(i); }
+        }
+        // What it added is an addition too where what is left out had added the same.
+        std::vector<bytes_view> added;
+        if (op != nullptr && op->kind == op_kind::elements) {
+            cbor_reader in{op->value};
+            for (std::size_t n = in.array(); n != 0 && !in.failed(); --n) {
+                cbor_reader edit{in.skip()};
+                if (edit.array() == 2 && edit.unsigned_integer() == 1) { added.push_back(edit.skip()); }
+            }
+        }
+        added = sorted(std::move(added));
+        for (bytes_view const i : after) {
+            if ((!holds(was, i) || holds(added, i)) && !holds(there, i)) { items.push_back(i); }
+        }
+        w.array(items.size());
+        for (bytes_view const i : items) { w.raw(i); }
+        return out;
+    }
+    if (type == cbor_type::map && now) {
+        auto const value_of = [](std::optional<bytes> const& map, std::string_view k) {
+            auto const found = map ? map_find(*map, k) : result<std::optional<bytes_view>>{std::optional<bytes_view>{}};
+            return found && *found ? std::optional<bytes>{to_bytes(**found)} : std::nullopt;
+        };
+        std::vector<std::pair<std::string_view, bytes>> pairs;
+        auto const keep = [&](std::string_view k, std::optional<bytes_view> held) {
+            syncline::field_effect inner{std::string{k}, value_of(f.before, k), value_of(f.after, k)};
+            std::optional<bytes> value = held ? std::optional<bytes>{to_bytes(*held)} : std::nullopt;
+            if (inner.before != inner.after) { value = redone(inner, nullptr, held); }
+            if (value) { pairs.emplace_back(k, std::move(*value)); }
+        };
+        cbor_map_cursor is{*now};
+        cbor_map_cursor after{*f.after};
+        bool more_is = is.next();
+        bool more_after = after.next();
+        while (more_is || more_after) {
+            auto const order = !more_is      ? std::strong_ordering::greater
+                               : !more_after ? std::strong_ordering::less
+                                             : compare_keys(is.key(), after.key());
+            if (order <= 0) {
+                keep(is.key(), is.value());
+            } else {
+                keep(after.key(), std::nullopt);
+            }
+            if (order <= 0) { more_is = is.next(); }
+            if (order >= 0) { more_after = after.next(); }
+        }
+        w.map(pairs.size());
+        for (auto const& [k, value] : pairs) {
+            w.text(k);
+            w.raw(value);
+        }
+        return out;
+    }
+    auto const number = [](std::optional<bytes_view> item) -> std::optional<std::int64_t> {
+        if (!item) { return 0; }
+        cbor_reader in{*item};
+        std::int64_t const n = in.integer();
+        return in.finish() ? std::optional{n} : std::nullopt;
+    };
+    auto const before = number(f.before ? std::optional{bytes_view{*f.before}} : std::nullopt);
+    auto const after = number(bytes_view{*f.after});
+    auto const is = number(now);
+    auto const by = before && after ? checked_subtract(*after, *before) : std::nullopt;
+    auto const sum = by && is ? checked_add(*is, *by) : std::nullopt;
+    if (!sum) { return f.after; }
+    w.integer(*sum);
+    return out;
+}
+
+}  // namespace detail
+
 /// Called with each event of a scan. False stops it.
 using event_visitor = function_ref<bool(history_event const& event)>;
 /// Called with each record of a state of the past. False stops it.
@@ -192,8 +303,9 @@ public:
 
     /// Tells of a change; its position. `before` and `after`: the record's canonical fields; nothing: it wasn't there.
     ///
-    /// Errors: `errc::invalid` for a record key out of range, fields that are no canonical map, operations that are no
-    /// mutation's (out of order, values that aren't canonical); nothing was written.
+    /// Of a group each part is told by itself. Errors: `errc::invalid` for a record key out of range, fields that are no
+    /// canonical map, a mutation that could not be read back (a group, an erase with operations, operations out of order,
+    /// values that aren't canonical); nothing was written.
     /// Cost: two gets, four puts, one more each `snapshot_every` events of the record.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::uint64_t> record(Tx& tx, replica_id const& author, mutation const& change,
@@ -202,15 +314,8 @@ public:
         for (auto const& fields : {before, after}) {
             if (fields && !validate_fields(*fields)) { return failure{errc::invalid, "fields of a record"}; }
         }
-        std::string_view last;
-        for (field_op const& op : change.ops) {
-            bool const named = !op.field.empty() && op.field.size() <= field_name_bytes_max && valid_utf8(op.field);
-            bool const ordered = last.empty() || compare_keys(last, op.field) < 0;
-            bool const valued = op.kind == op_kind::unset ? op.value.empty() : validate_canonical(op.value).has_value();
-            if (!named || !ordered || !valued) { return failure{errc::invalid, "operation of a mutation"}; }
-            last = op.field;
-        }
         if (!valid(change.record)) { return failure{errc::invalid, "record key"}; }
+        if (change.kind == change_kind::group) { return failure{errc::invalid, "a group of several records"}; }
         auto s = load(tx);
         if (!s) { return s.error(); }
         bytes const record = record_part(change.record);
@@ -221,6 +326,10 @@ public:
         bytes value;
         cbor_writer w{value};
         encode_event(w, e);
+        cbor_reader again{value};  // what can't be read back would hide the record's whole past
+        if (bool const same = decode_event(again).change == change; !again.finish() || !same) {
+            return failure{errc::invalid, "a mutation that can not be read back"};
+        }
         if (auto const ok = tx.put(event_key(record, e.position), value); !ok) { return ok.error(); }
         if (auto const ok = tx.put(order_key(e.position), record); !ok) { return ok.error(); }
         record_row row = *r ? **r : record_row{};
@@ -291,15 +400,20 @@ public:
     /// A record as it was: its fields, or nothing where it was not there. By stamp: what events with a stamp up to that
     /// one made of it, in the order in which they came; one that came late counts.
     ///
+    /// Where one that is left out had changed a field before, what came after it is done once more without it: an addition
+    /// is added, a value is set unless a later one stands there, of a set and of a map what was added, removed and changed
+    /// is, and a text is what its writer had made of what they saw. So nothing of a later stamp is in it; of two edits
+    /// of one text the last that came is.
     /// Errors: `errc::not_found` for a time that was forgotten, or of which a part was redacted; `errc::corrupt`.
-    /// Cost: a scan from the last whole state before: at most `snapshot_every` events, but for late stamps.
+    /// Cost: a scan from the last whole state before: at most `snapshot_every` events; where stamps came out of order up to
+    /// all events of the record.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::optional<bytes>> as_of(Tx& tx, record_key const& record, history_bound bound) const {
         if (!valid(record)) { return failure{errc::invalid, "record key"}; }
         auto const s = load(tx);
         if (!s) { return s.error(); }
         if (auto const ok = reaches(*s, bound); !ok) { return ok.error(); }
-        return state_of(tx, record_part(record), bound);
+        return state_of(tx, record_part(record), bound, s->first);
     }
     /// All records of a collection as they were, in the order of key lengths and keys; those that were not there are
     /// left out. An empty collection: all collections. Errors as of `as_of`.
@@ -318,7 +432,7 @@ public:
         auto const row = [&](bytes_view key, bytes_view) {
             bytes_view const record = key.subspan(prefix_.size() + 1);
             auto const k = record_of_part(record);
-            auto const fields = k ? state_of(tx, record, bound) : result<std::optional<bytes>>{k.error()};
+            auto const fields = k ? state_of(tx, record, bound, s->first) : result<std::optional<bytes>>{k.error()};
             if (!fields) {
                 failed = fields.error();
                 return false;
@@ -632,6 +746,13 @@ private:
                 all.insert(at, {std::string{field}, *value});
             }
         }
+        [[nodiscard]] std::optional<bytes_view> get(std::string_view field) const {
+            auto const at = std::lower_bound(all.begin(), all.end(), field, [](auto const& a, std::string_view b) {
+                return compare_keys(a.first, b) < 0;
+            });
+            if (at == all.end() || at->first != field) { return std::nullopt; }
+            return bytes_view{at->second};
+        }
         [[nodiscard]] bytes encode() const {
             bytes out;
             cbor_writer w{out};
@@ -654,27 +775,99 @@ private:
     struct replay {
         presence is = presence::absent;
         fields_map fields{};
+        timestamp floor{};     ///< no field was written later, but those in `written`
         bool complete = true;  ///< no event was left out because of its stamp
+        bool unsure = false;   ///< who wrote a field before the state that this began with would count
+        std::map<std::string, timestamp, std::less<>> written{};
 
+        void begin(snapshot const& s) {
+            is = s.is;
+            fields = fields_map::of(s.fields);
+            floor = s.stamp_max;
+        }
+        /// An event that is left out.
+        void pass(history_event const& e) {
+            complete = false;
+            all_touched = all_touched || e.lived != e.lives;
+            for (field_effect const& f : e.effects) { touched.insert(f.field); }
+        }
         void apply(history_event const& e) {
-            if (!e.lived && !e.lives) { return; }  // it did nothing
-            if (!e.lives) {
+            // Whether it found the record is as things stood with what is left out.
+            bool const lived = complete ? e.lived : e.lived || is == presence::there;
+            bool const lives = complete ? e.lives : e.lives || (lived && e.change.kind == change_kind::update);
+            if (!lived && !lives) { return; }  // it did nothing
+            if (!lives) {
                 is = presence::absent;
                 fields.all.clear();
                 return;
             }
-            if (!e.lived) {
+            if (!lived) {
                 is = presence::there;
                 fields.all.clear();
             } else if (is != presence::there) {
                 if (complete) { is = presence::unknown; }  // what it was made of was redacted
                 return;
             }
-            for (field_effect const& f : e.effects) { fields.put(f.field, f.after); }
+            auto op = e.change.ops.begin();
+            for (field_effect const& f : e.effects) {
+                while (op != e.change.ops.end() && compare_keys(op->field, f.field) < 0) { ++op; }
+                bool const named = op != e.change.ops.end() && op->field == f.field;
+                put(f, named ? &*op : nullptr);
+            }
+        }
+
+    private:
+        std::set<std::string, std::less<>> touched{};  ///< fields that were changed by what is left out
+        bool all_touched = false;
+
+        void put(field_effect const& f, field_op const* op) {
+            if (complete || op == nullptr || !(all_touched || touched.contains(f.field))) {
+                // Also one who writes what is there already: a later word for it.
+                bool const says = op != nullptr && op->kind == op_kind::set && f.after && *f.after == op->value;
+                if (says || (op != nullptr && f.before != f.after)) { note(*op); }
+                return fields.put(f.field, f.after);
+            }
+            switch (op->kind) {
+                case op_kind::set:
+                case op_kind::unset: {
+                    auto const at = written.find(f.field);
+                    // What was beaten by something that is left out stands, unless something later is there.
+                    bool const beaten = f.before == f.after;
+                    if (beaten && at == written.end()) { unsure = unsure || floor != timestamp{}; }
+                    if (beaten && op->stamp <= (at != written.end() ? at->second : floor)) { return; }
+                    note(*op);
+                    return fields.put(f.field,
+                                      op->kind == op_kind::set ? std::optional<bytes>{op->value} : std::nullopt);
+                }
+                case op_kind::revise: {
+                    cbor_reader in{op->value};
+                    (void)in.array();
+                    (void)in.skip();
+                    bytes_view const made = in.skip();
+                    return fields.put(f.field, in.failed() ? f.after : std::optional<bytes>{to_bytes(made)});
+                }
+                default: return fields.put(f.field, detail::redone(f, op, fields.get(f.field)));
+            }
+        }
+        void note(field_op const& op) {
+            timestamp& at = written[op.field];
+            at = (std::max)(at, op.stamp);
         }
     };
     template <storage_transaction Tx>
-    [[nodiscard]] result<std::optional<bytes>> state_of(Tx& tx, bytes_view record, history_bound const& bound) const {
+    [[nodiscard]] result<std::optional<bytes>> state_of(Tx& tx, bytes_view record, history_bound const& bound,
+                                                        std::uint64_t first) const {
+        auto r = replayed(tx, record, bound, (std::numeric_limits<std::uint64_t>::max)());
+        if (r && r->unsure) { r = replayed(tx, record, bound, first); }
+        if (!r) { return r.error(); }
+        if (r->is == presence::unknown) { return failure{errc::not_found, "redacted in the history"}; }
+        if (r->is == presence::absent) { return std::optional<bytes>{}; }
+        return std::optional<bytes>{r->fields.encode()};
+    }
+    /// What events make of the last whole state that may count and stands before `before`.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<replay> replayed(Tx& tx, bytes_view record, history_bound const& bound,
+                                          std::uint64_t before) const {
         std::optional<snapshot> from;
         status failed;
         auto const whole = [&](bytes_view key, bytes_view value) {
@@ -683,7 +876,7 @@ private:
                 failed = s.error();
                 return false;
             }
-            if (s->stamp_max > bound.stamp) { return true; }  // holds what came later
+            if (s->stamp_max > bound.stamp || s->position >= before) { return true; }  // holds what came later
             from = std::move(*s);
             return false;
         };
@@ -693,12 +886,12 @@ private:
         }
         if (!failed) { return failed.error(); }
         replay r;
-        if (from) { r = {from->is, fields_map::of(from->fields), true}; }
+        if (from) { r.begin(*from); }
         auto const event = [&](history_event const& e) {
             if (e.change.stamp <= bound.stamp) {
                 r.apply(e);
             } else {
-                r.complete = false;
+                r.pass(e);
             }
             return true;
         };
@@ -706,9 +899,7 @@ private:
         if (first != 0) {
             if (auto const ok = events_of(tx, record, first, bound.position, event); !ok) { return ok.error(); }
         }
-        if (r.is == presence::unknown) { return failure{errc::not_found, "redacted in the history"}; }
-        if (r.is == presence::absent) { return std::optional<bytes>{}; }
-        return std::optional<bytes>{r.fields.encode()};
+        return r;
     }
 
     /// Folds the oldest event into its record's oldest state.
@@ -740,7 +931,7 @@ private:
         replay r;
         timestamp stamp = e->change.stamp;
         if (before) {
-            r = {before->is, fields_map::of(before->fields), true};
+            r.begin(*before);
             stamp = (std::max)(stamp, before->stamp_max);
             if (auto const ok = tx.erase(snapshot_key(record, before->position)); !ok) { return ok; }
         }

@@ -101,7 +101,8 @@ struct audit_report {
     std::uint64_t redacted = 0;             ///< of them, those without their private part
     std::uint64_t redacted_fields = 0;      ///< personal fields without their value, in the others
     std::vector<audit_finding> findings{};  ///< the first of them, as many as asked for
-    [[nodiscard]] bool sound() const noexcept { return findings.empty(); }
+    std::uint64_t more = 0;                 ///< findings beyond these
+    [[nodiscard]] bool sound() const noexcept { return findings.empty() && more == 0; }
 };
 
 /// What the redaction of a field did.
@@ -142,8 +143,9 @@ public:
 
     // ---- Writing ------------------------------------------------------------------------------------------------
 
-    /// Makes the log where there is none, under a new name. Where there is one, nothing changes.
-    /// Cost: a get; the first time a put.
+    /// Makes the log where there is none, under a new name. Where there is one, nothing changes. `errc::corrupt` where rows
+    /// of one are left without the log's own.
+    /// Cost: a get; the first time two scans of a row, and a put.
     template <storage_transaction Tx, random_source G>
     [[nodiscard]] status open(Tx& tx, wall_time now, G& random) const {
         bytes value;
@@ -153,6 +155,9 @@ public:
             auto const there = load(tx);
             return there ? status{} : status{there.error()};
         }
+        auto const rows = any_row(tx);
+        if (!rows) { return rows.error(); }
+        if (*rows) { return failure{errc::corrupt, "an audit log without its own row"}; }
         state s;
         s.log = make_id(now, random);
         return store(tx, s);
@@ -400,16 +405,25 @@ public:
 
     // ---- Verifying ----------------------------------------------------------------------------------------------
 
-    /// Looks for anything that is not as it was written. Errors are the storage's only: what is wrong is in the report.
+    /// Looks for anything that is not as it was written. Errors are the storage's, `errc::invalid` for a range that ends
+    /// before it begins, and `errc::not_found` where no row is left of a log that was opened, nor a head was given: what is
+    /// wrong is in the report.
     ///
     /// Without anchors this finds every edit, reorder and gap of one who can't compute hashes, and of one who can,
     /// everything but a log written anew from some entry on, or cut there; anchors find that.
     /// Cost: linear; an entry costs its leaf's hash and a node's, with a private part two more and a get.
     template <storage_transaction Tx>
     [[nodiscard]] result<audit_report> verify(Tx& tx, audit_verification const& what = {}) const {
+        if (what.first > what.last) { return failure{errc::invalid, "range of entries"}; }
         auto const s = load(tx);
         if (!s) {
-            if (s.error() != errc::corrupt) { return s.error(); }
+            bool damaged = s.error() == errc::corrupt;
+            if (s.error() == errc::not_found) {
+                auto const rows = any_row(tx);
+                if (!rows) { return rows.error(); }
+                damaged = *rows || !what.anchors.empty();
+            }
+            if (!damaged) { return s.error(); }
             audit_report r;
             r.findings.push_back({audit_fault::damaged, 0});
             return r;
@@ -602,6 +616,19 @@ private:
         return key_of('k').add(static_cast<std::byte>(collection.size())).add(as_bytes(collection)).add(record);
     }
 
+    /// Whether there is an entry, or a key of a record's.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<bool> any_row(Tx& tx) const {
+        bool any = false;
+        auto const seen = [&](bytes_view, bytes_view) {
+            any = true;
+            return false;
+        };
+        for (auto const& [from, to] : {std::pair{'e', 'f'}, std::pair{'k', 'l'}}) {
+            if (auto const ok = tx.scan({key_of(from), key_of(to)}, seen); !ok) { return ok.error(); }
+        }
+        return any;
+    }
     template <storage_transaction Tx>
     [[nodiscard]] result<state> load(Tx& tx) const {
         bytes value;
@@ -897,7 +924,11 @@ private:
         std::uint64_t sealed = 0;  ///< as the last of the log's entries about it says
 
         void found(audit_fault fault, std::uint64_t index) {
-            if (report.findings.size() < what.findings_max) { report.findings.push_back({fault, index}); }
+            if (report.findings.size() < what.findings_max) {
+                report.findings.push_back({fault, index});
+            } else {
+                ++report.more;
+            }
         }
 
         template <storage_transaction Tx>

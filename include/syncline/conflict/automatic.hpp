@@ -74,11 +74,12 @@ public:
     explicit conflict_preferences(std::string_view prefix = "kp") : prefix_(prefix) {
         SYNCLINE_ASSERT(!prefix.empty() && prefix.size() <= 16);
     }
-    /// `errc::invalid` for names out of range: a person 1 to 128 bytes, together at most 480.
+    /// `errc::invalid` for names out of range: a person 1 to 128 bytes, together at most 480; and for no choice.
     template <storage_transaction Tx>
     [[nodiscard]] status set(Tx& tx, bytes_view person, std::string_view collection, std::string_view field,
                              standing_choice c) const {
         if (!fits(person, collection, field)) { return failure{errc::invalid, "names of a preference"}; }
+        if (!known(static_cast<unsigned>(c))) { return failure{errc::invalid, "no choice of a preference"}; }
         std::byte const raw = static_cast<std::byte>(c);
         return tx.put(key(person, collection, field), {&raw, 1});
     }
@@ -98,13 +99,14 @@ public:
             if (!found) { return found.error(); }
             if (!*found) { continue; }
             auto const n = raw.size() == 1 ? std::to_integer<unsigned>(raw[0]) : 0U;
-            if (n < 1 || n > 6) { return failure{errc::corrupt, "preference"}; }
+            if (!known(n)) { return failure{errc::corrupt, "preference"}; }
             return std::optional{static_cast<standing_choice>(n)};
         }
         return std::optional<standing_choice>{};
     }
 
 private:
+    [[nodiscard]] static constexpr bool known(unsigned choice) noexcept { return choice >= 1 && choice <= 6; }
     [[nodiscard]] static bool fits(bytes_view person, std::string_view collection, std::string_view field) noexcept {
         return !person.empty() && person.size() <= 128 && !collection.empty() &&
                collection.size() <= collection_bytes_max && field.size() <= field_name_bytes_max &&

@@ -15,6 +15,7 @@
 #include <syncline/core/cbor.hpp>
 #include <syncline/core/utf8.hpp>
 #include <syncline/merge/elements.hpp>
+#include <syncline/merge/grapheme.hpp>
 #include <syncline/merge/three_way.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
@@ -27,18 +28,42 @@ struct text_change {
     std::size_t to = 0;
     std::string_view put{};
 };
-/// The smallest change by common beginning and end, never inside a character.
+/// The last place up to `at` where a character, as people see it, begins, or the end.
+[[nodiscard]] inline std::size_t character_before(std::string_view text, std::size_t at) noexcept {
+    // Between two of ASCII one ends, but for a line's two: from there on they are counted.
+    auto const plain = [&](std::size_t k) {
+        return static_cast<unsigned char>(text[k]) < 0x80 && text[k] != '\r' && text[k] != '\n';
+    };
+    std::size_t from = at;
+    while (from != 0 && !(from < text.size() && plain(from) && plain(from - 1))) { --from; }
+    while (from < at) {
+        std::size_t const next = next_character(text, from);
+        if (next > at) { break; }
+        from = next;
+    }
+    return from;
+}
+/// The first place from `at` on where one begins, or the end.
+[[nodiscard]] inline std::size_t character_after(std::string_view text, std::size_t at) noexcept {
+    std::size_t const before = character_before(text, at);
+    return before == at ? at : next_character(text, before);
+}
+/// The smallest change by common beginning and end, never inside a character as people see it.
 [[nodiscard]] inline text_change change_between(std::string_view base, std::string_view side) noexcept {
     std::size_t const least = (std::min)(base.size(), side.size());
-    auto const inside = [](std::string_view s, std::size_t at) {
-        return at < s.size() && (static_cast<unsigned char>(s[at]) & 0xC0U) == 0x80U;
-    };
     std::size_t from = 0;
     while (from < least && base[from] == side[from]) { ++from; }
-    while (inside(base, from) || inside(side, from)) { --from; }
+    from = (std::min)(character_before(base, from), character_before(side, from));
     std::size_t end = 0;
     while (end < least - from && base[base.size() - 1 - end] == side[side.size() - 1 - end]) { ++end; }
-    while (end != 0 && (inside(base, base.size() - end) || inside(side, side.size() - end))) { --end; }
+    // What begins there in one need not in the other: a flag's halves are paired from the left.
+    for (;;) {
+        std::size_t const in_base = character_after(base, base.size() - end) - (base.size() - end);
+        std::size_t const in_side = character_after(side, side.size() - end) - (side.size() - end);
+        std::size_t const inside = (std::max)(in_base, in_side);
+        if (inside == 0) { break; }
+        end -= (std::min)(inside, end);
+    }
     return {from, base.size() - end, side.substr(from, side.size() - end - from)};
 }
 /// Both changes, when something of the base lies between them. Two insertions at one place stand in the order of their bytes,
@@ -65,39 +90,85 @@ struct text_change {
     std::sort(items.begin(), items.end(), [](bytes_view a, bytes_view b) { return compare(a, b) < 0; });
     return items;
 }
-[[nodiscard]] inline bool holds(std::vector<bytes_view> const& sorted_items, bytes_view item) {
-    return std::binary_search(sorted_items.begin(), sorted_items.end(), item,
-                              [](bytes_view a, bytes_view b) { return compare(a, b) < 0; });
+struct known_item {
+    bytes_view id;  ///< its identity, or itself
+    bytes_view item;
+};
+/// A list's items in the order of their identities; nothing where two share one.
+[[nodiscard]] inline std::optional<std::vector<known_item>> by_identity(std::vector<bytes_view> const& items) {
+    std::vector<known_item> out;
+    out.reserve(items.size());
+    for (bytes_view const item : items) {
+        bytes_view const id = element_identity(item);
+        out.push_back({id.empty() ? item : id, item});
+    }
+    std::sort(out.begin(), out.end(), [](known_item const& a, known_item const& b) { return compare(a.id, b.id) < 0; });
+    bool const one_twice = std::adjacent_find(out.begin(), out.end(), [](known_item const& a, known_item const& b) {
+                               return equal(a.id, b.id);
+                           }) != out.end();
+    if (one_twice) { return std::nullopt; }
+    return out;
 }
-[[nodiscard]] inline bool unique(std::vector<bytes_view> const& sorted_items) {
-    return std::adjacent_find(sorted_items.begin(), sorted_items.end(),
-                              [](bytes_view a, bytes_view b) { return equal(a, b); }) == sorted_items.end();
+/// What a list has under an identity; nothing where there is none.
+[[nodiscard]] inline std::optional<bytes_view> item_of(std::vector<known_item> const& all, bytes_view id) {
+    auto const at = std::lower_bound(all.begin(), all.end(), id,
+                                     [](known_item const& k, bytes_view b) { return compare(k.id, b) < 0; });
+    if (at == all.end() || !equal(at->id, id)) { return std::nullopt; }
+    return at->item;
+}
+/// Whether a side left the base's items in their order, whatever it made of them.
+[[nodiscard]] inline bool keeps_order(std::vector<bytes_view> const& base, std::vector<known_item> const& base_ids,
+                                      std::vector<bytes_view> const& side) {
+    auto const id_of = [](bytes_view item) {
+        bytes_view const id = element_identity(item);
+        return id.empty() ? item : id;
+    };
+    auto at = base.begin();
+    for (bytes_view const item : side) {
+        bytes_view const id = id_of(item);
+        if (!item_of(base_ids, id)) { continue; }
+        at = std::find_if(at, base.end(), [&](bytes_view b) { return equal(id_of(b), id); });
+        if (at == base.end()) { return false; }
+    }
+    return true;
 }
 /// Lists as sets: what either removed is gone, what either added is there, the base's order, then what was added in the
-/// order of bytes. Nothing for lists with one item twice.
+/// order of bytes. An item that one side made another of its identity (element_identity) is that. Nothing for lists with
+/// one item or identity twice, where a side put the base's items in another order, and where both changed one item, or one
+/// changed what the other removed: such changes touch each other.
 [[nodiscard]] inline std::optional<bytes> combine_arrays(bytes_view base, bytes_view local, bytes_view remote) {
     auto const b = items_of(base);
     auto const l = items_of(local);
     auto const r = items_of(remote);
     if (!b || !l || !r) { return std::nullopt; }
-    auto const bs = sorted(*b);
-    auto const ls = sorted(*l);
-    auto const rs = sorted(*r);
-    if (!unique(bs) || !unique(ls) || !unique(rs)) { return std::nullopt; }
+    if (equal(local, remote) || equal(remote, base)) { return to_bytes(local); }
+    if (equal(local, base)) { return to_bytes(remote); }
+    auto const ids = by_identity(*b);
+    auto const mine = by_identity(*l);
+    auto const theirs = by_identity(*r);
+    if (!ids || !mine || !theirs || !keeps_order(*b, *ids, *l) || !keeps_order(*b, *ids, *r)) { return std::nullopt; }
     std::vector<bytes_view> out;
     for (bytes_view const item : *b) {
-        if (holds(ls, item) && holds(rs, item)) { out.push_back(item); }
+        bytes_view const identity = element_identity(item);
+        bytes_view const id = identity.empty() ? item : identity;
+        auto const here = item_of(*mine, id);
+        auto const there = item_of(*theirs, id);
+        bool const kept_here = here && equal(*here, item);
+        bool const kept_there = there && equal(*there, item);
+        if ((here && !kept_here && !kept_there) || (there && !kept_there && !kept_here)) { return std::nullopt; }
+        if (here && there) { out.push_back(kept_here ? *there : *here); }
     }
     std::vector<bytes_view> added;
-    for (auto const* side : {&ls, &rs}) {
-        for (bytes_view const item : *side) {
-            if (!holds(bs, item)) { added.push_back(item); }
+    for (auto const* side : {&*mine, &*theirs}) {
+        for (known_item const& k : *side) {
+            if (!item_of(*ids, k.id)) { added.push_back(k.item); }
         }
     }
     added = sorted(std::move(added));
-    for (std::size_t i = 0; i < added.size(); ++i) {
-        if (i == 0 || !equal(added[i - 1], added[i])) { out.push_back(added[i]); }
-    }
+    added.erase(std::unique(added.begin(), added.end(), [](bytes_view x, bytes_view y) { return equal(x, y); }),
+                added.end());
+    if (!by_identity(added)) { return std::nullopt; }
+    out.insert(out.end(), added.begin(), added.end());
     bytes encoded;
     cbor_writer w{encoded};
     w.array(out.size());
@@ -109,9 +180,11 @@ struct text_change {
 
 /// The one value that holds both changes, or nothing when they touch each other or the types have no such value.
 ///
-/// All three are canonical items. Texts: two changes with something of the base between
-/// them, or two insertions; never inside a character. Lists of distinct items: as sets. Maps with text keys: key by key, when no key was changed by both. It is
-/// the same whichever side is local. Cost: linear for texts and maps, n log n for lists; allocates the result.
+/// All three are canonical items. Texts: two changes with something of the base between them, or two insertions; never
+/// inside a character as people see it. Lists of distinct items: as sets, where nobody put them in another order, and no
+/// item was changed by both, or changed by one and removed by the other. Maps with text keys: key by key, when no key was
+/// changed by both. It is the same whichever side is local.
+/// Cost: linear for texts and maps, n log n for lists; allocates the result.
 [[nodiscard]] inline std::optional<bytes> combine(bytes_view base, bytes_view local, bytes_view remote) {
     cbor_type const type = cbor_reader{base}.peek();
     if (cbor_reader{local}.peek() != type || cbor_reader{remote}.peek() != type) { return std::nullopt; }

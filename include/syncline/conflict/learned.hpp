@@ -127,7 +127,8 @@ private:
 /// others, and a new person with what is known of the field. Short values are weighed against each other by name ("confirmed"
 /// against "offered"). Its confidence is corrected by how often it was right at such a confidence with so much experience of
 /// person and field. Everything is integers: the same decisions give the same bytes on every compiler and processor.
-/// Memory: 80 KiB, whatever it has seen. Cost: `suggest` one to two microseconds, no allocation; `learn` some three.
+/// Memory: 80 KiB, whatever it has seen. Cost: no allocation; what `suggest` and `learn` take is
+/// measured in docs/conflict.md.
 class learned_suggester {
 public:
     /// Precondition: valid(options).

@@ -135,7 +135,8 @@ public:
     }
 
     /// Takes in what somebody said, this device's own person included. True: it is news. One that is older than what the
-    /// same device said, or the same, is none. Errors: `errc::invalid`; `errc::limit` (per_record_max).
+    /// same device said, or the same, is none. Errors: `errc::invalid`; `errc::limit` (per_record_max, of
+    /// those that `sweep` would leave).
     template <storage_transaction Tx>
     [[nodiscard]] result<bool> take(Tx& tx, presence const& p, wall_time now) const {
         if (!valid(p) || key_of(p).size() > key_bytes_max) { return failure{errc::invalid, "presence"}; }
@@ -149,12 +150,18 @@ public:
             if (known->said.stamp >= p.stamp) { return false; }
         } else {
             std::uint32_t held = 0;
-            auto const ok = scan_prefix(tx, head_of(p.record), [&](bytes_view, bytes_view) {
+            bytes over;
+            auto const ok = scan_prefix(tx, head_of(p.record), [&](bytes_view k, bytes_view h) {
                 ++held;
+                if (over.empty() && ended(h, now)) { over = to_bytes(k); }
                 return held < options_.per_record_max;
             });
             if (!ok) { return ok.error(); }
-            if (held >= options_.per_record_max) { return failure{errc::limit, "presences of a record"}; }
+            if (held >= options_.per_record_max) {
+                // One that would be swept makes room.
+                if (over.empty()) { return failure{errc::limit, "presences of a record"}; }
+                if (auto gone = tx.erase(over); !gone) { return gone.error(); }
+            }
         }
         // One that is over stays until it is swept, so that an older word which comes late doesn't bring it back.
         held_presence h{p, now + (std::min)(milliseconds{std::int64_t{p.seconds} * 1000}, options_.lease_max)};
@@ -203,9 +210,7 @@ public:
         auto const ok = tx.scan({from, to}, [&](bytes_view key, bytes_view raw) {
             if (seen++ == count_max) { return false; }
             out.next = to_bytes(key);
-            auto const h = decode(raw);
-            // What is damaged is over too: presence is told again every few seconds.
-            if (!h || !holds(*h, now - options_.lease_max)) { over.push_back(to_bytes(key)); }
+            if (ended(raw, now)) { over.push_back(to_bytes(key)); }
             return true;
         });
         if (!ok) { return ok.error(); }
@@ -258,8 +263,14 @@ public:
     }
 
 private:
+    /// Whether it has been over for as long as a lease may last. What is damaged is: presence is told again every few
+    /// seconds.
+    [[nodiscard]] bool ended(bytes_view raw, wall_time now) const {
+        auto const h = decode(raw);
+        return !h || h->until <= now - options_.lease_max || h->until > now + options_.lease_max;
+    }
     [[nodiscard]] bool holds(held_presence const& h, wall_time now) const noexcept {
-        return h.until > now && h.until - now <= options_.lease_max * 2;
+        return h.until > now && h.until - now <= options_.lease_max;
     }
     [[nodiscard]] bytes head_of(record_key const& r) const {
         bytes out;
