@@ -178,6 +178,17 @@ private:
     return !left.empty();
 }
 
+/// A rejection in words.
+[[nodiscard]] constexpr failure rejection(errc why) noexcept {
+    switch (why) {
+        case errc::type_mismatch: return {why, "a value that its rule can't take"};
+        case errc::overflow: return {why, "a sum that leaves 64 bits"};
+        case errc::forbidden: return {why, "a guard refuses what one side did"};
+        case errc::not_found: return {why, "a reference to no record"};
+        default: return why;
+    }
+}
+
 /// Takes back the operations that wait for a person with `asked`: on its field, and on those that win together with it.
 inline void take_back(std::vector<field_op>& ops, decision const& asked, collection_rules const& rules,
                       std::vector<std::string>& conflicts, std::vector<decision>& told) {
@@ -256,7 +267,7 @@ inline void take_back(std::vector<field_op>& ops, decision const& asked, collect
         theirs_context.author = remote_side.author;
         theirs_context.at = 2;
         apply_outcome const done = apply_as_written(before, first, rules, theirs_context, &sides.theirs);
-        if (done.verdict == verdict_kind::rejected) { return done.reason; }
+        if (done.verdict == verdict_kind::rejected) { return rejection(done.reason); }
     }
     mutation m;
     m.stamp = local_side.stamp;
@@ -286,11 +297,11 @@ inline void take_back(std::vector<field_op>& ops, decision const& asked, collect
                     left.push_back(std::move(op));
                 }
             }
-            if (told.size() == held) { return outcome.reason; }
+            if (told.size() == held) { return rejection(outcome.reason); }
             m.ops = std::move(left);
             continue;
         }
-        if (outcome.verdict == verdict_kind::rejected) { return outcome.reason; }
+        if (outcome.verdict == verdict_kind::rejected) { return rejection(outcome.reason); }
         if (outcome.verdict != verdict_kind::conflict) {
             before = std::move(after);
             out.decisions = std::move(outcome.decisions);
