@@ -4,6 +4,7 @@
 /// Merge rules: what decides a field that two people changed at once, named per field and collection.
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -212,6 +213,51 @@ struct collection_rules {
     }
     friend bool operator==(collection_rules const&, collection_rules const&) = default;
 };
+
+namespace detail {
+
+/// Which group each field of a collection is in, to be asked of many fields: `collection_rules` look through all names of
+/// all groups for each. Borrows from the rules.
+class group_index {
+public:
+    explicit group_index(collection_rules const& rules) : rules_(&rules) {
+        std::size_t count = 0;
+        for (field_group const& g : rules.groups) { count += g.fields.size(); }
+        names_.reserve(count);
+        for (field_group const& g : rules.groups) {
+            for (std::string const& f : g.fields) { names_.push_back({f, &g}); }
+        }
+        // (Of a field that is in two, which `validate` refuses, the first counts.)
+        std::stable_sort(names_.begin(), names_.end(),
+                         [](member const& a, member const& b) { return a.field < b.field; });
+    }
+
+    [[nodiscard]] field_group const* of(std::string_view field) const noexcept {
+        auto const at = std::lower_bound(names_.begin(), names_.end(), field,
+                                         [](member const& m, std::string_view wanted) { return m.field < wanted; });
+        return at != names_.end() && at->field == field ? at->group : nullptr;
+    }
+    /// Its place among the collection's groups. Precondition: it is one of them.
+    [[nodiscard]] std::size_t place(field_group const& g) const noexcept {
+        return static_cast<std::size_t>(&g - rules_->groups.data());
+    }
+    /// As `collection_rules::decides`.
+    [[nodiscard]] rule decides(std::string_view field) const noexcept {
+        if (rules_->whole) { return *rules_->whole; }
+        field_group const* const g = of(field);
+        return g == nullptr ? rules_->of(field) : g->decides;
+    }
+
+private:
+    struct member {
+        std::string_view field;
+        field_group const* group;
+    };
+    collection_rules const* rules_;
+    std::vector<member> names_{};
+};
+
+}  // namespace detail
 
 /// An option of a described field: it wins together with the others of its number.
 struct in_group {
