@@ -289,6 +289,35 @@ TEST_CASE("laws find an order that is none, and bytes in another") {
           "encoded_order: a = \"b\", b = \"aa\": a > b, and encoded h'6162' < h'626161'\n");
 }
 
+TEST_CASE("laws find a merge that goes another way because somebody looks on") {
+    // What one side alone made of a minimum inside of a map is its value; here it is not where a guard or a group is.
+    collection_rules const table{"things", rule::last_writer, {{"limit", rule::nested, {{"most", rule::minimum}}}}};
+    auto const merge = [](bytes_view b, bytes_view l, bytes_view r, collection_rules const& rules, side const& ls,
+                          side const& rs, merge_host const* host) -> result<merged<bytes>> {
+        auto const plain = three_way(b, l, r, rules, ls, rs);
+        if ((host == nullptr && rules.groups.empty()) || !plain) { return plain; }
+        row start;
+        start.version = 1;
+        start.floor.at = 1;
+        start.fields = to_bytes(b);
+        std::optional<row> now = start;
+        mutation m;
+        m.base = 1;
+        m.stamp = rs.stamp;
+        m.ops = *diff(b, r, rules, rs.stamp);
+        apply_context context;
+        context.author = rs.author;
+        context.at = 2;
+        (void)apply(now, m, rules, context);
+        merged<bytes> out = *plain;
+        if (equal(l, b)) { out.record = now->fields; }
+        return out;
+    };
+    auto const found = check_rules(table, {1, 500}, testing::detail::default_apply{}, merge);
+    CHECK(laws(found) == "guard_free group_free");
+    CHECK(laws(check_rules(table, {1, 500})) == "");
+}
+
 TEST_CASE("laws find a rule that breaks its promise") {
     collection_rules const table{
         "things",

@@ -94,8 +94,8 @@ struct unknown_description {
     unknown_fields Record::*member;
 };
 
-/// What `describe()` returns: the collection's name and the fields in the order given.
-template <class Record, class Fields, class Unknown>
+/// What `describe()` returns: the collection's name and the fields in the order given, and options of the record as such.
+template <class Record, class Fields, class Unknown, class Options>
 struct record_description {
     using record_type = Record;
     static constexpr std::size_t field_count = std::tuple_size_v<Fields>;
@@ -104,6 +104,7 @@ struct record_description {
     std::string_view collection;
     Fields fields;
     Unknown unknown;
+    Options options;
 };
 
 /// A field. `options` are constexpr values of distinct types; this layer keeps them and gives them no meaning.
@@ -123,22 +124,72 @@ template <class Record>
 
 namespace detail {
 
+template <class Part>
+struct part_of_record : std::false_type {};
 template <class Record, class M, class... O>
-constexpr std::tuple<field_description<Record, M, O...>> only_field(field_description<Record, M, O...> f) {
-    return std::tuple<field_description<Record, M, O...>>(f);
-}
+struct part_of_record<field_description<Record, M, O...>> : std::true_type {
+    static constexpr bool field = true;
+    using record_type = Record;
+};
 template <class Record>
-constexpr std::tuple<> only_field(unknown_description<Record>) {
-    return {};
+struct part_of_record<unknown_description<Record>> : std::true_type {
+    static constexpr bool field = false;
+    using record_type = Record;
+};
+
+template <class Part>
+[[nodiscard]] constexpr auto only_field(Part part) {
+    if constexpr (part_of_record<Part>::value) {
+        if constexpr (part_of_record<Part>::field) {
+            return std::tuple<Part>(part);
+        } else {
+            return std::tuple<>{};
+        }
+    } else {
+        return std::tuple<>{};
+    }
 }
-template <class Record, class M, class... O>
-constexpr std::tuple<> only_unknown(field_description<Record, M, O...>) {
-    return {};
+template <class Part>
+[[nodiscard]] constexpr auto only_unknown(Part part) {
+    if constexpr (part_of_record<Part>::value) {
+        if constexpr (!part_of_record<Part>::field) {
+            return std::tuple<Part>(part);
+        } else {
+            return std::tuple<>{};
+        }
+    } else {
+        return std::tuple<>{};
+    }
 }
-template <class Record>
-constexpr std::tuple<unknown_description<Record>> only_unknown(unknown_description<Record> u) {
-    return std::tuple<unknown_description<Record>>(u);
+template <class Part>
+[[nodiscard]] constexpr auto only_option(Part part) {
+    if constexpr (part_of_record<Part>::value) {
+        return std::tuple<>{};
+    } else {
+        return std::tuple<Part>(part);
+    }
 }
+template <class Record, class Part>
+[[nodiscard]] constexpr bool belongs_to() noexcept {
+    if constexpr (part_of_record<Part>::value) {
+        return std::is_same_v<Record, typename part_of_record<Part>::record_type>;
+    } else {
+        return true;
+    }
+}
+
+template <class Option, class... Options>
+[[nodiscard]] constexpr Option option_of(std::tuple<Options...> const& options, Option otherwise) {
+    if constexpr ((std::same_as<Option, Options> || ...)) {
+        return std::get<Option>(options);
+    } else {
+        return otherwise;
+    }
+}
+template <class Option, class Tuple>
+inline constexpr bool holds_option = false;
+template <class Option, class... Options>
+inline constexpr bool holds_option<Option, std::tuple<Options...>> = (std::same_as<Option, Options> || ...);
 
 }  // namespace detail
 
@@ -157,22 +208,25 @@ constexpr std::tuple<unknown_description<Record>> only_unknown(unknown_descripti
 /// Names of fields are distinct, 1 to 255 bytes of UTF-8; so is the collection's: else it does not compile.
 /// Without `unknown()` a record with a field that the type doesn't know is refused (`errc::unsupported`): it is
 /// never dropped in silence.
+/// What is no field stands for the record as such: constexpr values of distinct types, which this layer keeps and gives no
+/// meaning, as those of a field.
 template <class Record, class... Parts>
 [[nodiscard]] constexpr auto record_of(std::string_view collection, Parts... parts) {
-    static_assert((std::is_same_v<Record, typename Parts::record_type> && ...),
-                  "every field is a member of the record itself");
+    static_assert((detail::belongs_to<Record, Parts>() && ...), "every field is a member of the record itself");
     auto fields = std::tuple_cat(detail::only_field(parts)...);
     auto unknown = std::tuple_cat(detail::only_unknown(parts)...);
     static_assert(std::tuple_size_v<decltype(unknown)> <= 1, "at most one member keeps the unknown fields");
-    return record_description<Record, decltype(fields), decltype(unknown)>{collection, fields, unknown};
+    auto options = std::tuple_cat(detail::only_option(parts)...);
+    return record_description<Record, decltype(fields), decltype(unknown), decltype(options)>{collection, fields,
+                                                                                              unknown, options};
 }
 
 namespace detail {
 
 template <class T>
 struct is_record_description : std::false_type {};
-template <class R, class F, class U>
-struct is_record_description<record_description<R, F, U>> : std::true_type {};
+template <class R, class F, class U, class O>
+struct is_record_description<record_description<R, F, U, O>> : std::true_type {};
 
 }  // namespace detail
 
@@ -272,6 +326,16 @@ template <described T>
 [[nodiscard]] constexpr std::string_view collection() noexcept {
     static_assert(detail::valid_names<T>(), "names: distinct, 1 to 255 bytes of UTF-8");
     return description_of<T>.collection;
+}
+
+/// Whether the description has an option of just this type for the record as such.
+template <described T, class Option>
+inline constexpr bool has_record_option =
+    detail::holds_option<Option, std::remove_cvref_t<decltype(description_of<T>.options)>>;
+/// That option, or `otherwise`.
+template <described T, class Option>
+[[nodiscard]] constexpr Option record_option(Option otherwise = {}) {
+    return detail::option_of<Option>(description_of<T>.options, otherwise);
 }
 
 /// Calls `f(field)` with each field's description, in the order given.

@@ -37,6 +37,7 @@ struct application {
     apply_context const& context;
     bool begins = false;  ///< the mutation begins the record's life
     apply_outcome& out;
+    group_index groups{rules};
 
     [[nodiscard]] write_mark mark_of(timestamp stamp) const {
         return write_mark{context.at, (std::min)(stamp, context.stamp_max), context.author};
@@ -189,17 +190,18 @@ public:
 
 private:
     [[nodiscard]] rule decided_by(std::string_view field) const {
-        return depth_ == 0 ? app_.rules.decides(field) : rules_.of(field);
+        return depth_ == 0 ? app_.groups.decides(field) : rules_.of(field);
     }
     /// How the field's group was decided; null: nobody else was there.
     [[nodiscard]] choice const* group_of(std::string_view field) const {
-        if (groups_ == nullptr) { return nullptr; }
-        for (group_choice const& g : *groups_) {
-            bool const member = g.group == nullptr || std::find(g.group->fields.begin(), g.group->fields.end(),
-                                                                field) != g.group->fields.end();
-            if (member) { return &g.decided; }
-        }
-        return nullptr;
+        if (groups_ == nullptr || groups_->empty()) { return nullptr; }
+        if (groups_->front().group == nullptr) { return &groups_->front().decided; }
+        field_group const* const mine = app_.groups.of(field);
+        if (mine == nullptr) { return nullptr; }
+        auto const at = std::lower_bound(
+            groups_->begin(), groups_->end(), app_.groups.place(*mine),
+            [&](group_choice const& g, std::size_t place) { return app_.groups.place(*g.group) < place; });
+        return at != groups_->end() && at->group == mine ? &at->decided : nullptr;
     }
 
     [[nodiscard]] field_effect effect(field_op const& op, field_site& site) {
@@ -563,45 +565,56 @@ private:
     std::vector<group_choice> const* groups_;
 };
 
-/// The groups that a mutation touches and that somebody else has changed to something else, each decided.
+/// The groups that a mutation touches and that somebody else has changed to something else, each decided; in the order of
+/// the collection's groups.
 [[nodiscard]] inline std::vector<group_choice> decide_groups(application const& app, row const& r) {
-    std::vector<group_choice> out;
-    auto const member = [](field_group const* g, std::string_view field) {
-        return g == nullptr || std::find(g->fields.begin(), g->fields.end(), field) != g->fields.end();
-    };
-    auto const decide = [&](field_group const* g, rule by) {
-        std::optional<write_mark> mine;
+    struct contest {
+        field_group const* group;
+        rule by;
+        std::optional<write_mark> mine{};
+        std::optional<write_mark> rival{};
         bool differs = false;
-        for (field_op const& op : app.m.ops) {
-            if (!member(g, op.field)) { continue; }
-            write_mark const w = app.mark_of(op.stamp);
-            if (!mine || w.stamp > mine->stamp) { mine = w; }
-            auto const was = r.fields.empty() ? result<std::optional<bytes_view>>{std::optional<bytes_view>{}}
-                                              : map_find(r.fields, op.field);
-            bool const had = was && *was;
-            differs = differs || had != (op.kind != op_kind::unset) || (had && !equal(**was, op.value));
-        }
-        if (!mine || !differs) { return; }
-        std::optional<write_mark> rival;
-        auto const meet = [&](write_mark const& w) {
-            if (app.foreign(w) && (!rival || outranks(by, w, *rival, app.context.host))) { rival = w; }
-        };
-        for (field_mark const& e : r.exceptions) {
-            if (member(g, e.field)) { meet(e.mark); }
-        }
-        cbor_map_cursor at{r.fields};
-        while (!r.fields.empty() && at.next()) {
-            if (member(g, at.key())) { meet(r.mark_of(at.key())); }
-        }
-        if (!rival) { return; }
-        choice c = choose(by, *mine, *rival, app.m.hint, app.context.host);
-        if (c.why != reason::by_hint && c.why != reason::asked) { c.why = reason::by_group; }
-        out.push_back({g, c});
     };
+    std::vector<contest> all;
     if (app.rules.whole) {
-        decide(nullptr, *app.rules.whole);
+        all.push_back({nullptr, *app.rules.whole});
     } else {
-        for (field_group const& g : app.rules.groups) { decide(&g, g.decides); }
+        for (field_group const& g : app.rules.groups) { all.push_back({&g, g.decides}); }
+    }
+    auto const of = [&](std::string_view field) -> contest* {
+        if (app.rules.whole) { return &all.front(); }
+        field_group const* const g = app.groups.of(field);
+        return g == nullptr ? nullptr : &all[app.groups.place(*g)];
+    };
+    auto const meet = [&](contest& c, write_mark const& w) {
+        if (app.foreign(w) && (!c.rival || outranks(c.by, w, *c.rival, app.context.host))) { c.rival = w; }
+    };
+    fields_in_order there{r.fields};
+    for (field_op const& op : app.m.ops) {
+        contest* const c = of(op.field);
+        if (c == nullptr) { continue; }
+        write_mark const w = app.mark_of(op.stamp);
+        if (!c->mine || w.stamp > c->mine->stamp) { c->mine = w; }
+        auto const was = there.find(op.field);
+        c->differs = c->differs || was.has_value() != (op.kind != op_kind::unset) || (was && !equal(*was, op.value));
+    }
+    for (field_mark const& e : r.exceptions) {
+        if (contest* const c = of(e.field)) { meet(*c, e.mark); }
+    }
+    auto mark = r.exceptions.begin();
+    cbor_map_cursor at{r.fields};
+    while (!r.fields.empty() && at.next()) {
+        while (mark != r.exceptions.end() && compare_keys(mark->field, at.key()) < 0) { ++mark; }
+        bool const marked = mark != r.exceptions.end() && mark->field == at.key() && mark->path.empty();
+        contest* const c = marked ? nullptr : of(at.key());
+        if (c != nullptr) { meet(*c, r.floor); }
+    }
+    std::vector<group_choice> out;
+    for (contest const& c : all) {
+        if (!c.mine || !c.differs || !c.rival) { continue; }
+        choice decided = choose(c.by, *c.mine, *c.rival, app.m.hint, app.context.host);
+        if (decided.why != reason::by_hint && decided.why != reason::asked) { decided.why = reason::by_group; }
+        out.push_back({c.group, decided});
     }
     return out;
 }

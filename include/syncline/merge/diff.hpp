@@ -27,8 +27,7 @@ namespace detail {
 inline constexpr std::size_t diff_depth_max = 8;  ///< nested maps that operations reach into; deeper ones are set whole
 
 [[nodiscard]] result<std::vector<field_op>> diff_fields(bytes_view before, bytes_view after, rule_view rules,
-                                                        collection_rules const* record, timestamp stamp,
-                                                        std::size_t depth);
+                                                        group_index const* record, timestamp stamp, std::size_t depth);
 
 /// The operation that makes `to` of `from`, two different values of one field.
 [[nodiscard]] inline result<field_op> diff_values(std::string_view field, bytes_view from, bytes_view to, rule by,
@@ -91,41 +90,49 @@ inline constexpr std::size_t diff_depth_max = 8;  ///< nested maps that operatio
 
 /// Adds what a group's fields hold that did not change themselves: the group goes as a whole.
 inline void complete_groups(std::vector<field_op>& ops, bytes_view before, bytes_view after,
-                            collection_rules const& rules, timestamp stamp) {
+                            collection_rules const& rules, group_index const& groups, timestamp stamp) {
     if (before.empty() || ops.empty() || (!rules.whole && rules.groups.empty())) { return; }
-    std::vector<field_group const*> touched;
+    std::vector<bool> touched(rules.groups.size());
     for (field_op const& op : ops) {
-        if (auto const* const g = rules.group_of(op.field); g != nullptr) { touched.push_back(g); }
+        if (auto const* const g = groups.of(op.field); g != nullptr) { touched[groups.place(*g)] = true; }
     }
+    // What is missing of a group is missing on purpose.
+    std::vector<std::string_view> members;
+    for (field_group const& g : rules.groups) {
+        if (touched[groups.place(g)]) { members.insert(members.end(), g.fields.begin(), g.fields.end()); }
+    }
+    std::sort(members.begin(), members.end(),
+              [](std::string_view a, std::string_view b) { return compare_keys(a, b) < 0; });
     std::vector<field_op> all;
+    all.reserve(ops.size() + members.size());
     auto at = ops.begin();
+    auto member = members.begin();
+    auto const add = [&](field_op&& op) {
+        for (; member != members.end() && compare_keys(*member, op.field) < 0; ++member) {
+            all.push_back({std::string{*member}, op_kind::unset, {}, stamp});
+        }
+        while (member != members.end() && *member == op.field) { ++member; }
+        all.push_back(std::move(op));
+    };
     cbor_map_cursor is{after};
     while (!after.empty() && is.next()) {
-        while (at != ops.end() && compare_keys(at->field, is.key()) < 0) { all.push_back(std::move(*at++)); }
+        while (at != ops.end() && compare_keys(at->field, is.key()) < 0) { add(std::move(*at++)); }
         if (at != ops.end() && at->field == is.key()) {
-            all.push_back(std::move(*at++));
+            add(std::move(*at++));
             continue;
         }
-        bool const goes = rules.whole || std::any_of(touched.begin(), touched.end(), [&](field_group const* g) {
-                              return std::find(g->fields.begin(), g->fields.end(), is.key()) != g->fields.end();
-                          });
-        if (goes) { all.push_back({std::string{is.key()}, op_kind::set, to_bytes(is.value()), stamp}); }
-    }
-    std::move(at, ops.end(), std::back_inserter(all));
-    // A field of the group that is missing is missing on purpose.
-    for (field_group const* const g : touched) {
-        for (std::string const& f : g->fields) {
-            auto const place = std::lower_bound(
-                all.begin(), all.end(), f,
-                [](field_op const& op, std::string const& x) { return compare_keys(op.field, x) < 0; });
-            if (place == all.end() || place->field != f) { all.insert(place, {f, op_kind::unset, {}, stamp}); }
+        auto const* const g = groups.of(is.key());
+        if (rules.whole || (g != nullptr && touched[groups.place(*g)])) {
+            add({std::string{is.key()}, op_kind::set, to_bytes(is.value()), stamp});
         }
     }
+    while (at != ops.end()) { add(std::move(*at++)); }
+    for (; member != members.end(); ++member) { all.push_back({std::string{*member}, op_kind::unset, {}, stamp}); }
     ops = std::move(all);
 }
 
 inline result<std::vector<field_op>> diff_fields(bytes_view before, bytes_view after, rule_view rules,
-                                                 collection_rules const* record, timestamp stamp, std::size_t depth) {
+                                                 group_index const* record, timestamp stamp, std::size_t depth) {
     std::vector<field_op> ops;
     cbor_map_cursor was{before};
     cbor_map_cursor is{after};
@@ -166,8 +173,9 @@ inline result<std::vector<field_op>> diff_fields(bytes_view before, bytes_view a
 /// leaves int64. Cost: O(length of both); of lists a difference of their identities.
 [[nodiscard]] inline result<std::vector<field_op>> diff(bytes_view before, bytes_view after,
                                                         collection_rules const& rules, timestamp stamp) {
-    auto ops = detail::diff_fields(before, after, rules.view(), &rules, stamp, 0);
-    if (ops) { detail::complete_groups(*ops, before, after, rules, stamp); }
+    detail::group_index const groups(rules);
+    auto ops = detail::diff_fields(before, after, rules.view(), &groups, stamp, 0);
+    if (ops) { detail::complete_groups(*ops, before, after, rules, groups, stamp); }
     return ops;
 }
 

@@ -28,6 +28,20 @@ namespace syncline::inline SYNCLINE_ABI::detail {
 /// The type of an item without looking into it.
 [[nodiscard]] inline cbor_type type_of(bytes_view item) noexcept { return cbor_reader{item}.peek(); }
 
+/// A canonical map whose fields are asked for in its own order.
+class fields_in_order {
+public:
+    explicit fields_in_order(bytes_view map) : at_(map), more_(!map.empty() && at_.next()) {}
+    [[nodiscard]] std::optional<bytes_view> find(std::string_view field) {
+        while (more_ && compare_keys(at_.key(), field) < 0) { more_ = at_.next(); }
+        return more_ && at_.key() == field ? std::optional{at_.value()} : std::nullopt;
+    }
+
+private:
+    cbor_map_cursor at_;
+    bool more_;
+};
+
 struct field_change {
     std::string_view field;
     bool present = false;

@@ -25,14 +25,18 @@ public:
         if constexpr (description_of<T>.keeps_unknown) {
             if (!merge_unknown()) { return whole(local_side, remote_side, host); }
         }
-        if (grouped || (host != nullptr && !host->guards.empty())) { return whole(local_side, remote_side, host); }
+        bool const watched = host != nullptr && (refers || !host->guards.empty());
+        if (together || watched) { return whole(local_side, remote_side, host); }
         return member_by_member(local_side, remote_side, host);
     }
 
 private:
-    static constexpr bool grouped = std::apply(
-        [](auto const&... f) { return (std::remove_cvref_t<decltype(f)>::template has_option<in_group> || ...); },
+    template <class Option>
+    static constexpr bool any_field_has = std::apply(
+        [](auto const&... f) { return (std::remove_cvref_t<decltype(f)>::template has_option<Option> || ...); },
         description_of<T>.fields);
+    static constexpr bool together = any_field_has<in_group> || has_record_option<T, whole_record>;
+    static constexpr bool refers = any_field_has<refers_to>;
 
     [[nodiscard]] result<merged<T>> member_by_member(side local_side, side remote_side, merge_host const* host) {
         out_.record = remote_;

@@ -40,20 +40,6 @@ namespace detail {
     return op.kind != op_kind::add && by == rule::siblings && (here == nullptr || !here->taken);
 }
 
-/// A canonical map whose fields are asked for in its own order.
-class fields_in_order {
-public:
-    explicit fields_in_order(bytes_view map) : at_(map), more_(!map.empty() && at_.next()) {}
-    [[nodiscard]] std::optional<bytes_view> find(std::string_view field) {
-        while (more_ && compare_keys(at_.key(), field) < 0) { more_ = at_.next(); }
-        return more_ && at_.key() == field ? std::optional{at_.value()} : std::nullopt;
-    }
-
-private:
-    cbor_map_cursor at_;
-    bool more_;
-};
-
 /// The two sides' operations on the base, looked at field by field before they are applied, inside of nested fields too.
 /// What one side alone has written is its value as it stands: no rule is asked, neither of the way that a minimum moves nor
 /// of the type. What both wrote the same is that.
@@ -143,6 +129,20 @@ private:
     }
 };
 
+/// Whether the remote side, at position 2, has written a field or something inside of it. `path`: of that, or nothing for the
+/// field.
+[[nodiscard]] inline bool was_first(row const& r, std::string_view field, bytes const& path = {}) {
+    auto at = std::lower_bound(r.exceptions.begin(), r.exceptions.end(), field,
+                               [&](field_mark const& e, std::string_view wanted) {
+                                   auto const order = compare_keys(e.field, wanted);
+                                   return order != 0 ? order < 0 : compare(e.path, path) < 0;
+                               });
+    for (; at != r.exceptions.end() && at->field == field && starts_with(at->path, path); ++at) {
+        if (at->mark.at == 2 && (!path.empty() || at->path.empty())) { return true; }
+    }
+    return false;
+}
+
 /// Takes out of a nested field's operations those under `authority_time` where the remote side, at position 2, was first,
 /// and tells of them. `path`: of the map in its field; `agreed`: fields of it in which both wrote the same. False: nothing
 /// is left of it.
@@ -156,9 +156,7 @@ private:
         bytes at = path;
         cbor_writer{at}.text(inner.field);
         std::string const name_here = named.empty() ? inner.field : named + '.' + inner.field;
-        bool const met = std::any_of(before.exceptions.begin(), before.exceptions.end(), [&](field_mark const& e) {
-            return e.field == field && e.mark.at == 2 && starts_with(e.path, at);
-        });
+        bool const met = was_first(before, field, at);
         as_written const* const here = agreed == nullptr ? nullptr : agreed->find(inner.field);
         bool const same = here != nullptr && here->taken;
         if (met && !same && rules.of(inner.field) == rule::authority_time) {
@@ -189,24 +187,59 @@ private:
     }
 }
 
-/// Takes back the operations that wait for a person with `asked`: on its field, and on those that win together with it.
-inline void take_back(std::vector<field_op>& ops, decision const& asked, collection_rules const& rules,
-                      std::vector<std::string>& conflicts, std::vector<decision>& told) {
-    field_group const* const group = rules.whole ? nullptr : rules.group_of(asked.field);
-    auto const waits = [&](field_op const& op) {
-        return op.field == asked.field || rules.whole || (group != nullptr && rules.group_of(op.field) == group);
-    };
-    auto const note = [&](std::string const& field) {
-        if (std::find(conflicts.begin(), conflicts.end(), field) == conflicts.end()) { conflicts.push_back(field); }
-    };
-    note(asked.field);
-    told.push_back(asked);
-    for (field_op const& op : ops) {
-        if (!waits(op) || op.field == asked.field) { continue; }
-        note(op.field);
-        told.push_back({op.field, asked.by, winner::nobody, asked.why});
+/// Takes back the operations that wait for a person: those on fields for which one is asked among `decisions`, and on
+/// those that win together with them. False: there is none.
+[[nodiscard]] inline bool take_back(std::vector<field_op>& ops, std::vector<decision> const& decisions,
+                                    collection_rules const& rules, group_index const& groups,
+                                    std::vector<std::string>& conflicts, std::vector<decision>& told) {
+    std::vector<decision const*> asked;
+    std::vector<decision const*> of_group(rules.groups.size());
+    for (decision const& d : decisions) {
+        if (d.won != winner::nobody) { continue; }
+        asked.push_back(&d);
+        field_group const* const g = groups.of(d.field);
+        if (g != nullptr) { of_group[groups.place(*g)] = &d; }
     }
-    ops.erase(std::remove_if(ops.begin(), ops.end(), waits), ops.end());
+    std::stable_sort(asked.begin(), asked.end(),
+                     [](decision const* a, decision const* b) { return compare_keys(a->field, b->field) < 0; });
+    auto const is_asked = [&](std::string_view field) {
+        auto const at = std::lower_bound(asked.begin(), asked.end(), field, [](decision const* d, std::string_view f) {
+            return compare_keys(d->field, f) < 0;
+        });
+        return at != asked.end() && (*at)->field == field;
+    };
+    // Of a nested field that waits nothing inside is taken, so nothing else is told of it.
+    told.erase(std::remove_if(told.begin(), told.end(),
+                              [&](decision const& inner) {
+                                  return !inner.inside.empty() && inner.won != winner::nobody && is_asked(inner.field);
+                              }),
+               told.end());
+    std::vector<std::string> before = conflicts;
+    std::sort(before.begin(), before.end());
+    for (decision const* const d : asked) {
+        bool const again = (!conflicts.empty() && conflicts.back() == d->field) ||
+                           std::binary_search(before.begin(), before.end(), d->field);
+        if (!again) { conflicts.push_back(d->field); }
+        told.push_back(*d);
+    }
+    std::vector<field_op> left;
+    for (field_op& op : ops) {
+        if (is_asked(op.field)) { continue; }
+        field_group const* const g = groups.of(op.field);
+        decision const* const with = asked.empty()  ? nullptr
+                                     : rules.whole  ? asked.front()
+                                     : g != nullptr ? of_group[groups.place(*g)]
+                                                    : nullptr;
+        if (with == nullptr) {
+            left.push_back(std::move(op));
+            continue;
+        }
+        conflicts.push_back(op.field);
+        told.push_back({op.field, with->by, winner::nobody, with->why});
+    }
+    bool const any = left.size() != ops.size();
+    ops = std::move(left);
+    return any;
 }
 
 /// The merge by two mutations on the base: what the remote side did, then what the local one did, having seen the base.
@@ -217,6 +250,7 @@ inline void take_back(std::vector<field_op>& ops, decision const& asked, collect
     if (!theirs) { return theirs.error(); }
     auto ours = diff(base, local, rules, local_side.stamp);
     if (!ours) { return ours.error(); }
+    group_index const groups(rules);
 
     // The base stands at position 1, what the remote side did at 2; the local side saw 1.
     row current;
@@ -242,12 +276,12 @@ inline void take_back(std::vector<field_op>& ops, decision const& asked, collect
     for (field_op& op : *ours) {
         pass_theirs([&](field_op const& o) { return compare_keys(o.field, op.field) < 0; });
         bool const both = other != theirs->end() && other->field == op.field;
-        rule const by = rules.decides(op.field);
+        rule const by = groups.decides(op.field);
         if (!both) {
             sides.alone(op, by, in_local.find(op.field), sides.ours);
             continue;
         }
-        bool const by_itself = !rules.whole && rules.group_of(op.field) == nullptr;
+        bool const by_itself = !rules.whole && groups.of(op.field) == nullptr;
         auto const was = in_base.find(op.field);
         sides.both(*other, op, by, rules.view().inside(op.field), was, in_remote.find(op.field),
                    in_local.find(op.field), by_itself);
@@ -289,9 +323,9 @@ inline void take_back(std::vector<field_op>& ops, decision const& asked, collect
                     bool const stays =
                         yield_inside(op, rules.view().inside(op.field), *before, op.field, {}, {}, here, told);
                     if (stays) { left.push_back(std::move(op)); }
-                } else if ((here != nullptr && here->taken) || rules.decides(op.field) != rule::authority_time) {
+                } else if ((here != nullptr && here->taken) || groups.decides(op.field) != rule::authority_time) {
                     left.push_back(std::move(op));
-                } else if (before->mark_of(op.field).at == 2) {
+                } else if (was_first(*before, op.field)) {
                     told.push_back({op.field, rule::authority_time, winner::confirmed, reason::by_order});
                 } else {
                     left.push_back(std::move(op));
@@ -307,19 +341,8 @@ inline void take_back(std::vector<field_op>& ops, decision const& asked, collect
             out.decisions = std::move(outcome.decisions);
             break;
         }
-        std::size_t const held = m.ops.size();
-        for (decision const& d : outcome.decisions) {
-            if (d.won != winner::nobody) { continue; }
-            // Of a nested field that waits nothing inside is taken, so nothing else is told of it.
-            told.erase(std::remove_if(told.begin(), told.end(),
-                                      [&](decision const& inner) {
-                                          return inner.field == d.field && !inner.inside.empty() &&
-                                                 inner.won != winner::nobody;
-                                      }),
-                       told.end());
-            take_back(m.ops, d, rules, out.conflicts, told);
-        }
-        if (m.ops.size() == held) { m.ops.clear(); }  // about none of them: the remote side stays
+        // About none of them: the remote side stays.
+        if (!take_back(m.ops, outcome.decisions, rules, groups, out.conflicts, told)) { m.ops.clear(); }
     }
     out.record = std::move(before->fields);
     std::vector<field_change> as_it_was;  // what no operation is left on is the remote side's, byte for byte

@@ -4,6 +4,7 @@
 /// Merge rules: what decides a field that two people changed at once, named per field and collection.
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -213,6 +214,51 @@ struct collection_rules {
     friend bool operator==(collection_rules const&, collection_rules const&) = default;
 };
 
+namespace detail {
+
+/// Which group each field of a collection is in, to be asked of many fields: `collection_rules` look through all names of
+/// all groups for each. Borrows from the rules.
+class group_index {
+public:
+    explicit group_index(collection_rules const& rules) : rules_(&rules) {
+        std::size_t count = 0;
+        for (field_group const& g : rules.groups) { count += g.fields.size(); }
+        names_.reserve(count);
+        for (field_group const& g : rules.groups) {
+            for (std::string const& f : g.fields) { names_.push_back({f, &g}); }
+        }
+        // (Of a field that is in two, which `validate` refuses, the first counts.)
+        std::stable_sort(names_.begin(), names_.end(),
+                         [](member const& a, member const& b) { return a.field < b.field; });
+    }
+
+    [[nodiscard]] field_group const* of(std::string_view field) const noexcept {
+        auto const at = std::lower_bound(names_.begin(), names_.end(), field,
+                                         [](member const& m, std::string_view wanted) { return m.field < wanted; });
+        return at != names_.end() && at->field == field ? at->group : nullptr;
+    }
+    /// Its place among the collection's groups. Precondition: it is one of them.
+    [[nodiscard]] std::size_t place(field_group const& g) const noexcept {
+        return static_cast<std::size_t>(&g - rules_->groups.data());
+    }
+    /// As `collection_rules::decides`.
+    [[nodiscard]] rule decides(std::string_view field) const noexcept {
+        if (rules_->whole) { return *rules_->whole; }
+        field_group const* const g = of(field);
+        return g == nullptr ? rules_->of(field) : g->decides;
+    }
+
+private:
+    struct member {
+        std::string_view field;
+        field_group const* group;
+    };
+    collection_rules const* rules_;
+    std::vector<member> names_{};
+};
+
+}  // namespace detail
+
 /// An option of a described field: it wins together with the others of its number.
 struct in_group {
     std::uint32_t number = 0;
@@ -220,7 +266,35 @@ struct in_group {
     friend constexpr bool operator==(in_group const&, in_group const&) = default;
 };
 
+/// An option of a described field: it holds the id of a record of another collection, as text or bytes, or nothing.
+struct refers_to {
+    std::string_view collection{};
+    friend constexpr bool operator==(refers_to const&, refers_to const&) = default;
+};
+/// An option of a described record: all its fields win together, by this rule, whatever they say themselves. So does
+/// `deletion` stand there for what is decided between a deletion and an edit.
+struct whole_record {
+    rule decides = rule::last_writer;  ///< one that `chooses_a_side`
+    friend constexpr bool operator==(whole_record const&, whole_record const&) = default;
+};
+/// An option of a described record: the rule of fields that its type doesn't know, those of newer programs. Those that it
+/// does know go on to have the rule that stands beside them, or last writer wins.
+struct unnamed_fields {
+    rule decides = rule::last_writer;
+    friend constexpr bool operator==(unnamed_fields const&, unnamed_fields const&) = default;
+};
+
 namespace detail {
+
+/// Whether a member can hold the id of another record.
+template <class M>
+[[nodiscard]] constexpr bool refers() noexcept {
+    if constexpr (is_optional<M>::value) {
+        return refers<typename M::value_type>();
+    } else {
+        return std::is_same_v<M, std::string> || std::is_same_v<M, bytes> || std::is_same_v<M, value>;
+    }
+}
 
 /// Whether a rule can decide a member of this type.
 template <class M>
@@ -252,19 +326,29 @@ template <class T>
 }
 
 template <class T>
-[[nodiscard]] std::vector<field_rule> field_rules_of() {
+[[nodiscard]] std::vector<field_rule> field_rules_of();
+
+template <class T>
+void rules_inside(field_rule& nested) {
+    nested.inner = field_rules_of<T>();
+    nested.inner_fallback = record_option<T>(unnamed_fields{}).decides;
+}
+
+template <class T>
+std::vector<field_rule> field_rules_of() {
     static_assert(rules_fit<T>(), "a rule that can't decide a member of this type");
     std::vector<field_rule> out;
     for_each_field<T>([&](auto const& f) {
         rule const r = f.option(rule::last_writer);
-        if (r == rule::last_writer) { return; }
+        // What falls back to last writer wins needs no rule of its own.
+        if (r == rule::last_writer && record_option<T>(unnamed_fields{}).decides == rule::last_writer) { return; }
         field_rule one{std::string{f.name}, r};
         using member = typename std::remove_cvref_t<decltype(f)>::member_type;
         if constexpr (described<member>) {
-            one.inner = field_rules_of<member>();
+            if (r == rule::nested) { rules_inside<member>(one); }
         } else if constexpr (is_optional<member>::value) {
             if constexpr (described<typename member::value_type>) {
-                one.inner = field_rules_of<typename member::value_type>();
+                if (r == rule::nested) { rules_inside<typename member::value_type>(one); }
             }
         }
         out.push_back(std::move(one));
@@ -274,16 +358,29 @@ template <class T>
 
 }  // namespace detail
 
-/// The rules that are named beside the members of a described struct: `field("seats", &T::seats, rule::counter)`. A
-/// rule that can't decide a member of its type does not compile.
+/// The rules that are named beside the members of a described struct, `field("seats", &T::seats, rule::counter)`, with
+/// `in_group` and `refers_to`, and for the record as such: `whole_record`, `deletion`, `unnamed_fields`. A rule that can't
+/// decide a member of its type does not compile. (Of a struct that is a nested field of another one the rules of fields
+/// count, and `unnamed_fields`.)
 template <described T>
 [[nodiscard]] collection_rules rules_of(consistency keeps = consistency::eventual) {
     collection_rules out;
     out.keeps = keeps;
     out.collection = std::string{collection<T>()};
     out.fields = detail::field_rules_of<T>();
+    out.fallback = record_option<T>(unnamed_fields{}).decides;
+    out.deletes = record_option<T>(deletion::wins);
+    if constexpr (has_record_option<T, whole_record>) {
+        constexpr rule whole = record_option<T>(whole_record{}).decides;
+        static_assert(chooses_a_side(whole), "a record's rule that chooses no side");
+        out.whole = whole;
+    }
     for_each_field<T>([&](auto const& f) {
         using description = std::remove_cvref_t<decltype(f)>;
+        if constexpr (description::template has_option<refers_to>) {
+            static_assert(detail::refers<typename description::member_type>(), "a reference that can hold no id");
+            out.references.push_back({std::string{f.name}, std::string{f.option(refers_to{}).collection}});
+        }
         if constexpr (description::template has_option<in_group>) {
             in_group const g = f.option(in_group{});
             std::string const name = std::to_string(g.number);

@@ -26,6 +26,7 @@
 #include <syncline/core/time.hpp>
 #include <syncline/merge/apply.hpp>
 #include <syncline/merge/rule.hpp>
+#include <syncline/merge/rule_codec.hpp>
 #include <syncline/merge/three_way.hpp>
 #include <syncline/testing/generator.hpp>
 #include <syncline/testing/violation.hpp>
@@ -1210,6 +1211,88 @@ void check_rule_of(std::vector<violation>& found, std::string_view field, collec
     };
 }
 
+/// Records that have the fields that rules name, of the types that these are for, inside of nested ones too.
+[[nodiscard]] inline field_map ruled_map(random_generator& r, rule_view rules, std::size_t depth = 0) {
+    field_map out;
+    auto const put = [&](std::string_view field) {
+        rule const by = rules.of(field);
+        if (one_in(r, 4)) { return; }
+        bool const number = by == rule::counter || by == rule::minimum || by == rule::maximum;
+        if (by == rule::nested && depth != rules_depth_max) {
+            out.put(field, value(value_view(ruled_map(r, rules.inside(field), depth + 1).encode())));
+        } else if (is_flag(by)) {
+            out.put(field, value(below(r, 2) == 0));
+        } else if (is_text(by)) {
+            std::string words;
+            for (std::uint64_t n = below(r, 4); n != 0; --n) { words += below(r, 2) == 0 ? "a\n" : "b\n"; }
+            out.put(field, value(words));
+        } else if (is_set(by) || by == rule::list || by == rule::sequence || by == rule::siblings) {
+            bytes items;
+            cbor_writer w{items};
+            std::uint64_t const first = below(r, 3);
+            std::uint64_t const n = below(r, 3);
+            w.array(static_cast<std::size_t>(n));
+            for (std::uint64_t i = 0; i != n; ++i) { w.unsigned_integer(first + i); }
+            out.put(field, value(value_view(items)));
+        } else {
+            out.put(field, number ? value(static_cast<std::int64_t>(below(r, 5)) - 2) : any<value>{}(r));
+        }
+    };
+    if (rules.fields != nullptr) {
+        for (field_rule const& f : *rules.fields) { put(f.field); }
+    }
+    put("(no rule of its own)");
+    return out;
+}
+
+/// What a merge came to, in words that do not go by the order in which it is told.
+[[nodiscard]] inline std::string merge_in_words(result<merged<bytes>> const& m) {
+    if (!m) { return message(m.error().code); }
+    std::vector<std::string> told;
+    for (decision const& d : m->decisions) { told.push_back(to_text(d)); }
+    for (std::string const& f : m->conflicts) { told.push_back("for a person: " + f); }
+    std::sort(told.begin(), told.end());
+    auto const record = field_map::parse(m->record);
+    std::string out = shown(record);
+    for (std::string const& t : told) { out += "; " + t; }
+    return out;
+}
+
+/// The three-way merge of encoded records, as a function that a test may put another in the place of.
+struct default_merge {
+    [[nodiscard]] result<merged<bytes>> operator()(bytes_view base, bytes_view local, bytes_view remote,
+                                                   collection_rules const& rules, side const& local_side,
+                                                   side const& remote_side, merge_host const* host) const {
+        return three_way(base, local, remote, rules, local_side, remote_side, host);
+    }
+};
+
+/// A guard that accepts everything, and a group of fields that no record has, change nothing.
+template <class Merge>
+void check_onlookers(std::vector<violation>& found, collection_rules const& rules, law_options const& options,
+                     Merge const& merge) {
+    auto const make = [&rules](random_generator& r) { return ruled_map(r, rules.view()); };
+    merge_host accepts;
+    accepts.guards.push_back({"accepts", {}, [](guard_input const&, void const*) { return guard_answer{}; }, nullptr});
+    collection_rules grouped = rules;
+    grouped.groups.push_back({"(others)", rule::last_writer, {"(one of others)", "(another of others)"}});
+    auto const law = [&](std::string_view name, collection_rules const& other, merge_host const* host) {
+        check_law(found, name, options, triples<decltype(make)>{make}, [&](triple<field_map> const& x) {
+            bytes const b = x.base.encode();
+            bytes const l = x.local.encode();
+            bytes const r = x.remote.encode();
+            side const early{timestamp{10}, 1};
+            side const late{timestamp{11}, 2};
+            std::string const plain = merge_in_words(merge(b, l, r, rules, early, late, nullptr));
+            std::string const got = merge_in_words(merge(b, l, r, other, early, late, host));
+            if (plain != got) { return shown(x) + ": merged " + plain + "; with an onlooker " + got; }
+            return std::string{};
+        });
+    };
+    law("guard_free", rules, &accepts);
+    law("group_free", grouped, nullptr);
+}
+
 /// Whether swapping the sides of a three-way merge swaps nothing.
 [[nodiscard]] constexpr bool symmetric_rule(rule by) noexcept {
     return by != rule::authority && by != rule::authority_time && by != rule::local && by != rule::manual &&
@@ -1240,14 +1323,18 @@ template <class Obeys>
 /// | local                | `last_stays`: a choice of order                                               |
 /// | manual               | `nobody_wins`: what differs is parked and changes nothing                     |
 ///
+/// of three-way merges with onlookers: `guard_free`, `group_free` (a guard that accepts, and a group of fields that no record
+/// has, change nothing: the same record, decisions and conflicts, inside of nested fields too);
+///
 /// and of three-way merges of whole records by them: `local_kept`, `remote_kept`, `agreed` (counters aside: two who add
 /// one each make two), `symmetric` (aside those that choose by the order or leave the remote value to a person: authority,
 /// authority_time, local, manual, texts and sequences). `apply` stands in for the library's own in the laws of single
-/// rules.
-template <class Apply = detail::default_apply>
+/// rules, `merge` in those with onlookers.
+template <class Apply = detail::default_apply, class Merge = detail::default_merge>
 [[nodiscard]] std::vector<violation> check_rules(collection_rules const& rules, law_options const& options = {},
-                                                 Apply const& apply = {}) {
+                                                 Apply const& apply = {}, Merge const& merge = {}) {
     std::vector<violation> found;
+    detail::check_onlookers(found, rules, options, merge);
     detail::check_rule_of(found, "(no rule of its own)", rules, options, apply);
     for (field_rule const& f : rules.fields) { detail::check_rule_of(found, f.field, rules, options, apply); }
 
@@ -1264,8 +1351,8 @@ template <class Apply = detail::default_apply>
     };
     auto const take = [&](std::initializer_list<std::string_view> laws, auto const& obeys) {
         auto const made = [&](random_generator& r) { return detail::only(make(r), rules, obeys); };
-        auto const merge = merge_as(obeys);
-        for (violation& v : check_three_way(merge, made, options)) {
+        auto const merged_so = merge_as(obeys);
+        for (violation& v : check_three_way(merged_so, made, options)) {
             if (std::find(laws.begin(), laws.end(), v.axiom) != laws.end()) { found.push_back(std::move(v)); }
         }
     };
@@ -1311,7 +1398,15 @@ template <class Apply = detail::default_apply>
                          {"disable_wins", rule::disable_wins},
                          {"add_wins", rule::add_wins},
                          {"remove_wins", rule::remove_wins},
-                         {"nested", rule::nested},
+                         {"nested",
+                          rule::nested,
+                          {{"least", rule::minimum},
+                           {"most", rule::maximum},
+                           {"count", rule::counter},
+                           {"set", rule::add_wins},
+                           {"asked", rule::manual},
+                           {"timed", rule::authority_time},
+                           {"map", rule::nested, {{"least", rule::minimum}, {"flag", rule::enable_wins}}}}},
                          {"list", rule::list},
                          {"sequence", rule::sequence},
                          {"text_lines", rule::text_lines},
