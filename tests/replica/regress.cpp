@@ -968,6 +968,52 @@ TEST_CASE("an edit that refers to a record that a restored authority lost waits 
     CHECK(map_find(visible(w.two).at("a"), "of")->has_value());
 }
 
+TEST_CASE("an edit that waits for what it refers to is not offered, and refused, whenever its own record changes") {
+    referring w;
+    w.create(w.one, key_a, fields({{"count", 1}}));
+    w.exchanges(w.one);
+    w.exchanges(w.two);
+    auto const backup = w.store.snapshot();
+    device three{3};
+    REQUIRE(open(three, w.clock.now));
+    w.create(three, key_b, fields({{"count", 1}}));
+    w.exchanges(three);
+    w.exchanges(w.one);
+    field_op const refer{"of", op_kind::set, w.text("b"), {}};
+    REQUIRE(w.one.write([&](auto& tx) { return w.one.self.update(tx, key_a, {refer}, w.clock.now); }));
+    w.exchanges(w.one);
+    w.store.restore(backup);
+    w.open_cloud();
+    w.exchanges(w.one);
+    CHECK(open_conflicts(w.one) == 1);
+    w.exchanges(w.two);
+    auto const refusals = [&] {
+        std::size_t n = 0;
+        REQUIRE(w.one.read([&](auto& tx) {
+            return w.one.self.events(tx, 0, [&](std::uint64_t, event const& e) {
+                n += e.kind == event_kind::decided && e.said.kind == verdict_kind::rejected ? 1 : 0;
+                return true;
+            });
+        }));
+        return n;
+    };
+    std::size_t const before = refusals();
+    for (int n = 0; n < 3; ++n) {
+        w.clock.pass(10);
+        REQUIRE(w.two.write([&](auto& tx) { return w.two.self.update(tx, key_a, {add("count", 1)}, w.clock.now); }));
+        w.exchanges(w.two);
+        CHECK(w.exchanges(w.one) == 1);
+        CHECK(refusals() == before);
+        CHECK(open_conflicts(w.one) == 1);
+    }
+    w.exchanges(three);
+    w.exchanges(w.one);
+    CHECK(open_conflicts(w.one) == 0);
+    w.exchanges(three);
+    CHECK(visible(w.one) == visible(three));
+    CHECK(map_find(visible(three).at("a"), "of")->has_value());
+}
+
 TEST_CASE("what waits for a record that a restored authority lost is not offered for rows that it does not wait for") {
     referring w;
     record_key const key_c{"things", "c"};
@@ -1034,7 +1080,12 @@ TEST_CASE("a record that refers to one that a restored authority lost is created
     w.exchanges(w.one);
     std::size_t waiting_for_b = 1;
     bool edited = false;
+    bool sent = true;
     SECTION("alone") { w.create(w.one, key_c, w.part_of("b")); }
+    SECTION("alone, and not sent before") {
+        w.create(w.one, key_c, w.part_of("b"));
+        sent = false;
+    }
     SECTION("in a group") {
         record_group g;
         g.update(key_a, {add("count", 10)}).create(key_c, w.part_of("b"));
@@ -1052,7 +1103,7 @@ TEST_CASE("a record that refers to one that a restored authority lost is created
         waiting_for_b = 2;
         edited = true;
     }
-    w.exchanges(w.one);
+    if (sent) { w.exchanges(w.one); }
     w.store.restore(backup);
     w.open_cloud();
     CHECK(w.exchanges(w.one) < 5);

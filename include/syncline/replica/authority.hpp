@@ -1247,15 +1247,15 @@ private:
     /// Lives are counted on while there is a tombstone; only where there was none does the first begin again.
     template <class Tx>
     [[nodiscard]] result<past_life> life_of(Tx& tx, mutation const& m, std::optional<row> const& before,
-                                            author_state const& author) const {
+                                            author_state const& author, meta_state const& meta) const {
         if (m.kind == change_kind::create || m.base == 0) { return past_life::none; }
         bool const earlier = before && (m.life < before->life || (m.life == 1 && before->life == 1));
         if (before && (before->deleted || !earlier || before->floor.at <= m.base)) { return past_life::none; }
         auto const horizon = leases_.horizon(tx);
         if (!horizon) { return horizon.error(); }
-        // A row of the horizon's own position was not deleted up to there.
-        if (m.base >= *horizon) { return past_life::none; }
-        if (!before) { return past_life::ended; }
+        // Bases are cut to where the authority was put back to, and the horizon may be just there.
+        if (m.base > *horizon || (meta.backups && m.base == *horizon)) { return past_life::none; }
+        if (!before || !meta.backups) { return past_life::ended; }
         // Who began the life that is there knew of it, under whatever incarnation.
         if (before->floor.stamp < m.stamp) {
             auto const own = same_device(tx, author, before->floor.author);
@@ -1492,7 +1492,7 @@ private:
         context.at = (effects.all.empty() ? meta.head : effects.all.back().after.version) + 1;
         context.stamp_max = stamp_max;
         context.host = options_.merging;
-        auto const life = life_of(tx, m, *before, author);
+        auto const life = life_of(tx, m, *before, author, meta);
         if (!life) { return life.error(); }
         if (*life != past_life::none) {
             // A deletion of what is gone has had its effect; an edit is for a person to see.

@@ -3,6 +3,7 @@
 
 /// The messages between a replica and its authority: one request, one reply, both ways of a sync in each.
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>

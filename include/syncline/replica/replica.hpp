@@ -963,7 +963,8 @@ public:
         std::vector<bytes> kept_back;
         for (withheld_record const& one : p->withheld) { kept_back.push_back(to_bytes(one.key)); }
         std::sort(kept_back.begin(), kept_back.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
-        arrivals const came = sync->kept && sync->kept->orphans != 0 ? arrivals{*p} : arrivals{};
+        auto const came = sync->kept && sync->kept->orphans != 0 ? arrivals_of(tx, *p) : result<arrivals>{arrivals{}};
+        if (!came) { return came.error(); }
         if (auto ok = learn_clock(tx, p->rows, now); !ok) { return ok.error(); }
         std::size_t in_ranges = 0;
         for (told_range const& a : p->ranges) { in_ranges += a.rows; }
@@ -1024,7 +1025,7 @@ public:
         }
         sort_names(dirty, decided);
         for (bytes const& k : dirty) {
-            auto ok = offers ? offer_orphans(tx, k, came, *sync) : status{};
+            auto ok = offers ? offer_orphans(tx, k, *came, *sync) : status{};
             if (ok) { ok = rebase(tx, k, *sync, events); }
             if (ok && options_.scoped) { ok = release(tx, k, events); }
             if (!ok) { return ok.error(); }
@@ -2529,9 +2530,10 @@ private:
         note.sequence = v.sequence;
         note.said = &v;
         if (auto ok = tell(tx, note); !ok) { return ok.error(); }
-        // Its record is lost, and whoever created that may offer it yet.
+        // Its record is lost, and whoever created that may offer it yet; of what creates one, the record that it refers to.
+        bool const creates = named.kind == change_kind::create && sync.kept && sync.kept->shared != no_position;
         bool const orphaned = v.kind == verdict_kind::rejected && v.reason == errc::not_found && sync.kept &&
-                              (!f->again.empty() || named.base >= sync.kept->shared);
+                              (!f->again.empty() || named.base >= sync.kept->shared || creates);
         if (!f->again.empty()) {
             if (auto ok = erase_offered(tx, *m, token); !ok) { return ok.error(); }
         } else if (orphaned) {
@@ -2876,22 +2878,11 @@ private:
             return true;
         });
     }
-    /// The records that a reply tells of, and their ids, in order.
+    /// Of the records that a reply tells of those that are not here yet, in this life, and the ids of all, in order.
     struct arrivals {
         std::vector<bytes> names{};
         std::vector<bytes> ids{};
 
-        arrivals() = default;
-        explicit arrivals(reply const& p) {
-            auto const add = [&](record_key const& k) {
-                names.push_back(to_bytes(k));
-                ids.push_back(k.id);
-            };
-            for (row_update const& u : p.rows) { add(u.key); }
-            for (withheld_record const& one : p.withheld) { add(one.key); }
-            sort_names(names, 0);
-            sort_names(ids, 0);
-        }
         [[nodiscard]] static bool has(std::vector<bytes> const& all, bytes_view one) noexcept {
             auto const less = [](bytes_view a, bytes_view b) { return compare(a, b) < 0; };
             return std::binary_search(all.begin(), all.end(), one, less);
@@ -2909,6 +2900,27 @@ private:
             return found;
         }
     };
+    /// What a reply that is not taken yet brings.
+    template <class Tx>
+    [[nodiscard]] result<arrivals> arrivals_of(Tx& tx, reply const& p) const {
+        arrivals out;
+        for (row_update const& u : p.rows) {
+            auto const held = read_confirmed(tx, u.key);
+            bool const unreadable = !held && (held.error() == errc::unsupported || held.error() == errc::corrupt);
+            if (!held && !unreadable) { return held.error(); }
+            // What waits on a record that is here waits for another: a change of this one is no reason to offer it.
+            bool const here = held && *held && !(*held)->deleted && (*held)->life == u.state.life;
+            if (!here) { out.names.push_back(to_bytes(u.key)); }
+            out.ids.push_back(u.key.id);
+        }
+        for (withheld_record const& one : p.withheld) {
+            out.names.push_back(to_bytes(one.key));
+            out.ids.push_back(one.key.id);
+        }
+        sort_names(out.names, 0);
+        sort_names(out.ids, 0);
+        return out;
+    }
     /// A record that was lost may have come, or one that it refers to: what waited for it is offered, unless a person has
     /// dismissed it. As a new write, since it was decided under its origin.
     template <class Tx>
