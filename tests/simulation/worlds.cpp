@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include <syncline/testing/fact_simulator.hpp>
 #include <syncline/testing/peer_simulator.hpp>
 #include <syncline/testing/scope_simulator.hpp>
 
@@ -18,6 +19,7 @@ simulated_world_report brief(Report&& r) {
 constexpr simulated_world worlds[] = {
     {"scopes", 400, [](std::uint64_t seed) { return brief(simulate_scopes(seed)); }},
     {"device to device", 400, [](std::uint64_t seed) { return brief(simulate_peers(seed)); }},
+    {"facts", 300, [](std::uint64_t seed) { return brief(simulate_facts(seed)); }},
 };
 
 }  // namespace
