@@ -6,6 +6,7 @@
 #include <syncline/testing/fact_simulator.hpp>
 #include <syncline/testing/peer_simulator.hpp>
 #include <syncline/testing/scope_simulator.hpp>
+#include <syncline/testing/shared_conflict_simulator.hpp>
 
 namespace {
 
@@ -20,6 +21,7 @@ constexpr simulated_world worlds[] = {
     {"scopes", 400, [](std::uint64_t seed) { return brief(simulate_scopes(seed)); }},
     {"device to device", 400, [](std::uint64_t seed) { return brief(simulate_peers(seed)); }},
     {"facts", 300, [](std::uint64_t seed) { return brief(simulate_facts(seed)); }},
+    {"shared conflicts", 300, [](std::uint64_t seed) { return brief(simulate_shared_conflicts(seed)); }},
 };
 
 }  // namespace

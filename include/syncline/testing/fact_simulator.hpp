@@ -152,7 +152,7 @@ private:
         for (fact_collection const& c : all_) { checks_.add(check_of(c)); }
         authority_options o;
         o.checks = &checks_;
-        cloud_.emplace(rules_, o);
+        cloud_ = std::make_unique<authority<>>(rules_, o);
         open_home();
         twins_ = draw(2) == 0;
         replica_options r;

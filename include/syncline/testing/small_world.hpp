@@ -237,7 +237,7 @@ protected:
     random_generator random_;
     instant now_{wall_time{milliseconds{1'790'000'000'000}}, monotonic_time{milliseconds{1'000}}};
     simulated_machine home_{};
-    std::optional<Authority> cloud_{};
+    std::unique_ptr<Authority> cloud_{};
     std::vector<std::unique_ptr<Device>> devices_{};
     bool failed_ = false;  ///< a storage call of the last attempt did
     errc why_{};           ///< what the last attempt said
