@@ -314,6 +314,9 @@ TEST_CASE("who may not decide is refused, and nobody decides in another's name o
     device guest{c.h, "guest", 9};
     guest.sync();
     REQUIRE(guest.decide(guest.listed()[0], resolution::use_local()));
+    while (guest.exchange()) {}
+    // The first is answered before there is a second, lest nobody hears of it.
+    CHECK(guest.decide(guest.listed()[0], resolution::use_remote()).error() == errc::busy);
     CHECK(guest.sync() == std::vector<followed>{followed::refused});
     c.settle();
     c.same(2, shared_state::open, 1);

@@ -254,7 +254,7 @@ public:
 
     /// Decides an open conflict. `seen` is the version of the remote row that the person saw, `by` the principal's name.
     /// Errors, state unchanged: `errc::not_found`; `errc::already_exists` (decided, as far as is known here);
-    /// `errc::busy` (something of it is on its way: exchange first);
+    /// `errc::busy` (something of it is on its way: exchange and `follow` first);
     /// `errc::contended` (another remote since: show it again); `errc::forbidden` (values that are masked here);
     /// `errc::unsupported` (a whole record: decide field by field); those of `settle` and of the replica's writes.
     template <storage_transaction Tx, class Records, class Journal>
@@ -266,6 +266,10 @@ public:
         if (c->state != shared_state::open) { return failure{errc::already_exists, "decided already"}; }
         // Joined with what waits, the decision would not be one of its own.
         if (c->pending) { return failure{errc::busy, "the conflict is not confirmed yet"}; }
+        bytes waits;
+        auto const told = tx.get(attempt_key(k), waits);
+        if (!told) { return told.error(); }
+        if (*told) { return failure{errc::busy, "what became of the last decision is not followed up yet"}; }
         if (!c->about.remote || c->about.remote->version != seen) {
             return failure{errc::contended, "the remote has changed since"};
         }

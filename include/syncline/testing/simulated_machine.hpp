@@ -96,18 +96,35 @@ public:
     /// 'a' 'r' of an authority.
     [[nodiscard]] row_fields rows(char end, char kind) {
         row_fields out;
+        for (auto& [at, held] : stored(end, kind)) {
+            if (!held.what.deleted) { out[at.second] = std::move(held.what.fields); }
+        }
+        return out;
+    }
+
+    struct stored_row {
+        row what{};
+        bool pending = false;    ///< of what is visible: mutations wait on it
+        position confirmed = 0;  ///< of what is visible: the version of the confirmed row
+    };
+    using stored_rows = std::map<std::pair<std::string, std::string>, stored_row>;  ///< by collection and id
+
+    /// All rows, tombstones too, read from raw storage: as above, and 'r' 'b', the confirmed rows under what is pending.
+    [[nodiscard]] stored_rows stored(char end, char kind) {
+        stored_rows out;
         (void)read([&](auto& tx) {
             return scan_prefix(tx, bytes{static_cast<std::byte>(end), static_cast<std::byte>(kind)},
                                [&](bytes_view k, bytes_view v) {
                                    auto const key = record_key_from(k.subspan(2));
                                    cbor_reader in{v};
-                                   if (end == 'r') {
+                                   stored_row held;
+                                   if (kind == 'v') {
                                        (void)in.array();
-                                       (void)in.boolean();
-                                       (void)in.unsigned_integer();
+                                       held.pending = in.boolean();
+                                       held.confirmed = in.unsigned_integer();
                                    }
-                                   row const r = decode_row(in);
-                                   if (key && !r.deleted) { out[std::string{key->id_text()}] = r.fields; }
+                                   held.what = decode_row(in);
+                                   if (key) { out[{key->collection, std::string{key->id_text()}}] = std::move(held); }
                                    return true;
                                });
         });
