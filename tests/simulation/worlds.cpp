@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include <syncline/testing/live_simulator.hpp>
 #include <syncline/testing/peer_simulator.hpp>
 #include <syncline/testing/scope_simulator.hpp>
 
@@ -34,6 +35,7 @@ constexpr simulated_world world(char const* name, std::uint64_t seeds) {
 constexpr simulated_world worlds[] = {
     world<scope_simulation_options, simulate_scopes, shrink_scopes>("scopes", 400),
     world<peer_simulation_options, simulate_peers, shrink_peers>("device to device", 400),
+    world<live_simulation_options, simulate_live, shrink_live>("live", 600),
 };
 
 }  // namespace
