@@ -10,6 +10,7 @@
 
 #include <syncline/replica.hpp>
 #include <syncline/storage.hpp>
+#include <syncline/testing/first_codec.hpp>
 
 #include "model/schema_world.hpp"
 
@@ -206,4 +207,43 @@ TEST_CASE("an authority that is older than a device refuses what it can't read, 
     device now(w, w.newest);
     now.put("a", fields({{"first", "Anna"}}));
     CHECK(now.exchange() == "unsupported version or feature;");
+}
+
+TEST_CASE("what a program of the first version decided is known to the next one on its store, and counts once") {
+    pair_of_ends w(false);
+    device d(w, w.first);
+    d.put("a", fields({{"paid", 10}}));
+    REQUIRE(d.exchange() == "");
+    d.update("a", {{"paid", op_kind::set, item(11), {}}});
+    REQUIRE(d.write([&](auto& tx) { return d.self.prepare(tx, w.now); }));
+    bytes asked;
+    {
+        auto tx = d.store.begin(access_mode::read);
+        asked = *d.self.request_message(*tx);
+    }
+    // It reads no names of mutations, and its answer is lost.
+    auto const read = syncline::testing::first_codec::read_request(asked);
+    REQUIRE(read);
+    auto const answer = serve(w.home, w.cloud, "anna", syncline::testing::first_codec::write(*read), w.now);
+    REQUIRE(answer);
+    REQUIRE(decode_reply(*answer)->verdicts.size() == 1);
+
+    // Another content under the same number is another mutation as ever.
+    auto other = *decode_request(asked);
+    REQUIRE(other.mutations.size() == 1);
+    other.mutations[0].back() ^= std::byte{1};
+    auto const refused = serve(w.home, w.cloud, "anna", encode(other), w.now);
+    REQUIRE(refused);
+    REQUIRE(decode_reply(*refused)->verdicts.size() == 1);
+    CHECK(decode_reply(*refused)->verdicts[0].reason == errc::identity_fork);
+
+    auto const again = serve(w.home, w.cloud, "anna", asked, w.now);
+    REQUIRE(again);
+    auto const said = decode_reply(*again)->verdicts;
+    REQUIRE(said.size() == 1);
+    CHECK(said[0].again);
+    CHECK(said[0].kind == decode_reply(*answer)->verdicts[0].kind);
+    REQUIRE(d.write([&](auto& tx) { return d.self.absorb(tx, *again, w.now, w.random); }));
+    CHECK(d.exchange() == "");
+    CHECK(d.seen("a") == R"({"paid": 11})");
 }

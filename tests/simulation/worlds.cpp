@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <syncline/testing/fact_simulator.hpp>
+#include <syncline/testing/live_simulator.hpp>
 #include <syncline/testing/peer_simulator.hpp>
 #include <syncline/testing/scope_simulator.hpp>
 #include <syncline/testing/shared_conflict_simulator.hpp>
@@ -49,6 +50,7 @@ constexpr simulated_world worlds[] = {
     world<peer_simulation_options, simulate_peers, shrink_peers>("device to device", 400),
     untold<simulate_facts>("facts", 300),
     untold<simulate_shared_conflicts>("shared conflicts", 300),
+    world<live_simulation_options, simulate_live, shrink_live>("live", 600),
 };
 
 }  // namespace

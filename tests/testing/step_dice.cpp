@@ -57,7 +57,7 @@ private:
 };
 
 small_report live(std::uint64_t seed, small_options const& o) {
-    return testing::detail::live_world<small_world>(seed, o);
+    return testing::detail::live_life<small_world>(seed, o);
 }
 
 }  // namespace
@@ -83,12 +83,12 @@ TEST_CASE("a life that breaks a promise is shrunk to the steps that it takes") {
         small_report const r = live(seed, {});
         if (r.found.empty()) { continue; }
         ++failed;
-        small_options const few = testing::detail::shrink_world<small_world>(r, small_options{}, 1'000);
+        small_options const few = testing::detail::shrink_life<small_world>(r, small_options{}, 1'000);
         REQUIRE(few.only->size() == 3);
         for (std::uint32_t const step : *few.only) { CHECK(r.thrown.at(step) == 6); }
         CHECK(live(seed, few).found == r.found);
         // What is shrunk already is shrunk no further, and from fewer steps.
-        CHECK(testing::detail::shrink_world<small_world>(r, few, 1'000).only == few.only);
+        CHECK(testing::detail::shrink_life<small_world>(r, few, 1'000).only == few.only);
     }
     CHECK(failed > 10);
 }

@@ -906,7 +906,7 @@ private:
 
         auto const digest = from.line == 0 ? sha256(raw) : named_digest(raw, from);
         bytes_view const hash = bytes_view{digest}.first(hash_bytes);
-        if (sequence <= author.decided) { return recall(tx, author, sequence, hash, from, origins); }
+        if (sequence <= author.decided) { return recall(tx, author, sequence, raw, hash, from, origins); }
         if (!known || author.decided - author.receipts >= options_.verdicts_max) { return std::optional<verdict>{}; }
         if (meta.next) {
             if (auto ok = begin_epoch(tx, meta); !ok) { return ok.error(); }
@@ -1207,7 +1207,7 @@ private:
     /// The first verdict again; the same identity with another content is refused.
     template <class Tx>
     [[nodiscard]] result<std::optional<verdict>> recall(Tx& tx, author_state const& author, std::uint64_t sequence,
-                                                        bytes_view hash, origin const& from,
+                                                        bytes const& raw, bytes_view hash, origin const& from,
                                                         origin_books& origins) const {
         verdict v;
         v.sequence = sequence;
@@ -1215,6 +1215,14 @@ private:
         auto found = tx.get(verdict_key(author.index, sequence), kept);
         if (!found) { return found.error(); }
         bool another = *found && !equal(bytes_view{kept}.first((std::min)(kept.size(), hash_bytes)), hash);
+        // Decided before names were known here: by a program of the first version, whose answer was lost.
+        bool const nameless = another && from.line != 0 && starts_with(kept, bytes_view{sha256(raw)}.first(hash_bytes));
+        if (nameless) {
+            auto const named = origins.contain(tx, from);
+            if (!named) { return named.error(); }
+            origins.add(from);
+            another = false;
+        }
         if (!*found && from.line != 0) {
             auto const decided = origins.contain(tx, from);
             if (!decided) { return decided.error(); }
@@ -1234,6 +1242,9 @@ private:
         cbor_reader in{bytes_view{kept}.subspan(hash_bytes)};
         v = decode_verdict(in);
         if (!in.finish()) { return failure{errc::corrupt, "kept verdict"}; }
+        if (nameless && (v.kind == verdict_kind::rejected || v.kind == verdict_kind::conflict)) {
+            origins.refuse(from);
+        }
         v.again = true;
         return std::optional<verdict>{std::move(v)};
     }

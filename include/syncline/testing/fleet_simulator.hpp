@@ -1188,14 +1188,14 @@ private:
 /// One life of a fleet. The same seed and options give the same life and the same report, on every machine.
 /// With `only`, the whole life is lived first, for its dice.
 [[nodiscard]] inline fleet_report simulate_fleet(std::uint64_t seed, fleet_options const& o = {}) {
-    return detail::live_world<detail::fleet_world>(seed, o);
+    return detail::live_life<detail::fleet_world>(seed, o);
 }
 
 /// The options under which a seed that was found to break a promise breaks it with as few steps as `lives` tries find;
 /// with `tell` set in them, one more life tells the story. Precondition: `failed` has found something, under `o`.
 [[nodiscard]] inline fleet_options shrink_fleet(fleet_report const& failed, fleet_options o = {},
                                                 std::size_t lives = 1'000) {
-    return detail::shrink_world<detail::fleet_world>(failed, std::move(o), lives);
+    return detail::shrink_life<detail::fleet_world>(failed, std::move(o), lives);
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI::testing

@@ -610,14 +610,14 @@ private:
 /// One life of devices that meet. The same seed and options give the same life and the same report, on every machine.
 /// With `only`, the whole life is lived first, for its dice.
 [[nodiscard]] inline peer_simulation_report simulate_peers(std::uint64_t seed, peer_simulation_options const& o = {}) {
-    return detail::live_world<detail::peer_world>(seed, o);
+    return detail::live_life<detail::peer_world>(seed, o);
 }
 
 /// The options under which a seed that was found to break a promise breaks it with as few steps as `lives` tries find;
 /// with `tell` set in them, one more life tells the story. Precondition: `failed` has found something, under `o`.
 [[nodiscard]] inline peer_simulation_options shrink_peers(peer_simulation_report const& failed,
                                                           peer_simulation_options o = {}, std::size_t lives = 1'000) {
-    return detail::shrink_world<detail::peer_world>(failed, std::move(o), lives);
+    return detail::shrink_life<detail::peer_world>(failed, std::move(o), lives);
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI::testing

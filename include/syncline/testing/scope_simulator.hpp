@@ -813,7 +813,7 @@ private:
 /// With `only`, the whole life is lived first, for its dice.
 [[nodiscard]] inline scope_simulation_report simulate_scopes(std::uint64_t seed,
                                                              scope_simulation_options const& o = {}) {
-    return detail::live_world<detail::scope_world>(seed, o);
+    return detail::live_life<detail::scope_world>(seed, o);
 }
 
 /// The options under which a seed that was found to break a promise breaks it with as few steps as `lives` tries find;
@@ -821,7 +821,7 @@ private:
 [[nodiscard]] inline scope_simulation_options shrink_scopes(scope_simulation_report const& failed,
                                                             scope_simulation_options o = {},
                                                             std::size_t lives = 1'000) {
-    return detail::shrink_world<detail::scope_world>(failed, std::move(o), lives);
+    return detail::shrink_life<detail::scope_world>(failed, std::move(o), lives);
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI::testing

@@ -64,7 +64,7 @@ namespace detail {
 /// A world's life: `World(seed, options)`, whose `run(step_dice&)` gives the report. With `only` set in the options, the
 /// whole life is lived first, for its dice.
 template <class World, class Options>
-[[nodiscard]] auto live_world(std::uint64_t seed, Options const& o) {
+[[nodiscard]] auto live_life(std::uint64_t seed, Options const& o) {
     step_dice dice;
     if (!o.only) { return World{seed, o}.run(dice); }
     Options all = o;
@@ -77,7 +77,7 @@ template <class World, class Options>
 
 /// The options under which `failed` breaks the promise that it broke first with as few steps as `lives` tries find.
 template <class World, class Report, class Options>
-[[nodiscard]] Options shrink_world(Report const& failed, Options o, std::size_t lives) {
+[[nodiscard]] Options shrink_life(Report const& failed, Options o, std::size_t lives) {
     SYNCLINE_ASSERT(!failed.found.empty());
     step_dice dice;
     Options all = o;
