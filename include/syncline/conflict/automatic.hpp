@@ -204,7 +204,7 @@ template <storage_transaction Tx, suggester S, conflict_audit A = no_audit>
     if (!all) { return all.error(); }
     if (auto ok = queue.suggest(tx, id, *all, who.now, audit); !ok) { return ok.error(); }
     auto const how = automatic_resolution(*c, *all, options);
-    if (!how || !settle(*c, *how, rules, who.stamp, who.author)) { return std::optional<settled>{}; }
+    if (!how || !settle(*c, *how, rules, who.stamp, who.author, who.host)) { return std::optional<settled>{}; }
     who.automatic = true;
     auto done = queue.resolve(tx, id, c->revision, *how, rules, who, audit);
     if (!done && done.error() == errc::limit) { return std::optional<settled>{}; }  // its history is full
