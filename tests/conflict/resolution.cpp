@@ -602,6 +602,15 @@ TEST_CASE("what was added to a set is taken back, and what others added stays") 
     auto const back = inverse(*c.remote, *s, now, by, timestamp{50}, 1);
     REQUIRE(back);
     CHECK(back->after->fields == v("bar", {"b", "c"}));
+
+    // What was but removed, from a set that has marks inside, comes back too.
+    auto const less = met(by, v("hall", {"a", "b"}), v("bar", {"a", "b", "c"}), v("garden", {"b"}), {{"t"}});
+    auto const gone = settle(less, resolution::use_local(), by, timestamp{20}, 1);
+    REQUIRE(gone);
+    CHECK(gone->after->fields == v("garden", {"b", "c"}));
+    auto const made = replayed(*less.remote, gone->change, 1);
+    REQUIRE(made);
+    CHECK((*made)->fields == gone->after->fields);
 }
 
 TEST_CASE("golden bytes of a resolution") {

@@ -421,6 +421,13 @@ public:
         c->state = conflict_state::open;
         c->changed = who.now;
         c->remote = back->after;
+        if (c->remote) {
+            // Others may have changed more than the decision was about.
+            apply_context as;
+            as.author = who.author;
+            as.host = who.host;
+            c->fields = contested_now(*c, *c->remote, rules, as);
+        }
         ++c->revision;
         if (auto ok = check(*c); !ok) { return ok.error(); }
         conflict_entry undone = signed_entry(conflict_event::undone, who);

@@ -777,11 +777,12 @@ struct rest_applied {
     return resolution::merge_fields(std::move(fields));
 }
 
-/// The row that a change made of the one that it had seen, whatever the rules are now: no rule had a say.
+/// The row that a change made of the one that it had seen, whatever the rules are now: no rule had a say. Without marks.
 /// `errc::corrupt` where it could not have been made of that.
 [[nodiscard]] inline result<std::optional<row>> replayed(row const& before, mutation const& change,
                                                          author_index author) {
     std::optional<row> after = before;
+    after->exceptions.clear();  // whose form is the rules' business
     collection_rules as_made;
     as_made.fields = detail::rules_of_operations(before.fields, change.ops);
     apply_context context;
