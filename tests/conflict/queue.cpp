@@ -228,6 +228,116 @@ TEST_CASE("lists by record, age and collection, page by page") {
     CHECK(in(store, [&](auto& tx) { return static_cast<bool>(queue.verify(tx)); }));
 }
 
+TEST_CASE("a row with many marks inside of one field is taken in, and a new one too") {
+    memory_storage store;
+    collection_rules const with_tags{
+        "bookings", rule::last_writer, {{"table", rule::manual}, {"tags", rule::add_wins}}};
+    conflict c = clash("b1");
+    auto const tagged = [](std::initializer_list<value> tags) {
+        return fields({{"note", "none"}, {"table", "terrace"}, {"tags", *value::array(tags)}});
+    };
+    auto const set = [&](row& r, bytes const& to, std::uint64_t stamp) {
+        mutation m;
+        m.record = c.record;
+        m.base = r.version;
+        m.stamp = timestamp{stamp};
+        m.ops = *diff(r.fields, to, with_tags, m.stamp);
+        std::optional<row> after = r;
+        apply_context as;
+        as.author = 2;
+        as.at = r.version + 1;
+        REQUIRE(apply(after, m, with_tags, as).changed);
+        r = *after;
+    };
+    c.remote->fields = tagged({});
+    set(*c.remote, tagged({"a", "b"}), 210);
+    REQUIRE(std::count_if(c.remote->exceptions.begin(), c.remote->exceptions.end(),
+                          [](field_mark const& m) { return m.field == "tags"; }) > 1);
+    auto const id = in(store, [&](auto& tx) { return queue.raise(tx, c, at(1000)); });
+    REQUIRE(id);
+    CHECK(in(store, [&](auto& tx) { return queue.find(tx, *id); })->remote == c.remote);
+    row later = *c.remote;
+    set(later, tagged({"a", "b", "c"}), 220);
+    auto const n =
+        in(store, [&](auto& tx) { return queue.remote_changed(tx, c.record, later, {}, with_tags, at(2000)); });
+    REQUIRE(n);
+    CHECK(*n == 1);
+    CHECK(in(store, [&](auto& tx) { return queue.find(tx, *id); })->remote == later);
+    auto const done = in(
+        store, [&](auto& tx) { return queue.resolve(tx, *id, 2, resolution::use_local(), with_tags, ann(3000, 300)); });
+    REQUIRE(done);
+    CHECK(done->after->fields ==
+          fields({{"note", "window"}, {"table", "garden"}, {"tags", *value::array({"a", "b", "c"})}}));
+    CHECK(in(store, [&](auto& tx) { return static_cast<bool>(queue.verify(tx)); }));
+    // Two marks of one place are still none.
+    c.remote->exceptions.push_back(c.remote->exceptions.back());
+    CHECK(in(store, [&](auto& tx) { return queue.raise(tx, c, at(1)); }).error() == errc::invalid);
+}
+
+TEST_CASE("two persons' mutations of one stamp and number are two conflicts") {
+    memory_storage store;
+    conflict bens = clash("b1");
+    bens.local_by.writer = to_bytes("ben");
+    in(store, [&](auto& tx) {
+        CHECK(*queue.raise(tx, clash("b1"), at(1)) == 1);
+        CHECK(*queue.raise(tx, bens, at(1)) == 2);
+        CHECK(*queue.raise(tx, bens, at(2)) == 2);
+        // Told without a writer, it is the same where all of it is.
+        conflict nobodys = clash("b1");
+        nobodys.local_by.writer.clear();
+        CHECK(*queue.raise(tx, nobodys, at(3)) == 1);
+        nobodys.local.ops[1].value = item("bar");
+        CHECK(*queue.raise(tx, nobodys, at(3)) == 3);
+        return 0;
+    });
+}
+
+TEST_CASE("what a deletion leaves nothing of comes back whole") {
+    memory_storage store;
+    conflict c = clash("b1");
+    c.remote->fields = fields({{"client", "Dahl"}, {"note", "none"}, {"table", "terrace"}});
+    auto const id = *in(store, [&](auto& tx) { return queue.raise(tx, c, at(1000)); });
+    row gone;
+    gone.version = 12;
+    gone.deleted = true;
+    gone.floor = {12, timestamp{400}, 2};
+    REQUIRE(*in(store, [&](auto& tx) { return queue.remote_changed(tx, c.record, gone, {}, rules, at(2000)); }) == 1);
+    auto const done =
+        in(store, [&](auto& tx) { return queue.resolve(tx, id, 2, resolution::use_local(), rules, ann(3000, 500)); });
+    REQUIRE(done);
+    CHECK(done->change.kind == change_kind::create);
+    CHECK(done->after->fields == fields({{"client", "Dahl"}, {"note", "window"}, {"table", "garden"}}));
+    row now = *done->after;
+    now.version = 13;
+    auto const back = in(store, [&](auto& tx) { return queue.undo(tx, id, now, rules, ann(4000, 600)); });
+    REQUIRE(back);
+    CHECK(back->after->deleted);
+}
+
+TEST_CASE("each conflict by the rules of its own collection") {
+    memory_storage store;
+    conflict room = clash("r1");
+    room.record.collection = room.local.record.collection = "rooms";
+    in(store, [&](auto& tx) {
+        CHECK(*queue.raise(tx, clash("b1"), at(1)) == 1);
+        CHECK(*queue.raise(tx, room, at(1)) == 2);
+        auto const one = queue.resolve(tx, 2, 1, resolution::use_local(), rules, ann(2000, 300));
+        CHECK((!one && one.error() == errc::invalid));
+        auto const mine = [](conflict const&) { return std::optional{resolution::use_local()}; };
+        auto const some = queue.resolve_all(tx, {}, mine, rules, ann(2000, 300));
+        REQUIRE(some);
+        CHECK(some->done.size() == 1);
+        REQUIRE(some->left.size() == 1);
+        CHECK(some->left[0].why == errc::invalid);
+        rule_table all;
+        all.add(rules).add({"rooms", rule::last_writer, {{"table", rule::manual}}});
+        auto const rest = queue.resolve_all(tx, {}, mine, all, ann(2000, 300));
+        REQUIRE(rest);
+        CHECK(rest->done.size() == 1);
+        return 0;
+    });
+}
+
 TEST_CASE("of a batch what can't be decided is left and told, whatever the reason, and the rest is decided") {
     memory_storage store;
     conflict_queue const tight({.bytes_max = 2000});

@@ -236,9 +236,6 @@ TEST_CASE("another rule, replayed") {
     CHECK(field(*settle(c, *sum, rules, timestamp{300}, 1), "price") == value{110});  // 90, and 20 more
     CHECK(by_rule(c, rule::manual, rules, 1).error() == errc::rejected);
     CHECK(by_rule(sample(), rule::counter, rules, 1));  // a counter over texts: the last writer of the two values
-    conflict deep = sample();
-    deep.fields = {{{"address", "street"}, rule::manual, "", 0, 0, {}}};
-    CHECK(by_rule(deep, rule::last_writer, rules, 1).error() == errc::invalid);
 }
 
 TEST_CASE("taking back: what was there before, and what others did since") {
@@ -263,6 +260,362 @@ TEST_CASE("taking back: what was there before, and what others did since") {
     row deleted = now;
     deleted.deleted = true;
     CHECK(inverse(*c.remote, *done, deleted, rules, timestamp{400}, 1).error() == errc::contended);
+}
+
+namespace {
+
+record_key const dish{"bookings", "d"};
+value map_of(std::initializer_list<value_entry> entries) { return *value::map(entries); }
+value array_of(std::initializer_list<value> items) { return *value::array(items); }
+
+mutation edit(bytes_view from, bytes_view to, collection_rules const& by, std::uint64_t stamp) {
+    mutation m;
+    m.record = dish;
+    m.base = 1;
+    m.stamp = timestamp{stamp};
+    m.sequence = stamp;
+    m.ops = *diff(from, to, by, m.stamp);
+    return m;
+}
+row first_row(bytes_view of) {
+    row r;
+    r.version = 1;
+    r.floor = {1, timestamp{1}, 9};
+    r.fields = to_bytes(of);
+    return r;
+}
+verdict_kind at_authority(row& r, mutation const& m, collection_rules const& by, author_index who,
+                          merge_host const* host = nullptr) {
+    std::optional<row> here = r;
+    apply_context context;
+    context.author = who;
+    context.at = r.version + 1;
+    context.host = host;
+    auto const outcome = apply(here, m, by, context);
+    if (outcome.changed) { r = *here; }
+    return outcome.verdict;
+}
+/// Both have edited `base`: they by 5 o'clock, I by `mine_at`; what waits is contested.
+conflict met(collection_rules const& by, bytes const& base, bytes const& theirs, bytes const& mine,
+             std::vector<field_path> const& waits, std::uint64_t mine_at = 3) {
+    row r = first_row(base);
+    REQUIRE(at_authority(r, edit(base, theirs, by, 5), by, 2) == verdict_kind::applied);
+    conflict c;
+    c.record = dish;
+    c.local = edit(base, mine, by, mine_at);
+    // The fields that it touched.
+    std::vector<detail::field_change> seen;
+    for (field_op const& op : c.local.ops) {
+        auto const was = *map_find(base, op.field);
+        if (was) { seen.push_back({op.field, true, *was}); }
+    }
+    c.base = detail::rewrite_fields({}, seen);
+    c.remote = r;
+    for (field_path const& p : waits) { c.fields.push_back({p, rule::manual, "", 0, 0, {}}); }
+    return c;
+}
+
+}  // namespace
+
+TEST_CASE("a conflict is decided whatever kinds of edits stand beside it, and taken back, and decided again") {
+    struct example {
+        rule by;
+        value was;
+        value mine;
+        bool moves = true;  // it can be taken back
+    };
+    example const all[] = {
+        {rule::add_wins, array_of({}), array_of({"x"})},
+        {rule::remove_wins, array_of({"a", "x"}), array_of({"a"})},
+        {rule::list, array_of({3, 1, 2}), array_of({3, 2})},
+        {rule::list, array_of({map_of({{"id", 1}, {"v", 1}})}), array_of({map_of({{"id", 1}, {"v", 2}})})},
+        {rule::list, array_of({map_of({{"id", 1}}), map_of({{"id", 2}})}), array_of({map_of({{"id", 2}})})},
+        {rule::sequence, array_of({1}), array_of({1, 2})},
+        {rule::text_lines, "a\n", "a\nb\n"},
+        {rule::text_words, "one two", "ONE two"},
+        {rule::text_characters, "ab", "abc"},
+        {rule::siblings, array_of({1}), array_of({2})},
+        {rule::counter, 1, 11},
+        {rule::maximum, 1, 11, false},
+        {rule::minimum, 11, 1, false},
+        {rule::enable_wins, false, true},
+        {rule::nested, map_of({{"x", "one two"}}), map_of({{"x", "ONE two"}})},
+    };
+    for (example const& e : all) {
+        CAPTURE(name(e.by));
+        collection_rules by{"bookings", rule::last_writer, {{"t", rule::manual}, {"n", e.by}}};
+        if (e.by == rule::nested) { by.fields[1].inner = {{"x", rule::text_words}}; }
+        bytes const base = fields({{"n", e.was}, {"t", "hall"}});
+        auto const c =
+            met(by, base, fields({{"n", e.was}, {"t", "terrace"}}), fields({{"n", e.mine}, {"t", "garden"}}), {{"t"}});
+        for (auto const& [how, t] :
+             {std::pair{resolution::use_local(), "garden"}, std::pair{resolution::use_remote(), "terrace"},
+              std::pair{resolution::merge_fields({{{"t"}, field_take::custom, item("bar")}}), "bar"}}) {
+            auto const s = settle(c, how, by, timestamp{20}, 1);
+            REQUIRE(s);
+            CHECK(s->after->fields == fields({{"n", e.mine}, {"t", t}}));
+            row there = *c.remote;
+            CHECK(at_authority(there, s->change, by, 1) == verdict_kind::applied);
+            CHECK(there.fields == s->after->fields);
+            auto const made = replayed(*c.remote, s->change, 1);
+            REQUIRE(made);
+            CHECK((*made)->fields == there.fields);
+            auto const back = inverse(*c.remote, *s, there, by, timestamp{30}, 1);
+            if (!e.moves && t == std::string_view{"terrace"}) {
+                CHECK(why(back) == errc::rejected);  // nothing can be taken back
+                continue;
+            }
+            REQUIRE(back);
+            CHECK(back->after->fields == fields({{"n", e.moves ? e.was : e.mine}, {"t", "terrace"}}));
+            CHECK(back->decisions.size() == (e.moves ? 0U : 1U));
+        }
+    }
+}
+
+TEST_CASE("a conflict inside a text or a sequence") {
+    for (rule const r : {rule::text_lines, rule::sequence}) {
+        collection_rules const by{"bookings", rule::last_writer, {{"n", r}}};
+        auto const v = [&](int n) {
+            return fields({{"n", r == rule::sequence ? array_of({n}) : value{std::to_string(n) + "\n"}}});
+        };
+        auto const c = met(by, v(1), v(2), v(3), {{"n"}});
+        CHECK(settle(c, resolution::use_local(), by, timestamp{20}, 1)->after->fields == v(3));
+        CHECK_FALSE(settle(c, resolution::use_remote(), by, timestamp{20}, 1)->sends());
+        CHECK(*local_fields(c) == v(3));
+    }
+}
+
+TEST_CASE("of a nested field only the part that waits is decided; the others are merged by their rules") {
+    collection_rules by{"bookings", rule::last_writer, {{"a", rule::nested}}};
+    by.fields[0].inner = {{"x", rule::manual}, {"y", rule::counter}, {"z", rule::add_wins}, {"w", rule::manual}};
+    auto const v = [&](int x, int y, std::initializer_list<value> z, int w) {
+        return fields({{"a", map_of({{"x", x}, {"y", y}, {"z", array_of(z)}, {"w", w}})}});
+    };
+    for (bool const part : {true, false}) {
+        auto const c = met(by, v(0, 10, {}, 0), v(7, 13, {"p"}, 0), v(8, 15, {"q"}, 0),
+                           {part ? field_path{"a", "x"} : field_path{"a"}});
+        auto const mine = settle(c, resolution::use_local(), by, timestamp{20}, 1);
+        REQUIRE(mine);
+        CHECK(mine->after->fields == v(8, 18, {"p", "q"}, 0));
+        auto const theirs = settle(c, resolution::use_remote(), by, timestamp{20}, 1);
+        REQUIRE(theirs);
+        CHECK(theirs->after->fields == v(7, 18, {"p", "q"}, 0));
+        // Two parts wait: the field as a whole is about both, one part alone leaves the other.
+        auto const both = met(by, v(0, 10, {}, 0), v(7, 13, {}, 1), v(8, 15, {}, 2), {c.fields[0].path});
+        auto const s = settle(both, resolution::use_local(), by, timestamp{20}, 1);
+        if (part) {
+            CHECK(why(s) == errc::contended);
+            auto const now = contested_now(both, *both.remote, by);
+            REQUIRE(now.size() == 2);
+            CHECK(now[0].path == field_path{"a", "w"});
+            CHECK(now[1].path == field_path{"a", "x"});
+        } else {
+            REQUIRE(s);
+            CHECK(s->after->fields == v(8, 18, {}, 2));
+        }
+    }
+}
+
+TEST_CASE("an edit of a part stays although another part of the same field lost") {
+    collection_rules const by{"bookings", rule::last_writer, {{"a", rule::nested}, {"t", rule::manual}}};
+    auto const v = [&](int x, int y, char const* t) { return fields({{"a", map_of({{"x", x}, {"y", y}})}, {"t", t}}); };
+    auto const c = met(by, v(0, 0, "hall"), v(99, 0, "terrace"), v(11, 22, "garden"), {{"t"}});
+    auto const s = settle(c, resolution::use_local(), by, timestamp{20}, 1);
+    REQUIRE(s);
+    CHECK(s->after->fields == v(99, 22, "garden"));
+    REQUIRE(s->decisions.size() == 1);
+    CHECK(to_text(s->decisions[0]).substr(0, 24) == "a.x: the confirmed value");
+}
+
+TEST_CASE("an edit of a record that was deleted brings all of it back") {
+    collection_rules by{"bookings", rule::last_writer, {{"n", rule::counter}, {"t", rule::manual}}};
+    bytes const base = fields({{"client", "Dahl"}, {"n", 4}, {"t", "hall"}});
+    for (deletion const d : {deletion::manual, deletion::wins}) {
+        by.deletes = d;
+        row r = first_row(base);
+        bytes const newer = fields({{"client", "Dahl & Co"}, {"n", 6}, {"t", "bar"}});
+        REQUIRE(at_authority(r, edit(base, newer, by, 4), by, 3) == verdict_kind::applied);
+        row const seen = r;
+        mutation gone;
+        gone.record = dish;
+        gone.kind = change_kind::erase;
+        gone.base = 2;
+        gone.stamp = timestamp{5};
+        REQUIRE(at_authority(r, gone, by, 2) == verdict_kind::applied);
+        REQUIRE(r.fields.empty() == (d == deletion::wins));
+        conflict c;
+        c.record = dish;
+        c.local = edit(base, fields({{"client", "Dahl"}, {"n", 7}, {"t", "garden"}}), by, 6);
+        c.base = fields({{"n", 4}, {"t", "hall"}});
+        c.remote = r;
+        c.fields.emplace_back();
+        auto const s = settle(c, resolution::use_local(), by, timestamp{20}, 1);
+        REQUIRE(s);
+        CHECK(s->change.kind == change_kind::create);
+        if (d == deletion::manual) {
+            // The tombstone has kept it, with what another did before it was deleted.
+            CHECK(s->after->fields == fields({{"client", "Dahl & Co"}, {"n", 9}, {"t", "garden"}}));
+        } else {
+            CHECK(s->after->fields == fields({{"n", 7}, {"t", "garden"}}));
+        }
+        row there = r;
+        CHECK(at_authority(there, s->change, by, 1) == verdict_kind::applied);
+        CHECK(there.fields == s->after->fields);
+    }
+}
+
+TEST_CASE("an edit of a former life touches of the next only what it touched") {
+    collection_rules const by{"bookings"};
+    conflict c =
+        met(by, fields({{"n", 1}, {"m", 1}}), fields({{"n", 2}, {"m", 1}}), fields({{"n", 3}, {"m", 1}}), {{}});
+    c.remote->life = 2;
+    c.remote->fields = fields({{"m", 5}, {"n", 6}, {"o", 7}});
+    auto const s = settle(c, resolution::use_local(), by, timestamp{20}, 1);
+    REQUIRE(s);
+    CHECK(s->after->fields == fields({{"m", 5}, {"n", 3}, {"o", 7}}));
+}
+
+TEST_CASE("what goes along beats no higher role, and where roles are not known a person is asked") {
+    collection_rules const by{"bookings", rule::last_writer, {{"salary", rule::role}, {"t", rule::manual}}};
+    merge_host host;
+    host.role_of = [](author_index a, void const*) -> std::uint32_t { return a == 2 ? 9 : 1; };
+    auto const v = [&](int n, char const* t) { return fields({{"salary", n}, {"t", t}}); };
+    auto const c = met(by, v(1, "b"), v(5, "admin's"), v(9, "guest's"), {{"t"}}, 7);
+    for (auto const& how : {resolution::use_local(), resolution::use_remote()}) {
+        auto const s = settle(c, how, by, timestamp{20}, 1, &host);
+        REQUIRE(s);
+        CHECK(field(*s, "salary") == value{5});
+        REQUIRE(s->decisions.size() == 1);
+        CHECK(s->decisions[0].why == reason::by_role);
+        CHECK(why(settle(c, how, by, timestamp{20}, 1)) == errc::contended);
+    }
+    apply_context as;
+    as.author = 1;
+    auto const now = contested_now(c, *c.remote, by, as);
+    REQUIRE(now.size() == 2);
+    CHECK(now[0].path == field_path{"t"});
+    CHECK(now[1].path == field_path{"salary"});
+    CHECK(now[1].by == rule::role);
+    as.host = &host;
+    CHECK(contested_now(c, *c.remote, by, as).size() == 1);
+    conflict asked = c;
+    asked.fields = now;
+    CHECK(field(*settle(asked, resolution::use_remote(), by, timestamp{20}, 1), "salary") == value{5});
+    CHECK(field(*settle(asked, resolution::use_local(), by, timestamp{20}, 1), "salary") == value{9});
+}
+
+TEST_CASE("a preview asks the guards that the authority asks") {
+    collection_rules const by{"bookings", rule::last_writer, {{"t", rule::manual}}};
+    auto const v = [&](int from, int to, char const* t) { return fields({{"from", from}, {"to", to}, {"t", t}}); };
+    merge_host host;
+    host.guards.push_back({"in order",
+                           {"from", "to"},
+                           [](guard_input const& in, void const*) {
+                               auto const a = in.new_value("from");
+                               auto const b = in.new_value("to");
+                               bool const fits = a && b && compare_values(*a, *b) <= 0;
+                               return guard_answer{fits ? guard_answer::kind::accept : guard_answer::kind::veto, {}};
+                           },
+                           nullptr});
+    // Mine moves both ends; theirs has moved the table.
+    auto const c = met(by, v(1, 2, "hall"), v(1, 2, "bar"), v(5, 6, "garden"), {{"to"}, {"t"}});
+    CHECK(field(*settle(c, resolution::use_local(), by, timestamp{20}, 1, &host), "to") == value{6});
+    // The rest alone would be out of order with what was chosen: as the authority says.
+    CHECK(why(settle(c, resolution::use_remote(), by, timestamp{20}, 1, &host)) == errc::forbidden);
+    CHECK(settle(c, resolution::use_remote(), by, timestamp{20}, 1));
+    host.guards[0].judge = [](guard_input const&, void const*) {
+        return guard_answer{guard_answer::kind::escalate, {}};
+    };
+    CHECK(why(settle(c, resolution::use_local(), by, timestamp{20}, 1, &host)) == errc::forbidden);
+    host.guards[0].judge = [](guard_input const&, void const*) {
+        return guard_answer{guard_answer::kind::repair, {{"note", op_kind::set, item("checked"), {}}}};
+    };
+    host.guards[0].reads = {"to"};
+    auto const repaired = settle(c, resolution::use_local(), by, timestamp{20}, 1, &host);
+    CHECK(field(*repaired, "note") == value{"checked"});
+    CHECK(std::any_of(repaired->decisions.begin(), repaired->decisions.end(),
+                      [](decision const& d) { return d.field == "note" && d.won == winner::guard; }));
+}
+
+TEST_CASE("what the authority's time has decided since waits for a person") {
+    collection_rules const by{"bookings", rule::last_writer, {{"q", rule::authority_time}, {"t", rule::manual}}};
+    auto const v = [&](int n, char const* t) { return fields({{"q", n}, {"t", t}}); };
+    auto const c = met(by, v(1, "hall"), v(9, "bar"), v(5, "garden"), {{"t"}});
+    CHECK(why(settle(c, resolution::use_remote(), by, timestamp{20}, 1)) == errc::contended);
+    auto const now = contested_now(c, *c.remote, by);
+    REQUIRE(now.size() == 2);
+    CHECK(now[0].path == field_path{"q"});
+    CHECK(now[0].by == rule::authority_time);
+    conflict all = c;
+    all.fields = now;
+    CHECK(settle(all, resolution::use_local(), by, timestamp{20}, 1)->after->fields == v(5, "garden"));
+    CHECK_FALSE(settle(all, resolution::use_remote(), by, timestamp{20}, 1)->sends());
+}
+
+TEST_CASE("rules of another collection decide nothing") {
+    collection_rules other = rules;
+    other.collection = "rooms";
+    CHECK(why(settle(sample(), resolution::use_local(), other, timestamp{300}, 1)) == errc::invalid);
+    other.collection.clear();
+    CHECK(settle(sample(), resolution::use_local(), other, timestamp{300}, 1));
+}
+
+TEST_CASE("another rule, replayed for fields that go together, and inside a map") {
+    auto const v = [&](int t, int u) { return fields({{"t", t}, {"u", u}}); };
+    for (bool const whole : {false, true}) {
+        collection_rules by{"bookings"};
+        if (whole) {
+            by.whole = rule::manual;
+        } else {
+            by.groups.push_back({"g", rule::manual, {"t", "u"}});
+        }
+        auto const c = met(by, v(1, 1), v(5, 1), v(9, 2), {{"t"}, {"u"}});
+        auto const t_by = [&](rule r) {
+            auto const x = by_rule(c, r, by, 1);
+            REQUIRE(x);
+            return *value_view{x->fields[0].value}.as_int64();
+        };
+        CHECK(t_by(rule::maximum) == 9);
+        CHECK(t_by(rule::minimum) == 5);
+        CHECK(t_by(rule::counter) == 13);
+        CHECK(t_by(rule::last_writer) == 5);
+        CHECK(t_by(rule::local) == 9);
+        // One side's values of all.
+        CHECK(by_rule(c, rule::last_writer, by, 1)->fields[1].value == item(1));
+    }
+    collection_rules deep{"bookings", rule::last_writer, {{"a", rule::nested}}};
+    deep.fields[0].inner = {{"x", rule::manual}};
+    auto const n = [&](int x) { return fields({{"a", map_of({{"x", x}})}}); };
+    auto const c = met(deep, n(1), n(5), n(9), {{"a", "x"}});
+    CHECK(by_rule(c, rule::maximum, deep, 1)->fields[0].value == item(9));
+    CHECK(by_rule(c, rule::counter, deep, 1)->fields[0].value == item(13));
+}
+
+TEST_CASE("what was added to a set is taken back, and what others added stays") {
+    collection_rules const by{"bookings", rule::last_writer, {{"t", rule::manual}, {"tags", rule::add_wins}}};
+    auto const v = [&](char const* t, std::initializer_list<value> tags) {
+        return fields({{"t", t}, {"tags", array_of(tags)}});
+    };
+    auto const c = met(by, v("hall", {}), v("bar", {"b"}), v("garden", {"a"}), {{"t"}});
+    auto const s = settle(c, resolution::use_local(), by, timestamp{20}, 1);
+    REQUIRE(s);
+    row now = *c.remote;
+    REQUIRE(at_authority(now, s->change, by, 1) == verdict_kind::applied);
+    mutation more = edit(v("garden", {"a", "b"}), v("garden", {"a", "b", "c"}), by, 40);
+    more.base = now.version;
+    REQUIRE(at_authority(now, more, by, 2) == verdict_kind::applied);
+    auto const back = inverse(*c.remote, *s, now, by, timestamp{50}, 1);
+    REQUIRE(back);
+    CHECK(back->after->fields == v("bar", {"b", "c"}));
+
+    // What was but removed, from a set that has marks inside, comes back too.
+    auto const less = met(by, v("hall", {"a", "b"}), v("bar", {"a", "b", "c"}), v("garden", {"b"}), {{"t"}});
+    auto const gone = settle(less, resolution::use_local(), by, timestamp{20}, 1);
+    REQUIRE(gone);
+    CHECK(gone->after->fields == v("garden", {"b", "c"}));
+    auto const made = replayed(*less.remote, gone->change, 1);
+    REQUIRE(made);
+    CHECK((*made)->fields == gone->after->fields);
 }
 
 TEST_CASE("golden bytes of a resolution") {

@@ -31,8 +31,9 @@ struct desk_device : storing {
     conflict_desk desk{queue, table};
     basic_replica<stored_records, conflict_desk> self{table, {}, {}, desk};
 
-    explicit desk_device(std::uint64_t seed, conflict_options options = {}, rule_table by = rules())
-        : storing(seed), table(std::move(by)), queue(options) {}
+    explicit desk_device(std::uint64_t seed, conflict_options options = {}, rule_table by = rules(),
+                         merge_host const* host = nullptr)
+        : storing(seed), table(std::move(by)), queue(options), desk(queue, table, host) {}
 
     status update(std::vector<field_op> ops, instant now) {
         auto const done = write([&](auto& tx) { return self.update(tx, key_a, ops, now); });
@@ -88,6 +89,161 @@ struct clash {
 
 }  // namespace
 
+namespace {
+
+/// Two devices that have a record of one collection, under any rules, with what the host knows.
+struct pair_of {
+    virtual_clock clock{};
+    rule_table table;
+    cloud c{clock.now};
+    device other{200};
+    desk_device mine;
+
+    pair_of(collection_rules of_things, bytes const& base, merge_host const* host = nullptr,
+            merge_host const* known_here = nullptr)
+        : table(), mine(100, {}, rule_table{}.add(of_things), known_here) {
+        table.add(std::move(of_things));
+        c.self = authority<>{table, {.merging = host}};
+        other.self = replica{table};
+        REQUIRE(open(other, clock.now));
+        REQUIRE(open(mine, clock.now));
+        REQUIRE(mine.write([&](auto& tx) { return mine.self.create(tx, key_a, base, clock.now); }));
+        REQUIRE(sync(mine, c, clock.now));
+        REQUIRE(sync(other, c, clock.now));
+        clock.pass(10);
+    }
+    template <class D>
+    void edit(D& d, bytes const& to) {
+        REQUIRE(d.write([&](auto& tx) -> result<write_receipt> {
+            auto const r = d.self.read(tx, key_a);
+            if (!r) { return r.error(); }
+            auto ops = diff((*r)->fields, to, table.of("things"), timestamp::make(clock.now.wall));
+            if (!ops) { return ops.error(); }
+            return d.self.update(tx, key_a, *ops, clock.now);
+        }));
+    }
+    void theirs(bytes const& to) {
+        REQUIRE(sync(other, c, clock.now));
+        edit(other, to);
+        REQUIRE(sync(other, c, clock.now));
+        clock.pass(10);
+    }
+    std::vector<conflict> meet(bytes const& to) {
+        edit(mine, to);
+        REQUIRE(sync(mine, c, clock.now));
+        return mine.queued();
+    }
+    result<settled> resolve(conflict const& one, resolution const& how) {
+        return mine.write([&](auto& tx) {
+            return mine.desk.resolve(tx, mine.self, one.id, one.revision, how, as_bytes("anna"), clock.now);
+        });
+    }
+    bytes everywhere() {
+        REQUIRE(sync(mine, c, clock.now));
+        REQUIRE(sync(other, c, clock.now));
+        auto const at = [&](auto& d) { return (*d.read([&](auto& tx) { return d.self.read(tx, key_a); }))->fields; };
+        CHECK(at(mine) == at(other));
+        return at(mine);
+    }
+};
+bytes map_of(std::initializer_list<value_entry> entries) { return to_bytes(value::map(entries)->encoded()); }
+
+}  // namespace
+
+TEST_CASE("a conflict in a text is decided although sets were edited beside it, and follows later edits of those") {
+    auto const doc = [](char const* note, std::initializer_list<value> tags) {
+        return map_of({{"note", note}, {"tags", *value::array(tags)}});
+    };
+    collection_rules const by{"things", rule::last_writer, {{"note", rule::text_lines}, {"tags", rule::add_wins}}};
+    for (auto const& [how, note] :
+         {std::pair{resolution::use_local(), "c\n"}, std::pair{resolution::use_remote(), "e\n"},
+          std::pair{resolution::merge_fields({{{"note"}, field_take::custom, to_bytes(value{"d\n"}.encoded())}}),
+                    "d\n"}}) {
+        pair_of w(by, doc("a\n", {}));
+        w.theirs(doc("b\n", {"x", "y"}));
+        auto const open = w.meet(doc("c\n", {"m"}));
+        REQUIRE(open.size() == 1);
+        // It is brought up to date with what has marks inside of a field.
+        w.theirs(doc("e\n", {"x", "y", "z"}));
+        REQUIRE(sync(w.mine, w.c, w.clock.now));
+        auto const now = w.mine.queued();
+        REQUIRE(now.size() == 1);
+        CHECK(now[0].revision == 2);
+        CHECK(now[0].remote->version > open[0].remote->version);
+        heuristics model;
+        REQUIRE(w.mine.write([&](auto& tx) { return suggest_all(tx, now[0], model, as_bytes("anna"), {}); }));
+        auto const done = w.resolve(now[0], how);
+        REQUIRE(done);
+        CHECK(done->after->fields == doc(note, {"m", "x", "y", "z"}));
+        CHECK(w.everywhere() == doc(note, {"m", "x", "y", "z"}));
+        REQUIRE(w.mine.write(
+            [&](auto& tx) { return w.mine.desk.undo(tx, w.mine.self, now[0].id, as_bytes("anna"), w.clock.now); }));
+        CHECK(w.everywhere() == doc("e\n", {"x", "y", "z"}));
+    }
+}
+
+TEST_CASE("of a nested field the part that waits is in the queue, and its other parts are merged") {
+    collection_rules by{"things", rule::last_writer, {{"a", rule::nested}}};
+    by.fields[0].inner = {{"x", rule::manual}, {"y", rule::counter}};
+    auto const doc = [](int x, int y) { return map_of({{"a", *value::map({{"x", x}, {"y", y}})}}); };
+    pair_of w(by, doc(0, 10));
+    w.theirs(doc(7, 13));
+    auto const open = w.meet(doc(8, 15));
+    REQUIRE(open.size() == 1);
+    REQUIRE(open[0].fields.size() == 1);
+    CHECK(open[0].fields[0].path == field_path{"a", "x"});
+    CHECK(open[0].fields[0].by == rule::manual);
+    REQUIRE(w.resolve(open[0], resolution::use_local()));
+    CHECK(w.everywhere() == doc(8, 18));
+}
+
+TEST_CASE("the guard that asks is named, and a preview asks it where it is known") {
+    merge_host host;
+    host.guards.push_back({"no more than ten",
+                           {"count"},
+                           [](guard_input const& in, void const*) {
+                               auto const n = in.new_value("count");
+                               bool const fits = !n || compare_values(*n, value{10}.encoded()) <= 0;
+                               return guard_answer{fits ? guard_answer::kind::accept : guard_answer::kind::veto, {}};
+                           },
+                           nullptr});
+    collection_rules const by{"things", rule::last_writer, {{"count", rule::counter}}};
+    auto const doc = [](int n) { return map_of({{"count", n}}); };
+    for (bool const known : {false, true}) {
+        pair_of w(by, doc(4), &host, known ? &host : nullptr);
+        w.theirs(doc(8));
+        auto const open = w.meet(doc(9));
+        REQUIRE(open.size() == 1);
+        REQUIRE(open[0].fields.size() == 1);
+        CHECK(open[0].fields[0].path == field_path{"count"});
+        CHECK(open[0].fields[0].guard == "no more than ten");
+        auto const most = resolution::merge_fields({{{"count"}, field_take::custom, to_bytes(value{11}.encoded())}});
+        if (known) {
+            auto const no = w.resolve(open[0], most);
+            REQUIRE(!no);
+            CHECK(no.error() == errc::forbidden);
+        }
+        REQUIRE(w.resolve(open[0], resolution::use_local()));
+        CHECK(w.everywhere() == doc(9));
+    }
+}
+
+TEST_CASE("a field by rank is for a person where ranks are not known, and keeps its rank where they are") {
+    merge_host host;
+    host.role_of = [](author_index a, void const*) -> std::uint32_t { return a; };  // who came later ranks higher
+    collection_rules const by{"things", rule::last_writer, {{"asked", rule::manual}, {"pay", rule::role}}};
+    auto const doc = [](int asked, int pay) { return map_of({{"asked", asked}, {"pay", pay}}); };
+    for (bool const known : {false, true}) {
+        pair_of w(by, doc(1, 1), &host, known ? &host : nullptr);
+        w.theirs(doc(2, 5));
+        auto const open = w.meet(doc(3, 9));
+        REQUIRE(open.size() == 1);
+        CHECK(open[0].fields.size() == (known ? 1U : 2U));
+        REQUIRE(w.resolve(open[0], resolution::use_remote()));
+        CHECK(w.everywhere() == doc(2, 5));
+    }
+}
+
 TEST_CASE("an edit of what another deleted is in the queue where a person decides on deletions") {
     virtual_clock clock;
     rule_table ask;
@@ -123,6 +279,7 @@ TEST_CASE("an edit of what another deleted is in the queue where a person decide
     REQUIRE(sync(other, c, clock.now));
     CHECK(mine.asked() == 3);
     CHECK(field(confirmed(c).at("a"), "asked") == 3);
+    CHECK(field(confirmed(c).at("a"), "count") == 10);  // what it did not touch comes back with it
     CHECK(mine.queued().empty());
 }
 

@@ -278,6 +278,29 @@ TEST_CASE("limits bind before anything is allocated") {
     CHECK(decode_reply(encode(sample_reply()), narrow).error() == errc::limit);
 }
 
+TEST_CASE("the guards that ask travel beside the verdicts, and who doesn't know them misses nothing else") {
+    reply p = sample_reply();
+    p.verdicts.clear();
+    for (std::uint64_t n = 1; n <= 6; ++n) {
+        verdict v;
+        v.sequence = n;
+        v.kind = n % 2 == 0 ? verdict_kind::conflict : verdict_kind::applied;
+        if (n == 2 || n == 6) { v.guard = "ends after it begins"; }
+        p.verdicts.push_back(v);
+    }
+    CHECK(*decode_reply(encode(p)) == p);
+    p.verdicts.resize(2);
+    bytes const said = encode(p);
+    CHECK(*decode_reply(said) == p);
+    // The last pair of the body.
+    CHECK(to_hex(bytes_view{said}.last(25)) == "182b820274" + to_hex(as_bytes("ends after it begins")));
+    p.verdicts[0].guard = "of no conflict";
+    CHECK(decode_reply(encode(p)).error() == errc::malformed);
+    p.verdicts[0].guard.clear();
+    p.verdicts[1].guard = std::string(guard_bytes_max + 1, 'x');
+    CHECK(decode_reply(encode(p)).error() == errc::malformed);
+}
+
 TEST_CASE("a verdict of an unknown kind is taken as one to ask again for: parked, never dropped") {
     bytes raw;
     cbor_writer w{raw};

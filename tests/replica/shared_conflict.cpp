@@ -281,6 +281,30 @@ TEST_CASE("a decision on any device closes it on the others once it is confirmed
     CHECK(c.ben.decide(closed, resolution::use_remote()).error() == errc::already_exists);
 }
 
+TEST_CASE("what goes along with another's edit beats nothing of who decides", "[replica][shared]") {
+    house h;
+    device anna{h, "anna", 1};
+    device ben{h, "ben", 2};
+    REQUIRE(anna.create(1));
+    anna.sync();
+    ben.sync();
+    REQUIRE(anna.update({set("asked", 3), set("name", 5)}));
+    REQUIRE(ben.update({set("asked", 2), set("name", 6)}));  // later, and confirmed first
+    ben.sync();
+    anna.sync();
+    ben.sync();
+    auto const all = ben.listed();
+    REQUIRE(all.size() == 1);
+    REQUIRE(ben.decide(all[0], resolution::use_local()));
+    ben.sync();
+    anna.sync();
+    for (device* const d : {&anna, &ben}) {
+        auto const r = d->read([&](auto& tx) { return d->self.read(tx, key_a); });
+        CHECK(field((*r)->fields, "asked") == 3);
+        CHECK(field((*r)->fields, "name") == 6);
+    }
+}
+
 TEST_CASE("of two who decide differently the first counts, the second is told, and the history has both",
           "[replica][shared]") {
     clash c;

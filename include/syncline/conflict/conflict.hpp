@@ -26,7 +26,6 @@ namespace syncline::inline SYNCLINE_ABI {
 
 inline constexpr std::size_t path_depth_max = 8;           ///< keys of a path
 inline constexpr std::size_t writer_bytes_max = 255;       ///< a writer's name
-inline constexpr std::size_t guard_bytes_max = 255;        ///< a guard's name, UTF-8
 inline constexpr std::size_t contested_fields_max = 4096;  ///< fields of one conflict
 
 /// Where in a record: a field's name, then keys of maps inside it. Empty: the whole record (deleted by one, changed by
@@ -204,8 +203,10 @@ enum class conflict_state : std::uint8_t {
 struct conflict {
     std::uint64_t id = 0;  ///< its name in the queue: rising with every conflict
     record_key record{};
-    mutation local{};                       ///< what could not be applied, as it was sent
-    bytes base{};                           ///< the fields that it touched, as its writer saw them: a canonical map
+    mutation local{};  ///< what could not be applied, as it was sent
+    /// The fields that it touched, as its writer saw them: a canonical map. Once a deletion that keeps none has come, the
+    /// others too, as they were last held.
+    bytes base{};
     std::optional<row> remote{};            ///< what it collides with; nothing: not held yet
     std::vector<contested_field> fields{};  ///< in the order of paths, each once; at least one
     conflict_writer local_by{};
@@ -245,12 +246,13 @@ namespace detail {
     if (m.kind == change_kind::erase && !m.ops.empty()) { return failure{errc::invalid, "erase with operations"}; }
     return {};
 }
-/// What `decode_row` would take back: no mark after the version, as those of what is still pending have.
+/// What `decode_row` would take back: no mark after the version, as those of what is still pending have; a field may have
+/// many inside.
 [[nodiscard]] inline status check_row(row const& r, decode_limits const& limits) {
     bool fits = r.floor.at <= r.version;
     for (std::size_t i = 0; i < r.exceptions.size() && fits; ++i) {
         fits = r.exceptions[i].mark.at <= r.version && valid_utf8(r.exceptions[i].field) &&
-               (i == 0 || compare_keys(r.exceptions[i - 1].field, r.exceptions[i].field) < 0);
+               (i == 0 || mark_before(r.exceptions[i - 1], r.exceptions[i]));
     }
     if (!fits) { return failure{errc::invalid, "marks of a row"}; }
     // Where a deletion doesn't always win, its tombstone keeps the fields.

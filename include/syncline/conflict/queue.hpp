@@ -114,6 +114,20 @@ struct batch_outcome {
     std::vector<unresolved> left{};
 };
 
+/// The rules to decide conflicts of several collections by: those of one, which decide no other's, or all. Borrowed.
+class conflict_rule_source {
+public:
+    conflict_rule_source(collection_rules const& one) noexcept : one_(&one) {}  // NOLINT: either is meant
+    conflict_rule_source(rule_table const& all) noexcept : all_(&all) {}        // NOLINT
+    [[nodiscard]] collection_rules const& of(std::string_view collection) const {
+        return one_ != nullptr ? *one_ : all_->of(collection);
+    }
+
+private:
+    collection_rules const* one_ = nullptr;
+    rule_table const* all_ = nullptr;
+};
+
 /// A durable queue of conflicts.
 ///
 /// It holds options and nothing else: every call reads and writes the transaction that it is given, so the caller's rows,
@@ -138,7 +152,8 @@ public:
     // Putting in.
 
     /// Takes a conflict in: its id, greater than all before. `id`, `state`, `opened`, `changed` and the counters of `c`
-    /// don't matter. The same mutation (stamp and sequence) told again is the same conflict: its remote side is renewed.
+    /// don't matter. The same mutation (writer, stamp and sequence) told again is the same conflict: its remote side is
+    /// renewed.
     /// Errors: `errc::limit` (open_max, bytes_max), `errc::invalid` (`check`).
     template <storage_transaction Tx, conflict_audit A = no_audit, observer O = no_observer>
     [[nodiscard]] result<std::uint64_t> raise(Tx& tx, conflict c, wall_time now, A&& audit = {}, O&& told = {}) const {
@@ -148,7 +163,7 @@ public:
         for (auto const& [id, open] : *held) {
             auto known = load(tx, id);
             if (!known) { return known.error(); }
-            if (known->local.stamp != c.local.stamp || known->local.sequence != c.local.sequence) { continue; }
+            if (!same_mutation(*known, c)) { continue; }
             if (!open) { return id; }  // told again after the decision: it stands
             bool const older = known->remote && (!c.remote || c.remote->version < known->remote->version);
             bool const news = std::any_of(c.fields.begin(), c.fields.end(),
@@ -184,13 +199,15 @@ public:
     }
 
     /// A record's confirmed row has changed: its open conflicts are brought up to date, none is lost, and what the row
-    /// was before stays in the history. `rules` tell which further fields are contested now. How many changed.
+    /// was before stays in the history. `rules` tell which further fields are contested now, to `as`: this device's number
+    /// and what it knows of its authority's host (`contested_now`). How many changed.
     /// Errors: `errc::limit` (bytes_max), `errc::invalid` (a row that is not canonical). Beyond events_max the conflict is
     /// still brought up to date; only what the row was before is kept no more.
     template <storage_transaction Tx, conflict_audit A = no_audit>
     [[nodiscard]] result<std::size_t> remote_changed(Tx& tx, record_key const& key, row const& remote,
                                                      conflict_writer const& by, collection_rules const& rules,
-                                                     wall_time now, A&& audit = {}) const {
+                                                     wall_time now, A&& audit = {},
+                                                     apply_context const& as = {}) const {
         auto held = ids_of(tx, key);
         if (!held) { return held.error(); }
         std::vector<renewal> all;
@@ -199,7 +216,7 @@ public:
             auto c = load(tx, id);
             if (!c) { return c.error(); }
             if (c->remote && (*c->remote == remote || c->remote->version > remote.version)) { continue; }
-            auto fields = contested_now(*c, remote, rules);
+            auto fields = contested_now(*c, remote, rules, as);
             all.push_back(renewed(std::move(*c), remote, by, std::move(fields), now));
             if (auto ok = fits(all.back()); !ok) { return ok.error(); }
         }
@@ -339,12 +356,13 @@ public:
         return done;
     }
     /// Decides several, each against what is stored now: those that can't be are left as they are, and told.
-    /// `how` may look at each: called with the conflict, it answers a resolution, or nothing to pass over it.
+    /// `how` may look at each: called with the conflict, it answers a resolution, or nothing to pass over it. `rules`: of
+    /// one collection, or a table of all.
     /// Errors: those of the storage and of the audit, `errc::corrupt`; then roll back.
     template <storage_transaction Tx, conflict_audit A = no_audit, observer O = no_observer>
     [[nodiscard]] result<batch_outcome> resolve_all(Tx& tx, conflict_query const& which,
                                                     function_ref<std::optional<resolution>(conflict const&)> how,
-                                                    collection_rules const& rules, decision_maker const& who,
+                                                    conflict_rule_source rules, decision_maker const& who,
                                                     A&& audit = {}, O&& told = {}) const {
         std::vector<std::uint64_t> ids;
         conflict_query open = which;
@@ -361,7 +379,7 @@ public:
             auto const chosen = how(*c);
             if (!chosen) { continue; }
             // What can be refused is refused before anything is written.
-            auto drawn = draft(*c, *chosen, rules, who, conflict_event::decided);
+            auto drawn = draft(*c, *chosen, rules.of(c->record.collection), who, conflict_event::decided);
             if (!drawn) {
                 out.left.push_back({id, drawn.error()});
                 continue;
@@ -393,16 +411,9 @@ public:
         if (entry->change) { done.change = *entry->change; }
         done.after = entry->remote;
         if (entry->change) {
-            apply_context context;
-            context.author = who.author;
-            context.at = entry->remote->version;
-            context.host = who.host;
-            // It had seen the row: no rule has a say. What guards repaired belongs to it; one that would refuse it today
-            // did not then.
-            bool made = apply(done.after, done.change, collection_rules{}, context).changed;
-            context.host = nullptr;
-            made = made || apply(done.after, done.change, collection_rules{}, context).changed;
-            if (!made) { return failure{errc::corrupt, "history of a conflict"}; }
+            auto made = replayed(*entry->remote, *entry->change, who.author, who.host);
+            if (!made) { return made.error(); }
+            done.after = std::move(*made);
         }
         auto back = inverse(*entry->remote, done, current, rules, who.stamp, who.author, who.host);
         if (!back) { return back.error(); }
@@ -410,6 +421,13 @@ public:
         c->state = conflict_state::open;
         c->changed = who.now;
         c->remote = back->after;
+        if (c->remote) {
+            // Others may have changed more than the decision was about.
+            apply_context as;
+            as.author = who.author;
+            as.host = who.host;
+            c->fields = contested_now(*c, *c->remote, rules, as);
+        }
         ++c->revision;
         if (auto ok = check(*c); !ok) { return ok.error(); }
         conflict_entry undone = signed_entry(conflict_event::undone, who);
@@ -777,27 +795,25 @@ private:
 
     // Changing.
 
-    /// The contested fields with those that the rules leave to a person against a new remote. None goes: a person may
-    /// have begun to decide it.
-    [[nodiscard]] static std::vector<contested_field> contested_now(conflict const& c, row const& remote,
-                                                                    collection_rules const& rules) {
-        std::vector<contested_field> fields = c.fields;
-        if (c.of_whole_record()) { return fields; }
-        std::optional<row> after = remote;
-        auto const outcome = apply(after, c.local, rules, {});
-        for (decision const& d : outcome.decisions) {
-            bool const known = std::any_of(fields.begin(), fields.end(), [&](contested_field const& f) {
-                return !f.path.empty() && f.path.front() == d.field;
-            });
-            if (d.won != winner::nobody || d.field.empty() || known) { continue; }
-            contested_field f;
-            f.path = {d.field};
-            f.by = d.by;
-            fields.push_back(std::move(f));
+    /// Whether two conflicts are of one mutation: devices count alike, so that its writer belongs to its name. One that was
+    /// told without a writer is the same where all of it is.
+    [[nodiscard]] static bool same_mutation(conflict const& a, conflict const& b) {
+        if (a.local.stamp != b.local.stamp || a.local.sequence != b.local.sequence) { return false; }
+        bool const named = !a.local_by.writer.empty() && !b.local_by.writer.empty();
+        return named ? a.local_by.writer == b.local_by.writer : a.local == b.local;
+    }
+    /// Keeps, before a tombstone without fields takes the place of what was held, what this side's edit was an edit of.
+    static void complete_base(conflict& c, std::optional<row> const& was, std::optional<row> const& is) {
+        bool const ends = is && is->deleted && is->fields.empty() && was && !was->deleted && was->life == c.local.life;
+        if (!ends || c.local.kind == change_kind::erase) { return; }
+        std::vector<detail::field_change> seen;
+        for (field_op const& op : c.local.ops) {
+            auto const found = c.base.empty() ? result<std::optional<bytes_view>>{std::optional<bytes_view>{}}
+                                              : map_find(c.base, op.field);
+            bool const there = found && *found;
+            seen.push_back({op.field, there, there ? **found : bytes_view{}});
         }
-        std::sort(fields.begin(), fields.end(),
-                  [](contested_field const& a, contested_field const& b) { return compare_paths(a.path, b.path) < 0; });
-        return fields;
+        c.base = detail::rewrite_fields(was->fields, seen);
     }
     /// A conflict brought up to date, and the entry that tells of it.
     struct renewal {
@@ -811,16 +827,16 @@ private:
         out.told.by = by.writer;
         out.told.at = now;
         out.told.remote = std::move(c.remote);
+        complete_base(c, out.told.remote, remote);
         c.remote = remote;
         c.remote_by = by;
-        // What was contested stays so, whoever tells of it again.
+        // What was contested stays so, whoever tells of it again: the same, or more of it, or the part that it is about.
         for (contested_field& f : c.fields) {
-            bool const told =
-                std::any_of(fields.begin(), fields.end(), [&](contested_field const& g) { return g.path == f.path; });
+            bool const told = std::any_of(fields.begin(), fields.end(),
+                                          [&](contested_field const& g) { return detail::related(g.path, f.path); });
             if (!told) { fields.push_back(std::move(f)); }
         }
-        std::sort(fields.begin(), fields.end(),
-                  [](contested_field const& a, contested_field const& b) { return compare_paths(a.path, b.path) < 0; });
+        detail::sort_paths(fields);
         c.fields = std::move(fields);
         for (contested_field& f : c.fields) { f.suggested.reset(); }  // it was of other values
         c.changed = now;

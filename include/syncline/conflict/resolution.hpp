@@ -115,7 +115,8 @@ struct decision_maker {
     wall_time now{};
     author_index author = unknown_author;  ///< of this replica
     bool automatic = false;                ///< a suggestion was applied without asking
-    merge_host const* host = nullptr;      ///< guards, roles, references, where this side has them; outlives the call
+    /// What is known here of what the authority's host knows: see `settle`. Null: nothing.
+    merge_host const* host = nullptr;
 };
 
 /// What a decision comes to: the mutation that carries it, and the record that it makes.
@@ -130,7 +131,52 @@ struct settled {
     [[nodiscard]] bool sends() const noexcept { return change.kind != change_kind::update || !change.ops.empty(); }
 };
 
-/// The fields as this side has them: what it touched applied to what its writer saw. Empty for one that it erased.
+namespace detail {
+
+/// The rules under which operations do what they say and nothing else. The kind of an operation tells what its field was to
+/// its writer; only of elements that are but removed the values tell whether it was a list. `before`: what they were
+/// made on, a canonical map or empty.
+[[nodiscard]] inline std::vector<field_rule> rules_of_operations(bytes_view before, std::vector<field_op> const& ops,
+                                                                 std::size_t depth = 0) {
+    std::vector<field_rule> out;
+    for (field_op const& op : ops) {
+        bool const speaks = op.kind == op_kind::elements || op.kind == op_kind::revise || op.kind == op_kind::nested;
+        if (!speaks) { continue; }
+        auto const found = before.empty() ? result<std::optional<bytes_view>>{std::optional<bytes_view>{}}
+                                          : map_find(before, op.field);
+        bytes_view const was = found && *found ? **found : bytes_view{};
+        field_rule by{op.field, rule::nested};
+        if (op.kind == op_kind::revise) {
+            cbor_reader in{op.value};
+            (void)in.array();
+            by.decides = in.peek() == cbor_type::array ? rule::sequence : rule::text_lines;
+        } else if (op.kind == op_kind::elements) {
+            auto const edits = decode_element_edits(op.value);
+            auto const any = [&](auto&& is) { return edits && std::any_of(edits->begin(), edits->end(), is); };
+            auto const items = items_of(was);
+            bool const orders = any([](element_edit const& e) { return e.verb > element_verb::remove; });
+            bool const adds = any([](element_edit const& e) { return e.verb == element_verb::add; });
+            bool const names = items && ordered_elements{}.load(was) && any([&](element_edit const& e) {
+                                   return std::any_of(items->begin(), items->end(), [&](bytes_view item) {
+                                       return equal(element_identity(item), e.identity);
+                                   });
+                               });
+            by.decides = orders || (!adds && names) ? rule::list : rule::add_wins;
+        } else if (depth < nested_depth_max) {
+            cbor_reader in{op.value};
+            auto const inside = decode_operations(in, op.stamp);
+            bool const is_map = !was.empty() && type_of(was) == cbor_type::map;
+            by.inner = rules_of_operations(is_map ? was : bytes_view{}, inside, depth + 1);
+        }
+        out.push_back(std::move(by));
+    }
+    return out;
+}
+
+}  // namespace detail
+
+/// The fields as this side has them: what it touched applied to what its writer saw, each operation doing what it says,
+/// whatever the rules are now. Empty for one that it erased.
 /// Errors: `errc::invalid` when the operations don't fit the base.
 [[nodiscard]] inline result<bytes> local_fields(conflict const& c) {
     if (c.local.kind == change_kind::erase) { return bytes{}; }
@@ -142,8 +188,10 @@ struct settled {
     }
     mutation m = c.local;
     if (mine) { m.kind = change_kind::update; }
-    auto const outcome = apply(mine, m, collection_rules{}, {});
-    if (outcome.verdict == verdict_kind::rejected) {
+    collection_rules as_made;
+    as_made.fields = detail::rules_of_operations(c.base, m.ops);
+    auto const outcome = apply(mine, m, as_made, {});
+    if (outcome.verdict == verdict_kind::rejected || outcome.verdict == verdict_kind::conflict) {
         return failure{errc::invalid, "operations that don't fit the base"};
     }
     return std::move(mine->fields);
@@ -168,6 +216,7 @@ namespace detail {
         auto const inner = value_at(on_the_way.back(), {path[i]});
         if (!inner) { return inner.error(); }
         bool const is_map = *inner && cbor_reader{**inner}.peek() == cbor_type::map;
+        if (!is_map && !value) { return to_bytes(map); }  // there is nothing to take away
         if (*inner && !is_map) { return failure{errc::type_mismatch, "a path through what is no map"}; }
         if (is_map) {
             // One with other keys than texts, which would be lost on the way.
@@ -177,7 +226,6 @@ namespace detail {
                 return failure{errc::type_mismatch, "a path through a map with other keys than texts"};
             }
         }
-        if (!*inner && !value) { return to_bytes(map); }
         on_the_way.push_back(is_map ? **inner : bytes_view{});
     }
     bytes made = value ? to_bytes(*value) : bytes{};
@@ -249,24 +297,314 @@ struct three_values {
     return out;
 }
 
+/// Whether one path is the other, or leads to it.
+[[nodiscard]] inline bool related(field_path const& a, field_path const& b) noexcept {
+    std::size_t const n = (std::min)(a.size(), b.size());
+    return std::equal(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(n), b.begin());
+}
+inline void sort_paths(std::vector<contested_field>& fields) {
+    std::sort(fields.begin(), fields.end(),
+              [](contested_field const& a, contested_field const& b) { return compare_paths(a.path, b.path) < 0; });
+}
+
+/// The operations inside of a nested field; none of what holds no such.
+[[nodiscard]] inline std::vector<field_op> operations_inside(field_op const& op) {
+    cbor_reader in{op.value};
+    auto inside = decode_operations(in, op.stamp);
+    if (!in.finish()) { inside.clear(); }
+    return inside;
+}
+inline void set_operations_inside(field_op& op, std::vector<field_op> const& inside) {
+    op.value.clear();
+    cbor_writer w{op.value};
+    w.array(inside.size());
+    for (field_op const& inner : inside) { encode_operation(w, inner, op.stamp); }
+}
+
+/// Takes the operation at a path, from its `depth`-th key on, out of operations; with a field of which only a part is
+/// meant, but which was written as a whole, all of that. False: there is none.
+[[nodiscard]] inline bool take_out(std::vector<field_op>& ops, field_path const& path, std::size_t depth = 0) {
+    auto const at = std::find_if(ops.begin(), ops.end(), [&](field_op const& op) { return op.field == path[depth]; });
+    if (at == ops.end()) { return false; }
+    if (at->kind == op_kind::nested && depth + 1 < path.size()) {
+        auto inside = operations_inside(*at);
+        if (!take_out(inside, path, depth + 1)) { return false; }
+        if (!inside.empty()) {
+            set_operations_inside(*at, inside);
+            return true;
+        }
+    }
+    ops.erase(at);
+    return true;
+}
+/// Leaves of operations only that at a path. False: there is none.
+[[nodiscard]] inline bool leave_only(std::vector<field_op>& ops, field_path const& path, std::size_t depth = 0) {
+    auto const at = std::find_if(ops.begin(), ops.end(), [&](field_op const& op) { return op.field == path[depth]; });
+    if (at == ops.end()) { return false; }
+    field_op only = std::move(*at);
+    if (depth + 1 < path.size()) {
+        if (only.kind != op_kind::nested) { return false; }
+        auto inside = operations_inside(only);
+        if (!leave_only(inside, path, depth + 1)) { return false; }
+        set_operations_inside(only, inside);
+    }
+    ops.clear();
+    ops.push_back(std::move(only));
+    return true;
+}
+/// The path of the operation that a decision is about: a nested field's names the way with dots, as names may have too.
+[[nodiscard]] inline bool path_of(std::vector<field_op> const& ops, std::string_view named, field_path& out) {
+    for (field_op const& op : ops) {
+        bool const begins = named.substr(0, op.field.size()) == op.field;
+        if (!begins) { continue; }
+        std::string_view const rest = named.substr(op.field.size());
+        if (!rest.empty() && (rest.front() != '.' || op.kind != op_kind::nested)) { continue; }
+        out.push_back(op.field);
+        if (rest.empty() || path_of(operations_inside(op), rest.substr(1), out)) { return true; }
+        out.pop_back();
+    }
+    return false;
+}
+
+/// The rules with another one for what stands at a path, which is looked into on the way.
+inline void put_rule(std::vector<field_rule>& fields, rule& fallback, field_path const& path, rule by,
+                     std::size_t depth = 0) {
+    auto at = std::find_if(fields.begin(), fields.end(), [&](field_rule const& f) { return f.field == path[depth]; });
+    if (at == fields.end()) {
+        fields.push_back({path[depth], fallback});
+        at = fields.end() - 1;
+    }
+    if (depth + 1 == path.size()) {
+        at->decides = by;
+        return;
+    }
+    at->decides = rule::nested;
+    put_rule(at->inner, at->inner_fallback, path, by, depth + 1);
+}
+
+/// What of a mutation somebody must decide before the rest can have its effect.
+struct asked_field {
+    field_path path{};
+    rule by = rule::manual;
+};
+struct rest_applied {
+    std::optional<row> after{};
+    std::vector<decision> decisions{};
+    std::vector<asked_field> asked{};  ///< taken out of the mutation
+};
+
+/// Applies a mutation without what a person must decide: what the rules leave open, what others have changed by the
+/// authority's time since, and who ranks higher where that isn't known here. Guards are not asked.
+/// Errors: what `apply` rejects the others with. Cost: that of `apply`, once more for each field that is asked.
+[[nodiscard]] inline result<rest_applied> apply_rest(row const& remote, mutation& m, collection_rules const& rules,
+                                                     author_index author, merge_host const* host) {
+    merge_host const roles = roles_of(host);
+    apply_context context;
+    context.author = author;
+    context.at = remote.version;
+    context.host = &roles;
+    rest_applied out;
+    auto const ask = [&](decision const& d) {
+        asked_field f;
+        f.by = d.by;
+        std::string const named = d.inside.empty() ? d.field : d.field + '.' + d.inside;
+        if (!path_of(m.ops, named, f.path)) { return false; }
+        (void)take_out(m.ops, f.path);
+        out.asked.push_back(std::move(f));
+        return true;
+    };
+    auto const by_clock_only = [&](decision const& d) {
+        return d.by == rule::role && roles.role_of == nullptr && d.why != reason::same && d.why != reason::by_hint;
+    };
+    // Of what was first by the authority's time, each field is asked about alone.
+    auto const refused = [&](mutation const& one) {
+        std::optional<row> there = remote;
+        auto const o = apply(there, one, rules, context);
+        return o.verdict == verdict_kind::rejected && o.reason == errc::contended;
+    };
+    for (;;) {
+        if (out.asked.size() > contested_fields_max) { return failure{errc::limit, "fields of a conflict"}; }
+        out.after = remote;
+        if (m.ops.empty()) { return out; }
+        auto outcome = apply(out.after, m, rules, context);
+        std::size_t const before = out.asked.size();
+        if (outcome.verdict == verdict_kind::rejected) {
+            if (outcome.reason != errc::contended) { return outcome.reason; }
+            std::vector<field_path> timed;
+            auto const walk = [&](auto&& self, std::vector<field_op> const& ops, field_path& at) -> void {
+                for (field_op const& op : ops) {
+                    at.push_back(op.field);
+                    if (op.kind == op_kind::nested) {
+                        self(self, operations_inside(op), at);
+                    } else {
+                        timed.push_back(at);
+                    }
+                    at.pop_back();
+                }
+            };
+            field_path root;
+            walk(walk, m.ops, root);
+            for (field_path const& path : timed) {
+                mutation one = m;
+                if (!leave_only(one.ops, path) || !refused(one)) { continue; }
+                (void)take_out(m.ops, path);
+                out.asked.push_back({path, rule::authority_time});
+            }
+            if (out.asked.size() == before) { return outcome.reason; }
+            continue;
+        }
+        for (decision const& d : outcome.decisions) {
+            bool const waits = d.won == winner::nobody || by_clock_only(d);
+            if (waits && !ask(d)) { return failure{errc::contended, "the whole record is contested"}; }
+        }
+        if (out.asked.size() != before) { continue; }
+        out.decisions = std::move(outcome.decisions);
+        return out;
+    }
+}
+
+/// The operations of a mutation as an edit of a living row.
+[[nodiscard]] inline mutation as_edit(mutation m, row const& of) {
+    m.kind = change_kind::update;
+    m.life = of.life;
+    return m;
+}
+
+/// A map of which a part is contested and which this side wrote as a whole: the other parts merged, each by its rule.
+[[nodiscard]] inline result<bytes> merged_map(three_values const& v, field_path const& top, conflict const& c,
+                                              collection_rules const& rules, author_index author) {
+    rule_view const inside = rules.view().inside(top.front());
+    collection_rules inner;
+    inner.fallback = inside.fallback;
+    if (inside.fields != nullptr) { inner.fields = *inside.fields; }
+    for (contested_field const& f : c.fields) {
+        bool const part = f.path.size() > 1 && f.path.front() == top.front();
+        // What it becomes the person says; here it needs only become something.
+        if (part) { put_rule(inner.fields, inner.fallback, {f.path.begin() + 1, f.path.end()}, rule::last_writer); }
+    }
+    write_mark const mark = c.remote->mark_of(top.front());
+    auto merged = three_way(*v.base, *v.local, *v.remote, inner, {c.local.stamp, author}, {mark.stamp, mark.author});
+    if (!merged) { return merged.error(); }
+    if (!merged->conflicts.empty()) { return failure{errc::contended, "another part of the map is contested"}; }
+    return std::move(merged->record);
+}
+
+/// The choices, those about a nested field as choices about what waits in it: the rules decide its other parts.
+[[nodiscard]] inline result<std::vector<field_decision>> refined(std::vector<field_decision> choices, conflict const& c,
+                                                                 collection_rules const& rules, author_index author,
+                                                                 merge_host const* host) {
+    std::vector<field_decision> out;
+    for (field_decision& d : choices) {
+        mutation one = as_edit(c.local, *c.remote);
+        contested_field const* const f = c.find(d.path);
+        bool const side = d.take == field_take::local || d.take == field_take::remote;
+        bool const by_rule = f != nullptr && f->guard.empty();
+        if (side && by_rule && leave_only(one.ops, d.path)) {
+            auto const parts = apply_rest(*c.remote, one, rules, author, host);
+            if (parts && !parts->asked.empty()) {
+                for (asked_field const& p : parts->asked) { out.push_back({p.path, d.take, {}}); }
+                continue;
+            }
+        }
+        out.push_back(std::move(d));
+    }
+    std::sort(out.begin(), out.end(),
+              [](field_decision const& a, field_decision const& b) { return compare_paths(a.path, b.path) < 0; });
+    return out;
+}
+
+/// The record as it is to be where this side's edit is kept although the record is gone, or another's by now.
+[[nodiscard]] inline result<bytes> kept_fields(conflict const& c, bytes_view local, collection_rules const& rules,
+                                               author_index author, merge_host const* host) {
+    row alive = *c.remote;
+    alive.deleted = false;
+    if (alive.fields.empty() && c.remote->deleted) {
+        alive.fields = c.base;  // a tombstone that kept nothing: as it was last seen
+        alive.exceptions.clear();
+        alive.floor = {};
+    }
+    // What has this side's value whatever the rules say: all that it touched in another life of the record, else what
+    // waits for a person, who said so.
+    std::vector<field_path> mine;
+    bytes wanted = alive.fields;
+    if (c.local.life != c.remote->life) {
+        for (field_op const& op : c.local.ops) { mine.push_back({op.field}); }
+    } else {
+        mutation edit = as_edit(c.local, alive);
+        if (edit.hint == merge_hint::remote) { edit.hint = merge_hint::merge; }
+        auto rest = apply_rest(alive, edit, rules, author, host);
+        if (!rest) { return rest.error(); }
+        wanted = std::move(rest->after->fields);
+        for (asked_field& f : rest->asked) { mine.push_back(std::move(f.path)); }
+    }
+    for (field_path const& path : mine) {
+        auto const value =
+            local.empty() ? result<std::optional<bytes_view>>{std::optional<bytes_view>{}} : value_at(local, path);
+        if (!value) { return value.error(); }
+        auto next = put_at(wanted, path, *value);
+        if (!next) { return next.error(); }
+        wanted = std::move(*next);
+    }
+    return wanted;
+}
+
 }  // namespace detail
 
-/// What a decision comes to, by the one apply function: so what is shown before is what is done after.
+/// The contested fields with those that wait for a person against `remote`. None goes, as somebody may have begun to
+/// decide it, but for parts of a map that is contested as a whole now.
 ///
-/// In the contested fields the person's choice stands. What else the local mutation did goes along by the rules of the
-/// collection, as if there had been no conflict: nothing of it is lost, and it beats nothing that it would not have
-/// beaten. (`custom` says the whole record instead.) Where the record was deleted by one and changed by the other:
-/// `use_local` deletes, or begins a new life with this side's fields; `use_remote` leaves it as it is; `custom` writes it.
+/// Waiting are fields that the rules leave open, that others have changed by the authority's time since, and those by
+/// rank, where `as.host` doesn't know the ranks. Of a nested field it is the part inside that waits.
+[[nodiscard]] inline std::vector<contested_field> contested_now(conflict const& c, row const& remote,
+                                                                collection_rules const& rules,
+                                                                apply_context const& as = {}) {
+    std::vector<contested_field> fields = c.fields;
+    if (c.of_whole_record() || remote.deleted || c.local.kind == change_kind::erase || c.local.life != remote.life) {
+        return fields;
+    }
+    mutation rest = detail::as_edit(c.local, remote);
+    for (contested_field const& f : fields) { (void)detail::take_out(rest.ops, f.path); }
+    auto const applied = detail::apply_rest(remote, rest, rules, as.author, as.host);
+    if (!applied) { return fields; }
+    for (detail::asked_field const& f : applied->asked) {
+        if (f.path.size() > path_depth_max) { continue; }
+        fields.erase(std::remove_if(fields.begin(), fields.end(),
+                                    [&](contested_field const& g) { return detail::related(g.path, f.path); }),
+                     fields.end());
+        contested_field one;
+        one.path = f.path;
+        one.by = f.by;
+        fields.push_back(std::move(one));
+    }
+    detail::sort_paths(fields);
+    return fields;
+}
+
+/// What a decision comes to, by the one apply function, with the rules of the collection: so what is shown before is what
+/// is done after.
 ///
-/// Errors: `errc::not_found` (the remote is not held yet), `errc::invalid` (a kind that there is none of, a field without a choice or with two, a
-/// value that is no canonical item, two changes that can't be combined, a choice of fields where the whole record is
-/// contested), `errc::contended` (another field needs a person now), `errc::rejected` (the field's rule doesn't let the
-/// chosen value in: a minimum can't be raised), `errc::forbidden` (a guard of `host` refuses the record that it makes, or
-/// asks), and what `apply` rejects with. Cost: O(fields + operations), as `apply`.
+/// In the contested fields the person's choice stands; of a nested field it is about what waits inside of it. What else
+/// the local mutation did goes along by the rules, as if there had been no conflict: nothing of it is lost, and it beats
+/// nothing that it would not have beaten. (`custom` says the whole record instead.) Where the record was deleted by one
+/// and changed by the other: `use_local` deletes, or begins a new life with this side's edit of what the record was;
+/// `use_remote` leaves it as it is; `custom` writes it.
+///
+/// `host` knows what the authority's does: guards and references are asked about the record as it would be, roles decide.
+/// Without one the authority alone asks them, and a field by rank that others have changed too is for a person.
+///
+/// Errors: `errc::not_found` (the remote is not held yet; a reference to nothing), `errc::invalid` (a kind that there is
+/// none of, rules of another collection, a field without a choice or with two, a value that is no canonical item, two
+/// changes that can't be combined, a choice of fields where the whole record is contested), `errc::contended` (another
+/// field needs a person now), `errc::rejected` (the field's rule doesn't let the chosen value in: a minimum can't be
+/// raised), `errc::forbidden` (a guard of `host` refuses the record that it makes, or asks), and what `apply` rejects with.
+/// Cost: O(fields + operations), as `apply`.
 [[nodiscard]] inline result<settled> settle(conflict const& c, resolution const& r, collection_rules const& rules,
                                             timestamp stamp, author_index author = unknown_author,
                                             merge_host const* host = nullptr) {
     if (!c.remote) { return failure{errc::not_found, "the remote is not held yet"}; }
+    if (!rules.collection.empty() && rules.collection != c.record.collection) {
+        return failure{errc::invalid, "rules of another collection"};
+    }
     if (r.kind < resolve_kind::use_local || r.kind > resolve_kind::custom) {
         return failure{errc::invalid, "unknown kind of decision"};
     }
@@ -281,16 +619,9 @@ struct three_values {
     out.change.life = c.remote->life;
     out.change.base = c.remote->version;
     out.after = c.remote;
-    apply_context context;
-    context.author = author;
-    context.at = c.remote->version;
-    merge_host const roles = detail::roles_of(host);
-    context.host = &roles;
 
-    auto local = local_fields(c);
-    if (!local) { return local.error(); }
-    bytes wanted = c.remote->fields;  // the record as it is to be
-    std::vector<field_op> ops;
+    auto const local = local_fields(c);
+    bytes wanted;  // the record as it is to be
     bool const other_life = c.local.life != c.remote->life;
     if (c.of_whole_record() || c.remote->deleted || other_life || c.local.kind == change_kind::erase) {
         if (r.kind == resolve_kind::merge_fields) { return failure{errc::invalid, "the whole record is contested"}; }
@@ -299,64 +630,57 @@ struct three_values {
             if (c.remote->deleted) { return out; }
             out.change.kind = change_kind::erase;
         } else {
+            if (r.kind == resolve_kind::custom) {
+                wanted = r.record;
+            } else {
+                if (!local) { return local.error(); }
+                auto kept = detail::kept_fields(c, *local, rules, author, host);
+                if (!kept) { return kept.error(); }
+                wanted = std::move(*kept);
+            }
             if (c.remote->deleted) {
                 out.change.kind = change_kind::create;
                 ++out.change.life;
-                wanted.clear();
             }
-            auto made = diff(wanted, r.kind == resolve_kind::custom ? r.record : *local, collection_rules{}, stamp);
-            if (!made) { return made.error(); }
-            ops = std::move(*made);
         }
     } else if (r.kind == resolve_kind::custom) {
-        auto made = diff(wanted, r.record, collection_rules{}, stamp);
-        if (!made) { return made.error(); }
-        ops = std::move(*made);
+        wanted = r.record;
     } else {
-        auto const choices = detail::choices_of(c, r);
+        auto asked = detail::choices_of(c, r);
+        if (!asked) { return asked.error(); }
+        auto const choices = detail::refined(std::move(*asked), c, rules, author, host);
         if (!choices) { return choices.error(); }
         // What is not contested, by the rules.
-        mutation rest = c.local;
-        auto const contested = [&](field_op const& op) {
-            return std::any_of(c.fields.begin(), c.fields.end(),
-                               [&](contested_field const& f) { return f.path.front() == op.field; });
-        };
-        rest.ops.erase(std::remove_if(rest.ops.begin(), rest.ops.end(), contested), rest.ops.end());
-        if (rest.kind == change_kind::create) { rest.kind = change_kind::update; }
-        rest.life = c.remote->life;
-        std::optional<row> with_rest = c.remote;
-        auto outcome = apply(with_rest, rest, rules, context);
-        if (outcome.verdict == verdict_kind::rejected) { return outcome.reason; }
-        if (outcome.verdict == verdict_kind::conflict) {
-            return failure{errc::contended, "another field is contested"};
-        }
-        auto const lost = [&](field_op const& op) {
-            return std::any_of(outcome.decisions.begin(), outcome.decisions.end(),
-                               [&](decision const& d) { return d.field == op.field && d.won == winner::confirmed; });
-        };
-        ops = std::move(rest.ops);
-        ops.erase(std::remove_if(ops.begin(), ops.end(), lost), ops.end());
-        for (field_op& op : ops) { op.stamp = stamp; }
-        out.decisions = std::move(outcome.decisions);
-        // What is, by the person. A part of a map leaves the map's other parts merged.
+        mutation rest = detail::as_edit(c.local, *c.remote);
+        for (field_decision const& d : *choices) { (void)detail::take_out(rest.ops, d.path); }
+        auto applied = detail::apply_rest(*c.remote, rest, rules, author, host);
+        if (!applied) { return applied.error(); }
+        if (!applied->asked.empty()) { return failure{errc::contended, "another field is contested"}; }
+        wanted = std::move(applied->after->fields);
+        out.decisions = std::move(applied->decisions);
+        // What is, by the person.
+        bytes_view const mine = local ? bytes_view{*local} : bytes_view{};
         for (std::size_t i = 0; i < choices->size(); ++i) {
             field_decision const& d = (*choices)[i];
             std::string const& top = d.path.front();
             if (d.path.size() > 1 && (i == 0 || (*choices)[i - 1].path.front() != top)) {
-                auto const v = detail::values_of(c.base, *local, c.remote->fields, {top});
+                auto const op = std::find_if(c.local.ops.begin(), c.local.ops.end(),
+                                             [&](field_op const& one) { return one.field == top; });
+                auto const v = detail::values_of(c.base, mine, c.remote->fields, {top});
                 if (!v) { return v.error(); }
                 auto const is_map = [](std::optional<bytes_view> const& item) {
                     return item && cbor_reader{*item}.peek() == cbor_type::map;
                 };
-                if (is_map(v->base) && is_map(v->local) && is_map(v->remote)) {
-                    auto merged =
-                        three_way(*v->base, *v->local, *v->remote, collection_rules{}, {c.local.stamp, author},
-                                  {c.remote->mark_of(top).stamp, c.remote->mark_of(top).author});
+                bool const replaced = op != c.local.ops.end() && op->kind != op_kind::nested;
+                if (replaced && is_map(v->base) && is_map(v->local) && is_map(v->remote)) {
+                    auto const merged = detail::merged_map(*v, {top}, c, rules, author);
                     if (!merged) { return merged.error(); }
-                    wanted = detail::rewrite_fields(wanted, {{top, true, merged->record}});
+                    wanted = detail::rewrite_fields(wanted, {{top, true, *merged}});
                 }
             }
-            auto const v = detail::values_of(c.base, *local, c.remote->fields, d.path);
+            bool const own = d.take == field_take::local || d.take == field_take::merge;
+            if (own && !local) { return local.error(); }
+            auto const v = detail::values_of(c.base, mine, c.remote->fields, d.path);
             if (!v) { return v.error(); }
             auto const value = detail::taken(d, *v);
             if (!value) { return value.error(); }
@@ -364,14 +688,17 @@ struct three_values {
             if (!next) { return next.error(); }
             wanted = std::move(*next);
         }
-        auto chosen = diff(c.remote->fields, wanted, collection_rules{}, stamp);
-        if (!chosen) { return chosen.error(); }
-        ops.insert(ops.end(), std::make_move_iterator(chosen->begin()), std::make_move_iterator(chosen->end()));
-        std::sort(ops.begin(), ops.end(),
-                  [](field_op const& a, field_op const& b) { return compare_keys(a.field, b.field) < 0; });
     }
-    out.change.ops = std::move(ops);
+    if (out.change.kind != change_kind::erase) {
+        bool const begins = out.change.kind == change_kind::create;
+        auto made = begins ? diff({}, wanted, collection_rules{}, stamp) : diff(c.remote->fields, wanted, rules, stamp);
+        if (!made) { return made.error(); }
+        out.change.ops = std::move(*made);
+    }
     if (!out.sends()) { return out; }
+    apply_context context;
+    context.author = author;
+    context.at = c.remote->version;
     context.host = host;
     auto const done = apply(out.after, out.change, rules, context);
     if (done.verdict == verdict_kind::rejected) { return detail::rejection(done.reason); }
@@ -379,42 +706,59 @@ struct three_values {
     bool const refused = std::any_of(done.decisions.begin(), done.decisions.end(),
                                      [](decision const& d) { return d.won == winner::confirmed; });
     if (refused || !done.changed) { return failure{errc::rejected, "a rule doesn't let the chosen value in"}; }
-    std::copy_if(done.decisions.begin(), done.decisions.end(), std::back_inserter(out.decisions),
-                 [](decision const& d) { return d.won == winner::guard; });
+    out.decisions.insert(out.decisions.end(), done.decisions.begin(), done.decisions.end());
     return out;
 }
 
-/// How another rule would have decided: each contested field by `by`, the local mutation and the remote row as they are.
+/// How another rule would have decided: each contested field by `by`, a group or a record that is contested with it, the
+/// local mutation and the remote row as they are.
 ///
-/// The answer is a resolution, to be shown or taken as any other. Not for a conflict over the whole record, nor inside
-/// maps (`errc::invalid`). Errors: `errc::not_found` (the remote is not held yet), `errc::rejected` (the rule leaves
-/// it to a person, or a guard of `host` does), what `apply` rejects with (a counter over a text).
+/// A rule that picks a side decides for a whole group; any other for each of its fields. The answer is a resolution, to be
+/// shown or taken as any other. Not for a conflict over the whole record (`errc::invalid`). Errors: `errc::not_found` (the
+/// remote is not held yet), `errc::rejected` (the rule leaves it to a person, or a guard of `host` does), what `apply` rejects with (a counter over
+/// a text).
 [[nodiscard]] inline result<resolution> by_rule(conflict const& c, rule by, collection_rules rules,
                                                 author_index author = unknown_author,
                                                 merge_host const* host = nullptr) {
     if (!c.remote) { return failure{errc::not_found, "the remote is not held yet"}; }
-    if (c.remote->deleted || c.local.kind == change_kind::erase || c.local.life != c.remote->life) {
+    if (c.of_whole_record() || c.remote->deleted || c.local.kind == change_kind::erase ||
+        c.local.life != c.remote->life) {
         return failure{errc::invalid, "the whole record is contested"};
     }
+    bool const sides = chooses_a_side(by);
+    if (rules.whole) {
+        if (sides) {
+            rules.whole = by;
+        } else {
+            rules.whole.reset();
+        }
+    }
+    std::vector<std::string_view> speaks;  // fields that the rule is about
     for (contested_field const& f : c.fields) {
-        if (f.path.size() != 1) { return failure{errc::invalid, "a rule speaks of a whole field"}; }
-        bool named = false;
-        for (field_rule& known : rules.fields) {
-            if (known.field == f.path.front()) {
-                known.decides = by;
-                named = true;
+        speaks.emplace_back(f.path.front());
+        for (field_group& g : rules.groups) {
+            auto const member = std::find(g.fields.begin(), g.fields.end(), f.path.front());
+            if (member == g.fields.end()) { continue; }
+            if (sides) {
+                g.decides = by;
+                speaks.insert(speaks.end(), g.fields.begin(), g.fields.end());
+            } else {
+                g.fields.erase(member);
             }
         }
-        if (!named) { rules.fields.push_back({f.path.front(), by}); }
+        detail::put_rule(rules.fields, rules.fallback, f.path, by);
     }
     auto const local = local_fields(c);
     if (!local) { return local.error(); }
     // The operations as that rule would have had them: a counter's change is an addition.
     auto ops = diff(c.base, *local, rules, c.local.stamp);
     if (!ops) { return ops.error(); }
-    mutation m = c.local;
-    m.kind = change_kind::update;
-    m.life = c.remote->life;
+    if (!rules.whole) {
+        std::erase_if(*ops, [&](field_op const& op) {
+            return std::find(speaks.begin(), speaks.end(), op.field) == speaks.end();
+        });
+    }
+    mutation m = detail::as_edit(c.local, *c.remote);
     m.ops = std::move(*ops);
     std::optional<row> after = c.remote;
     apply_context context;
@@ -433,12 +777,86 @@ struct three_values {
     return resolution::merge_fields(std::move(fields));
 }
 
+/// The row that a change made of the one that it had seen, whatever the rules are now: no rule had a say. Without marks.
+/// What guards of `host` repaired belongs to it; one that would refuse it today did not then.
+/// `errc::corrupt` where it could not have been made of that.
+[[nodiscard]] inline result<std::optional<row>> replayed(row const& before, mutation const& change, author_index author,
+                                                         merge_host const* host = nullptr) {
+    std::optional<row> after = before;
+    after->exceptions.clear();  // whose form is the rules' business
+    collection_rules as_made;
+    as_made.fields = detail::rules_of_operations(before.fields, change.ops);
+    apply_context context;
+    context.author = author;
+    context.at = before.version;
+    context.host = host;
+    bool made = apply(after, change, as_made, context).changed;
+    context.host = nullptr;
+    made = made || apply(after, change, as_made, context).changed;
+    if (!made) { return failure{errc::corrupt, "a change of another row"}; }
+    return after;
+}
+
+namespace detail {
+
+/// Makes `ops`, which lead from what a decision made of some fields to what they were, into those that take it back from
+/// what they are now: additions and elements by their opposites, so that others' stay; all else where nobody has
+/// changed it since. `told` hears of what its rule keeps: a maximum that was raised stays. `errc::contended`: changed since.
+[[nodiscard]] inline status take_back(std::vector<field_op>& ops, bytes_view made, bytes_view is, bytes_view was,
+                                      collection_rules const* record, rule_view rules, std::string const& top,
+                                      std::string const& inside, std::vector<decision>& told) {
+    std::vector<field_op> left;
+    auto const in = [](bytes_view map, std::string const& field) -> std::optional<bytes_view> {
+        if (map.empty()) { return std::nullopt; }
+        auto const found = map_find(map, field);
+        return found ? *found : std::nullopt;
+    };
+    for (field_op& op : ops) {
+        rule const by = record != nullptr ? record->decides(op.field) : rules.of(op.field);
+        auto const was_made = in(made, op.field);
+        auto const now = in(is, op.field);
+        auto const before = in(was, op.field);
+        if (op.kind == op_kind::add || (op.kind == op_kind::elements && is_set(by))) {
+            left.push_back(std::move(op));
+            continue;
+        }
+        bool const maps = op.kind == op_kind::nested && now && type_of(*now) == cbor_type::map;
+        std::string const here = top.empty() ? std::string{} : inside.empty() ? op.field : inside + '.' + op.field;
+        if (maps) {
+            auto below = operations_inside(op);
+            auto const ok = take_back(below, *was_made, *now, *before, nullptr, rules.inside(op.field),
+                                      top.empty() ? op.field : top, here, told);
+            if (!ok) { return ok; }
+            if (below.empty()) { continue; }
+            set_operations_inside(op, below);
+            left.push_back(std::move(op));
+            continue;
+        }
+        bool const extreme = by == rule::minimum || by == rule::maximum;
+        if (extreme && op.kind == op_kind::set && now) {
+            auto const order = compare_values(*before, *now);
+            if (by == rule::minimum ? order > 0 : order < 0) {
+                told.push_back({top.empty() ? op.field : top, by, winner::confirmed, reason::by_value, here});
+                continue;
+            }
+        }
+        bool const same = was_made.has_value() == now.has_value() && (!now || equal(*was_made, *now));
+        if (!same) { return failure{errc::contended, "a field was changed since"}; }
+        left.push_back(std::move(op));
+    }
+    ops = std::move(left);
+    return {};
+}
+
+}  // namespace detail
+
 /// The mutation that takes a decision back: where its fields still hold what it made of them, they become again what
-/// they were before. `current` is the record now.
+/// they were before; what it added to a number or a set is taken away again, beside what others added. A minimum or
+/// maximum that it moved stays, and the decisions tell so. `current` is the record now.
 ///
 /// Errors: `errc::contended` when somebody has changed one of those fields since, or deleted the record, or begun
-/// another life of it; `errc::forbidden` when a guard of `host` refuses or asks: nothing is taken back.
-/// Cost: O(fields + operations).
+/// another life of it: nothing is taken back; `errc::rejected` when the rules keep all of it, `errc::forbidden` where a
+/// guard of `host` refuses or asks. Cost: O(fields + operations).
 [[nodiscard]] inline result<settled> inverse(row const& before, settled const& done, row const& current,
                                              collection_rules const& rules, timestamp stamp,
                                              author_index author = unknown_author, merge_host const* host = nullptr) {
@@ -451,6 +869,10 @@ struct three_values {
     if (!done.sends()) { return out; }
     bool const same_state = done.after && done.after->life == current.life && done.after->deleted == current.deleted;
     if (!same_state) { return failure{errc::contended, "the record was deleted or made anew since"}; }
+    apply_context context;
+    context.author = author;
+    context.at = current.version;
+    context.host = host;
     if (done.change.kind == change_kind::erase) {
         out.change.kind = change_kind::create;
         ++out.change.life;
@@ -461,31 +883,24 @@ struct three_values {
         if (!equal(done.after->fields, current.fields)) { return failure{errc::contended, "changed since"}; }
         out.change.kind = change_kind::erase;
     } else {
-        for (field_op const& op : done.change.ops) {
-            auto const made = value_at(done.after->fields, {op.field});
-            auto const is = value_at(current.fields, {op.field});
-            auto const was = value_at(before.fields, {op.field});
-            if (!made || !is || !was) { return failure{errc::corrupt, "fields of a row"}; }
-            auto const same = made->has_value() == is->has_value() && (!*made || equal(**made, **is));
-            if (op.kind == op_kind::add) {
-                // What others added since stays: only this addition is taken back.
-                auto const n = detail::integer_of(op.value);
-                auto const less = n ? checked_subtract(std::int64_t{0}, *n) : std::nullopt;
-                if (!less) { return errc::overflow; }
-                field_op back{op.field, op_kind::add, {}, stamp};
-                cbor_writer{back.value}.integer(*less);
-                out.change.ops.push_back(std::move(back));
-                continue;
-            }
-            if (!same) { return failure{errc::contended, "a field was changed since"}; }
-            out.change.ops.push_back(*was ? field_op{op.field, op_kind::set, to_bytes(**was), stamp}
-                                          : field_op{op.field, op_kind::unset, {}, stamp});
+        detail::group_index const groups{rules};
+        auto ops = detail::diff_fields(done.after->fields, before.fields, rules.view(), &groups, stamp, 0);
+        if (!ops) { return ops.error(); }
+        auto const ok = detail::take_back(*ops, done.after->fields, current.fields, before.fields, &rules, rules.view(),
+                                          {}, {}, out.decisions);
+        if (!ok) { return ok.error(); }
+        if (ops->empty() && !out.decisions.empty()) {
+            return failure{errc::rejected, "a rule doesn't let the old value in"};
+        }
+        out.change.ops = std::move(*ops);
+        if (!out.sends()) { return out; }
+        if (rules.whole || !rules.groups.empty()) {
+            // The fields that go together with them, as they are now.
+            std::optional<row> with = current;
+            if (!apply(with, out.change, rules, context).changed) { with = current; }
+            detail::complete_groups(out.change.ops, current.fields, with->fields, rules, groups, stamp);
         }
     }
-    apply_context context;
-    context.author = author;
-    context.at = current.version;
-    context.host = host;
     auto const undone = apply(out.after, out.change, rules, context);
     if (undone.verdict == verdict_kind::rejected) { return detail::rejection(undone.reason); }
     if (!undone.changed && !undone.guard.empty()) { return failure{errc::forbidden, "a guard asks"}; }

@@ -3,6 +3,7 @@
 
 /// Who applies a mutation, where, and with what help of the host: roles, guards, references; and what comes of it.
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -52,11 +53,12 @@ struct guard_answer {
         repairs{};  ///< `set` and `unset`, each field once, in canonical key order, or nothing is done
 };
 
+inline constexpr std::size_t guard_bytes_max = 255;  ///< of a guard's name that is told: a longer one is not
+
 /// A rule over several fields: "a draft can't replace an approved proposal", "end not before start". A value.
 struct guard {
-    std::string name;  ///< for people and logs
-    std::vector<std::string>
-        reads{};  ///< it is asked when one of these fields of the record has changed; empty: always
+    std::string name;                  ///< for people and logs: UTF-8
+    std::vector<std::string> reads{};  ///< it is asked when one of these has changed; empty: always
     guard_answer (*judge)(guard_input const&,
                           void const* data) = nullptr;  ///< pure: the same answer for the same input
     void const* data = nullptr;                         ///< the host's own, handed to `judge`

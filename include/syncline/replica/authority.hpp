@@ -932,6 +932,7 @@ private:
         append(kept, hash);
         cbor_writer w{kept};
         encode_verdict(w, v);
+        if (!v.guard.empty()) { w.text(v.guard); }
         if (auto ok = tx.put(verdict_key(author.index, sequence), kept); !ok) { return ok.error(); }
         author.decided = sequence;
         return std::optional<verdict>{std::move(v)};
@@ -1241,6 +1242,7 @@ private:
         if (kept.size() < hash_bytes) { return failure{errc::corrupt, "kept verdict"}; }
         cbor_reader in{bytes_view{kept}.subspan(hash_bytes)};
         v = decode_verdict(in);
+        if (!in.failed() && !in.at_end()) { v.guard = std::string{in.text()}; }
         if (!in.finish()) { return failure{errc::corrupt, "kept verdict"}; }
         if (nameless && (v.kind == verdict_kind::rejected || v.kind == verdict_kind::conflict)) {
             origins.refuse(from);
@@ -1555,6 +1557,10 @@ private:
         }
         v.kind = outcome.verdict;
         v.decisions = std::move(outcome.decisions);
+        bool const asks = v.kind == verdict_kind::conflict;
+        if (asks && outcome.guard.size() <= guard_bytes_max && valid_utf8(outcome.guard)) {
+            v.guard = std::move(outcome.guard);
+        }
         return {};
     }
     /// A record's row as it would be after the effects.

@@ -37,7 +37,8 @@ struct two_journals {
 };
 
 /// An open conflict of a replica as the queue takes it. `said` is its verdict, where it is known: it tells the rules that
-/// left the fields open. Writers are known by their stamps, this side's by `writer` too, at most 255 bytes of it.
+/// and the guard that left the fields open. Writers are known by their stamps, this side's by `writer` too, at most 255
+/// bytes of it.
 [[nodiscard]] inline conflict conflict_of(open_conflict const& o, verdict const* said, bytes_view writer) {
     conflict c;
     c.record = o.local.record;
@@ -47,8 +48,12 @@ struct two_journals {
     c.local_by = {to_bytes(writer.first((std::min)(writer.size(), writer_bytes_max))), o.local.stamp, 0};
     if (o.remote) { c.remote_by.stamp = o.remote->floor.stamp; }
     bool const whole = o.fields.empty() || o.fields.front().empty();
+    auto const guard_of = [](verdict const& v) {
+        return v.guard.size() <= guard_bytes_max && valid_utf8(v.guard) ? v.guard : std::string{};
+    };
     if (whole) {
         c.fields.push_back({});
+        if (said != nullptr) { c.fields.back().guard = guard_of(*said); }
         return c;
     }
     for (std::string const& f : o.fields) {
@@ -56,15 +61,42 @@ struct two_journals {
         one.path = {f};
         if (said != nullptr) {
             for (decision const& d : said->decisions) {
-                if (d.field == f) { one.by = d.by; }
+                if (d.field != f) { continue; }
+                one.by = d.by;
+                if (d.why == reason::guarded) { one.guard = guard_of(*said); }
             }
         }
         if (o.remote) { c.remote_by.stamp = (std::max)(c.remote_by.stamp, o.remote->mark_of(f).stamp); }
         c.fields.push_back(std::move(one));
     }
-    std::sort(c.fields.begin(), c.fields.end(),
-              [](contested_field const& a, contested_field const& b) { return compare_paths(a.path, b.path) < 0; });
+    detail::sort_paths(c.fields);
     return c;
+}
+/// The same, its fields as the rules have them on this device: of a nested field the parts inside that wait, and what only
+/// the authority's host knows. `as`: this device's number there, and what it knows of that host.
+[[nodiscard]] inline conflict conflict_of(open_conflict const& o, verdict const* said, bytes_view writer,
+                                          collection_rules const& rules, apply_context const& as) {
+    conflict c = conflict_of(o, said, writer);
+    if (!c.remote) { return c; }
+    conflict parts = c;
+    std::vector<contested_field> wholes;
+    parts.fields.clear();
+    for (contested_field& f : c.fields) {
+        bool const nested = f.guard.empty() && f.path.size() == 1 &&
+                            std::any_of(c.local.ops.begin(), c.local.ops.end(), [&](field_op const& op) {
+                                return op.field == f.path.front() && op.kind == op_kind::nested;
+                            });
+        (nested ? wholes : parts.fields).push_back(std::move(f));
+    }
+    parts.fields = contested_now(parts, *c.remote, rules, as);
+    // One in which nothing waits by the rules as they are here stays as the authority had it.
+    for (contested_field& f : wholes) {
+        bool const found = std::any_of(parts.fields.begin(), parts.fields.end(),
+                                       [&](contested_field const& g) { return detail::related(g.path, f.path); });
+        if (!found) { parts.fields.push_back(std::move(f)); }
+    }
+    detail::sort_paths(parts.fields);
+    return parts;
 }
 
 namespace detail {
@@ -95,11 +127,12 @@ template <class Tx, class Records, class Journal>
 /// replica's mutation, in one transaction; the replica's own list of parked mutations follows. What the queue can't take
 /// (`errc::limit`, `errc::invalid`) stays in that list, and keeps no pull from happening: `gather` tries again.
 ///
-/// Queue and rules outlive it; the rules are the replica's. Cost as a journal: `raise` for each conflict; a look-up for
-/// each open one with each reply that brings something.
+/// Queue, rules and host outlive it; the rules are the replica's. `host` is what this device knows of the authority's: its
+/// guards and references, so that a preview says what will be refused, and the ranks of authors, without which fields by
+/// rank are for a person. Cost as a journal: `raise` for each conflict; a look-up for each open one with each reply that
+/// brings something.
 class conflict_desk {
 public:
-    /// `host`: guards as the authority has them, so that what they refuse is refused here already; outlives the desk.
     conflict_desk(conflict_queue const& queue, rule_table const& rules, merge_host const* host = nullptr) noexcept
         : queue_(&queue), rules_(&rules), host_(host) {}
 
@@ -110,10 +143,12 @@ public:
     [[nodiscard]] status operator()(Tx& tx, journal_note const& n) const {
         wall_time const now = n.stamp.time();
         if (n.what == journal_event::parked && n.conflict != nullptr) {
-            auto const raised = queue_->raise(tx, conflict_of(*n.conflict, n.said, as_bytes(n.principal)), now);
+            collection_rules const& rules = rules_->of(n.conflict->local.record.collection);
+            auto const raised =
+                queue_->raise(tx, conflict_of(*n.conflict, n.said, as_bytes(n.principal), rules, as(n.author)), now);
             return raised || is_refusal(raised.error()) ? status{} : status{raised.error()};
         }
-        if (n.what == journal_event::pulled && n.confirmed != nullptr) { return renew(tx, *n.confirmed, now); }
+        if (n.what == journal_event::pulled && n.confirmed != nullptr) { return renew(tx, n, now); }
         return {};
     }
 
@@ -130,9 +165,13 @@ public:
         if (!ok) { return ok.error(); }
         auto const writer = r.principal(tx);
         if (!writer) { return writer.error(); }
+        auto const author = r.author(tx);
+        if (!author) { return author.error(); }
         std::size_t stand = 0;
         for (open_conflict const& o : open) {
-            auto const raised = queue_->raise(tx, conflict_of(o, nullptr, as_bytes(*writer)), now.wall);
+            collection_rules const& rules = rules_->of(o.local.record.collection);
+            auto const raised =
+                queue_->raise(tx, conflict_of(o, nullptr, as_bytes(*writer), rules, as(*author)), now.wall);
             if (!raised && !is_refusal(raised.error())) { return raised.error(); }
             stand += raised ? 1 : 0;
         }
@@ -152,12 +191,13 @@ public:
         if (c->state != conflict_state::open) { return failure{errc::invalid, "decided already"}; }
         if (c->revision != seen) { return failure{errc::contended, "the remote has changed since"}; }
         if (auto ok = stands_on(tx, r, *c); !ok) { return ok.error(); }
-        decision_maker const who{by, timestamp::make(now.wall), now.wall, unknown_author, false, host_};
+        auto const who = decider(tx, r, by, now);
+        if (!who) { return who.error(); }
         collection_rules const& rules = rules_->of(c->record.collection);
-        auto const would = queue_->preview(tx, id, how, rules, who);
+        auto const would = queue_->preview(tx, id, how, rules, *who);
         if (!would) { return would.error(); }
         if (auto ok = detail::write_settled(tx, r, *would, now); !ok) { return ok.error(); }
-        auto done = queue_->resolve(tx, id, seen, how, rules, who, audit);
+        auto done = queue_->resolve(tx, id, seen, how, rules, *who, audit);
         if (!done) { return done.error(); }
         if (auto ok = follow(tx, r, *c, how.kind); !ok) { return ok.error(); }
         return done;
@@ -174,8 +214,9 @@ public:
         auto const current = r.read_confirmed(tx, c->record);
         if (!current) { return current.error(); }
         if (!*current) { return failure{errc::not_found, "the record is not held"}; }
-        decision_maker const who{by, timestamp::make(now.wall), now.wall, unknown_author, false, host_};
-        auto back = queue_->undo(tx, id, **current, rules_->of(c->record.collection), who, audit);
+        auto const who = decider(tx, r, by, now);
+        if (!who) { return who.error(); }
+        auto back = queue_->undo(tx, id, **current, rules_->of(c->record.collection), *who, audit);
         if (!back) { return back.error(); }
         if (auto ok = detail::write_settled(tx, r, *back, now); !ok) { return ok.error(); }
         if (auto ok = r.tell_decision(tx, journal_event::reopened, c->local, {}); !ok) { return ok.error(); }
@@ -190,8 +231,9 @@ public:
         auto c = queue_->find(tx, id);
         if (!c) { return c.error(); }
         if (auto ok = stands_on(tx, r, *c); !ok) { return ok.error(); }
-        decision_maker const who{by, timestamp::make(now.wall), now.wall, unknown_author, false, host_};
-        auto done = queue_->redo(tx, id, seen, rules_->of(c->record.collection), who, audit);
+        auto const who = decider(tx, r, by, now);
+        if (!who) { return who.error(); }
+        auto done = queue_->redo(tx, id, seen, rules_->of(c->record.collection), *who, audit);
         if (!done) { return done.error(); }
         if (auto ok = detail::write_settled(tx, r, *done, now); !ok) { return ok.error(); }
         auto const told = queue_->history(tx, id);
@@ -205,8 +247,7 @@ private:
     [[nodiscard]] static bool is_refusal(failure const& f) noexcept { return f == errc::limit || f == errc::invalid; }
 
     template <class Tx>
-    [[nodiscard]] status renew(Tx& tx, function_ref<result<std::optional<row>>(record_key const&)> confirmed,
-                               wall_time now) const {
+    [[nodiscard]] status renew(Tx& tx, journal_note const& n, wall_time now) const {
         std::vector<record_key> records;
         auto ok = queue_->list(tx, {}, [&](conflict const& c) {
             if (std::find(records.begin(), records.end(), c.record) == records.end()) { records.push_back(c.record); }
@@ -214,18 +255,32 @@ private:
         });
         if (!ok) { return ok; }
         for (record_key const& k : records) {
-            auto const current = confirmed(k);
+            auto const current = (*n.confirmed)(k);
             if (!current && current.error() != errc::unsupported) { return current.error(); }
             if (!current || !*current) { continue; }  // closed to the program, or gone: what was seen stays
             conflict_writer by;
             by.stamp = (*current)->floor.stamp;
             for (field_mark const& e : (*current)->exceptions) { by.stamp = (std::max)(by.stamp, e.mark.stamp); }
-            auto const renewed = queue_->remote_changed(tx, k, **current, by, rules_->of(k.collection), now);
+            auto const renewed =
+                queue_->remote_changed(tx, k, **current, by, rules_->of(k.collection), now, no_audit{}, as(n.author));
             if (!renewed && !is_refusal(renewed.error())) { return renewed.error(); }
         }
         return {};
     }
 
+    [[nodiscard]] apply_context as(author_index self) const noexcept {
+        apply_context out;
+        out.author = self;
+        out.host = host_;
+        return out;
+    }
+    template <class Tx, class Records, class Journal>
+    [[nodiscard]] result<decision_maker> decider(Tx& tx, basic_replica<Records, Journal> const& r, bytes_view by,
+                                                 instant now) const {
+        auto const author = r.author(tx);
+        if (!author) { return author.error(); }
+        return decision_maker{by, timestamp::make(now.wall), now.wall, *author, false, host_};
+    }
     /// Whether the row that the conflict shows is the one that is held.
     template <class Tx, class Records, class Journal>
     [[nodiscard]] static status stands_on(Tx& tx, basic_replica<Records, Journal> const& r, conflict const& c) {

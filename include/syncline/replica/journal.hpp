@@ -54,9 +54,10 @@ enum class journal_choice : std::uint8_t { local = 1, remote = 2, some = 3 };
 /// What happened. Borrowed for the call.
 struct journal_note {
     journal_event what = journal_event::wrote;
-    timestamp stamp{};             ///< when, by the clock of who tells
-    replica_id device{};           ///< the replica that does it; at an authority, the one that asked
-    std::string_view principal{};  ///< whose that is
+    timestamp stamp{};                     ///< when, by the clock of who tells
+    replica_id device{};                   ///< the replica that does it; at an authority, the one that asked
+    std::string_view principal{};          ///< whose that is
+    author_index author = unknown_author;  ///< parked, pulled: the replica's number at its authority
     /// wrote, decided, settled, reopened; at an authority null where it does not decode
     mutation const* change = nullptr;
     std::uint64_t sequence = 0;               ///< decided: of the mutation

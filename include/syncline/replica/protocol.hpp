@@ -66,6 +66,7 @@ struct verdict {
     std::vector<position> versions{};
     /// Of a group that was rejected for one of its parts: which, counted from 0. `decisions` are of that part.
     std::optional<std::uint8_t> part{};
+    std::string guard{};  ///< of a conflict the guard that asks, for people: 1 to 255 bytes of UTF-8; else empty
     friend bool operator==(verdict const&, verdict const&) = default;
 };
 
@@ -794,6 +795,46 @@ namespace detail {
 
 }  // namespace detail
 
+/// The reply's key for the guards that ask in its conflicts.
+inline constexpr std::uint64_t guards_key = 43;
+
+namespace detail {
+
+inline void encode_guards(cbor_writer& w, std::vector<verdict> const& all) {
+    auto const named = [](verdict const& v) { return !v.guard.empty(); };
+    w.array(2 * static_cast<std::size_t>(std::count_if(all.begin(), all.end(), named)));
+    for (verdict const& v : all) {
+        if (!named(v)) { continue; }
+        w.unsigned_integer(v.sequence);
+        w.text(v.guard);
+    }
+}
+using guard_names = std::vector<std::pair<std::uint64_t, std::string>>;
+[[nodiscard]] inline guard_names decode_guards(cbor_reader& in) {
+    guard_names out;
+    std::size_t const n = in.array();
+    if (n == 0 || n % 2 != 0) { in.fail({errc::malformed, "guards of the wrong length"}); }
+    for (std::size_t i = 0; i < n && !in.failed(); i += 2) {
+        std::uint64_t const sequence = in.unsigned_integer();
+        std::string_view const name = in.text();
+        if (name.empty() || name.size() > guard_bytes_max) { in.fail({errc::malformed, "guard's name"}); }
+        out.emplace_back(sequence, name);
+    }
+    return out;
+}
+/// Gives the verdicts their guards' names, which stand in the order of the verdicts; false: one of none, or out of order.
+[[nodiscard]] inline bool name_guards(std::vector<verdict>& all, guard_names names) {
+    auto at = all.begin();
+    for (auto& [sequence, name] : names) {
+        at = std::find_if(at, all.end(), [s = sequence](verdict const& v) { return v.sequence == s; });
+        if (at == all.end() || at->kind != verdict_kind::conflict) { return false; }
+        (at++)->guard = std::move(name);
+    }
+    return true;
+}
+
+}  // namespace detail
+
 /// The reply's key for the order to wipe the replica.
 inline constexpr std::uint64_t wipe_key = 27;
 /// The reply's key for a page whose groups may be in part.
@@ -817,10 +858,12 @@ inline constexpr std::uint64_t partial_key = 29;
     bytes out(frame_bytes);
     out.reserve(page.size() + part_page.size() + 256 + p.verdicts.size() * 48 + rows.size());
     cbor_writer w{out};
-    w.map(std::size_t{10} + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) + (p.horizon == 0 ? 0 : 1) +
-          (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0) + (p.partial ? 1 : 0) +
-          (p.limits ? 1 : 0) + (p.withheld.empty() ? 0 : 1) + (p.own.empty() ? 0 : 1) + (in_parts ? 1 : 0) +
-          (p.scopes ? 1 : 0) + (p.relayed ? 1 : 0) + (p.same ? 1 : 0));
+    bool const guarded =
+        std::any_of(p.verdicts.begin(), p.verdicts.end(), [](verdict const& v) { return !v.guard.empty(); });
+    w.map(std::size_t{10} + (guarded ? 1 : 0) + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) +
+          (p.horizon == 0 ? 0 : 1) + (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) +
+          (p.wipe ? 1 : 0) + (p.partial ? 1 : 0) + (p.limits ? 1 : 0) + (p.withheld.empty() ? 0 : 1) +
+          (p.own.empty() ? 0 : 1) + (in_parts ? 1 : 0) + (p.scopes ? 1 : 0) + (p.relayed ? 1 : 0) + (p.same ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);
@@ -922,6 +965,10 @@ inline constexpr std::uint64_t partial_key = 29;
     if (p.same) {
         w.unsigned_integer(sums_key);
         detail::encode_same(w, *p.same);
+    }
+    if (guarded) {
+        w.unsigned_integer(guards_key);
+        detail::encode_guards(w, p.verdicts);
     }
     detail::seal_frame(out);
     return out;
@@ -1044,6 +1091,7 @@ namespace detail {
     auto const body = detail::open_frame(message);
     if (!body) { return body.error(); }
     reply p;
+    detail::guard_names guards;
     unsigned seen = 0;
     cbor_reader in{*body, limits};
     auto const ok = detail::read_body(in, [&](std::uint64_t key) {
@@ -1114,6 +1162,7 @@ namespace detail {
             case 26: p.past = detail::decode_past(in); return true;
             case relayed_key: p.relayed = detail::decode_relay_answers(in); return true;
             case sums_key: p.same = detail::decode_same(in); return true;
+            case guards_key: guards = detail::decode_guards(in); return true;
             case wipe_key:
                 p.wipe = in.boolean();
                 if (!in.failed() && !p.wipe) { in.fail({errc::not_deterministic, "no order, said at length"}); }
@@ -1142,6 +1191,9 @@ namespace detail {
     }
     if (p.partial && (p.to == p.head || !p.ranges.empty() || p.scopes)) {
         return failure{errc::malformed, "a page in part at the end of the log"};
+    }
+    if (!detail::name_guards(p.verdicts, std::move(guards))) {
+        return failure{errc::malformed, "a guard in no conflict of the reply"};
     }
     if (auto places = detail::check_places(p); !places) { return places.error(); }
     if (auto whole = detail::check_parts(p); !whole) { return whole.error(); }

@@ -1033,7 +1033,7 @@ public:
         if (options_.scoped) {
             if (auto more = evict_left(tx, evicted_max, events); !more) { return more.error(); }
         }
-        if (auto ok = tell_parked(tx, parked, now); !ok) { return ok.error(); }
+        if (auto ok = tell_parked(tx, parked, sync->author, now); !ok) { return ok.error(); }
 
         report.advanced = report.advanced || p->to > sync->cursor;
         if (options_.rows_in_parts && p->to > sync->cursor) {
@@ -1078,6 +1078,7 @@ public:
             note.stamp = timestamp::make(now.wall);
             note.count = report.rows;
             note.at = sync->cursor;
+            note.author = sync->author;
             auto const look = [&](record_key const& k) { return read_confirmed(tx, k); };
             function_ref<result<std::optional<row>>(record_key const&)> const confirmed = look;
             note.confirmed = &confirmed;
@@ -1729,7 +1730,7 @@ private:
     /// Tells the journal of new conflicts, once the rows that they collide with are held.
     template <class Tx>
     [[nodiscard]] status tell_parked(Tx& tx, std::vector<std::pair<std::uint64_t, verdict const*>> const& parked,
-                                     instant now) const {
+                                     author_index author, instant now) const {
         if constexpr (keeps_journal<Journal>) {
             for (auto const& [token, said] : parked) {
                 auto c = find_conflict(tx, token);
@@ -1745,11 +1746,13 @@ private:
                 note.sequence = c->local.sequence;
                 note.said = said;
                 note.conflict = &*c;
+                note.author = author;
                 if (auto ok = tell(tx, note); !ok) { return ok; }
             }
         } else {
             (void)tx;
             (void)parked;
+            (void)author;
             (void)now;
         }
         return {};

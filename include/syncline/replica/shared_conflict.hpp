@@ -152,9 +152,10 @@ namespace detail {
 /// the decisions that were made here and are not followed up yet.
 class shared_conflicts {
 public:
+    /// `host`: what this device knows of the authority's guards and references, as for the desk.
     shared_conflicts(std::vector<std::string> collections, conflict_queue const& queue, rule_table const& rules,
-                     std::string_view prefix = "dc")
-        : collections_(std::move(collections)), queue_(&queue), rules_(&rules), prefix_(prefix) {
+                     std::string_view prefix = "dc", merge_host const* host = nullptr)
+        : collections_(std::move(collections)), queue_(&queue), rules_(&rules), prefix_(prefix), host_(host) {
         SYNCLINE_ASSERT(!prefix.empty() && prefix.size() <= 64);
     }
 
@@ -217,13 +218,8 @@ public:
             auto c = decode(k, held.fields);
             if (!c) { return true; }
             c->pending = held.pending;
-            auto remote = r.read_confirmed(tx, c->about.record);
-            if (!remote) {
-                outcome = remote.error();
-                return false;
-            }
-            c->about.remote = std::move(*remote);
-            return visit(*c);
+            outcome = stand_on_held(tx, r, *c);
+            return outcome && visit(*c);
         });
         return ok ? outcome : ok;
     }
@@ -237,9 +233,7 @@ public:
         auto c = decode(k, (*held)->fields);
         if (!c) { return c; }
         c->pending = (*held)->pending;
-        auto remote = r.read_confirmed(tx, c->about.record);
-        if (!remote) { return remote.error(); }
-        c->about.remote = std::move(*remote);
+        if (auto ok = stand_on_held(tx, r, *c); !ok) { return ok.error(); }
         return c;
     }
 
@@ -361,13 +355,28 @@ private:
         return tx.put(attempt_key(k), raw);
     }
 
+    /// Lays the row that is held here beside the conflict: what waits against that one waits too.
+    template <class Tx, class Records, class Journal>
+    [[nodiscard]] status stand_on_held(Tx& tx, basic_replica<Records, Journal> const& r, shared_conflict& c) const {
+        auto remote = r.read_confirmed(tx, c.about.record);
+        if (!remote) { return remote.error(); }
+        c.about.remote = std::move(*remote);
+        if (!c.about.remote) { return {}; }
+        c.about.fields = contested_now(c.about, *c.about.remote, rules_->of(c.about.record.collection));
+        return {};
+    }
+    /// As nobody in particular: the edit is its writer's, whose number isn't known, and not of who decides. So its rank isn't
+    /// either, and what goes by ranks is asked.
     [[nodiscard]] result<settled> settle_with(shared_conflict const& c, resolution const& how, instant now) const {
         if (how.kind == resolve_kind::custom) {
             return failure{errc::unsupported, "a whole record; decide field by field"};
         }
         // Who can't see what they choose, or put aside, doesn't decide.
         if (!c.masked.empty()) { return failure{errc::forbidden, "masked values"}; }
-        return settle(c.about, how, rules_->of(c.about.record.collection), timestamp::make(now.wall));
+        merge_host known = host_ != nullptr ? *host_ : merge_host{};
+        known.role_of = nullptr;
+        return settle(c.about, how, rules_->of(c.about.record.collection), timestamp::make(now.wall), unknown_author,
+                      &known);
     }
 
     /// Nothing while it waits for its verdict.
@@ -402,9 +411,7 @@ private:
             return std::optional<followed>{followed::too_late};
         }
         if (c->state == shared_state::closed) { return std::optional<followed>{followed::carried_out}; }
-        auto remote = r.read_confirmed(tx, c->about.record);
-        if (!remote) { return remote.error(); }
-        c->about.remote = std::move(*remote);
+        if (auto ok = stand_on_held(tx, r, *c); !ok) { return ok.error(); }
         result<settled> done = errc::contended;
         if (c->about.remote && stands(*c)) { done = settle_with(*c, *c->how, now); }
         if (done) {
@@ -812,6 +819,7 @@ private:
     conflict_queue const* queue_;
     rule_table const* rules_;
     std::string prefix_;
+    merge_host const* host_;
 };
 
 namespace detail {

@@ -23,10 +23,11 @@ namespace syncline::inline SYNCLINE_ABI::testing {
 
 /// What the queue promises, by the names under which a breach is reported.
 struct conflict_promise {
-    static constexpr char const* answers = "answers";            ///< every call answers as a naive list does
-    static constexpr char const* contents = "contents";          ///< and leaves behind what that holds, history and all
-    static constexpr char const* previews = "previews";          ///< what a preview shows is what the decision does
-    static constexpr char const* choices = "choices";            ///< the record holds what the person chose
+    static constexpr char const* answers = "answers";      ///< every call answers as a naive list does
+    static constexpr char const* contents = "contents";    ///< and leaves behind what that holds, history and all
+    static constexpr char const* previews = "previews";    ///< what a preview shows is what the decision does
+    static constexpr char const* choices = "choices";      ///< the record holds what the person chose
+    static constexpr char const* decidable = "decidable";  ///< what the rules raise can be decided for either side
     static constexpr char const* nothing_lost = "nothing_lost";  ///< what was not contested goes along
     static constexpr char const* audited = "audited";            ///< each event is told once, in its transaction
     static constexpr char const* atomicity = "crash_atomicity";  ///< after a crash a state that there was
@@ -50,8 +51,12 @@ struct conflict_simulation_report {
 
 namespace detail {
 
-/// The fields that the world's rows have. Two are contested by rule, one is a counter, one a map with a contested part.
-inline constexpr std::string_view conflict_world_fields[] = {"a", "b", "n", "map", "free"};
+/// The fields that the world's rows have, in canonical order: of each rule that decides from inside of a value, of those
+/// that a person decides and those that only the authority can, of two that go together, and free ones.
+inline constexpr std::string_view conflict_world_fields[] = {"a",   "b",   "n",    "q",    "g1",   "g2",   "map",
+                                                             "max", "pay", "free", "list", "tags", "text", "nested"};
+/// The fields that a host's own conflicts are about, whose base has nothing to do with the row.
+inline constexpr std::string_view conflict_world_plain[] = {"a", "b", "n", "map", "free"};
 
 class conflict_world {
 public:
@@ -59,11 +64,28 @@ public:
         : options_(o),
           random_(seed * 2'654'435'761U + 99),
           disk_(draw(2) == 0 ? durability::full : durability::ordered, o.lie),
-          queue_({.open_max = 6 + draw(8), .bytes_max = 600 + draw(4000), .events_max = 3 + draw(30)}) {
+          queue_({.open_max = 6 + draw(8), .bytes_max = 1'500 + draw(6000), .events_max = 3 + draw(30)}) {
         report_.seed = seed;
-        rules_ = {"things",
-                  rule::last_writer,
-                  {{"a", rule::manual}, {"b", rule::manual}, {"n", rule::counter}, {"map", rule::manual}}};
+        collection_rules by{"things",
+                            rule::last_writer,
+                            {{"a", rule::manual},
+                             {"b", rule::manual},
+                             {"n", rule::counter},
+                             {"map", rule::manual},
+                             {"q", rule::authority_time},
+                             {"pay", rule::role},
+                             {"max", rule::maximum},
+                             {"tags", draw(2) == 0 ? rule::add_wins : rule::remove_wins},
+                             {"list", draw(2) == 0 ? rule::list : rule::sequence},
+                             {"text", rule::text_lines},
+                             {"nested", rule::nested}},
+                            {{"g", draw(2) == 0 ? rule::manual : rule::last_writer, {"g1", "g2"}}}};
+        by.fields.back().inner = {{"x", rule::manual}, {"y", rule::counter}, {"z", rule::add_wins}};
+        by.deletes = draw(2) == 0 ? deletion::wins : deletion::manual;
+        table_.add(by);
+        by.collection = "other";
+        table_.add(by);
+        host_.role_of = [](author_index a, void const*) -> std::uint32_t { return a % 5; };
         open();
         saved_.push_back(model_);
     }
@@ -89,6 +111,7 @@ private:
     struct naive_conflict {
         conflict c{};
         std::vector<conflict_entry> history{};
+        bool met = false;  // the rules raised it
         friend bool operator==(naive_conflict const&, naive_conflict const&) = default;
     };
     struct naive_queue {
@@ -96,6 +119,7 @@ private:
         std::uint64_t last = 0;
         std::uint64_t told = 0;  // notes that the audit has, in a row of its own
         std::vector<std::pair<record_key, row>> rows{};
+        std::vector<std::pair<record_key, row>> seen{};  // what somebody may have seen when they began to write
         position head = 10;
         friend bool operator==(naive_queue const&, naive_queue const&) = default;
 
@@ -106,6 +130,14 @@ private:
     };
 
     std::uint64_t draw(std::uint64_t n) { return below(random_, n); }
+    [[nodiscard]] collection_rules const& rules_of(record_key const& k) const { return table_.of(k.collection); }
+    [[nodiscard]] apply_context context(author_index author, position at) const {
+        apply_context out;
+        out.author = author;
+        out.at = at;
+        out.host = &host_;
+        return out;
+    }
     void broken(char const* promise, std::string what) {
         if (report_.found.empty()) {
             report_.found.push_back(
@@ -168,27 +200,74 @@ private:
         }
         return out;
     }
-    bytes value_of(std::string_view field) {
-        bytes out;
-        if (field == "n") {
-            cbor_writer{out}.integer(static_cast<std::int64_t>(draw(100)));
-            return out;
+    /// Some of six letters, each once; in order, or not.
+    bytes any_letters(bool in_order) {
+        std::vector<char> all;
+        for (char const c : {'p', 'q', 'r', 's', 't', 'u'}) {
+            if (draw(2) == 0) { all.insert(in_order || draw(2) == 0 ? all.end() : all.begin(), c); }
         }
+        bytes out;
+        cbor_writer w{out};
+        w.array(all.size());
+        for (char const c : all) { w.text({&c, 1}); }
+        return out;
+    }
+    bytes any_text() {
+        std::string lines;
+        for (int i = 0; i < 5; ++i) { lines += draw(5) == 0 ? "other\n" : std::string(1 + draw(2), "abcde"[i]) + "\n"; }
+        bytes out;
+        cbor_writer{out}.text(lines);
+        return out;
+    }
+    bytes any_number() {
+        bytes out;
+        cbor_writer{out}.integer(static_cast<std::int64_t>(draw(100)));
+        return out;
+    }
+    bytes any_nested() {
+        bytes out;
+        cbor_writer w{out};
+        w.map(4);
+        w.text("w");
+        w.raw(any_item());
+        w.text("x");
+        w.raw(any_item());
+        w.text("y");
+        w.raw(any_number());
+        w.text("z");
+        w.raw(any_letters(true));
+        return out;
+    }
+    bytes value_of(std::string_view field) {
+        if (field == "n" || field == "max") { return any_number(); }
+        if (field == "tags") { return any_letters(true); }
+        if (field == "list") { return any_letters(false); }
+        if (field == "text") { return any_text(); }
+        if (field == "nested") { return any_nested(); }
         return field == "map" ? any_map() : any_item();
+    }
+    /// Another value of some fields.
+    bytes edited(bytes_view fields) {
+        std::vector<syncline::detail::field_change> all;
+        std::vector<bytes> values;
+        values.reserve(std::size(conflict_world_fields));
+        for (std::string_view const f : conflict_world_fields) {
+            if (draw(3) != 0) { continue; }
+            values.push_back(value_of(f));
+            bool const stays = f == "n" || f == "max" || f == "nested" || draw(10) != 0;
+            all.push_back({f, stays, values.back()});
+        }
+        return syncline::detail::rewrite_fields(fields, all);
     }
     bytes any_fields() {
         std::vector<syncline::detail::field_change> all;
         std::vector<bytes> values;
-        values.reserve(5);
+        values.reserve(std::size(conflict_world_fields));
         for (std::string_view const f : conflict_world_fields) {
             if (f != "n" && draw(4) == 0) { continue; }
             values.push_back(value_of(f));
             all.push_back({f, true, values.back()});
         }
-        std::sort(all.begin(), all.end(),
-                  [](syncline::detail::field_change const& x, syncline::detail::field_change const& y) {
-                      return compare_keys(x.field, y.field) < 0;
-                  });
         return syncline::detail::rewrite_fields({}, all);
     }
     std::pair<record_key, row>& any_row() {
@@ -207,39 +286,133 @@ private:
     timestamp stamp() { return {timestamp::make(wall_time{milliseconds{1'790'000'000'000}}).raw + ++stamps_}; }
 
     /// Somebody else writes.
-    void change_row(row& r) {
-        if (draw(12) == 0) {
-            row next;
-            next.version = ++model_.head;
-            next.life = r.deleted ? r.life + 1 : r.life;
-            next.deleted = !r.deleted;
-            next.floor = {next.version, stamp(), 7};
-            if (!next.deleted) { next.fields = any_fields(); }
-            r = next;
-            return;
-        }
-        if (r.deleted) { return; }
+    void change_row(record_key const& key, row& r) {
         mutation m;
+        m.record = key;
         m.life = r.life;
         m.base = r.version;
         m.stamp = stamp();
-        std::vector<std::string_view> names(std::begin(conflict_world_fields), std::end(conflict_world_fields));
-        std::sort(names.begin(), names.end(),
-                  [](std::string_view x, std::string_view y) { return compare_keys(x, y) < 0; });
-        for (std::string_view const f : names) {
-            if (draw(2) == 0) { continue; }
-            m.ops.push_back({std::string{f}, op_kind::set, value_of(f), m.stamp});
+        if (r.deleted) {
+            if (draw(3) != 0) { return; }
+            m.kind = change_kind::create;
+            ++m.life;
+            m.ops = *diff({}, any_fields(), rules_of(key), m.stamp);
+        } else if (draw(12) == 0) {
+            m.kind = change_kind::erase;
+        } else {
+            auto ops = diff(r.fields, edited(r.fields), rules_of(key), m.stamp);
+            if (!ops) { return; }
+            m.ops = std::move(*ops);
         }
+        confirm(key, r, m, 7);
+    }
+    /// The authority decides, and tells the row.
+    void confirm(record_key const& key, row& r, mutation const& m, author_index author) {
         std::optional<row> after = r;
-        apply_context context;
-        context.author = 7;
-        context.at = model_.head + 1;
-        if (apply(after, m, rules_, context).changed) {
-            ++model_.head;
-            r = *after;
+        if (!apply(after, m, rules_of(key), context(author, model_.head + 1)).changed) { return; }
+        ++model_.head;
+        model_.seen.emplace_back(key, r);
+        if (model_.seen.size() > 12) { model_.seen.erase(model_.seen.begin()); }
+        r = *after;
+    }
+    /// What the rules would ask a person about a mutation on a row, what is asked already aside, found one by one.
+    std::vector<contested_field> asked(record_key const& key, row const& r, mutation m,
+                                       std::vector<contested_field> const& known) {
+        std::vector<contested_field> out = known;
+        m.kind = change_kind::update;
+        for (contested_field const& f : known) { leave_out(m, f.path); }
+        for (;;) {
+            std::optional<row> after = r;
+            auto const outcome = apply(after, m, rules_of(key), context(3, r.version));
+            std::size_t const before = out.size();
+            for (decision const& d : outcome.decisions) {
+                if (d.won != winner::nobody) { continue; }
+                contested_field f;
+                f.path = d.inside.empty() ? field_path{d.field} : field_path{d.field, d.inside};
+                f.by = d.by;
+                out.push_back(std::move(f));
+            }
+            if (outcome.verdict == verdict_kind::rejected && outcome.reason == errc::contended) {
+                out.push_back({{"q"}, rule::authority_time, "", 0, 0, {}});
+            }
+            if (out.size() == before) { break; }
+            for (std::size_t i = before; i < out.size(); ++i) { leave_out(m, out[i].path); }
+        }
+        std::sort(out.begin(), out.end(),
+                  [](contested_field const& x, contested_field const& y) { return compare_paths(x.path, y.path) < 0; });
+        return out;
+    }
+    std::vector<contested_field> asked_now(conflict const& c, row const& r) {
+        bool const by_field =
+            !c.of_whole_record() && !r.deleted && r.life == c.local.life && c.local.kind != change_kind::erase;
+        return by_field ? asked(c.record, r, c.local, c.fields) : c.fields;
+    }
+    static void leave_out(mutation& m, field_path const& path) {
+        for (std::size_t i = 0; i < m.ops.size(); ++i) {
+            field_op& op = m.ops[i];
+            if (op.field != path.front()) { continue; }
+            if (path.size() == 1 || op.kind != op_kind::nested) {
+                m.ops.erase(m.ops.begin() + static_cast<std::ptrdiff_t>(i));
+                return;
+            }
+            cbor_reader in{op.value};
+            auto inside = decode_operations(in, op.stamp);
+            inside.erase(std::remove_if(inside.begin(), inside.end(),
+                                        [&](field_op const& inner) { return inner.field == path[1]; }),
+                         inside.end());
+            op.value.clear();
+            cbor_writer w{op.value};
+            w.array(inside.size());
+            for (field_op const& inner : inside) { encode_operation(w, inner, op.stamp); }
+            return;
         }
     }
-    /// A conflict as a replica would meet it: a mutation made on an older row, some of its fields contested.
+    /// A conflict as a replica meets it: somebody has written on what they had seen, and another's came first.
+    std::optional<conflict> met_conflict() {
+        if (model_.seen.empty()) { return std::nullopt; }
+        auto const& [key, was] = model_.seen[static_cast<std::size_t>(draw(model_.seen.size()))];
+        row const* now = nullptr;
+        for (auto const& [k, r] : model_.rows) {
+            if (k == key) { now = &r; }
+        }
+        if (now == nullptr || was.deleted || was.version >= now->version) { return std::nullopt; }
+        conflict c;
+        c.record = key;
+        c.local.record = key;
+        c.local.stamp = stamp();
+        c.local.sequence = stamps_;
+        c.local.life = was.life;
+        c.local.base = was.version;
+        c.local_by = {to_bytes("me"), c.local.stamp, static_cast<std::uint8_t>(draw(4))};
+        c.remote_by = {to_bytes("them"), now->floor.stamp, static_cast<std::uint8_t>(draw(4))};
+        c.remote = *now;
+        if (draw(10) == 0) {
+            c.local.kind = change_kind::erase;
+        } else {
+            auto ops = diff(was.fields, edited(was.fields), rules_of(key), c.local.stamp);
+            if (!ops) { return std::nullopt; }
+            c.local.ops = std::move(*ops);
+        }
+        c.base = touched(c.local.ops, was.fields, {});
+        std::optional<row> after = *now;
+        auto const outcome = apply(after, c.local, rules_of(key), context(3, now->version + 1));
+        if (outcome.verdict != verdict_kind::conflict) { return std::nullopt; }
+        bool const whole = outcome.decisions.front().field.empty();
+        c.fields = whole ? std::vector<contested_field>{contested_field{}} : asked(key, *now, c.local, {});
+        return c;
+    }
+    /// Of a map the fields that operations touch, over another map.
+    static bytes touched(std::vector<field_op> const& ops, bytes_view of, bytes_view over) {
+        std::vector<syncline::detail::field_change> all;
+        for (field_op const& op : ops) {
+            auto const v =
+                of.empty() ? result<std::optional<bytes_view>>{std::optional<bytes_view>{}} : map_find(of, op.field);
+            bool const there = v && *v;
+            all.push_back({op.field, there, there ? **v : bytes_view{}});
+        }
+        return syncline::detail::rewrite_fields(over, all);
+    }
+    /// A conflict as a host might raise one: a mutation, a base and a row that have little to do with each other.
     conflict any_conflict() {
         auto& [key, r] = any_row();
         conflict c;
@@ -257,10 +430,7 @@ private:
             c.fields.push_back({});
         }
         if (c.local.kind == change_kind::update) {
-            std::vector<std::string_view> names(std::begin(conflict_world_fields), std::end(conflict_world_fields));
-            std::sort(names.begin(), names.end(),
-                      [](std::string_view x, std::string_view y) { return compare_keys(x, y) < 0; });
-            for (std::string_view const f : names) {
+            for (std::string_view const f : conflict_world_plain) {
                 if (draw(3) == 0 && f != "a") { continue; }
                 field_op op{std::string{f}, op_kind::set, {}, c.local.stamp};
                 if (f == "n" && draw(2) == 0) {
@@ -305,7 +475,7 @@ private:
         if (draw(20) == 0 && !fields.empty()) { fields.pop_back(); }
         return resolution::merge_fields(std::move(fields));
     }
-    decision_maker who() { return {as_bytes("me"), stamp(), now_, 3, draw(4) == 0}; }
+    decision_maker who() { return {as_bytes("me"), stamp(), now_, 3, draw(4) == 0, &host_}; }
 
     // Deeds. Each runs in one transaction, perhaps with one storage call that fails; then nothing of it is there.
 
@@ -403,10 +573,16 @@ private:
 
     void raise() {
         doing_ = "raise";
-        conflict c = any_conflict();
+        auto met = draw(3) != 0 ? met_conflict() : std::nullopt;
+        conflict c = met ? *met : any_conflict();
         naive_conflict* const again = draw(4) == 0 ? any_known() : nullptr;
         if (again != nullptr) {
             c.local = again->c.local, c.record = again->c.record, c.base = again->c.base, c.fields = again->c.fields;
+            c.local_by.writer = again->c.local_by.writer;
+            for (auto const& [k, r] : model_.rows) {
+                if (k == c.record) { c.remote = r; }
+            }
+            if (c.remote) { c.fields = asked_now(c, *c.remote); }
         }
         in_transaction([&](auto& tx) {
             auto const id = queue_.raise(tx, c, now_, audit(tx));
@@ -428,6 +604,7 @@ private:
             ++model_.last;
             naive_conflict n;
             n.c = expected;
+            n.met = met.has_value();
             tell(n, conflict_event::opened).by = c.local_by.writer;
             model_.all.push_back(std::move(n));
             return true;
@@ -439,6 +616,7 @@ private:
         if (changes) {
             naive_conflict next = n;
             std::uint64_t const told = model_.told;
+            next.c.fields = c.fields;
             renew(next, c.remote, c.remote_by);
             if (too_large(next)) {
                 ++report_.refused;
@@ -453,6 +631,12 @@ private:
     }
     void renew(naive_conflict& n, std::optional<row> const& remote, conflict_writer const& by) {
         auto before = n.c.remote;
+        // What the edit was an edit of goes with a tombstone that keeps nothing.
+        bool const gone = remote && remote->deleted && remote->fields.empty();
+        if (gone && before && !before->deleted && before->life == n.c.local.life &&
+            n.c.local.kind != change_kind::erase) {
+            n.c.base = touched(n.c.local.ops, n.c.base, before->fields);
+        }
         n.c.remote = remote;
         n.c.remote_by = by;
         n.c.changed = now_;
@@ -488,18 +672,20 @@ private:
         auto& [key, r] = any_row();
         record_key const name = key;
         row next = r;
-        change_row(next);
+        change_row(key, next);
         conflict_writer const by{to_bytes("other"), stamp(), 2};
         in_transaction([&](auto& tx) {
             for (auto& [k, known] : model_.rows) {
                 if (k == name) { known = next; }
             }
-            auto const n = queue_.remote_changed(tx, name, next, by, rules_, now_, audit(tx));
+            auto const n =
+                queue_.remote_changed(tx, name, next, by, rules_of(name), now_, audit(tx), context(3, next.version));
             naive_queue const before = model_;
             std::size_t expected = 0;
             for (naive_conflict& c : model_.all) {
                 bool const mine = c.c.record == name && c.c.state == conflict_state::open;
                 if (!mine || (c.c.remote && (*c.c.remote == next || c.c.remote->version > next.version))) { continue; }
+                c.c.fields = asked_now(c.c, next);
                 renew(c, next, by);
                 ++expected;
                 if (too_large(c)) {
@@ -532,14 +718,30 @@ private:
         });
     }
 
+    static std::optional<bytes> field_of(bytes_view map, field_path const& path) {
+        if (map.empty()) { return std::nullopt; }
+        auto const v = value_at(map, path);
+        return v && *v ? std::optional<bytes>{to_bytes(**v)} : std::nullopt;
+    }
+    /// An edit that is kept although the record is gone, or another's by now: of what it didn't touch nothing is missing.
+    void judge_kept(conflict const& c, settled const& done) {
+        auto const mine = local_fields(c);
+        if (!holds(mine && !done.after->deleted, conflict_promise::choices, "a record that lives again")) { return; }
+        bool const kept = !c.remote->deleted || !c.remote->fields.empty();
+        bytes const& over = kept ? c.remote->fields : c.base;
+        for (std::string_view const f : conflict_world_fields) {
+            bool const touches =
+                std::any_of(c.local.ops.begin(), c.local.ops.end(), [&](field_op const& op) { return op.field == f; });
+            bool const as_written = c.local.life != c.remote->life || !kept || f == "a" || f == "b" || f == "map";
+            if (touches && !as_written) { continue; }
+            field_path const path{std::string{f}};
+            holds(field_of(done.after->fields, path) == field_of(touches ? *mine : over, path),
+                  conflict_promise::nothing_lost, "a field of a record that lives again");
+        }
+    }
     /// What the person chose is there, and what else the mutation did is where the rules put it.
     void judge(conflict const& c, resolution const& how, settled const& done) {
         if (!done.after) { return broken(conflict_promise::choices, "no record"); }
-        auto const field = [](bytes_view map, field_path const& path) -> std::optional<bytes> {
-            if (map.empty()) { return std::nullopt; }
-            auto const v = value_at(map, path);
-            return v && *v ? std::optional<bytes>{to_bytes(**v)} : std::nullopt;
-        };
         if (how.kind == resolve_kind::custom) {
             holds(!done.after->deleted && done.after->fields == how.record, conflict_promise::choices,
                   "the custom record");
@@ -552,35 +754,65 @@ private:
             } else if (c.local.kind == change_kind::erase) {
                 holds(done.after->deleted, conflict_promise::choices, "a deletion that stands");
             } else {
-                auto const mine = local_fields(c);
-                holds(mine && !done.after->deleted && done.after->fields == *mine, conflict_promise::choices,
-                      "a record that lives again");
+                judge_kept(c, done);
             }
             return;
         }
         auto const mine = local_fields(c);
-        for (std::size_t i = 0; i < c.fields.size() && mine; ++i) {
+        if (!holds(static_cast<bool>(mine), conflict_promise::decidable, "what this side made of its base")) { return; }
+        for (std::size_t i = 0; i < c.fields.size(); ++i) {
             field_path const& path = c.fields[i].path;
             field_take const take = how.kind == resolve_kind::merge_fields ? how.fields[i].take
                                     : how.kind == resolve_kind::use_local  ? field_take::local
                                                                            : field_take::remote;
             std::optional<bytes> wanted;
             switch (take) {
-                case field_take::local: wanted = field(*mine, path); break;
-                case field_take::remote: wanted = field(c.remote->fields, path); break;
-                case field_take::base: wanted = field(c.base, path); break;
+                case field_take::local: wanted = field_of(*mine, path); break;
+                case field_take::remote: wanted = field_of(c.remote->fields, path); break;
+                case field_take::base: wanted = field_of(c.base, path); break;
                 case field_take::custom: wanted = how.fields[i].value; break;
                 case field_take::none: break;
                 case field_take::merge: continue;
             }
-            holds(field(done.after->fields, path) == wanted, conflict_promise::choices,
+            holds(field_of(done.after->fields, path) == wanted, conflict_promise::choices,
                   "a field that the person chose");
+        }
+        // All else is where the rules put it, had nobody to be asked.
+        mutation rest = c.local;
+        rest.kind = change_kind::update;
+        for (contested_field const& f : c.fields) { leave_out(rest, f.path); }
+        std::optional<row> after = c.remote;
+        if (!rest.ops.empty()) {
+            auto const outcome = apply(after, rest, rules_of(c.record), context(3, c.remote->version));
+            holds(outcome.verdict != verdict_kind::conflict && outcome.verdict != verdict_kind::rejected,
+                  conflict_promise::choices, "a decision that leaves something open");
+        }
+        auto const contested = [&](field_path const& path) {
+            return std::any_of(c.fields.begin(), c.fields.end(), [&](contested_field const& f) {
+                return f.path == path || field_path{f.path.front()} == path;
+            });
+        };
+        auto const is_there = [&](field_path const& path) {
+            holds(field_of(done.after->fields, path) == field_of(after->fields, path), conflict_promise::nothing_lost,
+                  "a field that was not contested");
+        };
+        for (std::string_view const f : conflict_world_fields) {
+            field_path path{std::string{f}};
+            if (!contested(path)) {
+                is_there(path);
+            } else if (f == "nested" && !c.find(path)) {
+                for (char const* const part : {"w", "x", "y", "z"}) {
+                    path.resize(1);
+                    path.emplace_back(part);
+                    if (!contested(path)) { is_there(path); }
+                }
+            }
         }
         // The counter is nobody's choice: what was added counts.
         for (field_op const& op : c.local.ops) {
             if (op.kind != op_kind::add) { continue; }
-            auto const was = field(c.remote->fields, {op.field});
-            auto const is = field(done.after->fields, {op.field});
+            auto const was = field_of(c.remote->fields, {op.field});
+            auto const is = field_of(done.after->fields, {op.field});
             auto const n = syncline::detail::integer_of(op.value);
             auto const a = was ? syncline::detail::integer_of(*was) : std::optional<std::int64_t>{0};
             auto const b = is ? syncline::detail::integer_of(*is) : std::nullopt;
@@ -589,7 +821,7 @@ private:
     }
     bool decided(naive_conflict& n, conflict_event what, resolution const& how, decision_maker const& w,
                  result<settled> const& got) {
-        auto const expected = settle(n.c, how, rules_, w.stamp, w.author);
+        auto const expected = settle(n.c, how, rules_of(n.c.record), w.stamp, w.author, w.host);
         naive_conflict next = n;
         std::uint64_t const told = model_.told;
         if (expected) {
@@ -610,6 +842,13 @@ private:
         }
         if (!expected) {
             ++report_.refused;
+            bool const side = how.kind == resolve_kind::use_local || how.kind == resolve_kind::use_remote;
+            ++report_.checks;
+            if (n.met && side && n.c.state == conflict_state::open) {
+                failure const& why = expected.error();
+                broken(conflict_promise::decidable,
+                       std::string{"a side that can't be taken ("} + message(why.code) + ", " + why.detail + ')');
+            }
             return holds(!got && got.error().code == expected.error().code, conflict_promise::answers,
                          "an impossible decision") &&
                    false;
@@ -633,8 +872,8 @@ private:
         decision_maker const w = who();
         std::uint64_t const seen = n->c.revision - (draw(10) == 0 ? 1 : 0);
         in_transaction([&](auto& tx) {
-            auto const shown = queue_.preview(tx, n->c.id, how, rules_, w);
-            auto const got = queue_.resolve(tx, n->c.id, seen, how, rules_, w, audit(tx));
+            auto const shown = queue_.preview(tx, n->c.id, how, rules_of(n->c.record), w);
+            auto const got = queue_.resolve(tx, n->c.id, seen, how, rules_of(n->c.record), w, audit(tx));
             if (n->c.state != conflict_state::open) {
                 return holds(!got && got.error() == errc::invalid, conflict_promise::answers, "decided twice");
             }
@@ -655,10 +894,7 @@ private:
     void advance(record_key const& key, result<settled> const& got) {
         if (draw(2) == 0 || !got->sends()) { return; }
         for (auto& [k, r] : model_.rows) {
-            if (k == key && got->after && got->after->life >= r.life) {
-                r = *got->after;
-                r.version = ++model_.head;
-            }
+            if (k == key) { confirm(k, r, got->change, 3); }
         }
     }
     void resolve_all() {
@@ -672,7 +908,7 @@ private:
             auto const pick = [&](conflict const& c) {
                 return c.id % 5 == 0 ? std::nullopt : std::optional<resolution>{how};
             };
-            auto const got = queue_.resolve_all(tx, q, pick, rules_, w, audit(tx));
+            auto const got = queue_.resolve_all(tx, q, pick, table_, w, audit(tx));
             if (!holds(static_cast<bool>(got), conflict_promise::answers, "a batch")) { return false; }
             std::size_t looked = 0;
             std::size_t done = 0;
@@ -710,7 +946,7 @@ private:
         }
         decision_maker const w = who();
         in_transaction([&](auto& tx) {
-            auto const got = queue_.undo(tx, n->c.id, current, rules_, w, audit(tx));
+            auto const got = queue_.undo(tx, n->c.id, current, rules_of(n->c.record), w, audit(tx));
             if (n->c.state != conflict_state::decided) {
                 return holds(!got && got.error() == errc::invalid, conflict_promise::answers,
                              "undone without a decision");
@@ -719,28 +955,28 @@ private:
                 ++report_.refused;
                 bool const limit = model_.open() >= queue_.options().open_max ||
                                    n->history.size() >= queue_.options().events_max || got.error() == errc::limit;
-                return holds(limit || got.error() == errc::contended || got.error() == errc::rejected ||
-                                 got.error() == errc::type_mismatch,
-                             conflict_promise::answers, "an undo that can't be") &&
-                       false;
+                bool const may = limit || got.error() == errc::contended || got.error() == errc::rejected ||
+                                 got.error() == errc::type_mismatch;
+                ++report_.checks;
+                if (!may) {
+                    broken(conflict_promise::answers, std::string{"an undo that can't be ("} +
+                                                          message(got.error().code) + ", " + got.error().detail + ')');
+                }
+                return false;
             }
             conflict_entry const& decision = n->history[static_cast<std::size_t>(n->c.last_decision - 1)];
             if (decision.change && decision.change->kind == change_kind::update) {
                 for (field_op const& op : decision.change->ops) {
-                    auto const now = value_at(current.fields, {op.field});
-                    bool const untouched =
-                        op.kind == op_kind::set ? now && *now && equal(**now, op.value) : now && !*now;
-                    holds(op.kind == op_kind::add || untouched, conflict_promise::nothing_lost,
+                    bool const whole = op.kind == op_kind::set || op.kind == op_kind::unset;
+                    auto const before = field_of(decision.remote->fields, {op.field});
+                    std::optional<bytes> made;
+                    if (op.kind == op_kind::set) { made = op.value; }
+                    // Of what goes with its group nothing was changed, and a maximum that has moved stays.
+                    if (!whole || made == before || op.field == "max") { continue; }
+                    holds(field_of(current.fields, {op.field}) == made, conflict_promise::nothing_lost,
                           "an edit that came after the decision");
-                }
-            }
-            if (decision.change && decision.change->kind == change_kind::update) {
-                for (field_op const& op : decision.change->ops) {
-                    auto const before = value_at(decision.remote->fields, {op.field});
-                    auto const now = value_at(got->after->fields, {op.field});
-                    bool const as_before = before && now && before->has_value() == now->has_value() &&
-                                           (!*before || equal(**before, **now));
-                    holds(op.kind == op_kind::add || as_before, conflict_promise::choices, "an undone field");
+                    holds(field_of(got->after->fields, {op.field}) == before, conflict_promise::choices,
+                          "an undone field");
                 }
             }
             conflict_entry& e = tell(*n, conflict_event::undone);
@@ -750,6 +986,7 @@ private:
             n->c.state = conflict_state::open;
             n->c.changed = now_;
             n->c.remote = got->after;
+            n->c.fields = asked_now(n->c, *n->c.remote);
             ++n->c.revision;
             ++report_.undone;
             return true;
@@ -761,7 +998,7 @@ private:
         if (n == nullptr) { return; }
         decision_maker const w = who();
         in_transaction([&](auto& tx) {
-            auto const got = queue_.redo(tx, n->c.id, n->c.revision, rules_, w, audit(tx));
+            auto const got = queue_.redo(tx, n->c.id, n->c.revision, rules_of(n->c.record), w, audit(tx));
             if (n->c.state != conflict_state::open || n->c.last_decision == 0) {
                 return holds(!got && got.error() == errc::invalid, conflict_promise::answers, "nothing to do again");
             }
@@ -876,7 +1113,8 @@ private:
     std::unique_ptr<simulated_disk::storage_type> disk_handle_{};
     std::unique_ptr<faulty_storage<simulated_disk::storage_type>> store_{};
     conflict_queue queue_;
-    collection_rules rules_{};
+    rule_table table_{};
+    merge_host host_{};
     naive_queue model_{};
     std::vector<naive_queue> saved_{};  // what a power cut may bring back, the newest last
     wall_time now_{milliseconds{1'790'000'000'000}};
