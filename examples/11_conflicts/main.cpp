@@ -279,6 +279,10 @@ bool obey(std::string const& line) {
                     complain({errc::invalid, "no such field waits for a decision"});
                     return true;
                 }
+                if (!valid_utf8(rest)) {
+                    complain({errc::invalid, "not UTF-8"});
+                    return true;
+                }
                 std::vector<field_decision> all;
                 for (contested_field const& f : c->fields) {
                     bool const this_one = to_text(f.path) == how;

@@ -374,7 +374,7 @@ struct three_values {
     if (!out.sends()) { return out; }
     context.host = host;
     auto const done = apply(out.after, out.change, rules, context);
-    if (done.verdict == verdict_kind::rejected) { return done.reason; }
+    if (done.verdict == verdict_kind::rejected) { return detail::rejection(done.reason); }
     if (!done.changed && !done.guard.empty()) { return failure{errc::forbidden, "a guard asks"}; }
     bool const refused = std::any_of(done.decisions.begin(), done.decisions.end(),
                                      [](decision const& d) { return d.won == winner::confirmed; });
@@ -487,7 +487,7 @@ struct three_values {
     context.at = current.version;
     context.host = host;
     auto const undone = apply(out.after, out.change, rules, context);
-    if (undone.verdict == verdict_kind::rejected) { return undone.reason; }
+    if (undone.verdict == verdict_kind::rejected) { return detail::rejection(undone.reason); }
     if (!undone.changed && !undone.guard.empty()) { return failure{errc::forbidden, "a guard asks"}; }
     bool const refused = std::any_of(undone.decisions.begin(), undone.decisions.end(),
                                      [](decision const& d) { return d.won == winner::confirmed; });

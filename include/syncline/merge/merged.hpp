@@ -176,6 +176,17 @@ private:
     return !left.empty();
 }
 
+/// A rejection in words.
+[[nodiscard]] constexpr failure rejection(errc why) noexcept {
+    switch (why) {
+        case errc::type_mismatch: return {why, "a value that its rule can't take"};
+        case errc::overflow: return {why, "a sum that leaves 64 bits"};
+        case errc::forbidden: return {why, "a guard refuses what one side did"};
+        case errc::not_found: return {why, "a reference to no record"};
+        default: return why;
+    }
+}
+
 /// Takes back the operations that wait for a person: those on fields for which one is asked among `decisions`, and on
 /// those that win together with them. False: there is none.
 [[nodiscard]] inline bool take_back(std::vector<field_op>& ops, std::vector<decision> const& decisions,
@@ -274,7 +285,7 @@ private:
         auto const was = in_base.find(op.field);
         sides.both(*other, op, by, rules.view().inside(op.field), was, in_remote.find(op.field),
                    in_local.find(op.field), by_itself);
-        if (sides.refused) { return failure{errc::type_mismatch, "a value that its rule can't take"}; }
+        if (sides.refused) { return rejection(errc::type_mismatch); }
         if (!marks_inside(*other, by, sides.theirs)) { continue; }
         unapplied.push_back({op.field, was.has_value(), was.value_or(bytes_view{})});
         first.ops.push_back(std::move(*other));
@@ -290,7 +301,7 @@ private:
         theirs_context.author = remote_side.author;
         theirs_context.at = 2;
         apply_outcome const done = apply_as_written(before, first, rules, theirs_context, &sides.theirs);
-        if (done.verdict == verdict_kind::rejected) { return done.reason; }
+        if (done.verdict == verdict_kind::rejected) { return rejection(done.reason); }
     }
     mutation m;
     m.stamp = local_side.stamp;
@@ -320,11 +331,11 @@ private:
                     left.push_back(std::move(op));
                 }
             }
-            if (told.size() == held) { return outcome.reason; }
+            if (told.size() == held) { return rejection(outcome.reason); }
             m.ops = std::move(left);
             continue;
         }
-        if (outcome.verdict == verdict_kind::rejected) { return outcome.reason; }
+        if (outcome.verdict == verdict_kind::rejected) { return rejection(outcome.reason); }
         if (outcome.verdict != verdict_kind::conflict) {
             before = std::move(after);
             out.decisions = std::move(outcome.decisions);
