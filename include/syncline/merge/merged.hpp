@@ -285,7 +285,7 @@ private:
         auto const was = in_base.find(op.field);
         sides.both(*other, op, by, rules.view().inside(op.field), was, in_remote.find(op.field),
                    in_local.find(op.field), by_itself);
-        if (sides.refused) { return failure{errc::type_mismatch, "a value that its rule can't take"}; }
+        if (sides.refused) { return rejection(errc::type_mismatch); }
         if (!marks_inside(*other, by, sides.theirs)) { continue; }
         unapplied.push_back({op.field, was.has_value(), was.value_or(bytes_view{})});
         first.ops.push_back(std::move(*other));
