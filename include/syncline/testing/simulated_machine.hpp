@@ -97,19 +97,19 @@ public:
     [[nodiscard]] row_fields rows(char end, char kind) {
         row_fields out;
         (void)read([&](auto& tx) {
-            return scan_prefix(
-                tx, bytes{static_cast<std::byte>(end), static_cast<std::byte>(kind)}, [&](bytes_view k, bytes_view v) {
-                    auto const key = record_key_from(k.subspan(2));
-                    cbor_reader in{v};
-                    if (end == 'r' && !v.empty() && v[0] == std::byte{0x83}) {  // else the row is the confirmed one
-                        (void)in.array();
-                        (void)in.boolean();
-                        (void)in.unsigned_integer();
-                    }
-                    row const r = decode_row(in);
-                    if (key && !r.deleted) { out[std::string{key->id_text()}] = r.fields; }
-                    return true;
-                });
+            return scan_prefix(tx, bytes{static_cast<std::byte>(end), static_cast<std::byte>(kind)},
+                               [&](bytes_view k, bytes_view v) {
+                                   auto const key = record_key_from(k.subspan(2));
+                                   cbor_reader in{v};
+                                   if (end == 'r') {
+                                       (void)in.array();
+                                       (void)in.boolean();
+                                       (void)in.unsigned_integer();
+                                   }
+                                   row const r = decode_row(in);
+                                   if (key && !r.deleted) { out[std::string{key->id_text()}] = r.fields; }
+                                   return true;
+                               });
         });
         return out;
     }
