@@ -256,4 +256,163 @@ void sqlite_insert(benchmark::State& state) {
 BENCHMARK(sqlite_ours)->Name("replica/first_sync/sqlite/100000/ours")->Unit(benchmark::kMillisecond);
 BENCHMARK(sqlite_insert)->Name("replica/first_sync/sqlite/100000/sql")->Unit(benchmark::kMillisecond);
 
+// As it grows: many records, many devices that write in turn. In memory, so that the library's own work shows.
+
+/// An authority with so many records; one device holds them all.
+struct grown {
+    memory_storage cloud;
+    memory_storage store;
+    authority<> a{};
+    replica r{{}, wide()};
+    syncline::random_generator dice{3};
+    std::int64_t ticks = 0;
+    std::size_t wire = 0;
+    bool good = true;
+
+    [[nodiscard]] instant now() const {
+        return {the_time.wall + milliseconds{ticks}, the_time.monotonic + milliseconds{ticks}};
+    }
+    [[nodiscard]] static std::string name(std::size_t n) {
+        std::string const digits = std::to_string(n);
+        return "r" + std::string(7 - digits.size(), '0') + digits;
+    }
+    explicit grown(std::size_t n) {
+        {
+            auto tx = cloud.begin(access_mode::write);
+            good = tx && a.open(*tx, now(), dice) && tx->commit();
+        }
+        request q;
+        q.replica.device.bytes[0] = std::byte{1};
+        q.rows_max = 0;
+        bytes const fields = corpus()[0].second;
+        for (std::size_t i = 0; i < n && good; ++i) {
+            mutation m;
+            m.sequence = i + 1;
+            m.kind = change_kind::create;
+            m.stamp = timestamp{timestamp::make(the_time.wall).raw + i};
+            m.record = {"guests", name(i)};
+            m.ops = *diff({}, fields, {}, m.stamp);
+            cbor_writer w{q.mutations.emplace_back()};
+            encode_mutation(w, m);
+            if (q.mutations.size() == 1'000 || i + 1 == n) {
+                q.receipts = m.sequence - q.mutations.size();
+                good = serve(cloud, a, "bench", encode(q), now()).has_value();
+                q.mutations.clear();
+            }
+        }
+        join(store, r, dice);
+    }
+    void join(memory_storage& at, replica const& who, syncline::random_generator& random) {
+        auto tx = at.begin(access_mode::write);
+        good = good && tx && who.open(*tx, "bench", now(), random) && tx->commit();
+        tx = errc::busy;
+        exchange(at, who, random);
+    }
+    void exchange(memory_storage& at, replica const& who, syncline::random_generator& random) {
+        for (bool more = good; more;) {
+            ticks += 1;
+            bytes message;
+            {
+                auto tx = at.begin(access_mode::write);
+                good = good && tx && who.prepare(*tx, now());
+                if (!good) { return; }
+                message = *who.request_message(*tx);
+                good = tx->commit().has_value();
+            }
+            auto const answer = serve(cloud, a, "bench", message, now());
+            auto tx = at.begin(access_mode::write);
+            auto const report = answer ? who.absorb(*tx, *answer, now(), random) : result<exchange_report>{errc::busy};
+            good = good && report && tx->commit();
+            more = good && report->more;
+            wire += message.size() + (answer ? answer->size() : 0);
+        }
+    }
+    void edit(memory_storage& at, replica const& who, std::size_t i, std::int64_t value) {
+        ticks += 1'000;
+        field_op op{"seat", op_kind::set, {}, {}};
+        cbor_writer{op.value}.integer(value);
+        auto tx = at.begin(access_mode::write);
+        good = good && tx && who.update(*tx, {"guests", name(i)}, {op}, now()) && tx->commit();
+    }
+};
+
+/// Filled once: the harness runs each case several times.
+grown& grown_to(std::size_t n) {
+    static std::size_t held = 0;
+    static std::unique_ptr<grown> one;
+    if (one == nullptr || held != n) {
+        one.reset();
+        one = std::make_unique<grown>(n);
+        held = n;
+    }
+    return *one;
+}
+
+void grow_nothing_new(benchmark::State& state) {
+    grown& g = grown_to(static_cast<std::size_t>(state.range(0)));
+    g.wire = 0;
+    for (auto _ : state) { g.exchange(g.store, g.r, g.dice); }
+    if (!g.good) { state.SkipWithError("an exchange failed"); }
+    state.counters["wire_bytes"] = static_cast<double>(g.wire) / static_cast<double>(state.iterations());
+}
+void grow_edit(benchmark::State& state) {
+    auto const n = static_cast<std::size_t>(state.range(0));
+    grown& g = grown_to(n);
+    g.wire = 0;
+    static std::int64_t value = 0;
+    for (auto _ : state) {
+        g.edit(g.store, g.r, static_cast<std::size_t>(g.dice() % n), 1'000 + value++);
+        g.exchange(g.store, g.r, g.dice);
+    }
+    if (!g.good) { state.SkipWithError("an exchange failed"); }
+    state.counters["wire_bytes"] = static_cast<double>(g.wire) / static_cast<double>(state.iterations());
+}
+/// So many devices with 1,000 records each; each time another edits, and exchanges.
+struct fleet {
+    struct device {
+        memory_storage store{};
+        replica r{{}, wide()};
+        syncline::random_generator dice;
+        explicit device(std::size_t n) : dice(100 + n) {}
+    };
+    grown home{1'000};
+    std::vector<std::unique_ptr<device>> all{};
+    std::int64_t edits = 0;
+
+    explicit fleet(std::size_t n) {
+        for (std::size_t i = 0; i < n; ++i) {
+            device& d = *all.emplace_back(std::make_unique<device>(i));
+            home.join(d.store, d.r, d.dice);
+        }
+    }
+};
+void grow_devices(benchmark::State& state) {
+    auto const n = static_cast<std::size_t>(state.range(0));
+    static std::unique_ptr<fleet> one;
+    if (one == nullptr || one->all.size() != n) {
+        one.reset();
+        one = std::make_unique<fleet>(n);
+    }
+    grown& g = one->home;
+    for (auto _ : state) {
+        fleet::device& d = *one->all[static_cast<std::size_t>(one->edits) % n];
+        state.PauseTiming();
+        g.exchange(d.store, d.r, d.dice);  // what the others did meanwhile
+        g.wire = 0;
+        state.ResumeTiming();
+        g.edit(d.store, d.r, static_cast<std::size_t>(g.dice() % 1'000), 1'000 + one->edits++);
+        g.exchange(d.store, d.r, d.dice);
+    }
+    if (!g.good) { state.SkipWithError("an exchange failed"); }
+    state.counters["wire_bytes"] = static_cast<double>(g.wire);
+}
+// A size at a time: a million records are filled once.
+BENCHMARK(grow_nothing_new)->Name("replica/growth/nothing_new")->Arg(1'000)->Unit(benchmark::kMicrosecond);
+BENCHMARK(grow_edit)->Name("replica/growth/edit")->Arg(1'000)->Unit(benchmark::kMicrosecond);
+BENCHMARK(grow_nothing_new)->Name("replica/growth/nothing_new")->Arg(100'000)->Unit(benchmark::kMicrosecond);
+BENCHMARK(grow_edit)->Name("replica/growth/edit")->Arg(100'000)->Unit(benchmark::kMicrosecond);
+BENCHMARK(grow_nothing_new)->Name("replica/growth/nothing_new")->Arg(1'000'000)->Unit(benchmark::kMicrosecond);
+BENCHMARK(grow_edit)->Name("replica/growth/edit")->Arg(1'000'000)->Unit(benchmark::kMicrosecond);
+BENCHMARK(grow_devices)->Name("replica/growth/devices")->Arg(10)->Arg(100)->Arg(1'000)->Unit(benchmark::kMicrosecond);
+
 }  // namespace

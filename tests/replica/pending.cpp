@@ -159,8 +159,10 @@ TEST_CASE("a pending mutation in an outbox gives itself back, or says that it is
     CHECK(q->base == p.base);
     CHECK(q->line == 5);
     CHECK(*q->decoded() == p.change);
+    CHECK(*pending::mutation_in(raw) == p.change);
     for (std::size_t n = 0; n < raw.size(); ++n) {
         CHECK(pending::parse(bytes_view{raw}.first(n)).error() == errc::corrupt);
+        CHECK(pending::mutation_in(bytes_view{raw}.first(n)).error() == errc::corrupt);
     }
 }
 
@@ -176,6 +178,7 @@ TEST_CASE("a pending mutation from before there were origins has none") {
     REQUIRE(q);
     CHECK(q->line == 0);
     CHECK(*q->decoded() == p.change);
+    CHECK(*pending::mutation_in(old) == p.change);
 }
 
 TEST_CASE("what was written before the store was opened anew is not joined with what comes after") {

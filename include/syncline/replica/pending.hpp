@@ -124,11 +124,15 @@ struct pending {
         if (!in.finish() || (parts == 4 && p.after == 0)) { return failure{errc::corrupt, "pending mutation"}; }
         return p;
     }
-    [[nodiscard]] result<mutation> decoded() const {
-        cbor_reader in{encoded};
-        mutation m = decode_mutation(in);
-        if (!in.finish()) { return failure{errc::corrupt, "pending mutation"}; }
-        return m;
+    [[nodiscard]] result<mutation> decoded() const { return decoded(bytes_view{encoded}); }
+    /// Only the mutation of what `encode` wrote. `errc::corrupt` when it can't be found.
+    [[nodiscard]] static result<mutation> mutation_in(bytes_view payload) {
+        cbor_reader in{payload};
+        std::size_t const parts = in.array();
+        bytes_view const change = in.byte_string();
+        for (std::size_t i = 1; i < parts && !in.failed(); ++i) { (void)in.skip(); }
+        if (parts < 2 || parts > 5 || !in.finish()) { return failure{errc::corrupt, "pending mutation"}; }
+        return decoded(change);
     }
 
     /// Takes a later mutation of the same record into this one; unchanged when they are kept apart.
@@ -174,6 +178,12 @@ struct pending {
     }
 
 private:
+    [[nodiscard]] static result<mutation> decoded(bytes_view encoded) {
+        cbor_reader in{encoded};
+        mutation m = decode_mutation(in);
+        if (!in.finish()) { return failure{errc::corrupt, "pending mutation"}; }
+        return m;
+    }
     [[nodiscard]] static std::optional<field_op> compose(field_op const& first, field_op const& second,
                                                          collection_rules const& rules) {
         rule const by = rules.of(second.field);

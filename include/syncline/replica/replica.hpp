@@ -3947,8 +3947,7 @@ private:
         if (!good || next != p.own.cend()) { return false; }  // a verdict that came before
         status damaged;
         ok = outbox_.payloads_of(tx, claims, [&](std::size_t i, bytes_view payload) {
-            auto f = pending::parse(payload);
-            auto m = f ? f->decoded() : result<mutation>{f.error()};
+            auto m = pending::mutation_in(payload);
             if (!m) {
                 damaged = m.error();
                 return false;
