@@ -71,6 +71,9 @@ bool found_alone(simulation_report& r, char const* part, Report const& alone) {
     return true;
 }
 
+/// Whether a long life is lived at a seed: at the first so many, and at each thirty-second.
+bool lives_at(std::uint64_t seed, std::uint64_t first) { return seed <= first || seed % 32 == 0; }
+
 /// A seed's worlds: devices with their authority, a bank that writes groups, and an outbox, an audit log, a queue of
 /// conflicts, a schedule, those of worlds.cpp and a fleet, each alone.
 /// Of a later one, only where those before are as they should be; `alone` runs the outbox and nothing else.
@@ -92,8 +95,7 @@ simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& 
     for (std::size_t i = 0; i < r.faults.size(); ++i) { r.faults[i] += second.faults[i]; }
     for (std::size_t i = 0; i < r.points.size(); ++i) { r.points[i] += second.points[i]; }
     if (alone) { return r; }
-    // The first hundred, two hundred and four thousand below: their lives are long.
-    if (seed <= 100 && found_alone(r, "audit log", simulate_audit(seed, {.lie = o.lie}))) { return r; }
+    if (lives_at(seed, 100) && found_alone(r, "audit log", simulate_audit(seed, {.lie = o.lie}))) { return r; }
     conflict_simulation_options brief;
     brief.steps = 100;
     conflict_simulation_report const conflicts = simulate_conflicts(seed, brief);
@@ -104,14 +106,14 @@ simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& 
     group_simulation_report const groups = simulate_groups(seed, short_life);
     r.checks += groups.checks;
     if (found_alone(r, "groups", groups)) { return r; }
-    if (seed <= 200 && found_alone(r, "schedule", simulate_schedule(seed))) { return r; }
+    if (lives_at(seed, 200) && found_alone(r, "schedule", simulate_schedule(seed))) { return r; }
     for (simulated_world const& w : simulated_worlds()) {
-        if (seed > w.seeds) { continue; }
+        if (!lives_at(seed, w.seeds)) { continue; }
         simulated_world_report const life = w.run(seed, o.only);
         r.checks += life.checks;
         if (found_alone(r, w.name, life)) { return r; }
     }
-    if (seed > 4'000) { return r; }
+    if (!lives_at(seed, 4'000)) { return r; }
     fleet_options life;
     life.only = o.only;
     fleet_report const fleet = simulate_fleet(seed, life);
@@ -214,10 +216,12 @@ void print_shrunk(std::uint64_t steps, std::vector<std::uint32_t> const& kept, s
 
 /// What failed, shrunk to the few deeds and mishaps that it takes, as a story.
 void explain(settings const& s, simulation_report const& failed) {
-    std::string const plant = s.plant.empty() ? "" : " --plant " + s.plant;
+    std::string how = s.plant.empty() ? "" : " --plant " + s.plant;
+    if (s.options.steps != simulation_options{}.steps) { how += " --steps " + std::to_string(s.options.steps); }
+    if (s.options.only) { how += " --keep " + list(*s.options.only); }
     std::printf("\nseed %llu: %s: %s\nrepeat: tests/simulate --first %llu --seeds 1%s\n",
                 static_cast<unsigned long long>(failed.seed), failed.found[0].axiom.c_str(),
-                failed.found[0].what.c_str(), static_cast<unsigned long long>(failed.seed), plant.c_str());
+                failed.found[0].what.c_str(), static_cast<unsigned long long>(failed.seed), how.c_str());
     std::string const& what = failed.found[0].what;
     if (what.rfind("(fleet alone)", 0) == 0) {
         fleet_options life;
@@ -402,7 +406,9 @@ int main(int argc, char** argv) {
             std::string const v = value();
             char* end = nullptr;
             auto const n = std::strtoull(v.c_str(), &end, 10);
-            if (v.empty() || *end != '\0') { misunderstood(a + " wants a number, not " + v); }
+            if (v.empty() || v[0] < '0' || v[0] > '9' || *end != '\0') {
+                misunderstood(a + " wants a number, not " + v);
+            }
             return n;
         };
         if (a == "--seeds") {

@@ -73,6 +73,7 @@ std::vector<scope_options> scopes() {
     // Three devices.
     scope("three", 3, 2, 1, scope_start::met, {create, add, label, asked, erase});
     scope("three, one write each", 3, 3, 1, scope_start::met, {add, erase}).each = 1;
+    scope("three, two records", 3, 2, 2, scope_start::met, {add, erase});
     // Two messages under way in each direction, whichever and however late.
     scope("window", 2, 2, 1, scope_start::met, {add, asked, erase, create}).window = 2;
     // Several fields in one write, equal values, an unset field.
@@ -92,7 +93,9 @@ std::vector<scope_options> scopes() {
     // Each storage call of each step fails, before and after its effect.
     scope("faults", 2, 2, 1, scope_start::met).storage_faults = true;
     scope("faults, strangers", 2, 2, 1, scope_start::nothing, {create, add, erase}).storage_faults = true;
-    scope("faults, three writes", 2, 3, 1, scope_start::met, {add, erase}).storage_faults = true;
+    scope("faults, three writes", 2, 3, 1, scope_start::met, {add, label, erase}).storage_faults = true;
+    scope("faults, two records", 2, 2, 2, scope_start::met, {add, erase, create}).storage_faults = true;
+    scope("faults, three devices", 3, 2, 1, scope_start::met, {add, erase}).storage_faults = true;
     return all;
 }
 

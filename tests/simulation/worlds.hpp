@@ -25,7 +25,7 @@ struct told_world {
 };
 struct simulated_world {
     char const* name;
-    std::uint64_t seeds;  ///< it is run for the first so many
+    std::uint64_t seeds;  ///< it is run for the first so many, and each thirty-second
     simulated_world_report (*run)(std::uint64_t seed, syncline::testing::step_choice const& only);
     /// What failed there, told; no steps where nothing did.
     told_world (*explain)(std::uint64_t seed, syncline::testing::step_choice const& only);
