@@ -1457,6 +1457,12 @@ public:
             }
             // One that is closed to the program hides no other.
             if (remote) { c.remote = std::move(*remote); }
+            auto const me = author(tx);
+            if (!me) {
+                outcome = me.error();
+                return false;
+            }
+            (void)without_asked(c, *me);
             return visit(c);
         });
         return ok ? outcome : ok;
@@ -1464,11 +1470,13 @@ public:
 
     /// Ends a conflict by a person's decision: a new mutation that has seen the confirmed record as it is now.
     ///
-    /// `seen` is the version of the remote row that the person saw. `decisions` names every field of the
-    /// conflict once; the parked mutation's other operations go along. Should somebody change those fields
-    /// again before it arrives, that is a new conflict.
+    /// `seen` is the version of the remote row that the person saw. `decisions` names every field of the conflict, as
+    /// `conflicts` tells it, once. What else the parked mutation did goes along as the rules have it now: what others have
+    /// changed later stays theirs. (Ranks are the authority's to know: a `conflict_desk` can be told them.) Should somebody
+    /// change those fields again before it arrives, that is a new conflict.
     /// Errors, state unchanged: `errc::not_found` (no such conflict; the record was deleted meanwhile, then
-    /// `dismiss` it), `errc::contended` (the remote has changed since: show it again), `errc::invalid` (a field is missing, named twice or not in conflict; a value is no CBOR).
+    /// `dismiss` it), `errc::contended` (the remote has changed since: show it again), `errc::invalid` (a field is missing,
+    /// named twice or not in conflict; a value is no CBOR).
     template <storage_transaction Tx>
     [[nodiscard]] result<write_receipt> resolve(Tx& tx, std::uint64_t token, position seen,
                                                 std::vector<field_resolution> const& decisions, instant now,
@@ -1483,6 +1491,10 @@ public:
         if ((*remote ? (*remote)->version : 0) != seen) {
             return failure{errc::contended, "the remote has changed since"};
         }
+        auto const me = author(tx);
+        if (!me) { return me.error(); }
+        found->remote = std::move(*remote);
+        auto const rest = without_asked(*found, *me);
         auto const in_conflict = [&](std::string_view f) {
             return std::find(found->fields.begin(), found->fields.end(), f) != found->fields.end();
         };
@@ -1501,18 +1513,26 @@ public:
             }
         }
         std::vector<field_op> ops;
-        for (field_op op : found->local.ops) {
-            for (field_resolution const& d : decisions) {
-                if (d.field == op.field && d.take == field_resolution::choice::custom) {
-                    op.kind = op_kind::set;
-                    op.value = d.value;
-                }
-            }
-            bool const yields = std::any_of(decisions.begin(), decisions.end(), [&](field_resolution const& d) {
-                return d.field == op.field && d.take == field_resolution::choice::remote;
-            });
-            if (!yields) { ops.push_back(std::move(op)); }
+        if (rest) {
+            collection_rules const& by = rules_.of(found->local.record.collection);
+            auto made = diff(found->remote->fields, rest->fields, by, {});
+            if (!made) { return made.error(); }
+            ops = std::move(*made);
+            ops.erase(std::remove_if(ops.begin(), ops.end(), [&](field_op const& op) { return in_conflict(op.field); }),
+                      ops.end());
         }
+        for (field_op op : found->local.ops) {
+            auto const d = std::find_if(decisions.begin(), decisions.end(),
+                                        [&](field_resolution const& one) { return one.field == op.field; });
+            if (d == decisions.end() ? rest.has_value() : d->take == field_resolution::choice::remote) { continue; }
+            if (d != decisions.end() && d->take == field_resolution::choice::custom) {
+                op.kind = op_kind::set;
+                op.value = d->value;
+            }
+            ops.push_back(std::move(op));
+        }
+        std::sort(ops.begin(), ops.end(),
+                  [](field_op const& a, field_op const& b) { return compare_keys(a.field, b.field) < 0; });
         write_receipt receipt;
         if (!ops.empty()) {
             auto written = write(tx, found->local.record, change_kind::update, std::move(ops), now, urgency);
@@ -1608,6 +1628,45 @@ public:
     }
 
 private:
+    /// The remote row with what a parked mutation did in fields that don't wait for a person, by the rules; its fields get
+    /// those that do by now. Nothing where there is no such row, or the authority would refuse it.
+    [[nodiscard]] std::optional<row> without_asked(open_conflict& c, author_index me) const {
+        if (!c.remote || c.remote->deleted || c.local.kind != change_kind::update || c.local.life != c.remote->life) {
+            return std::nullopt;
+        }
+        collection_rules const& by = rules_.of(c.local.record.collection);
+        mutation rest = c.local;
+        auto const ask = [&](std::string const& field) {
+            auto const of_field = [&](field_op const& op) { return op.field == field; };
+            auto const at = std::find_if(rest.ops.begin(), rest.ops.end(), of_field);
+            if (at == rest.ops.end()) { return false; }
+            rest.ops.erase(at);
+            if (std::find(c.fields.begin(), c.fields.end(), field) == c.fields.end()) { c.fields.push_back(field); }
+            return true;
+        };
+        for (std::string const& field : std::vector<std::string>(c.fields)) { (void)ask(field); }
+        apply_context context;
+        context.author = me;
+        for (;;) {
+            std::optional<row> after = c.remote;
+            if (rest.ops.empty()) { return after; }
+            apply_outcome const outcome = apply(after, rest, by, context);
+            bool asked = false;
+            if (outcome.verdict == verdict_kind::rejected && outcome.reason == errc::contended) {
+                for (field_op const& op : std::vector<field_op>(rest.ops)) {
+                    asked = (by.decides(op.field) == rule::authority_time && ask(op.field)) || asked;
+                }
+            } else if (outcome.verdict == verdict_kind::conflict) {
+                for (decision const& d : outcome.decisions) {
+                    asked = (d.won == winner::nobody && ask(d.field)) || asked;
+                }
+            } else if (outcome.verdict != verdict_kind::rejected) {
+                return after;
+            }
+            if (!asked) { return std::nullopt; }
+        }
+    }
+
     struct identity {
         replica_id self{};
         std::string principal;
