@@ -29,6 +29,13 @@ struct medium {
     std::size_t synced = 1;
 };
 
+/// What was synced is there, and of what was written after it as much as the seed says.
+std::shared_ptr<medium> after_power_loss(medium before, std::uint64_t seed) {
+    std::size_t const unsynced = before.written.size() - before.synced;
+    before.written.resize(before.synced + static_cast<std::size_t>(seed % (unsynced + 1)));
+    return std::make_shared<medium>(std::move(before));  // the old object may go on writing to the old one
+}
+
 /// Keeps everything in memory and writes it out at each commit. `Hasty`: it answers before the write has arrived.
 template <bool Hasty>
 class notes_storage {
@@ -72,19 +79,13 @@ template <class Storage>
 std::string certify() {
     // region: certify
     std::shared_ptr<medium> disk;
-    auto const open = [&] { return std::make_unique<Storage>(disk); };
     testing::storage_factory<Storage> factory;
+    factory.reopen = [&] { return std::make_unique<Storage>(disk); };
     factory.fresh = [&] {
         disk = std::make_shared<medium>();
-        return open();
+        return factory.reopen();
     };
-    factory.reopen = open;
-    factory.power_cut = [&](std::uint64_t seed) {
-        auto after = std::make_shared<medium>(*disk);  // the old object may go on writing to the old one
-        after->written.resize(after->synced +
-                              static_cast<std::size_t>(seed % (after->written.size() - after->synced + 1)));
-        disk = after;
-    };
+    factory.power_cut = [&](std::uint64_t seed) { disk = after_power_loss(*disk, seed); };
     auto const broken = testing::certify_storage(factory);
     std::string const report = testing::to_text(broken);  // empty: it is a storage
     // endregion: certify

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <syncline/testing/storage_conformance.hpp>
 
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -25,6 +27,9 @@ enum class defect {
     stale_get,
     stale_scan,
     shared_buffer,
+    letters_of_one_case,
+    no_space_at_the_end,
+    middling_keys_cut,
     // order
     descending,
     signed_bytes,
@@ -32,6 +37,7 @@ enum class defect {
     closed_range,
     once_more,
     stale_bound,
+    short_scan,
     // limits
     long_key,
     empty_value,
@@ -43,6 +49,14 @@ enum class defect {
     leaky_rollback,
     torn_commit,
     commit_of_the_moved,
+    short_commit,
+    short_column,
+    shorter_column,
+    middling_keys_lost,
+    odd_size_cut,
+    one_size_cut,
+    loser_keeps_half,
+    one_key_lost,
     // isolation
     last_writer_wins,
     dirty_read,
@@ -58,11 +72,14 @@ enum class defect {
     barrier_fails,
     // durability, at power loss
     loses_full,
+    loses_large,
     idle_barrier,
     goes_back,
     // atomicity, at power loss
     out_of_order,
     half_kept,
+    // none: sound
+    late_snapshot,
 };
 
 struct signed_less {
@@ -102,7 +119,8 @@ public:
               version_(o.version_),
               before_(o.before_),
               draft_(o.draft_),
-              touched_(o.touched_) {
+              touched_(o.touched_),
+              has_read_(o.has_read_) {
             if (owner_ != nullptr && owner_->open_ == &o) { owner_->open_ = this; }
             if (is(defect::commit_of_the_moved)) { draft_ = before_; }
         }
@@ -115,6 +133,7 @@ public:
             before_ = o.before_;
             draft_ = o.draft_;
             touched_ = o.touched_;
+            has_read_ = o.has_read_;
             return *this;
         }
         ~transaction() { finish(); }
@@ -123,7 +142,7 @@ public:
             out.clear();
             if (!fits(key)) { return errc::invalid; }
             table const& from = is(defect::stale_get) ? before_ : seen();
-            auto const at = from.find(to_bytes(key));
+            auto const at = from.find(column(key));
             if (is(defect::shared_buffer) && at == from.end()) { draft_[to_bytes(key)] = {}; }
             if (at == from.end()) { return false; }
             out = at->second;
@@ -133,8 +152,8 @@ public:
             if (status const s = writable(key); !s) { return s; }
             if (value.size() > owner_->value_bytes_max()) { return errc::limit; }
             if (is(defect::empty_value) && value.empty()) { return errc::invalid; }
-            draft_[to_bytes(key)] = to_bytes(value);
-            touched_.insert(to_bytes(key));
+            draft_[column(key)] = to_bytes(value);
+            touched_.insert(column(key));
             if (is(defect::dirty_read) || is(defect::uncommitted_kept)) {
                 owner_->shared_->written[to_bytes(key)] = to_bytes(value);
             }
@@ -143,8 +162,9 @@ public:
         status erase(bytes_view key) {
             if (status const s = writable(key); !s) { return s; }
             if (is(defect::erase_absent) && draft_.count(to_bytes(key)) == 0) { return errc::not_found; }
-            draft_.erase(to_bytes(key));
-            touched_.insert(to_bytes(key));
+            draft_.erase(column(key));
+            touched_.insert(column(key));
+            if (is(defect::dirty_read)) { owner_->shared_->written.erase(to_bytes(key)); }
             return {};
         }
         status scan(key_range range, scan_visitor visit) {
@@ -157,6 +177,7 @@ public:
                 found.push_back({k, v});
                 if (is(defect::once_more) && touched_.count(k) != 0) { found.push_back({k, v}); }
             }
+            if (is(defect::short_scan) && found.size() > 1'000) { found.resize(1'000); }
             if (is(defect::descending)) { found = {found.rbegin(), found.rend()}; }
             for (auto const& [k, v] : found) {
                 if (!visit(k, v) && !is(defect::unstoppable)) { break; }
@@ -176,19 +197,30 @@ public:
                 shared.last = shared.data;
                 ++shared.version;
                 std::size_t left = touched_.size();
+                std::size_t written = 0;
                 for (bytes const& k : touched_) {
                     if (is(defect::torn_commit) && touched_.size() > 100 && left-- == 1) { break; }
+                    if (is(defect::short_commit) && ++written > 1'000) { break; }
+                    if (is(defect::one_key_lost) && k.size() == 3 && k[1] == std::byte{0x80} && k[2] == std::byte{0}) {
+                        continue;
+                    }
+                    if (is(defect::middling_keys_lost) && k.size() > 191 && k.size() < key_bytes_max) { continue; }
                     auto const at = draft_.find(k);
                     if (at == draft_.end()) {
                         shared.data.erase(k);
                     } else {
-                        shared.data[k] = at->second;
+                        shared.data[k] = stored(at->second);
                     }
                     shared.versions[k] = shared.version;
                 }
                 shared.commits.push_back(shared.data);
-                if (owner->is_full() && !is(defect::loses_full)) { shared.synced = shared.commits.size(); }
+                bool const lost = is(defect::loses_full) || (is(defect::loses_large) && touched_.size() > 8);
+                if (owner->is_full() && !lost) { shared.synced = shared.commits.size(); }
             }
+            if (conflict && is(defect::loser_keeps_half)) {
+                shared.data[*touched_.begin()] = draft_[*touched_.begin()];
+            }
+            if (is(defect::dirty_read)) { shared.written = shared.data; }
             access_ = access_mode::read;
             finish();
             if (conflict) { return is(defect::wrong_code) ? errc::storage_io : errc::contended; }
@@ -206,7 +238,32 @@ public:
               draft_(before_) {
             owner.open_ = this;
         }
+        /// What a column for keys keeps of one.
+        static bytes column(bytes_view key) {
+            bytes k = to_bytes(key);
+            if (is(defect::letters_of_one_case)) {
+                for (std::byte& b : k) {
+                    if (b >= std::byte{'A'} && b <= std::byte{'Z'}) { b |= std::byte{0x20}; }
+                }
+            }
+            if (is(defect::no_space_at_the_end)) {
+                while (k.size() > 1 && k.back() == std::byte{' '}) { k.pop_back(); }
+            }
+            if (is(defect::middling_keys_cut) && k.size() > 255 && k.size() < key_bytes_max) { k.resize(255); }
+            return k;
+        }
+        /// What is left of a value once it is committed.
+        static bytes stored(bytes v) {
+            if (is(defect::short_column) && v.size() > 65'535) { v.resize(65'535); }
+            if (is(defect::shorter_column) && v.size() > 16'383) { v.resize(16'383); }
+            if (is(defect::one_size_cut) && v.size() == 65'536) { v.pop_back(); }
+            if (is(defect::odd_size_cut) && v.size() > (1U << 20) && v.size() % 2 == 1) { v.pop_back(); }
+            return v;
+        }
         table const& seen() {
+            if (is(defect::late_snapshot) && access_ == access_mode::read && !std::exchange(has_read_, true)) {
+                draft_ = owner_->shared_->data;
+            }
             if (access_ == access_mode::write && !touched_.empty()) { return draft_; }
             if (is(defect::moving_reader)) { return owner_->shared_->data; }
             if (is(defect::dirty_read) && access_ == access_mode::read && !owner_->shared_->written.empty()) {
@@ -227,6 +284,9 @@ public:
         }
         void finish() {
             if (owner_ == nullptr) { return; }
+            if (is(defect::dirty_read) && access_ == access_mode::write) {
+                owner_->shared_->written = owner_->shared_->data;
+            }
             if (is(defect::leaky_rollback) && access_ == access_mode::write) { owner_->shared_->data = draft_; }
             if (owner_->open_ == this) { owner_->open_ = nullptr; }
             owner_ = nullptr;
@@ -238,6 +298,7 @@ public:
         table before_;
         table draft_;
         std::set<bytes> touched_;
+        bool has_read_ = false;
     };
 
     explicit naive_storage(std::shared_ptr<shared_table> shared) : shared_(std::move(shared)) {}
@@ -307,14 +368,22 @@ std::vector<testing::violation> certify_naive(durability promise = durability::n
         };
     }
     // A long value would be copied many times over by so naive a model.
-    return testing::certify_storage<model>(factory, {.rounds = 60, .long_value = 100'000});
+    std::size_t const longest = D == defect::odd_size_cut ? std::size_t{3} << 20 : 100'000;
+    return testing::certify_storage<model>(factory, {.rounds = 60, .long_value = longest, .many_keys = 2'000});
+}
+
+/// What docs/certify_storage.md shows.
+std::string page(char const* name) {
+    std::ifstream in(std::string(SYNCLINE_TESTS_DIR "/testing/") + name);
+    return {std::istreambuf_iterator<char>(in), {}};
 }
 
 template <defect... Defects>
 void expect_broken(char const* axiom) {
     auto const check = [axiom](defect d, std::vector<testing::violation> const& found) {
         INFO("defect " << static_cast<int>(d) << '\n' << testing::to_text(found));
-        CHECK(testing::breaks(found, axiom));
+        REQUIRE(!found.empty());
+        for (testing::violation const& v : found) { CHECK(v.axiom == axiom); }  // and none that follows from it
     };
     (check(Defects, certify_naive<Defects>()), ...);
 }
@@ -351,6 +420,10 @@ TEST_CASE("certify_storage: takes an optimistic model, whose commits may lose th
     CHECK(testing::to_text(certify_naive<defect::none>()) == "");
 }
 
+TEST_CASE("certify_storage: takes a model whose readers take their state at the first read", "[testing][storage]") {
+    CHECK(testing::to_text(certify_naive<defect::late_snapshot>()) == "");
+}
+
 TEST_CASE("certify_storage: a store that keeps its word over power losses passes", "[testing][storage]") {
     for (durability const said : {durability::ordered, durability::full}) {
         CHECK(testing::to_text(certify_naive<defect::none>(said)) == "");
@@ -365,6 +438,7 @@ TEST_CASE("certify_storage: a store that breaks its word over power losses is na
         CHECK(found.size() == 1);
     };
     broken(certify_naive<defect::loses_full>(durability::full), "durability");
+    broken(certify_naive<defect::loses_large>(durability::full), "durability");
     broken(certify_naive<defect::idle_barrier>(durability::ordered), "durability");
     broken(certify_naive<defect::idle_barrier>(durability::none), "durability");
     broken(certify_naive<defect::goes_back>(durability::full), "durability");
@@ -372,9 +446,31 @@ TEST_CASE("certify_storage: a store that breaks its word over power losses is na
     broken(certify_naive<defect::half_kept>(durability::ordered), "atomicity");
 }
 
+TEST_CASE("certify_storage: shows what was called and what came of it", "[testing][storage]") {
+    auto const told = [](std::vector<testing::violation> const& found) { return testing::to_text(found); };
+    CHECK(told(certify_naive<defect::letters_of_one_case>()) ==
+          "read_your_writes: before the commit: get(\"A\") gives \"a=\", not \"A=\"\n");
+    CHECK(told(certify_naive<defect::shorter_column>()) ==
+          "atomicity: after the commit: get(\"value\") gives 16383 bytes "
+          "h'78406679a123bb927386b8f12d65fe4102be37018a1a759c...', not 16384 bytes "
+          "h'78406679a123bb927386b8f12d65fe4102be37018a1a759c...'\n");
+    CHECK(told(certify_naive<defect::short_commit>()) ==
+          "atomicity: after the commit of 1567 puts: key 411 bytes \"kkkkkkkkkkkkkkkkkkkkkkkk...\" is absent, not 412 "
+          "bytes \"kkkkkkkkkkkkkkkkkkkkkkkk...\"\n");
+    CHECK(told(certify_naive<defect::loser_keeps_half>()) ==
+          "atomicity: after two writers' commits, of which succeeded a: key \"b's one\" is \"1\", not absent\n");
+    CHECK(told(certify_naive<defect::erase_absent>()) == "limits: erase of an absent key answers: not found\n");
+    CHECK(told(certify_naive<defect::forgetful>()) ==
+          "durability: after reopening: key \"last\" is absent, not \"commit\"\n");
+    CHECK(told(certify_naive<defect::one_key_lost>()) == page("page_lost_key.txt"));
+    CHECK(told(certify_naive<defect::loses_full>(durability::full)) ==
+          "durability: after a power loss: of 1 commits the first 1 had to last, 0 did (power cut 0 of seed 1)\n");
+}
+
 TEST_CASE("certify_storage: names the axiom that a bad model breaks", "[testing][storage]") {
     SECTION("read_your_writes") {
-        expect_broken<defect::stale_get, defect::stale_scan, defect::shared_buffer>("read_your_writes");
+        expect_broken<defect::stale_get, defect::stale_scan, defect::shared_buffer, defect::letters_of_one_case,
+                      defect::no_space_at_the_end, defect::middling_keys_cut, defect::short_scan>("read_your_writes");
     }
     SECTION("order") {
         expect_broken<defect::descending, defect::signed_bytes, defect::unstoppable, defect::closed_range,
@@ -385,7 +481,9 @@ TEST_CASE("certify_storage: names the axiom that a bad model breaks", "[testing]
                       defect::short_values, defect::ends_on_refusal>("limits");
     }
     SECTION("atomicity") {
-        expect_broken<defect::leaky_rollback, defect::torn_commit, defect::commit_of_the_moved>("atomicity");
+        expect_broken<defect::leaky_rollback, defect::torn_commit, defect::commit_of_the_moved, defect::short_commit,
+                      defect::short_column, defect::shorter_column, defect::middling_keys_lost, defect::odd_size_cut,
+                      defect::one_size_cut, defect::loser_keeps_half, defect::one_key_lost>("atomicity");
     }
     SECTION("isolation") {
         expect_broken<defect::last_writer_wins, defect::dirty_read, defect::moving_reader, defect::write_skew,

@@ -70,6 +70,13 @@ enum class defect {
     cuts_pushes,
     hides_the_gap,
     tells_the_gap_late,
+    keeps_the_view,
+    trims_line_ends,
+    trims_a_zero,
+    trims_zeros,
+    invents_a_wait,
+    says_unreachable,
+    one_refusal_for_all,
 };
 
 /// A live transport of its own, with one defect.
@@ -94,7 +101,7 @@ public:
         if (what_ == defect::cuts_to_the_limit && copy.size() > few_bytes.request_bytes_max) {
             copy.resize(few_bytes.request_bytes_max);
         }
-        waiting_.push_back({std::move(copy), done});
+        waiting_.push_back({std::move(copy), done, request});
     }
     [[nodiscard]] transport_limits limits() const {
         transport_limits l = few_bytes;
@@ -154,14 +161,16 @@ private:
     struct waiting {
         bytes request{};
         completion done{};
+        bytes_view view{};
     };
 
     void serve(waiting const& w) {
+        if (!connected_ && what_ == defect::says_unreachable) { static_cast<void>(peer_(w.request)); }
         if (!connected_ || broken_) {
             w.done({errc::unreachable, {}});
             return;
         }
-        bytes request = w.request;
+        bytes request = what_ == defect::keeps_the_view ? to_bytes(w.view) : w.request;
         std::size_t most = few_bytes.request_bytes_max;
         if (what_ == defect::refuses_the_last_byte) { --most; }
         if (request.size() > most && what_ != defect::takes_long_requests) {
@@ -184,18 +193,31 @@ private:
             if (what_ == defect::swallows_failures) {
                 w.done({bytes_view{}, {}});
             } else {
-                w.done({reply.message.error(), {}});
+                w.done({what_ == defect::one_refusal_for_all ? errc::peer_failed : reply.message.error().code,
+                        reply.retry_after});
             }
             return;
         }
         bytes& answer = *reply.message;
+        auto const trim = [&](char c, std::size_t most) {
+            for (; most != 0 && !answer.empty() && answer.back() == static_cast<std::byte>(c); --most) {
+                answer.pop_back();
+            }
+        };
+        if (what_ == defect::trims_line_ends) {
+            trim('\n', 1);
+            trim('\r', 1);
+        }
+        if (what_ == defect::trims_a_zero) { trim('\0', 1); }
+        if (what_ == defect::trims_zeros) { trim('\0', answer.size()); }
         if (what_ == defect::flips_a_bit && answer.size() == 258) { answer[100] ^= std::byte{4}; }
         if (what_ == defect::cuts_long_replies && answer.size() > 65'536) { answer.resize(65'536); }
         if (answer.size() > few_bytes.reply_bytes_max && what_ != defect::takes_long_replies) {
             w.done({errc::too_large, {}});
             return;
         }
-        w.done({bytes_view{answer}, {}});
+        w.done(
+            {bytes_view{answer}, what_ == defect::invents_a_wait ? std::optional{milliseconds{1'000}} : std::nullopt});
         if (what_ == defect::completes_twice && request.size() == 2) { w.done({bytes_view{answer}, {}}); }
     }
 
@@ -309,6 +331,13 @@ TEST_CASE("the suite finds every planted defect, under the axiom that it breaks"
              expectation{defect::cuts_pushes, "in_order"},
              expectation{defect::hides_the_gap, "in_order"},
              expectation{defect::tells_the_gap_late, "in_order"},
+             expectation{defect::keeps_the_view, "fidelity"},
+             expectation{defect::trims_line_ends, "fidelity"},
+             expectation{defect::trims_a_zero, "fidelity"},
+             expectation{defect::trims_zeros, "fidelity"},
+             expectation{defect::invents_a_wait, "reason"},
+             expectation{defect::says_unreachable, "reason"},
+             expectation{defect::one_refusal_for_all, "reason"},
          }) {
         auto const found = certify(e.what);
         INFO("defect " << static_cast<int>(e.what) << ", found:\n" << to_text(found));

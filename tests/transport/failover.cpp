@@ -309,5 +309,5 @@ TEST_CASE("failover keeps the axioms of transports") {
     // With a second try, one failure of the peer's does not show, which the suite notices; nothing else.
     auto const mended =
         testing::certify_transport([](testing::conformance_peer& peer) { return std::make_unique<two_ways<2>>(peer); });
-    for (auto const& v : mended) { CHECK(v.what == "a peer's failure came as success"); }
+    for (auto const& v : mended) { CHECK(v.what.ends_with("came as success")); }
 }

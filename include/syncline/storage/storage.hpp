@@ -17,7 +17,8 @@ namespace syncline::inline SYNCLINE_ABI {
 
 /// What a transaction may do.
 enum class access_mode : std::uint8_t {
-    read,   ///< sees one consistent state; put and erase answer `errc::read_only`
+    /// Sees one consistent state from its first get or scan to its end; put and erase answer `errc::read_only`.
+    read,
     write,  ///< one at a time in the whole store: a second writer waits or gets `errc::busy`
 };
 
@@ -79,7 +80,8 @@ concept storage_transaction = requires(T& t, bytes_view k, bytes_view v, bytes& 
 /// | s.value_bytes_max()    | std::size_t             | longest value, at least 16 MiB                                |
 /// Axioms, by name, beside those of `storage_transaction`:
 ///   atomicity    an uncommitted or failed transaction leaves no trace, a committed one is whole
-///   isolation    objects on one store are serialisable: a read transaction sees one state, a lost race is
+///   isolation    objects on one store are serialisable: a read transaction sees one state, that of a moment between
+///                its begin and its first get or scan (the model chooses it), and no later one; a lost race is
 ///                `errc::contended` or `errc::busy`, never a lost update
 ///   one_open     begin on an object with an open transaction is `errc::busy`; the open one goes on
 ///   durability   a reopened store holds everything committed, at the durability said

@@ -112,9 +112,11 @@ struct probe {
     bool succeeded = false;
     errc code{};
     bytes reply{};
+    std::optional<milliseconds> retry_after{};
 
     void operator()(transport_reply const& r) {
         ++completions;
+        retry_after = r.retry_after;
         succeeded = r.message.has_value();
         if (succeeded) {
             reply = to_bytes(*r.message);
@@ -153,6 +155,7 @@ public:
             }
         }
         fidelity();
+        if (!found_.empty()) { return std::move(found_); }  // what follows is said in such messages
         pairing();
         limits();
         recovery();
@@ -166,8 +169,8 @@ private:
     static_assert(transport_fixture<fixture>);
 
     void report(std::string_view axiom, std::string what) {
-        violation v{std::string(axiom), std::move(what)};
-        if (std::find(found_.begin(), found_.end(), v) == found_.end()) { found_.push_back(std::move(v)); }
+        // The first of each axiom: the others are mostly the same one again.
+        if (!breaks(found_, axiom)) { found_.push_back({std::string(axiom), std::move(what)}); }
     }
 
     /// Whether it completed exactly once; complains otherwise.
@@ -177,10 +180,18 @@ private:
         return false;
     }
 
+    /// Begins an exchange. The request is borrowed for the call only, so other bytes stand there after it.
+    template <class Done>
+    void start(fixture& f, bytes_view request, Done& done) {
+        bytes& lent = lent_.emplace_back(to_bytes(request));
+        f.subject().exchange(lent, completion::to(done));
+        std::fill(lent.begin(), lent.end(), std::byte{0xDB});
+    }
     /// One exchange to its end.
     void ask(fixture& f, bytes_view request, probe& p) {
-        f.subject().exchange(request, completion::to(p));
+        start(f, request, p);
         f.drive();
+        lent_.clear();
     }
 
     /// One exchange that has to arrive and to be answered, bit for bit.
@@ -196,9 +207,20 @@ private:
             report(axiom, when + ": the peer got something else than was sent");
         } else if (!equal(p.reply, conformance_peer::answer_to(request))) {
             report(axiom, when + ": the reply is not what the peer answered");
+        } else if (p.retry_after) {
+            report("reason", when + ": a retry_after of which the peer said nothing");
         }
     }
 
+    [[nodiscard]] static std::string in_hex(bytes_view b) {
+        constexpr char digits[] = "0123456789abcdef";
+        std::string out = "h'";
+        for (std::byte const x : b) {
+            out += digits[std::to_integer<unsigned>(x) >> 4];
+            out += digits[std::to_integer<unsigned>(x) & 15U];
+        }
+        return out + '\'';
+    }
     [[nodiscard]] static std::string of_bytes(std::size_t n) { return std::to_string(n) + " bytes"; }
 
     void fidelity() {
@@ -238,6 +260,23 @@ private:
                 report("fidelity", when + ": did not come back as it was");
             }
         }
+        // What a protocol of lines or of C strings trims.
+        for (std::string_view const end :
+             {std::string_view{"\n"}, std::string_view{"\r\n"}, std::string_view{" "}, std::string_view{"\t"},
+              std::string_view{"\0", 1}, std::string_view{"\0\0", 2}, std::string_view{"\xEF\xBB\xBF"},
+              std::string_view{"\x1A"}}) {
+            bytes message = to_bytes(end);
+            append(message, as_bytes("text"));
+            append(message, as_bytes(end));
+            std::string const when = "that begins and ends with " + in_hex(as_bytes(end));
+            expect_echo(*f, message, "fidelity", "a request " + when);
+            peer_.script(message);
+            probe p;
+            ask(*f, as_bytes("answer so"), p);
+            if (completed(p, "a reply " + when) && (!p.succeeded || !equal(p.reply, message))) {
+                report("fidelity", "a reply " + when + ": came as " + in_hex(p.reply));
+            }
+        }
         constexpr std::string_view awkward("HTTP/1.1 200 OK\r\n\r\n\0\xFF<html>\n.\r\n", 31);
         expect_echo(*f, as_bytes(awkward), "fidelity", "a request like a protocol's text");
         if (f->subject().limits() != most) { report("limits", "limits() changed without a cause"); }
@@ -250,8 +289,9 @@ private:
         std::vector<probe> probes(count);
         std::vector<bytes> requests;
         for (std::size_t i = 0; i < count; ++i) { requests.push_back(patterned(1 + (i * 7) % 40, 100 + i)); }
-        for (std::size_t i = 0; i < count; ++i) { f->subject().exchange(requests[i], completion::to(probes[i])); }
+        for (std::size_t i = 0; i < count; ++i) { start(*f, requests[i], probes[i]); }
         f->drive();
+        lent_.clear();
         for (std::size_t i = 0; i < count; ++i) {
             if (!completed(probes[i], "one of many begun together")) { continue; }
             if (!probes[i].succeeded) {
@@ -266,11 +306,12 @@ private:
         probe inner;
         bytes outer_reply;
         auto outer = [&](transport_reply const& r) {
-            f->subject().exchange(as_bytes("inner"), completion::to(inner));
+            start(*f, as_bytes("inner"), inner);
             if (r.message) { outer_reply = to_bytes(*r.message); }
         };
-        f->subject().exchange(as_bytes("outer"), completion::to(outer));
+        start(*f, as_bytes("outer"), outer);
         f->drive();
+        lent_.clear();
         if (completed(inner, "one begun by a completion") &&
             (!equal(inner.reply, conformance_peer::answer_to(as_bytes("inner"))) ||
              !equal(outer_reply, conformance_peer::answer_to(as_bytes("outer"))))) {
@@ -305,13 +346,25 @@ private:
         peer_.reset();
         auto const f = make_(peer_);
         for (errc const refusal : {errc::peer_failed, errc::throttled, errc::rejected, errc::forbidden}) {
-            for (int times = 0; times < 2; ++times) {
+            std::string const when = std::string("a refusal \"") + message(refusal) + '"';
+            for (std::optional<milliseconds> const wait :
+                 {std::optional<milliseconds>{}, std::optional<milliseconds>{milliseconds{7'000}}}) {
                 peer_.reset();
-                peer_.script(refusal);
+                peer_.script({refusal, wait});
                 probe p;
                 ask(*f, as_bytes("refuse this"), p);
-                if (completed(p, "a request that the peer refuses") && p.succeeded) {
-                    report("recovery", "a peer's failure came as success");
+                if (!completed(p, "a request that the peer refuses")) { continue; }
+                if (p.succeeded) {
+                    report("recovery", when + " came as success");
+                } else if (p.code != refusal) {
+                    report("reason", when + " came as \"" + message(p.code) + '"');
+                }
+                // One may say it in whole seconds, or not at all.
+                bool const told =
+                    !p.retry_after || (wait && *p.retry_after >= *wait && *p.retry_after - *wait < milliseconds{1'000});
+                if (!told) {
+                    report("reason", when + " with a retry_after of " + (wait ? "7000" : "none") + " came with " +
+                                         std::to_string(p.retry_after->count()));
                 }
             }
             peer_.reset();
@@ -319,12 +372,16 @@ private:
         }
         if constexpr (breakable_fixture<fixture>) {
             for (int times = 0; times < 3; ++times) {
+                peer_.reset();
                 probe before;
-                f->subject().exchange(as_bytes("under way"), completion::to(before));
+                start(*f, as_bytes("under way"), before);
                 f->disconnect();
                 probe during;
                 ask(*f, as_bytes("nobody hears"), during);
-                completed(before, "one under way when the connection broke");
+                if (completed(before, "one under way when the connection broke") && !before.succeeded &&
+                    before.code == errc::unreachable && !peer_.take_received().empty()) {
+                    report("reason", "one under way when the connection broke: unreachable, and the peer got it");
+                }
                 if (completed(during, "one without a connection") && during.succeeded) {
                     report("recovery", "success without a connection");
                 }
@@ -341,9 +398,10 @@ private:
         std::vector<bool> ended_before;
         {
             auto const f = make_(peer_);
-            for (probe& p : probes) { f->subject().exchange(as_bytes("abandoned"), completion::to(p)); }
+            for (probe& p : probes) { start(*f, as_bytes("abandoned"), p); }
             for (probe const& p : probes) { ended_before.push_back(p.completions != 0); }
         }
+        lent_.clear();
         for (std::size_t i = 0; i < probes.size(); ++i) {
             if (!completed(probes[i], "under way when the transport was destroyed")) { continue; }
             if (!ended_before[i] && (probes[i].succeeded || probes[i].code != errc::cancelled)) {
@@ -462,13 +520,15 @@ private:
 
     Factory& make_;
     conformance_peer peer_;
+    std::deque<bytes> lent_;  // of the exchanges under way
     std::vector<violation> found_;
 };
 
 }  // namespace detail
 
 /// Checks the axioms of `transport`, and of `live_transport` where the fixture is live, and returns those that it saw
-/// broken: `exactly_one`, `fidelity`, `pairing`, `limits`, `recovery`, `in_order`. Empty: none was.
+/// broken: `exactly_one`, `fidelity`, `pairing`, `limits`, `recovery`, `reason`, `in_order`. Empty: none was. Of each axiom the first case is told; where single
+/// messages don't arrive as they were, nothing further is tried.
 ///
 /// `make(peer)` answers a pointer (a `std::unique_ptr`, say) to a new `transport_fixture` whose other side calls
 /// `peer` with each request; several are made, one at a time, and destroyed with exchanges under way. Small limits,

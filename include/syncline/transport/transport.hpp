@@ -60,6 +60,7 @@ struct completion {
 ///   pairing          a completion gets the reply to its own request
 ///   limits           a longer request or reply completes with `errc::too_large`
 ///   recovery         after a failure the next exchange works if the peer does
+///   reason           a failure is the one that happened, as said above; `retry_after` is what the peer said, or none
 /// Threads: the caller serialises.
 template <class T>
 concept transport = requires(T& t, T const& ct, bytes_view m, completion c) {
