@@ -426,6 +426,10 @@ private:
         bool stumbled = false;   ///< its storage failed when the session was asked what to do
         unsigned streak = 0;     ///< exchanges since the last that helped, this one included
         position told_head = 0;  ///< of the authority, in the last reply that was taken in
+        struct {
+            unsigned count = 0;
+            std::int64_t together = 0;
+        } rests{};  ///< after exchanges that moved nothing, since the last that helped
         std::optional<failure> paused{};
         struct arrival {
             std::optional<bytes> message{};
@@ -826,12 +830,30 @@ private:
         }
     }
     /// When the session wants to be woken: soon after a first failure, not before the peer's hint, at once when there is
+    /// Exchanges that moved nothing are not made again at once: a wait may be short by the jitter's chance, eight may not.
+    void judge_rest(process& p, session_input const& in, status const& ok, std::int64_t wait) {
+        bool const answered = std::holds_alternative<received>(in) || std::holds_alternative<failed>(in);
+        if (!answered && ok) { return; }
+        if (!ok || p.streak == 0) {
+            p.rests = {};
+            return;
+        }
+        ++p.rests.count;
+        p.rests.together += wait;
+        if (p.rests.count < 8) { return; }
+        judge_.check(p.rests.together >= session_settings().backoff.base.count() / 4, invariant::patience, [&] {
+            return name(*p.home) + " waits " + std::to_string(p.rests.together) +
+                   " ms in all after eight exchanges that moved nothing";
+        });
+        p.rests = {};
+    }
     /// work and nothing is wrong.
     void judge_wake(process& p, session_input const& in, status const& ok) {
         machine& m = *p.home;
         if (p.stumbled) { return; }
         std::int64_t const wait = p.wake - now_;
         bool const work =
+        judge_rest(p, in, ok, wait);
             judge_.cursor(m.number) < p.told_head || judge_.waiting(m.number) != 0 || judge_.wants(m.number);
         if (auto const* f = std::get_if<failed>(&in); f != nullptr && ok) {
             if (f->retry_after) {
