@@ -243,6 +243,15 @@ public:
         for (auto const& [k, held] : stores_[store].custody) { n += home_of(k) == home::outbox ? held.size() : 0; }
         return n;
     }
+    /// Records of the mutations that are parked in a store for a person, as conflicts or as dead letters; one a mutation.
+    [[nodiscard]] std::multiset<bytes, bytes_order> parked(std::size_t store) const {
+        std::multiset<bytes, bytes_order> out;
+        for (auto const& [k, held] : stores_[store].custody) {
+            if (home_of(k) == home::outbox) { continue; }
+            for (held_mutation const& h : held) { out.insert(to_bytes(h.change.record)); }
+        }
+        return out;
+    }
     [[nodiscard]] replica_id const& self(std::size_t store) const { return stores_[store].self; }
     [[nodiscard]] position cursor(std::size_t store) const { return stores_[store].cursor; }
     /// Whether the device has ranges that it was not told yet.
