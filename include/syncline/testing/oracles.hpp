@@ -156,7 +156,8 @@ struct judge_options {
     clock_options clock{};
     std::vector<std::string> counted{};  ///< ids of records in which every addition to `counter_field` is accounted for
     std::string counter_field = "count";
-    std::size_t entries_max = 0;  ///< living outbox entries of a replica; 0: no limit
+    std::size_t entries_max = 0;     ///< living outbox entries of a replica; 0: no limit
+    std::uint64_t verdicts_max = 0;  ///< that the authority keeps for a replica; 0: no limit
 };
 
 /// The validation that the authority runs, once more.
@@ -170,6 +171,8 @@ class judge {
 public:
     judge(judge_options options, std::size_t stores) : options_(std::move(options)), stores_(stores) {}
 
+    /// Once it is known what the authority's options are.
+    void limit_verdicts(std::uint64_t most) noexcept { options_.verdicts_max = most; }
     [[nodiscard]] std::vector<violation> const& found() const noexcept { return found_; }
     [[nodiscard]] std::uint64_t checks() const noexcept { return checks_; }
     void report(char const* axiom, std::string what) {
@@ -334,6 +337,7 @@ public:
         } else {
             judge_decisions(changes, record, accepts);
             judge_lease(changes);
+            judge_kept_verdicts(changes);
         }
         home_unsynced_.push_back(std::move(record));
     }
@@ -1364,6 +1368,23 @@ private:
     /// Whether a device is told everything once more, so that no tombstone matters to it; or is one whose past came back.
     [[nodiscard]] bool starts_anew(device const& s, position horizon) const {
         return s.cursor == 0 || s.cursor < horizon || lived_twice_.count(s.self.device) != 0;
+    }
+    /// A replica that confirms the receipt of nothing is decided about no further than was agreed.
+    void judge_kept_verdicts(std::vector<change> const& changes) {
+        bool const decided =
+            std::any_of(changes.begin(), changes.end(), [](change const& c) { return is(c.key, 'a', 'v') && c.after; });
+        bytes const* const author = request_ ? author_of(request_->replica) : nullptr;
+        if (options_.verdicts_max == 0 || !decided || author == nullptr) { return; }
+        bytes all = authority_entry('v');
+        append_u64(all, index_in(*author));
+        std::uint64_t kept = 0;
+        for (auto it = home_.now.lower_bound(all); it != home_.now.end() && starts_with(it->first, all); ++it) {
+            ++kept;
+        }
+        check(kept <= options_.verdicts_max, invariant::bounded, [&] {
+            return "the authority keeps " + std::to_string(kept) + " verdicts for a replica, and " +
+                   std::to_string(options_.verdicts_max) + " are the limit";
+        });
     }
     [[nodiscard]] bytes const* author_of(replica_id const& who) const {
         bytes k = authority_entry('u');

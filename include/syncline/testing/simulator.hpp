@@ -552,6 +552,7 @@ private:
             home.leases.length = milliseconds{lengths[below(patience, lengths.size())]};
         }
         home_options_ = home;
+        judge_.limit_verdicts(home.verdicts_max);
         home_.emplace(simulated_rules(), home, simulated_validation{});
         other_.emplace(simulated_rules(), home, simulated_validation{});
         office_.world = this;
