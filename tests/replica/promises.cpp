@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include "replica/promises.hpp"
+
+#include "support/catch.hpp"
+#include "support/sanitized.hpp"
+
+TEST_CASE("a put with an older base writes what differs from that base", "[replica][promises]") {
+    for (std::uint64_t seed = 1; seed <= rounds(200); ++seed) {
+        CAPTURE(seed);
+        CHECK(promises::a_put_is_what_changed(seed));
+    }
+}
