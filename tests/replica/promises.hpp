@@ -42,6 +42,53 @@ std::map<std::string, std::string> everything_in(S& store) {
     return out;
 }
 
+/// A peer that is ill for a while, in whatever way, is asked again soon after it is well, by a session with a whole policy,
+/// and what waits comes home; how soon, the policy's options say.
+inline bool the_healed_are_asked(std::uint64_t seed) {
+    random_generator dice{seed};
+    auto const roll = [&](std::uint64_t n) { return static_cast<std::int64_t>(below(dice, n)); };
+    virtual_clock clock;
+    world::cloud home{clock.now};
+    world::device d{seed + 100};
+    if (!world::open(d, clock.now)) { return false; }
+    retry_policy_options policy;
+    policy.breaker.calls_min = static_cast<std::uint32_t>(1 + roll(4));
+    policy.breaker.open_for = milliseconds{1 + roll(30'000)};
+    policy.breaker.open_max = policy.breaker.open_for * (1 + roll(20));
+    policy.breaker.successes_to_close = static_cast<std::uint32_t>(1 + roll(3));
+    if (roll(2) == 0) { policy.budget.wait_min = milliseconds{roll(10'000)}; }
+    session_options options{.retry = policy};
+    session<memory_storage, random_generator> link{d.store, d.self, random_generator{seed}, options};
+    auto const writes = [&](std::string_view id) {
+        return d.write([&](auto& tx) {
+            return d.self.create(tx, record_key{"things", id}, world::fields({{"name", 1}}), clock.now);
+        });
+    };
+    if (!writes("before")) { return false; }
+
+    std::int64_t const well_again = 1 + roll(40 * 60'000);
+    std::int64_t const hint = roll(60'000);
+    std::int64_t const tokens = policy.budget.capacity / retry_token + 1;
+    milliseconds const most_of_budget = policy.budget.wait_min + policy.budget.wait_per_token * tokens;
+    milliseconds const wait = (std::max)({most_of_budget, policy.breaker.open_max, milliseconds{hint}});
+    std::int64_t const bound = (wait + policy.backoff.cap).count() + 1'000;
+    instant const begin = clock.now;
+    auto const answer = [&](bytes_view request, instant now) -> asking::answered {
+        if ((now.monotonic - begin.monotonic) < milliseconds{well_again}) {
+            constexpr std::array kinds{errc::unreachable, errc::timed_out,   errc::connection_lost,
+                                       errc::throttled,   errc::peer_failed, errc::foreign};
+            errc const why = kinds[below(dice, kinds.size())];
+            if (why == errc::throttled) { return {why, milliseconds{hint}}; }
+            return {why};
+        }
+        return {home.answer(request, now)};
+    };
+    auto const at = asking::requests(link, d.store, clock.now, milliseconds{well_again + 2 * bound}, answer);
+    auto const first = std::lower_bound(at.begin(), at.end(), well_again);
+    bool const asked = first != at.end() && *first <= well_again + bound;
+    return asked && world::confirmed(home).size() == 1;
+}
+
 /// A put that names its base changes what differs from that, whatever has become of the record since.
 inline bool a_put_is_what_changed(std::uint64_t seed) {
     random_generator dice{seed};
@@ -86,6 +133,26 @@ inline bool a_put_is_what_changed(std::uint64_t seed) {
         seen.push_back(now);
     }
     return true;
+}
+
+/// A device whose writes are not taken, as it is quarantined, doesn't ask again at once.
+inline bool the_unheard_are_patient(std::uint64_t seed) {
+    virtual_clock clock;
+    world::cloud home{clock.now};
+    authority_options options;
+    options.standings = true;
+    home.self = authority<>{world::rules(), options};
+    world::device d{seed + 100};
+    if (!world::open(d, clock.now) || !world::sync(d, home, clock.now)) { return false; }
+    auto const name = d.read([&](auto& tx) { return d.self.self(tx); });
+    auto tx = home.store.begin(access_mode::write);
+    bool const set = name && home.self.set_standing(*tx, name->device, device_standing::quarantined) && tx->commit();
+    bool const wrote = d.write([&](auto& t) {
+                            return d.self.create(t, record_key{"things", "a"}, world::fields({{"name", 1}}), clock.now);
+                        }).has_value();
+    auto const at = asking::requests(d.link, d.store, clock.now, milliseconds{600'000},
+                                     [&](bytes_view q, instant now) { return asking::answered{home.answer(q, now)}; });
+    return set && wrote && at.size() > 2 && at.size() < 120;
 }
 
 }  // namespace promises

@@ -767,6 +767,7 @@ constexpr property properties[] = {
     {"envelopes are for one realm", envelopes_are_for_one_realm},
     {"needs are asked again", needs_are_asked_again},
     {"passed ones are asked again", passed_ones_are_asked_again},
+    {"the healed are asked", of_each_seed<promises::the_healed_are_asked>},
     {"a put is what changed", of_each_seed<promises::a_put_is_what_changed>},
 };
 
