@@ -17,6 +17,12 @@ TEST_CASE("a put with an older base writes what differs from that base", "[repli
         CHECK(promises::a_put_is_what_changed(seed));
     }
 }
+TEST_CASE("requests that are answered together are durable before they are answered", "[replica][promises]") {
+    for (std::uint64_t seed = 1; seed <= rounds(100); ++seed) {
+        CAPTURE(seed);
+        CHECK(promises::answers_are_durable(seed));
+    }
+}
 TEST_CASE("a device that is not heard asks at lengthening intervals", "[replica][promises]") {
     for (std::uint64_t seed = 1; seed <= rounds(20); ++seed) {
         CAPTURE(seed);

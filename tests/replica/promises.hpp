@@ -135,6 +135,43 @@ inline bool a_put_is_what_changed(std::uint64_t seed) {
     return true;
 }
 
+/// What was answered together survives a power cut right after it.
+inline bool answers_are_durable(std::uint64_t seed) {
+    random_generator dice{seed};
+    instant const now = virtual_clock{}.now;
+    testing::simulated_disk disk{durability::ordered};
+    authority<> const self{world::rules()};
+    {
+        auto store = disk.open();
+        auto tx = store->begin(access_mode::write);
+        if (!self.open(*tx, now, dice) || !tx->commit() || !store->barrier()) { return false; }
+    }
+    for (int round = 0; round < 4; ++round) {
+        std::vector<bytes> messages;
+        for (std::uint64_t n = below(dice, 4); n < 4; ++n) {
+            world::device d{dice()};
+            record_key const k{"things", std::string_view{std::to_string(n)}};
+            bool const ready = world::open(d, now) && d.write([&](auto& tx) {
+                return d.self.create(tx, k, world::fields({{"name", round}}), now);
+            });
+            if (!ready) { return false; }
+            messages.push_back(below(dice, 6) == 0 ? bytes(3) : world::request_of(d, now));
+        }
+        std::vector<asked_request> asked;
+        for (bytes const& m : messages) { asked.push_back({"anna", m}); }
+        auto store = disk.open();
+        auto const answers = serve_all(*store, self, asked, now);
+        for (std::size_t i = 0; i < answers.size(); ++i) {
+            if (answers[i].has_value() == (messages[i].size() == 3)) { return false; }
+        }
+        auto const told = everything_in(*store);
+        store.reset();
+        disk.power_cut(dice);
+        if (everything_in(*disk.open()) != told) { return false; }
+    }
+    return true;
+}
+
 /// A device whose writes are not taken, as it is quarantined, doesn't ask again at once.
 inline bool the_unheard_are_patient(std::uint64_t seed) {
     virtual_clock clock;

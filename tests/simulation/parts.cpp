@@ -769,6 +769,7 @@ constexpr property properties[] = {
     {"passed ones are asked again", passed_ones_are_asked_again},
     {"the healed are asked", of_each_seed<promises::the_healed_are_asked>},
     {"a put is what changed", of_each_seed<promises::a_put_is_what_changed>},
+    {"answers are durable", of_each_seed<promises::answers_are_durable>},
 };
 
 }  // namespace
