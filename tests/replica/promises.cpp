@@ -23,6 +23,12 @@ TEST_CASE("requests that are answered together are durable before they are answe
         CHECK(promises::answers_are_durable(seed));
     }
 }
+TEST_CASE("a wipe that is done has left nothing, interrupted or not", "[replica][promises]") {
+    for (std::uint64_t seed = 1; seed <= rounds(200); ++seed) {
+        CAPTURE(seed);
+        CHECK(promises::a_wipe_leaves_nothing(seed));
+    }
+}
 TEST_CASE("a device that is not heard asks at lengthening intervals", "[replica][promises]") {
     for (std::uint64_t seed = 1; seed <= rounds(20); ++seed) {
         CAPTURE(seed);

@@ -172,6 +172,50 @@ inline bool answers_are_durable(std::uint64_t seed) {
     return true;
 }
 
+/// A wipe that says that it is done has left nothing of the replica, however it was interrupted, and all of others.
+inline bool a_wipe_leaves_nothing(std::uint64_t seed) {
+    random_generator dice{seed};
+    virtual_clock clock;
+    world::cloud home{clock.now};
+    world::device d{seed + 100};
+    world::device other{seed + 200};
+    if (!world::open(d, clock.now) || !world::open(other, clock.now)) { return false; }
+    bytes const key = to_bytes(as_bytes("somebody else's"));
+    if (!d.write([&](auto& tx) { return tx.put(key, key); })) { return false; }
+    for (std::uint64_t n = below(dice, 60); n > 0; --n) {
+        clock.pass(1 + static_cast<std::int64_t>(below(dice, 1'000)));
+        world::device& who = below(dice, 3) == 0 ? other : d;
+        std::string const id = std::to_string(below(dice, 5));
+        record_key const k{"things", std::string_view{id}};
+        auto const value = static_cast<std::int64_t>(below(dice, 100));
+        switch (below(dice, 6)) {
+            case 0: (void)who.write([&](auto& tx) { return who.self.erase(tx, k, clock.now); }); break;
+            case 1: (void)world::sync(who, home, clock.now); break;
+            case 2: (void)world::request_of(who, clock.now); break;  // frozen, and never sent
+            default:
+                (void)who.write([&](auto& tx) {
+                    return who.self.put(tx, k, world::fields({{"name", value}, {"asked", value}, {"count", value}}),
+                                        clock.now);
+                });
+        }
+    }
+    std::size_t left = everything_in(d.store).size();
+    std::size_t const budget = 1 + below(dice, below(dice, 2) == 0 ? 4 : left + 2);
+    for (bool more = true; more;) {
+        bool const interrupted = below(dice, 3) == 0;
+        auto tx = d.store.begin(access_mode::write);
+        auto const step = d.self.wipe(*tx, budget);
+        if (!step) { return false; }
+        if (interrupted) { continue; }
+        if (!tx->commit()) { return false; }
+        more = *step;
+        std::size_t const now = everything_in(d.store).size();
+        if (more && (now >= left || world::open(d, clock.now))) { return false; }
+        left = now;
+    }
+    return everything_in(d.store) == std::map<std::string, std::string>{{"somebody else's", "somebody else's"}};
+}
+
 /// A device whose writes are not taken, as it is quarantined, doesn't ask again at once.
 inline bool the_unheard_are_patient(std::uint64_t seed) {
     virtual_clock clock;

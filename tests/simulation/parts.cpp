@@ -770,6 +770,7 @@ constexpr property properties[] = {
     {"the healed are asked", of_each_seed<promises::the_healed_are_asked>},
     {"a put is what changed", of_each_seed<promises::a_put_is_what_changed>},
     {"answers are durable", of_each_seed<promises::answers_are_durable>},
+    {"a wipe leaves nothing", of_each_seed<promises::a_wipe_leaves_nothing>},
 };
 
 }  // namespace
