@@ -438,3 +438,34 @@ TEST_CASE("whoever comes back when, nothing deleted rises again and all hold the
         if (seed == 1) { CHECK(rejoined > 0); }
     }
 }
+
+TEST_CASE("a request that comes again gives nobody a lease on what they don't hold", "[replica][leases]") {
+    instant const now = world::virtual_clock{}.now;
+    world::cloud home{now};
+    home.self = with_leases();
+    world::device writer{1};
+    world::device reader{2};
+    REQUIRE(world::open(writer, now));
+    REQUIRE(world::open(reader, now));
+    auto const writes = [&](std::string_view id) {
+        REQUIRE(writer.write([&](auto& tx) {
+            return writer.self.create(tx, record_key{"things", id}, world::fields({{"name", 1}}), now);
+        }));
+    };
+    writes("a");
+    sync_all(writer, home, now);
+    bytes const first = world::request_of(reader, now);
+    sync_all(reader, home, now);
+    REQUIRE(seen(reader, record_key{"things", "a"}, "name") == 1);
+
+    writes("b");
+    sync_all(writer, home, now);
+    REQUIRE(writer.write([&](auto& tx) { return writer.self.erase(tx, record_key{"things", "a"}, now); }));
+    sync_all(writer, home, now);
+    writes("c");
+    sync_all(writer, home, now);
+    REQUIRE(home.answer(first, now));  // the network repeats how the reader began
+    collect(home);
+    CHECK_FALSE(sync_all(reader, home, now));
+    CHECK(world::visible(reader) == world::confirmed(home));
+}

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "replica/asking.hpp"
 #include "replica/world.hpp"
 
 using namespace syncline;
@@ -453,4 +454,67 @@ TEST_CASE("news are spread over time where the host wants that") {
     }
     std::sort(waits.begin(), waits.end());
     CHECK(waits.back() - waits.front() > 500);
+}
+
+TEST_CASE("a peer that moves nothing is not asked again at once, whatever it answers") {
+    enum class cause : std::uint8_t { quarantined, withheld, too_large, cached, waits, full };
+    auto const why =
+        GENERATE(cause::quarantined, cause::withheld, cause::too_large, cause::cached, cause::waits, cause::full);
+    CAPTURE(static_cast<int>(why));
+    std::uint64_t const seed = GENERATE(range(1U, 6U));
+    virtual_clock clock;
+    cloud c{clock.now};
+    authority_options rules_of_house;
+    rules_of_house.standings = true;
+    if (why == cause::full) { rules_of_house.authors_max = 1; }
+    c.self = authority<>{rules(), rules_of_house};
+    device other{50};
+    REQUIRE(open(other, clock.now));
+    REQUIRE(sync(other, c, clock.now));
+
+    replica_options o;
+    if (why == cause::withheld) { o.record_max = 64; }
+    device d{seed, o};
+    REQUIRE(open(d, clock.now));
+    if (why != cause::full) { REQUIRE(sync(d, c, clock.now)); }
+    std::optional<bytes> cache;
+    if (why == cause::quarantined) {
+        auto const name = d.read([&](auto& tx) { return d.self.self(tx); });
+        REQUIRE(name);
+        auto tx = c.store.begin(access_mode::write);
+        REQUIRE(c.self.set_standing(*tx, name->device, device_standing::quarantined));
+        REQUIRE(tx->commit());
+    }
+    if (why == cause::cached) { cache = *c.answer(request_of(d, clock.now), clock.now); }
+    if (why == cause::withheld) {
+        bytes large;
+        cbor_writer w{large};
+        w.map(1);
+        w.text("name");
+        w.text(std::string(1'000, 'x'));
+        REQUIRE(other.write([&](auto& tx) { return other.self.create(tx, key_a, large, clock.now); }));
+        REQUIRE(sync(other, c, clock.now));
+    }
+    REQUIRE(d.write([&](auto& tx) {
+        return d.self.create(tx, record_key{"things", "b"}, fields({{"name", 1}}), clock.now);
+    }));
+    std::size_t answers = 0;
+    auto const answer = [&](bytes_view request, instant now) -> asking::answered {
+        ++answers;
+        if (why == cause::too_large && request.size() > 40) { return {errc::limit}; }
+        if (why == cause::cached) { return {*cache}; }
+        auto reply = c.answer(request, now);
+        if (reply && why == cause::waits) {
+            auto p = decode_reply(*reply);
+            REQUIRE(p);
+            for (verdict& v : p->verdicts) { v = {.sequence = v.sequence, .kind = verdict_kind::retry_after}; }
+            return {encode(*p)};
+        }
+        return {reply};
+    };
+    auto const at = asking::requests(d.link, d.store, clock.now, milliseconds{600'000}, answer);
+    CAPTURE(at);
+    CHECK(at.size() >= 2);
+    CHECK(at.size() <= 120);
+    CHECK(asking::most_within(at, 1'000) <= 12);
 }

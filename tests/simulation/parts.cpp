@@ -30,6 +30,7 @@
 
 #include "delta/pairs.hpp"
 #include "merge/folding.hpp"
+#include "replica/promises.hpp"
 #include "replica/strong_world.hpp"
 
 namespace {
@@ -704,6 +705,13 @@ bool passed_ones_are_asked_again() {
                        book.take(*tx, {{who, 2}, relay_outcome::home, 0, {}, {}}, 4).has_value();
     return taken && book.totals(*tx)->unasked == 1;
 }
+template <bool (*Kept)(std::uint64_t seed)>
+bool of_each_seed() {
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+        if (!Kept(seed)) { return false; }
+    }
+    return true;
+}
 
 struct property {
     std::string_view name;
@@ -759,6 +767,10 @@ constexpr property properties[] = {
     {"envelopes are for one realm", envelopes_are_for_one_realm},
     {"needs are asked again", needs_are_asked_again},
     {"passed ones are asked again", passed_ones_are_asked_again},
+    {"the healed are asked", of_each_seed<promises::the_healed_are_asked>},
+    {"a put is what changed", of_each_seed<promises::a_put_is_what_changed>},
+    {"answers are durable", of_each_seed<promises::answers_are_durable>},
+    {"a wipe leaves nothing", of_each_seed<promises::a_wipe_leaves_nothing>},
 };
 
 }  // namespace

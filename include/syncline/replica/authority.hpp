@@ -1926,7 +1926,16 @@ private:
         // Nothing is held, and the ranges tell it all; or what is held is of no use, as what was deleted since is not told.
         if ((q.cursor == 0 && !q.ranges.empty()) || q.cursor < p.horizon) { p.from = p.head; }
         if (q.cursor < p.horizon && (q.features & feature_sums) != 0) { p.same.emplace(); }
-        return leases_.kept() ? leases_.renew(tx, p.author, p.from, now.wall) : status{};
+        if (!leases_.kept()) { return {}; }
+        // It holds what is told before `from` once this reply is taken, and never where the request is an old one that comes
+        // again: until its cursor says so, its lease protects what it did.
+        position holds = p.from;
+        if (p.from != q.cursor) {
+            auto const held = leases_.cursor_of(tx, p.author);
+            if (!held) { return held.error(); }
+            holds = (std::min)(holds, held->value_or(holds));
+        }
+        return leases_.renew(tx, p.author, holds, now.wall);
     }
 
     /// Completes the reply with the rows that changed after the cursor, oldest change first, and, once these reach the

@@ -156,7 +156,8 @@ struct judge_options {
     clock_options clock{};
     std::vector<std::string> counted{};  ///< ids of records in which every addition to `counter_field` is accounted for
     std::string counter_field = "count";
-    std::size_t entries_max = 0;  ///< living outbox entries of a replica; 0: no limit
+    std::size_t entries_max = 0;     ///< living outbox entries of a replica; 0: no limit
+    std::uint64_t verdicts_max = 0;  ///< that the authority keeps for a replica; 0: no limit
 };
 
 /// The validation that the authority runs, once more.
@@ -170,6 +171,8 @@ class judge {
 public:
     judge(judge_options options, std::size_t stores) : options_(std::move(options)), stores_(stores) {}
 
+    /// Once it is known what the authority's options are.
+    void limit_verdicts(std::uint64_t most) noexcept { options_.verdicts_max = most; }
     [[nodiscard]] std::vector<violation> const& found() const noexcept { return found_; }
     [[nodiscard]] std::uint64_t checks() const noexcept { return checks_; }
     void report(char const* axiom, std::string what) {
@@ -242,6 +245,15 @@ public:
         std::size_t n = 0;
         for (auto const& [k, held] : stores_[store].custody) { n += home_of(k) == home::outbox ? held.size() : 0; }
         return n;
+    }
+    /// Records of the mutations that are parked in a store for a person, as conflicts or as dead letters; one a mutation.
+    [[nodiscard]] std::multiset<bytes, bytes_order> parked(std::size_t store) const {
+        std::multiset<bytes, bytes_order> out;
+        for (auto const& [k, held] : stores_[store].custody) {
+            if (home_of(k) == home::outbox) { continue; }
+            for (held_mutation const& h : held) { out.insert(to_bytes(h.change.record)); }
+        }
+        return out;
     }
     [[nodiscard]] replica_id const& self(std::size_t store) const { return stores_[store].self; }
     [[nodiscard]] position cursor(std::size_t store) const { return stores_[store].cursor; }
@@ -324,6 +336,8 @@ public:
             judge_collection(changes, record);
         } else {
             judge_decisions(changes, record, accepts);
+            judge_lease(changes);
+            judge_kept_verdicts(changes);
         }
         home_unsynced_.push_back(std::move(record));
     }
@@ -366,9 +380,7 @@ public:
     }
     /// Whether the authority has registered a replica.
     [[nodiscard]] bool knows(replica_id const& who) const {
-        bytes k = authority_entry('u');
-        append(k, to_array(who));
-        return home_.find(k) != nullptr && strangers_.count(who) == 0;
+        return author_of(who) != nullptr && strangers_.count(who) == 0;
     }
 
     /// A reply leaves the authority.
@@ -969,14 +981,10 @@ private:
         }
     }
     [[nodiscard]] bool verdict_is_kept(replica_id const& author, std::uint64_t sequence) const {
-        bytes k = authority_entry('u');
-        append(k, to_array(author));
-        bytes const* const raw = home_.find(k);
+        bytes const* const raw = author_of(author);
         if (raw == nullptr) { return false; }
-        cbor_reader in{*raw};
-        (void)in.array();
         bytes v = authority_entry('v');
-        append_u64(v, in.unsigned_integer());
+        append_u64(v, index_in(*raw));
         append_u64(v, sequence);
         return home_.find(v) != nullptr;
     }
@@ -1311,6 +1319,82 @@ private:
             record.collected.push_back({name, collected_of(name)});
             collected_[name] = was.version;
         }
+        judge_horizon(changes);
+    }
+    /// A lease that is held says of its replica no more than that holds.
+    ///
+    /// Who has none, and says that it starts anew, is believed: an old request that comes again long after the lease is
+    /// over may get one that says too much. It ends with the next word of the replica.
+    void judge_lease(std::vector<change> const& changes) {
+        for (change const& c : changes) {
+            if (!request_ || !is(c.key, 'a', 'l') || c.key.size() != 11 || c.key[2] != std::byte{2} || !c.after) {
+                continue;
+            }
+            position const said = read_u64(*c.after);
+            bool const believed =
+                c.before ? said <= read_u64(*c.before) : request_->cursor == 0 || request_->cursor < horizon();
+            overstated_.erase(request_->replica);
+            for (device const& s : stores_) {
+                if (!(s.self == request_->replica) || said <= s.cursor) { continue; }
+                overstated_.insert(s.self);
+                check(believed || starts_anew(s, horizon()), invariant::no_resurrection, [&] {
+                    return "a lease says that its replica holds everything up to " + std::to_string(said) +
+                           ", and it stands at " + std::to_string(s.cursor);
+                });
+            }
+        }
+    }
+    /// No replica that holds a lease stands below the horizon, whatever its lease says, but those that start anew.
+    void judge_horizon(std::vector<change> const& changes) {
+        bytes state = authority_entry('l');
+        state.push_back(std::byte{0});
+        auto const moved =
+            std::find_if(changes.begin(), changes.end(), [&](change const& c) { return c.key == state; });
+        if (moved == changes.end()) { return; }
+        position const before = moved->before ? horizon_in(*moved->before) : 0;
+        for (device const& s : stores_) {
+            bytes const* const author = author_of(s.self);
+            if (author == nullptr) { continue; }
+            bytes lease = authority_entry('l');
+            lease.push_back(std::byte{2});
+            append_u64(lease, index_in(*author));
+            bool const excused = starts_anew(s, before) || overstated_.count(s.self) != 0;
+            check(home_.find(lease) == nullptr || horizon() <= s.cursor || excused, invariant::no_resurrection, [&] {
+                return "tombstones went up to " + std::to_string(horizon()) +
+                       ", and a replica that holds a lease stands at " + std::to_string(s.cursor);
+            });
+        }
+    }
+    /// Whether a device is told everything once more, so that no tombstone matters to it; or is one whose past came back.
+    [[nodiscard]] bool starts_anew(device const& s, position horizon) const {
+        return s.cursor == 0 || s.cursor < horizon || lived_twice_.count(s.self.device) != 0;
+    }
+    /// A replica that confirms the receipt of nothing is decided about no further than was agreed.
+    void judge_kept_verdicts(std::vector<change> const& changes) {
+        bool const decided =
+            std::any_of(changes.begin(), changes.end(), [](change const& c) { return is(c.key, 'a', 'v') && c.after; });
+        bytes const* const author = request_ ? author_of(request_->replica) : nullptr;
+        if (options_.verdicts_max == 0 || !decided || author == nullptr) { return; }
+        bytes all = authority_entry('v');
+        append_u64(all, index_in(*author));
+        std::uint64_t kept = 0;
+        for (auto it = home_.now.lower_bound(all); it != home_.now.end() && starts_with(it->first, all); ++it) {
+            ++kept;
+        }
+        check(kept <= options_.verdicts_max, invariant::bounded, [&] {
+            return "the authority keeps " + std::to_string(kept) + " verdicts for a replica, and " +
+                   std::to_string(options_.verdicts_max) + " are the limit";
+        });
+    }
+    [[nodiscard]] bytes const* author_of(replica_id const& who) const {
+        bytes k = authority_entry('u');
+        append(k, to_array(who));
+        return home_.find(k);
+    }
+    [[nodiscard]] static std::uint64_t index_in(bytes_view author) {
+        cbor_reader in{author};
+        (void)in.array();
+        return in.unsigned_integer();
     }
     /// Where the last tombstone of a record was that is gone; 0 if none is.
     [[nodiscard]] position collected_of(bytes const& name) const {
@@ -1322,8 +1406,10 @@ private:
         bytes state = authority_entry('l');
         state.push_back(std::byte{0});
         bytes const* const said = home_.find(state);
-        if (said == nullptr) { return 0; }
-        cbor_reader in{*said};
+        return said == nullptr ? 0 : horizon_in(*said);
+    }
+    [[nodiscard]] static position horizon_in(bytes_view state) {
+        cbor_reader in{state};
         (void)in.array();
         return in.unsigned_integer();
     }
@@ -1574,6 +1660,7 @@ private:
     std::optional<request> request_;
     timestamp stamp_max_{};
     std::set<replica_id> strangers_;
+    std::set<replica_id> overstated_;  // those whose lease says more than they hold
     bool collecting_ = false;
     std::map<bytes, position, bytes_order> collected_;  // records, and where the last tombstone was that is gone
 

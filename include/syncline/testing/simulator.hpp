@@ -426,6 +426,10 @@ private:
         bool stumbled = false;   ///< its storage failed when the session was asked what to do
         unsigned streak = 0;     ///< exchanges since the last that helped, this one included
         position told_head = 0;  ///< of the authority, in the last reply that was taken in
+        struct {
+            unsigned count = 0;
+            std::int64_t together = 0;
+        } rests{};  ///< after exchanges that moved nothing, since the last that helped
         std::optional<failure> paused{};
         struct arrival {
             std::optional<bytes> message{};
@@ -548,6 +552,7 @@ private:
             home.leases.length = milliseconds{lengths[below(patience, lengths.size())]};
         }
         home_options_ = home;
+        judge_.limit_verdicts(home.verdicts_max);
         home_.emplace(simulated_rules(), home, simulated_validation{});
         other_.emplace(simulated_rules(), home, simulated_validation{});
         office_.world = this;
@@ -825,12 +830,30 @@ private:
             p.told_head = (std::max)(p.told_head, reply_in->head);
         }
     }
+    /// Exchanges that moved nothing are not made again at once: a wait may be short by the jitter's chance, eight may not.
+    void judge_rest(process& p, session_input const& in, status const& ok, std::int64_t wait) {
+        bool const answered = std::holds_alternative<received>(in) || std::holds_alternative<failed>(in);
+        if (!answered && ok) { return; }
+        if (!ok || p.streak == 0) {
+            p.rests = {};
+            return;
+        }
+        ++p.rests.count;
+        p.rests.together += wait;
+        if (p.rests.count < 8) { return; }
+        judge_.check(p.rests.together >= session_settings().backoff.base.count() / 4, invariant::patience, [&] {
+            return name(*p.home) + " waits " + std::to_string(p.rests.together) +
+                   " ms in all after eight exchanges that moved nothing";
+        });
+        p.rests = {};
+    }
     /// When the session wants to be woken: soon after a first failure, not before the peer's hint, at once when there is
     /// work and nothing is wrong.
     void judge_wake(process& p, session_input const& in, status const& ok) {
         machine& m = *p.home;
         if (p.stumbled) { return; }
         std::int64_t const wait = p.wake - now_;
+        judge_rest(p, in, ok, wait);
         bool const work =
             judge_.cursor(m.number) < p.told_head || judge_.waiting(m.number) != 0 || judge_.wants(m.number);
         if (auto const* f = std::get_if<failed>(&in); f != nullptr && ok) {
@@ -1539,6 +1562,33 @@ private:
         }
     }
 
+    template <class Tx>
+    [[nodiscard]] static status parked(Tx& tx, machine const& m, std::vector<open_conflict>& open,
+                                       std::vector<outbox_entry>& dead) {
+        auto ok = m.self.conflicts(tx, [&](open_conflict const& c) {
+            open.push_back(c);
+            return true;
+        });
+        if (!ok) { return ok; }
+        return m.self.queue().scan_dead(tx, [&](outbox_entry const& e) {
+            dead.push_back(e);
+            return true;
+        });
+    }
+    /// A person is told of everything that waits for one.
+    void judge_parked(machine const& m, std::vector<open_conflict> const& open, std::vector<outbox_entry> const& dead) {
+        std::multiset<bytes, bytes_order> told;
+        for (open_conflict const& c : open) { told.insert(to_bytes(c.local.record)); }
+        for (outbox_entry const& e : dead) {
+            auto const letter = replica::mutation_of(e);
+            if (letter) { told.insert(to_bytes(letter->record)); }
+        }
+        judge_.check(told == judge_.parked(m.number), invariant::no_silent_loser, [&] {
+            return name(m) + " tells of " + std::to_string(open.size()) + " conflicts and " +
+                   std::to_string(dead.size()) + " dead letters, and holds " +
+                   std::to_string(judge_.parked(m.number).size()) + " mutations that wait for a person";
+        });
+    }
     void person_decides(process& p, random_generator& dice) {
         machine& m = *p.home;
         auto const roll = [&](std::uint64_t n) { return below(dice, n); };
@@ -1547,16 +1597,9 @@ private:
         std::vector<outbox_entry> dead;
         {
             auto tx = p.handle->begin(access_mode::read);
-            if (!tx) { return; }
-            (void)m.self.conflicts(*tx, [&](open_conflict const& c) {
-                open.push_back(c);
-                return true;
-            });
-            (void)m.self.queue().scan_dead(*tx, [&](outbox_entry const& e) {
-                dead.push_back(e);
-                return true;
-            });
+            if (!tx || !parked(*tx, m, open, dead)) { return; }
         }
+        judge_parked(m, open, dead);
         std::size_t const count = open.size() + dead.size();
         if (count == 0) { return; }
         std::size_t const which = static_cast<std::size_t>(roll(count));
@@ -2054,7 +2097,13 @@ private:
         reached(sim_point::quiet_after_trouble);
         judge_.at_rest();
         for (auto& m : machines_) {
-            for (auto& p : m->processes) { compare_shown(*p); }
+            for (auto& p : m->processes) {
+                compare_shown(*p);
+                std::vector<open_conflict> open;
+                std::vector<outbox_entry> dead;
+                auto tx = p->handle->begin(access_mode::read);
+                if (tx && parked(*tx, *m, open, dead)) { judge_parked(*m, open, dead); }
+            }
         }
         trace(14, judge_.head(), report_.steps);
     }
