@@ -505,8 +505,8 @@ private:
                     ++report_.gaps;
                     tell(d.name + " may have missed news");
                     heard.push_back({0});
-                } else if (auto const* said = std::get_if<live_note>(&out)) {
-                    take_note(d, *said);
+                } else if (auto const* word = std::get_if<live_note>(&out)) {
+                    take_note(d, *word);
                 } else if (std::holds_alternative<live_close>(out)) {
                     tell(d.name + " gives its connection up");
                     d.question = 0;  // it waits for no answer any more
