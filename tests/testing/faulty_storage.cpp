@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <syncline/testing/faulty_storage.hpp>
 
+#include <string>
+
 #include <syncline/storage/archetype.hpp>
 #include <syncline/storage/memory.hpp>
 
@@ -88,6 +90,25 @@ TEST_CASE("faulty_storage: counts and fails calls of one kind", "[testing][stora
     REQUIRE(s.calls(storage_call::commit) == 0);
     REQUIRE(s.calls() == 6);
     REQUIRE(s.faults() == 1);
+}
+
+TEST_CASE("faulty_storage: a scan that fails midway has visited a part", "[testing][storage]") {
+    memory_storage inner;
+    store s(inner);
+    auto tx = s.begin(access_mode::write);
+    for (char const* key : {"a", "b", "c", "d"}) { REQUIRE(tx->put(as_bytes(key), as_bytes("v"))); }
+    std::uint64_t faults = 0;
+    for (std::uint64_t const visits : {0U, 1U, 3U, 4U, 9U}) {
+        s.inject({.moment = fault_moment::midway, .only = storage_call::scan, .visits = visits});
+        std::string seen;
+        status const r = tx->scan({as_bytes("b"), {}}, [&](bytes_view key, bytes_view) {
+            seen += static_cast<char>(key[0]);
+            return true;
+        });
+        CHECK(r.error() == errc::storage_io);
+        CHECK(seen == std::string("bcd").substr(0, static_cast<std::size_t>(visits)));
+        CHECK(s.faults() == ++faults);
+    }
 }
 
 TEST_CASE("faulty_storage: a lost transaction stays lost and leaves nothing", "[testing][storage]") {

@@ -78,7 +78,10 @@ TEST_CASE("nth failure: an operation in one transaction passes, and every kind o
         },
         {.repeatable = true});
     CHECK(to_text(report.violations) == "");
-    for (std::uint64_t const n : report.storage) { CHECK(n == 2 * 2 * 2); }  // codes, moments, once or for good
+    for (std::size_t kind = 0; kind < storage_call_count; ++kind) {  // codes, moments, once or for good
+        bool const scan = static_cast<storage_call>(kind) == storage_call::scan;
+        CHECK(report.storage[kind] == 2 * (scan ? 3U : 2U) * 2);
+    }
     CHECK(report.allocations > 0);
     CHECK(report.runs == injected(report) + report.allocations);
 }
@@ -257,6 +260,32 @@ struct outbox_scene {
 };
 
 }  // namespace
+
+TEST_CASE("nth failure: finds one who takes a part of a scan for the whole") {
+    auto const report = nth_failure(
+        [](failing_storage& s) {
+            (void)in_transaction(s, [](auto& tx) {
+                status const ok = put_text(tx, "a", "1");
+                return ok ? put_text(tx, "b", "2") : ok;
+            });
+        },
+        [](failing_storage& s) {
+            return in_transaction(s, [](auto& tx) {
+                std::string all;
+                status const ok = tx.scan({}, [&](bytes_view key, bytes_view) {
+                    all += static_cast<char>(key[0]);
+                    return true;
+                });
+                // An error is one only when nothing was seen.
+                return !ok && all.empty() ? ok : put_text(tx, "all", all.c_str());
+            });
+        },
+        {.codes = {errc::storage_io}});
+    CHECK(
+        to_text(report.violations) ==
+        "reported: scan no. 1 failed after its first key (storage input/output error): it says that it succeeded, and "
+        "the new state is not there\n");
+}
 
 TEST_CASE("nth failure: every operation of the outbox") {
     auto const make = [](failing_storage& s) { return outbox_scene{s}; };

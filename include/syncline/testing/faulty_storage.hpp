@@ -23,6 +23,9 @@ inline constexpr std::size_t storage_call_count = 7;
 enum class fault_moment : std::uint8_t {
     before,  ///< nothing was done; a commit rolled back
     after,   ///< all was done, and the answer says otherwise: a commit whose success was not learned
+    /// A scan has visited the fault's first `visits` keys, or all where there are fewer, and fails also where the visitor
+    /// stops it. Other calls fail as with `before`.
+    midway,
 };
 
 /// Which call fails, and how.
@@ -32,6 +35,7 @@ struct storage_fault {
     fault_moment moment = fault_moment::before;
     bool sticky = false;                 ///< every later call of that kind fails too, until heal()
     std::optional<storage_call> only{};  ///< counts and fails calls of this kind; none: of every kind
+    std::uint64_t visits = 1;            ///< that a scan makes before it fails midway
     friend constexpr bool operator==(storage_fault const&, storage_fault const&) = default;
 };
 
@@ -74,7 +78,14 @@ public:
             return call<status>(storage_call::erase, [&] { return inner_->erase(key); });
         }
         [[nodiscard]] status scan(key_range range, scan_visitor visit) {
-            return call<status>(storage_call::scan, [&] { return inner_->scan(range, visit); });
+            std::uint64_t left = 0;
+            auto const first = [&](bytes_view key, bytes_view value) { return visit(key, value) && --left != 0; };
+            return call<status>(
+                storage_call::scan, [&] { return inner_->scan(range, visit); },
+                [&](std::uint64_t visits) {
+                    left = visits;
+                    if (left != 0) { (void)inner_->scan(range, first); }
+                });
         }
         [[nodiscard]] status commit() {
             status const s = call<status>(storage_call::commit, [&] { return inner_->commit(); });
@@ -87,8 +98,13 @@ public:
 
         transaction(faulty_storage& owner, typename S::transaction inner) : owner_(&owner), inner_(std::move(inner)) {}
 
-        template <class R, class F>
-        R call(storage_call kind, F&& pass_on) {
+        struct no_part {
+            void operator()(std::uint64_t) const noexcept {}
+        };
+
+        /// `part(n)` does so much of the call as comes before it fails midway.
+        template <class R, class F, class P = no_part>
+        R call(storage_call kind, F&& pass_on, P&& part = {}) {
             if (lost_) {
                 ++owner_->calls_[static_cast<std::size_t>(kind)];
                 return failure{errc::transaction_lost, "injected earlier"};
@@ -96,8 +112,12 @@ public:
             SYNCLINE_ASSERT(inner_.has_value());
             std::optional<failure> const fault = owner_->count(kind);
             if (!fault) { return pass_on(); }
-            lost_ = fault->code == errc::transaction_lost;
-            if (owner_->fault_->moment == fault_moment::after && !lost_) { (void)pass_on(); }
+            // A visitor may call back, and plan another fault.
+            storage_fault const planned = *owner_->fault_;
+            bool const lost = fault->code == errc::transaction_lost;
+            if (planned.moment == fault_moment::after && !lost) { (void)pass_on(); }
+            if (planned.moment == fault_moment::midway) { part(planned.visits); }
+            lost_ = lost_ || lost;
             return *fault;
         }
 

@@ -258,7 +258,8 @@ private:
 
     void storage(storage_call kind) {
         for (errc const code : options_.codes) {
-            for (fault_moment const moment : {fault_moment::before, fault_moment::after}) {
+            for (fault_moment const moment : {fault_moment::before, fault_moment::after, fault_moment::midway}) {
+                if (moment == fault_moment::midway && kind != storage_call::scan) { continue; }
                 for (bool const sticky : {false, true}) {
                     auto const plan = [&](scene& s, auto&, std::uint64_t n) {
                         s.store.inject({n, code, moment, sticky, kind});
@@ -269,7 +270,9 @@ private:
                     };
                     auto const told = [&](std::uint64_t n) {
                         return std::string{name(kind)} + " no. " + std::to_string(n) +
-                               (moment == fault_moment::before ? " failed" : " was done and failed") +
+                               (moment == fault_moment::before  ? " failed"
+                                : moment == fault_moment::after ? " was done and failed"
+                                                                : " failed after its first key") +
                                (sticky ? " with all after it" : "") + " (" + message(code) + ')';
                     };
                     report_.storage[static_cast<std::size_t>(kind)] += each(plan, undo, told);
@@ -381,7 +384,7 @@ private:
 }  // namespace detail
 
 /// Runs an operation again and again on fresh equal states, each time with another call failing: every storage call, by
-/// `faulty_storage`, once and from then on, before its effect and after it; every exchange, in every way that
+/// `faulty_storage`, once and from then on, before its effect and after it, a scan also after its first key; every exchange, in every way that
 /// `faulty_transport` knows, where there is one; every allocation, where the program's operator new asks (`allocate`).
 ///
 /// `make(failing_storage&)` brings an empty store into the state before, and may give a world: whatever the operation
