@@ -74,8 +74,8 @@ TEST_CASE("laws find a join that isn't one") {
     };
     only_those const sorted{any<names>{}, small_set};
     CHECK(told(check_semilattice(bounded, sorted)) ==
-          "associative: a = [\"\", \"aa\", \"z\"], b = [\"a\"], c = [\"b\"]: join(join(a, b), c) = [\"aa\", "
-          "\"b\", \"z\"], join(a, join(b, c)) = [\"a\", \"aa\", \"b\", \"z\"]\n");
+          "associative: a = [\"\", \"az\"], b = [\"a\", \"z\"], c = [\"aa\"]: join(join(a, b), c) = [\"aa\", "
+          "\"az\", \"z\"], join(a, join(b, c)) = [\"a\", \"aa\", \"az\", \"z\"]\n");
 }
 
 TEST_CASE("laws find a three-way merge with a bias") {
@@ -95,8 +95,8 @@ TEST_CASE("laws find a three-way merge with a bias") {
     };
     auto const biased = [](seat const& b, seat const& l, seat const& r) { return model::by_field(b, l, r, true); };
     CHECK(told(check_three_way(biased, any<seat>{})) ==
-          "symmetric: base = {guest: \"\", lowest: 2}, local = {guest: \"\", lowest: 0}, remote = {guest: "
-          "\"\", lowest: 1}: merged {guest: \"\", lowest: 0}, with the sides swapped {guest: \"\", lowest: 1}\n");
+          "symmetric: base = {guest: \"\", lowest: 1}, local = {guest: \"\", lowest: 0}, remote = {guest: "
+          "\"\", lowest: 2}: merged {guest: \"\", lowest: 0}, with the sides swapped {guest: \"\", lowest: 2}\n");
     auto const by_author = [](seat const& b, seat const& l, seat const& r, side const& ls, side const& rs) {
         return model::by_field(b, l, r, ls.author > rs.author);
     };
@@ -126,6 +126,55 @@ TEST_CASE("laws find a three-way merge with a bias") {
     };
     CHECK(told(check_three_way(touchy, any<int>{})) ==
           "symmetric: base = 2, local = 1, remote = 0: one way round it is an error, the other way it is not\n");
+}
+
+TEST_CASE("laws find a merge that loses both changes, or makes up a third") {
+    auto const to = [](std::string const& both) {
+        return [both](std::string const& b, std::string const& l, std::string const& r) {
+            return l == b || l == r ? r : r == b ? l : both == "base" ? b : both == "first" ? (std::min)(l, r) : both;
+        };
+    };
+    CHECK(told(check_three_way(to("base"), any<std::string>{})) == "");
+    CHECK(told(check_choice(to("base"), any<std::string>{})) ==
+          "chosen: base = \"\", local = \"a\", remote = \"\xF0\x9F\x8E\xB8\": merged \"\", which is neither side's\n");
+    CHECK(
+        told(check_choice(to("garbage"), any<std::string>{})) ==
+        "chosen: base = \"\", local = \"a\", remote = \"\xF0\x9F\x8E\xB8\": merged \"garbage\", which is neither side's\n");
+    CHECK(told(check_choice(to("first"), any<std::string>{})) == "");
+    auto const seats = [](seat const& b, seat const& l, seat const& r, side const& ls, side const& rs) {
+        return three_way(b, l, r, ls, rs);
+    };
+    CHECK(told(check_choice(seats, any<seat>{})) == "");
+}
+
+TEST_CASE("laws find a codec that trims or cuts texts") {
+    auto const decode_text = [](bytes_view b) -> result<std::string> {
+        cbor_reader in{b};
+        std::string s{in.text()};
+        if (auto ok = in.finish(); !ok) { return ok.error(); }
+        return s;
+    };
+    auto const encode_text = [](auto change) {
+        return [change](std::string s) {
+            change(s);
+            bytes out;
+            cbor_writer w{out};
+            w.text(s);
+            return out;
+        };
+    };
+    auto const trims = [](char c) {
+        return [c](std::string& s) {
+            while (!s.empty() && s.back() == c) { s.pop_back(); }
+        };
+    };
+    auto const cuts = [](std::string& s) { s.resize((std::min)(s.size(), std::size_t{1'000})); };
+    auto const quotes = [](std::string& s) { std::replace(s.begin(), s.end(), '"', '\''); };
+    CHECK(laws(check_codec(encode_text([](std::string&) {}), decode_text, any<std::string>{})) == "");
+    CHECK(laws(check_codec(encode_text(trims(' ')), decode_text, any<std::string>{})) == "round_trip canonical");
+    CHECK(laws(check_codec(encode_text(trims('\n')), decode_text, any<std::string>{})) == "round_trip");
+    CHECK(laws(check_codec(encode_text(cuts), decode_text, any<std::string>{})) == "round_trip");
+    CHECK(laws(check_codec(encode_text(quotes), decode_text, any<std::string>{})) == "round_trip canonical");
 }
 
 TEST_CASE("laws find operations that depend on their order, or count twice") {

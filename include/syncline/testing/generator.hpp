@@ -298,8 +298,9 @@ struct generation {
     }
     [[nodiscard]] static std::string text(random_generator& r) {
         if (one_in(r, 10)) {
-            return pick<std::string>(r, {std::string(1, '\0'), "\xC3\xA9", "\xF0\x9F\x8E\xB8", std::string(23, 'z'),
-                                         std::string(24, 'z'), std::string(256, 'z')});
+            return pick<std::string>(
+                r, {std::string(1, '\0'), "\xC3\xA9", "\xF0\x9F\x8E\xB8", std::string(23, 'z'), std::string(24, 'z'),
+                    std::string(256, 'z'), std::string(1'025, 'z'), " ", "a ", " a", "a\n", "\r\n", "\t", "\"\\%"});
         }
         return pick<std::string>(r, {"", "a", "b", "ab", "B"});
     }

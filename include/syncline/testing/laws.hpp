@@ -285,6 +285,17 @@ inline constexpr bool is_merged = false;
 template <class R>
 inline constexpr bool is_merged<merged<R>> = true;
 
+/// Calls a merge, with the sides where it takes them.
+template <class Merge, class T>
+[[nodiscard]] auto merge_sides(Merge const& merge, T const& b, T const& l, T const& r, side const& ls, side const& rs) {
+    if constexpr (std::invocable<Merge const&, T const&, T const&, T const&, side const&, side const&>) {
+        return merge(b, l, r, ls, rs);
+    } else {
+        (void)ls, (void)rs;
+        return merge(b, l, r);
+    }
+}
+
 /// The record in what a merge answered.
 template <class R>
 [[nodiscard]] auto const& record_in(R const& r) {
@@ -314,15 +325,7 @@ template <generator G, class Merge>
     side const two{timestamp{10}, 2};
     bool any = false;
     auto const call = [&](T const& b, T const& l, T const& r, side const& ls, side const& rs) {
-        auto const pure = [&] {
-            if constexpr (std::invocable<Merge const&, T const&, T const&, T const&, side const&, side const&>) {
-                return merge(b, l, r, ls, rs);
-            } else {
-                (void)ls, (void)rs;
-                return merge(b, l, r);
-            }
-        };
-        auto out = pure();
+        auto out = detail::merge_sides(merge, b, l, r, ls, rs);
         any = any || detail::answered(out);
         return out;
     };
@@ -351,6 +354,33 @@ template <generator G, class Merge>
         return shown(x) + ": one way round it is an error, the other way it is not";
     });
     if (!any && options.rounds != 0) { found.push_back({"answers", "it never gave anything but an error"}); }
+    return found;
+}
+
+/// The law of a three-way merge that chooses between two changes and makes no third value of them: `chosen`, what it
+/// gives is local's or remote's, each member of a described struct for itself. A merge that gives the base again where
+/// both sides changed it loses both changes, and keeps all laws of `check_three_way`; so does one that gives anything
+/// else there. Counters, sets and texts combine changes: this is no law of theirs.
+template <generator G, class Merge>
+[[nodiscard]] std::vector<violation> check_choice(Merge const& merge, G const& make, law_options const& options = {}) {
+    using T = generated<G>;
+    std::vector<violation> found;
+    side const one{timestamp{10}, 1};
+    side const two{timestamp{10}, 2};
+    check_law(found, "chosen", options, detail::triples<G>{make}, [&](triple<T> const& x) {
+        auto const got = detail::merge_sides(merge, x.base, x.local, x.remote, one, two);
+        if (!detail::answered(got)) { return std::string{}; }
+        T const& merged = detail::record_in(got);
+        bool chosen = true;
+        if constexpr (described<T>) {
+            for_each_field<T>([&](auto const& f) {
+                chosen = chosen && (same(f.get(merged), f.get(x.local)) || same(f.get(merged), f.get(x.remote)));
+            });
+        } else {
+            chosen = same(merged, x.local) || same(merged, x.remote);
+        }
+        return chosen ? std::string{} : shown(x) + ": merged " + shown(merged) + ", which is neither side's";
+    });
     return found;
 }
 

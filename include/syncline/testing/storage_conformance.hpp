@@ -239,8 +239,9 @@ private:
         if (!r) { return expect_ok(r, axiom, call); }
         if (!v && !*r) { return expect(false, axiom, call + " leaves something in `out` for an absent key"); }
         std::optional<bytes> const seen = *r ? std::optional<bytes>{out} : std::nullopt;
-        return expect(false, axiom, call + " gives " + told_value(seen) + ", not " + told_value(v) +
-                                        (v && seen ? first_difference(*v, *seen) : std::string{}));
+        return expect(false, axiom,
+                      call + " gives " + told_value(seen) + ", not " + told_value(v) +
+                          (v && seen ? first_difference(*v, *seen) : std::string{}));
     }
     bool fill(S& s, model const& m, std::string_view axiom) {
         auto tx = begin(s, access_mode::write, axiom);
