@@ -256,6 +256,7 @@ public:
         return out;
     }
     [[nodiscard]] replica_id const& self(std::size_t store) const { return stores_[store].self; }
+    [[nodiscard]] author_index author(std::size_t store) const { return stores_[store].author; }
     [[nodiscard]] position cursor(std::size_t store) const { return stores_[store].cursor; }
     /// Whether the device has ranges that it was not told yet.
     [[nodiscard]] bool wants(std::size_t store) const {

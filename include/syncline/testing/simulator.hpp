@@ -1589,6 +1589,29 @@ private:
                    std::to_string(judge_.parked(m.number).size()) + " mutations that wait for a person";
         });
     }
+    /// What a parked mutation changes besides the fields in conflict, as the rules have it beside what is there now.
+    /// Nothing where that is no such record any more: then its operations stand as they are.
+    [[nodiscard]] std::optional<std::vector<field_op>> taken_along(machine const& m, open_conflict const& c) const {
+        bool const same =
+            c.remote && !c.remote->deleted && c.local.kind == change_kind::update && c.local.life == c.remote->life;
+        if (!same) { return std::nullopt; }
+        auto const decided = [&](field_op const& op) {
+            return std::find(c.fields.begin(), c.fields.end(), op.field) != c.fields.end();
+        };
+        mutation rest = c.local;
+        std::erase_if(rest.ops, decided);
+        std::vector<field_op> ops;
+        if (rest.ops.empty()) { return ops; }
+        collection_rules const rules = simulated_rules().of(c.local.record.collection);
+        naive_row const before{*c.remote};
+        naive_row after = before;
+        timestamp const unbounded{(std::numeric_limits<std::uint64_t>::max)()};
+        auto const out = naive_apply(after, rest, rules, judge_.author(m.number), pending_position, unbounded);
+        if (out.verdict == verdict_kind::rejected || out.verdict == verdict_kind::conflict) { return std::nullopt; }
+        ops = naive_difference(before.fields, after.fields, rules);
+        std::erase_if(ops, decided);
+        return ops;
+    }
     void person_decides(process& p, random_generator& dice) {
         machine& m = *p.home;
         auto const roll = [&](std::uint64_t n) { return below(dice, n); };
@@ -1622,8 +1645,10 @@ private:
                 position const version = (c.remote ? c.remote->version : 0) + (stale ? 1 : 0);
                 mutation meant;
                 meant.record = touched;
+                auto const rest = taken_along(m, c);
+                if (rest) { meant.ops = *rest; }
                 for (field_op op : c.local.ops) {
-                    bool yields = false;
+                    bool yields = rest && std::find(c.fields.begin(), c.fields.end(), op.field) == c.fields.end();
                     for (field_resolution const& d : decisions) {
                         if (d.field != op.field) { continue; }
                         yields = d.take == field_resolution::choice::remote;
@@ -1631,6 +1656,8 @@ private:
                     }
                     if (!yields) { meant.ops.push_back(op); }
                 }
+                std::sort(meant.ops.begin(), meant.ops.end(),
+                          [](field_op const& a, field_op const& b) { return compare_keys(a.field, b.field) < 0; });
                 judge_.begin(m.number, {deed::kind::person, meant, 0, now, priority::important});
                 ok = in_transaction(p, [&](auto& tx) -> status {
                     auto r = m.self.resolve(tx, c.token, version, decisions, now);
