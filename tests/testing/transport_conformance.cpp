@@ -199,8 +199,8 @@ private:
             return;
         }
         bytes& answer = *reply.message;
-        auto const trim = [&](char c, std::size_t most) {
-            for (; most != 0 && !answer.empty() && answer.back() == static_cast<std::byte>(c); --most) {
+        auto const trim = [&](char c, std::size_t count) {
+            for (; count != 0 && !answer.empty() && answer.back() == static_cast<std::byte>(c); --count) {
                 answer.pop_back();
             }
         };
