@@ -1372,17 +1372,10 @@ private:
     }
     /// A replica that confirms the receipt of nothing is decided about no further than was agreed.
     void judge_kept_verdicts(std::vector<change> const& changes) {
-<<<<<<< HEAD
-        bool const any =
-            std::any_of(changes.begin(), changes.end(), [](change const& c) { return is(c.key, 'a', 'v') && c.after; });
-        bytes const* const author = request_ ? author_of(request_->replica) : nullptr;
-        if (options_.verdicts_max == 0 || !any || author == nullptr) { return; }
-=======
         bool const any_new =
             std::any_of(changes.begin(), changes.end(), [](change const& c) { return is(c.key, 'a', 'v') && c.after; });
         bytes const* const author = request_ ? author_of(request_->replica) : nullptr;
         if (options_.verdicts_max == 0 || !any_new || author == nullptr) { return; }
->>>>>>> w/judgec
         bytes all = authority_entry('v');
         append_u64(all, index_in(*author));
         std::uint64_t kept = 0;
