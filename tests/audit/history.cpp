@@ -273,8 +273,8 @@ bytes encoded(page const& p) {
     return out;
 }
 /// The same with its tags in order: a set has none.
-bytes as_set(bytes_view fields) {
-    auto const found = sl::map_find(fields, "tags");
+bytes as_set(bytes_view encoded_page) {
+    auto const found = sl::map_find(encoded_page, "tags");
     REQUIRE((found && *found));
     sl::cbor_reader in{**found};
     std::vector<std::string> tags(in.array());
@@ -284,7 +284,7 @@ bytes as_set(bytes_view fields) {
     sl::cbor_writer w{sorted};
     w.array(tags.size());
     for (auto const& t : tags) { w.text(t); }
-    return sl::detail::rewrite_fields(fields, {{"tags", true, sorted}});
+    return sl::detail::rewrite_fields(encoded_page, {{"tags", true, sorted}});
 }
 
 }  // namespace
