@@ -13,7 +13,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -301,8 +300,8 @@ private:
         auto const home = home_.stored('a', 'r');
         auto const all = listed(*devices_[0]);
         std::set<std::pair<std::string, std::int64_t>> in_conflict;
-        // By record, person and the row that they saw: of two decisions on one field of it the later one is written.
-        std::map<std::tuple<std::string, std::string, position>, std::set<std::int64_t>> chosen;
+        // By record and person: of two decisions on one field of it that are confirmed together the later one is written.
+        std::map<std::pair<std::string, std::string>, std::set<std::int64_t>> chosen;
         std::size_t late = 0;
         for (shared_conflict const& c : all) {
             holds(c.state != shared_state::decided && !c.pending, shared_conflict_promise::same,
@@ -315,19 +314,19 @@ private:
                 if (!v) { continue; }
                 in_conflict.insert({id, *v});
                 bool const local = c.state == shared_state::closed && c.how->kind == resolve_kind::use_local;
-                if (local) { chosen[{id, c.decided_by, c.seen}].insert(*v); }
+                if (local) { chosen[{id, c.decided_by}].insert(*v); }
             }
             if (c.state == shared_state::closed && c.how->kind == resolve_kind::merge_fields) {
-                chosen[{id, c.decided_by, c.seen}].insert(naive_integer(c.how->fields[0].value).value_or(0));
+                chosen[{id, c.decided_by}].insert(naive_integer(c.how->fields[0].value).value_or(0));
             }
         }
         for (auto const& [by, values] : chosen) {
-            std::string const& id = std::get<0>(by);
+            std::string const& id = by.first;
             bool const one = std::any_of(values.begin(), values.end(), [&](std::int64_t v) {
                 return was_.contains({id, v}) || in_conflict.contains({id, v});
             });
             holds(one, shared_conflict_promise::written,
-                  std::get<1>(by) + "'s decision about " + id + " was not written");
+                  by.second + "'s decision about " + id + " was not written");
         }
         report_.late = told_[followed::too_late];
         report_.reopened = told_[followed::reopened];
