@@ -703,8 +703,12 @@ struct rest_applied {
     auto const done = apply(out.after, out.change, rules, context);
     if (done.verdict == verdict_kind::rejected) { return detail::rejection(done.reason); }
     if (!done.changed && !done.guard.empty()) { return failure{errc::forbidden, "a guard asks"}; }
-    bool const refused = std::any_of(done.decisions.begin(), done.decisions.end(),
-                                     [](decision const& d) { return d.won == winner::confirmed; });
+    // Who takes this side's record over another life of it has said nothing of a maximum that stands higher there.
+    bool const extremes_stay = r.kind == resolve_kind::use_local && other_life;
+    bool const refused = std::any_of(done.decisions.begin(), done.decisions.end(), [&](decision const& d) {
+        bool const stays = extremes_stay && (d.by == rule::minimum || d.by == rule::maximum);
+        return d.won == winner::confirmed && !stays;
+    });
     if (refused || !done.changed) { return failure{errc::rejected, "a rule doesn't let the chosen value in"}; }
     out.decisions.insert(out.decisions.end(), done.decisions.begin(), done.decisions.end());
     return out;

@@ -735,8 +735,11 @@ private:
             bool const as_written = c.local.life != c.remote->life || !kept || f == "a" || f == "b" || f == "map";
             if (touches && !as_written) { continue; }
             field_path const path{std::string{f}};
-            holds(field_of(done.after->fields, path) == field_of(touches ? *mine : over, path),
-                  conflict_promise::nothing_lost, "a field of a record that lives again");
+            auto const made = field_of(done.after->fields, path);
+            // A maximum that stands higher there stays.
+            bool const higher = f == "max" && made == field_of(over, path);
+            holds(higher || made == field_of(touches ? *mine : over, path), conflict_promise::nothing_lost,
+                  "a field of a record that lives again");
         }
     }
     /// What the person chose is there, and what else the mutation did is where the rules put it.
