@@ -790,7 +790,7 @@ private:
             holds(outcome.verdict != verdict_kind::conflict && outcome.verdict != verdict_kind::rejected,
                   conflict_promise::choices, "a decision that leaves something open");
         }
-        auto const contested = [&](field_path const& path) {
+        auto const is_contested = [&](field_path const& path) {
             return std::any_of(c.fields.begin(), c.fields.end(), [&](contested_field const& f) {
                 return f.path == path || field_path{f.path.front()} == path;
             });
@@ -801,13 +801,13 @@ private:
         };
         for (std::string_view const f : conflict_world_fields) {
             field_path path{std::string{f}};
-            if (!contested(path)) {
+            if (!is_contested(path)) {
                 is_there(path);
             } else if (f == "nested" && !c.find(path)) {
                 for (char const* const part : {"w", "x", "y", "z"}) {
                     path.resize(1);
                     path.emplace_back(part);
-                    if (!contested(path)) { is_there(path); }
+                    if (!is_contested(path)) { is_there(path); }
                 }
             }
         }

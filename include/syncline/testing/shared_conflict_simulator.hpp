@@ -325,8 +325,7 @@ private:
             bool const one = std::any_of(values.begin(), values.end(), [&](std::int64_t v) {
                 return was_.contains({id, v}) || in_conflict.contains({id, v});
             });
-            holds(one, shared_conflict_promise::written,
-                  by.second + "'s decision about " + id + " was not written");
+            holds(one, shared_conflict_promise::written, by.second + "'s decision about " + id + " was not written");
         }
         report_.late = told_[followed::too_late];
         report_.reopened = told_[followed::reopened];
