@@ -3,6 +3,7 @@
 /// Facts: many short lives; each counts once, as it was written, in its place.
 
 #include <syncline/testing/fact_simulator.hpp>
+#include <syncline/testing/small_world.hpp>
 
 #include <cstdint>
 #include <cstdlib>

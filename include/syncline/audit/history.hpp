@@ -9,11 +9,8 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <limits>
-#include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -778,7 +775,7 @@ private:
         timestamp floor{};     ///< no field was written later, but those in `written`
         bool complete = true;  ///< no event was left out because of its stamp
         bool unsure = false;   ///< who wrote a field before the state that this began with would count
-        std::map<std::string, timestamp, std::less<>> written{};
+        std::vector<std::pair<std::string, timestamp>> written{};  ///< in the order of names' bytes
 
         void begin(snapshot const& s) {
             is = s.is;
@@ -789,7 +786,10 @@ private:
         void pass(history_event const& e) {
             complete = false;
             all_touched = all_touched || e.lived != e.lives;
-            for (field_effect const& f : e.effects) { touched.insert(f.field); }
+            for (field_effect const& f : e.effects) {
+                auto const at = std::lower_bound(touched.begin(), touched.end(), f.field);
+                if (at == touched.end() || *at != f.field) { touched.insert(at, f.field); }
+            }
         }
         void apply(history_event const& e) {
             // Whether it found the record is as things stood with what is left out.
@@ -817,11 +817,12 @@ private:
         }
 
     private:
-        std::set<std::string, std::less<>> touched{};  ///< fields that were changed by what is left out
+        std::vector<std::string> touched{};  ///< fields that were changed by what is left out, sorted
         bool all_touched = false;
 
         void put(field_effect const& f, field_op const* op) {
-            if (complete || op == nullptr || !(all_touched || touched.contains(f.field))) {
+            if (complete || op == nullptr ||
+                !(all_touched || std::binary_search(touched.begin(), touched.end(), f.field))) {
                 // Also one who writes what is there already: a later word for it.
                 bool const says = op != nullptr && op->kind == op_kind::set && f.after && *f.after == op->value;
                 if (says || (op != nullptr && f.before != f.after)) { note(*op); }
@@ -830,11 +831,12 @@ private:
             switch (op->kind) {
                 case op_kind::set:
                 case op_kind::unset: {
-                    auto const at = written.find(f.field);
+                    auto const at = place_of(f.field);
+                    bool const known = at != written.end() && at->first == f.field;
                     // What was beaten by something that is left out stands, unless something later is there.
                     bool const beaten = f.before == f.after;
-                    if (beaten && at == written.end()) { unsure = unsure || floor != timestamp{}; }
-                    if (beaten && op->stamp <= (at != written.end() ? at->second : floor)) { return; }
+                    if (beaten && !known) { unsure = unsure || floor != timestamp{}; }
+                    if (beaten && op->stamp <= (known ? at->second : floor)) { return; }
                     note(*op);
                     return fields.put(f.field,
                                       op->kind == op_kind::set ? std::optional<bytes>{op->value} : std::nullopt);
@@ -849,9 +851,14 @@ private:
                 default: return fields.put(f.field, detail::redone(f, op, fields.get(f.field)));
             }
         }
+        [[nodiscard]] std::vector<std::pair<std::string, timestamp>>::iterator place_of(std::string const& field) {
+            return std::lower_bound(written.begin(), written.end(), field,
+                                    [](auto const& w, std::string const& name) { return w.first < name; });
+        }
         void note(field_op const& op) {
-            timestamp& at = written[op.field];
-            at = (std::max)(at, op.stamp);
+            auto at = place_of(op.field);
+            if (at == written.end() || at->first != op.field) { at = written.insert(at, {op.field, timestamp{}}); }
+            at->second = (std::max)(at->second, op.stamp);
         }
     };
     template <storage_transaction Tx>
