@@ -17,6 +17,7 @@
 #include <syncline/merge/member_merge.hpp>  // IWYU pragma: export
 #include <syncline/merge/merged.hpp>        // IWYU pragma: export
 #include <syncline/merge/order.hpp>         // IWYU pragma: export
+#include <syncline/merge/partial.hpp>       // IWYU pragma: export
 #include <syncline/merge/record_delta.hpp>  // IWYU pragma: export
 #include <syncline/merge/rule.hpp>          // IWYU pragma: export
 #include <syncline/merge/rule_codec.hpp>    // IWYU pragma: export

@@ -34,22 +34,12 @@ constexpr simulated_world world(char const* name, std::uint64_t seeds) {
             }};
 }
 
-/// One whose report says the deed in a line.
-template <auto Simulate>
-constexpr simulated_world untold(char const* name, std::uint64_t seeds) {
-    return {name, seeds,
-            [](std::uint64_t seed, step_choice const&) {
-                auto r = Simulate(seed, {});
-                return simulated_world_report{r.steps, r.checks, r.trace, std::move(r.found)};
-            },
-            [](std::uint64_t, step_choice const&) { return told_world{}; }};
-}
-
 constexpr simulated_world worlds[] = {
     world<scope_simulation_options, simulate_scopes, shrink_scopes>("scopes", 400),
     world<peer_simulation_options, simulate_peers, shrink_peers>("device to device", 400),
-    untold<simulate_facts>("facts", 300),
-    untold<simulate_shared_conflicts>("shared conflicts", 300),
+    world<fact_simulation_options, simulate_facts, shrink_facts>("facts", 300),
+    world<shared_conflict_simulation_options, simulate_shared_conflicts, shrink_shared_conflicts>("shared conflicts",
+                                                                                                  300),
     world<live_simulation_options, simulate_live, shrink_live>("live", 600),
 };
 

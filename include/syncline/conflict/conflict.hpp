@@ -18,19 +18,15 @@
 #include <syncline/core/time.hpp>
 #include <syncline/core/utf8.hpp>
 #include <syncline/merge/apply.hpp>
+#include <syncline/merge/partial.hpp>
 #include <syncline/merge/rule.hpp>
 #include <syncline/model/mutation.hpp>
 #include <syncline/model/record.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
 
-inline constexpr std::size_t path_depth_max = 8;           ///< keys of a path
-inline constexpr std::size_t writer_bytes_max = 255;       ///< a writer's name
-inline constexpr std::size_t contested_fields_max = 4096;  ///< fields of one conflict
-
-/// Where in a record: a field's name, then keys of maps inside it. Empty: the whole record (deleted by one, changed by
-/// the other).
-using field_path = std::vector<std::string>;
+inline constexpr std::size_t path_depth_max = 8;      ///< keys of a path
+inline constexpr std::size_t writer_bytes_max = 255;  ///< a writer's name
 
 [[nodiscard]] inline bool valid(field_path const& path) noexcept {
     if (path.size() > path_depth_max) { return false; }

@@ -23,6 +23,7 @@
 #include <syncline/core/function_ref.hpp>
 #include <syncline/core/random.hpp>
 #include <syncline/merge/diff.hpp>
+#include <syncline/merge/partial.hpp>
 #include <syncline/model/observer.hpp>
 #include <syncline/model/schema.hpp>
 #include <syncline/outbox/outbox.hpp>
@@ -1472,8 +1473,9 @@ public:
     ///
     /// `seen` is the version of the remote row that the person saw. `decisions` names every field of the conflict, as
     /// `conflicts` tells it, once. What else the parked mutation did goes along as the rules have it now: what others have
-    /// changed later stays theirs. (Ranks are the authority's to know: a `conflict_desk` can be told them.) Should somebody
-    /// change those fields again before it arrives, that is a new conflict.
+    /// changed later stays theirs. (Ranks are the authority's to know: a field by rank that others have changed too waits
+    /// as well. A `conflict_desk` can be told them.) Should somebody change those fields again before it arrives, that is
+    /// a new conflict.
     /// Errors, state unchanged: `errc::not_found` (no such conflict; the record was deleted meanwhile, then
     /// `dismiss` it), `errc::contended` (the remote has changed since: show it again), `errc::invalid` (a field is missing,
     /// named twice or not in conflict; a value is no CBOR).
@@ -1634,36 +1636,18 @@ private:
         if (!c.remote || c.remote->deleted || c.local.kind != change_kind::update || c.local.life != c.remote->life) {
             return std::nullopt;
         }
-        collection_rules const& by = rules_.of(c.local.record.collection);
         mutation rest = c.local;
-        auto const ask = [&](std::string const& field) {
-            auto const of_field = [&](field_op const& op) { return op.field == field; };
-            auto const at = std::find_if(rest.ops.begin(), rest.ops.end(), of_field);
-            if (at == rest.ops.end()) { return false; }
-            rest.ops.erase(at);
-            if (std::find(c.fields.begin(), c.fields.end(), field) == c.fields.end()) { c.fields.push_back(field); }
-            return true;
-        };
-        for (std::string const& field : std::vector<std::string>(c.fields)) { (void)ask(field); }
-        apply_context context;
-        context.author = me;
+        for (std::string const& field : c.fields) { (void)detail::take_out(rest.ops, {field}); }
         for (;;) {
-            std::optional<row> after = c.remote;
-            if (rest.ops.empty()) { return after; }
-            apply_outcome const outcome = apply(after, rest, by, context);
-            bool asked = false;
-            if (outcome.verdict == verdict_kind::rejected && outcome.reason == errc::contended) {
-                for (field_op const& op : std::vector<field_op>(rest.ops)) {
-                    asked = (by.decides(op.field) == rule::authority_time && ask(op.field)) || asked;
-                }
-            } else if (outcome.verdict == verdict_kind::conflict) {
-                for (decision const& d : outcome.decisions) {
-                    asked = (d.won == winner::nobody && ask(d.field)) || asked;
-                }
-            } else if (outcome.verdict != verdict_kind::rejected) {
-                return after;
+            auto applied = detail::apply_rest(*c.remote, rest, rules_.of(c.local.record.collection), me, nullptr);
+            if (!applied) { return std::nullopt; }
+            if (applied->asked.empty()) { return std::move(applied->after); }
+            // Here a field is decided as a whole.
+            for (detail::asked_field const& f : applied->asked) {
+                std::string const& field = f.path.front();
+                (void)detail::take_out(rest.ops, {field});
+                if (std::find(c.fields.begin(), c.fields.end(), field) == c.fields.end()) { c.fields.push_back(field); }
             }
-            if (!asked) { return std::nullopt; }
         }
     }
 

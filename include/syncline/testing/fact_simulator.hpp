@@ -45,6 +45,8 @@ struct fact_promise {
 
 struct fact_simulation_options {
     std::uint32_t steps = 150;
+    bool tell = false;   ///< write the story
+    step_choice only{};  ///< the steps that are done, each with the dice that it has in the whole life
 };
 struct fact_simulation_report {
     std::uint64_t seed = 0;
@@ -61,6 +63,7 @@ struct fact_simulation_report {
     std::uint64_t let_go_early = 0;  ///< … before all was at rest
     std::uint64_t trace = 0;         ///< of all messages: the same on every machine
     std::vector<violation> found{};
+    std::vector<std::string> story{};
 };
 
 namespace detail {
@@ -110,19 +113,15 @@ struct fact_device : small_device<fact_replica> {
     }
 };
 
-class fact_world : small_world<fact_simulation_report, fact_device> {
+class fact_world : small_world<fact_simulation_options, fact_simulation_report, fact_device> {
 public:
-    fact_world(std::uint64_t seed, fact_simulation_options const& o) : small_world(seed, 80), options_(o) {}
+    fact_world(std::uint64_t seed, fact_simulation_options const& o) : small_world(seed, 80, o) {}
 
-    fact_simulation_report run() && {
+    fact_simulation_report run(step_dice& dice) {
         begin();
-        for (std::uint32_t i = 0; i < options_.steps && fine(); ++i) {
-            ++report_.steps;
-            pass(1'000);
-            deed();
-        }
-        end();
-        return std::move(report_);
+        live(dice, [&] { deed(); });
+        if (fine()) { end(); }
+        return finished();
     }
 
 private:
@@ -156,12 +155,12 @@ private:
         open_home();
         twins_ = draw(2) == 0;
         replica_options r;
-        r.rows_max = draw(2) == 0 ? 1 + draw(4) : 1'000;
-        if (draw(2) == 0) { r.mutations_max = static_cast<std::size_t>(1 + draw(3)); }
+        draw_pages(r);
         for (std::string_view const who : {"keeper", "keeper", "anna", "ben", "mallory"}) {
             r.checks = who == "mallory" ? nullptr : &checks_;
             devices_.push_back(std::make_unique<fact_device>(std::string{who}, random_(), rules_, r, all_));
             devices_.back()->ahead = milliseconds{draw_number(60'000)};
+            if (devices_.size() == 2) { devices_.back()->label = "the keeper's other device"; }
             open(*devices_.back());
         }
     }
@@ -184,7 +183,7 @@ private:
         } else if (what < 21) {
             hear(d);
         } else if (what < 28) {
-            meet(draw(2) == 0 ? d : draw_keeper());
+            exchange_some(draw(2) == 0 ? d : draw_keeper(), 4, [&] { judge_home(); });
         } else if (what < 30) {
             advance(d);
         } else if (what < 33) {
@@ -201,14 +200,6 @@ private:
         for (std::size_t i = 0; i < 2; ++i) { judge(*devices_[i]); }
     }
     [[nodiscard]] fact_device& draw_keeper() { return *devices_[static_cast<std::size_t>(draw(2))]; }
-    /// One exchange after the other, as far as they get.
-    void meet(fact_device& d) {
-        for (std::uint64_t n = 1 + draw(4); n != 0 && fine(); --n) {
-            ask(d);
-            if (answer(d)) { judge_home(); }
-            hear(d);
-        }
-    }
     /// Mostly of a new id; now and then of one that there is, the same or another.
     void add(fact_device& d) {
         std::string const collection = all_[static_cast<std::size_t>(draw(3))].collection;
@@ -229,6 +220,7 @@ private:
         } else {
             excused("a fact is refused");
         }
+        tell(d.label + " adds " + collection + "/" + id + ending(took));
         if (!took) { return; }
         ++report_.added;
         report_.rivals += rival ? 1 : 0;
@@ -260,6 +252,7 @@ private:
                           : d.self.update(tx, k, {small_set("amount", naive_item(999))}, now_of(d));
         });
         ++report_.tampered;
+        tell(d.label + (erases ? " deletes " : " changes ") + at.first + "/" + at.second + ending(took));
         if (d.checked) {
             holds(!took && (failed_ || why_ == errc::rejected), fact_promise::same,
                   d.name + " changes a fact: " + message(why_));
@@ -270,11 +263,12 @@ private:
     void advance(fact_device& d) {
         auto const budget = static_cast<std::size_t>(1 + draw(10));
         std::uint64_t const which = draw(4);
-        (void)attempt(d, [&](auto& tx) {
+        bool const took = attempt(d, [&](auto& tx) {
             return which == 3 ? d.sum.advance(tx, budget)
                               : d.lists[static_cast<std::size_t>(which)].advance(tx, budget);
         });
         excused("a value is not folded further");
+        tell(d.label + " folds further" + ending(took));
     }
     void checkpoint(fact_device& d) {
         bytes const before = order_from(all_[0], draw_number(60 + report_.steps / 3));
@@ -285,11 +279,13 @@ private:
             return d.sum.checkpoint(tx, before, now_of(d));
         });
         excused("no checkpoint is written", errc::busy);
+        tell(d.label + " writes a checkpoint" + ending(took));
         report_.checkpoints += took ? 1 : 0;
     }
     void let_go(fact_device& d) {
         auto const budget = static_cast<std::size_t>(1 + draw(5));
-        (void)attempt(d, [&](auto& tx) { return compact(tx, all_[0], d.self, budget, now_of(d)); });
+        bool const took = attempt(d, [&](auto& tx) { return compact(tx, all_[0], d.self, budget, now_of(d)); });
+        tell(d.label + " lets facts go" + ending(took));
         if (d.checked && !d.keeper) {
             excused("facts are let go of", errc::rejected);
         } else {
@@ -298,7 +294,8 @@ private:
     }
     void reorder(fact_device& d) {
         std::string const& c = all_[static_cast<std::size_t>(draw(3))].collection;
-        (void)attempt(d, [&](auto& tx) { return d.self.records().reorder(tx, c); });
+        bool const took = attempt(d, [&](auto& tx) { return d.self.records().reorder(tx, c); });
+        tell(d.label + " makes the order of " + c + " anew" + ending(took));
         excused("the order is not made anew");
     }
 
@@ -508,6 +505,7 @@ private:
         }
     }
     void end() {
+        tell("the trouble is over");
         settle_all();
         report_.let_go_early = report_.let_go;
         judge_rest();
@@ -581,7 +579,6 @@ private:
         }
     }
 
-    fact_simulation_options options_;
     std::vector<fact_collection> all_{
         {"payments", {{"time"}}, "keeper", {"list", "sum"}}, {"calls", {{"priority", true}, {"time"}}}, {"notes"}};
     rule_table rules_{};
@@ -593,8 +590,16 @@ private:
 }  // namespace detail
 
 /// One life of facts. The same seed and options give the same life and the same report, on every machine.
+/// With `only`, the whole life is lived first, for its dice.
 [[nodiscard]] inline fact_simulation_report simulate_facts(std::uint64_t seed, fact_simulation_options const& o = {}) {
-    return detail::fact_world{seed, o}.run();
+    return detail::live_life<detail::fact_world>(seed, o);
+}
+
+/// The options under which a seed that was found to break a promise breaks it with as few steps as `lives` tries find;
+/// with `tell` set in them, one more life tells the story. Precondition: `failed` has found something, under `o`.
+[[nodiscard]] inline fact_simulation_options shrink_facts(fact_simulation_report const& failed,
+                                                          fact_simulation_options o = {}, std::size_t lives = 1'000) {
+    return detail::shrink_life<detail::fact_world>(failed, std::move(o), lives);
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI::testing

@@ -23,6 +23,7 @@
 #include <syncline/replica/replica.hpp>
 #include <syncline/testing/naive_merge.hpp>
 #include <syncline/testing/simulated_machine.hpp>
+#include <syncline/testing/small_world.hpp>
 #include <syncline/testing/step_dice.hpp>
 #include <syncline/testing/violation.hpp>
 
@@ -38,8 +39,6 @@ struct peer_promise {
     static constexpr char const* sealed = "authorisation";  ///< what is forged never gets home
     static constexpr char const* same =
         "convergence";  ///< at rest all hold what the authority holds, and carry nothing
-    static constexpr char const* honest = "honest_errors";  ///< no call fails but for the storage's reasons
-    static constexpr char const* rest = "liveness";         ///< what is healed comes to rest
 };
 
 struct peer_simulation_options {
@@ -67,58 +66,35 @@ struct peer_simulation_report {
 
 namespace detail {
 
-class peer_world {
+struct meeting_device : small_device<replica> {
+    mac_sealer sealer;
+    bool lost = false;                 ///< for ever
+    std::vector<std::string> marks{};  ///< of what it wrote, in order
+    meeting_device(std::string who, std::uint64_t seed, rule_table rules, replica_options o)
+        : small_device(std::move(who), seed, std::move(rules), std::move(o)),
+          sealer(as_bytes(name), as_bytes("a key that is " + name + "'s")) {}
+};
+
+class peer_world : small_world<peer_simulation_options, peer_simulation_report, meeting_device> {
 public:
-    peer_world(std::uint64_t seed, peer_simulation_options const& o)
-        : options_(o), random_(seed * 2'654'435'761U + 79) {
-        report_.seed = seed;
-    }
+    peer_world(std::uint64_t seed, peer_simulation_options const& o) : small_world(seed, 79, o) {}
 
     peer_simulation_report run(step_dice& dice) {
         begin();
-        dice.live(
-            options_.steps, options_.only, random_, report_.steps, [&] { return fine(); },
-            [&] {
-                now_.wall += milliseconds{1'000};
-                now_.monotonic += milliseconds{1'000};
-                deed();
-            });
+        live(dice, [&] { deed(); });
         if (fine()) { end(); }
-        for (violation const& v : report_.found) { tell("VIOLATED " + v.axiom + ": " + v.what); }
-        return std::move(report_);
+        report_.carried = relayed_;
+        return finished();
     }
 
 private:
-    static constexpr int rest_max = 3'000;  ///< exchanges until all is at rest
-
-    struct device {
-        std::string name;
-        simulated_machine box{};
-        replica self;
-        random_generator random;
-        mac_sealer sealer;
-        milliseconds ahead{0};             ///< of its clock
-        bool lost = false;                 ///< for ever
-        std::vector<std::string> marks{};  ///< of what it wrote, in order
-        std::vector<bytes> requests{};
-        std::vector<bytes> replies{};
-        device(std::string who, relay_options o, std::uint64_t seed)
-            : name(std::move(who)),
-              self(rules(), options_of(std::move(o))),
-              random(seed),
-              sealer(as_bytes(name), as_bytes("a key that is " + name + "'s")) {}
-    };
+    using device = meeting_device;
     using records = simulated_machine::row_fields;
 
     [[nodiscard]] static rule_table rules() {
         rule_table table;
         table.add({"things", rule::last_writer, {{"count", rule::counter}}});
         return table;
-    }
-    [[nodiscard]] static replica_options options_of(relay_options o) {
-        replica_options all;
-        all.relay = std::move(o);
-        return all;
     }
     [[nodiscard]] static bytes integer(std::int64_t n) {
         bytes out;
@@ -127,27 +103,9 @@ private:
     }
     [[nodiscard]] static record_key thing(std::string_view id) { return {"things", id}; }
 
-    std::uint64_t draw(std::uint64_t n) { return below(random_, n); }
-    void tell(std::string line) {
-        if (options_.tell) { report_.story.push_back(std::to_string(report_.steps) + " " + std::move(line)); }
-    }
-    void trace(bytes_view what) { report_.trace = report_.trace * 1'099'511'628'211U + crc32c(what); }
-    [[nodiscard]] bool fine() const { return report_.found.empty(); }
-    bool holds(bool ok, char const* promise, std::string const& what) {
-        ++report_.checks;
-        if (!ok && fine()) { report_.found.push_back({promise, what + ", step " + std::to_string(report_.steps)}); }
-        return ok;
-    }
-    bool honest(bool ok, std::string const& what) { return holds(ok, peer_promise::honest, what); }
-    [[nodiscard]] instant now_of(device const& d) const {
-        instant at = now_;
-        at.wall += d.ahead;
-        return at;
-    }
-
     void begin() {
-        auto const opened = home_.attempt([&](auto& tx) { return cloud_.open(tx, now_, random_); });
-        honest(opened.took, "the authority does not open");
+        cloud_ = std::make_unique<authority<>>(rules(), authority_options{.relays = &gate_});
+        open_home();
         relay_options o;
         o.realm = "venue";
         if (options_.open_gate) { gate_.verify = nullptr; }
@@ -163,9 +121,11 @@ private:
         if (draw(2) == 0) { o.submit_max = static_cast<std::size_t>(1 + draw(3)); }
         if (draw(3) == 0) { o.carried_max = static_cast<std::size_t>(2 + draw(6)); }
         for (std::string const name : {"anna", "ben", "cleo", "dora"}) {
-            devices_.push_back(std::make_unique<device>(name, o, random_()));
+            replica_options all;
+            all.relay = o;
+            devices_.push_back(std::make_unique<device>(name, random_(), rules(), std::move(all)));
             device& d = *devices_.back();
-            d.ahead = milliseconds{static_cast<std::int64_t>(draw(60'000))};
+            d.ahead = milliseconds{draw_number(60'000)};
             open(d);
             auto const self = d.box.read([&](auto& tx) { return d.self.self(tx); });
             if (!honest(self.has_value(), "a replica without a name")) { return; }
@@ -173,11 +133,6 @@ private:
             ids_.push_back(*self);
         }
     }
-    void open(device& d) {
-        honest(d.box.attempt([&](auto& tx) { return d.self.open(tx, d.name, now_of(d), d.random); }).took,
-               "a replica does not open");
-    }
-
     // Raw storage.
 
     [[nodiscard]] static records visible(device& d) { return d.box.rows('r', 'v'); }
@@ -283,18 +238,13 @@ private:
         } else if (what < 24) {
             if (forges_) { forge(d); }
         } else if (what < 25) {
-            ++report_.power_cuts;
-            tell(d.name + " loses power");
-            d.box.cut(random_);
-            if (draw(2) == 0) { open(d); }
+            cut(d);
         } else if (what < 26) {
-            ++report_.power_cuts;
-            tell("the authority loses power");
-            home_.cut(random_);
+            cut_home();
         } else if (what < 31) {
             ask(d);
         } else if (what < 36) {
-            answer(d);
+            (void)answer(d);
         } else if (what < 39) {
             hear(d);
         } else if (report_.steps > options_.steps / 2 && may_lose_) {
@@ -303,20 +253,6 @@ private:
         }
         judge(d);
         (void)judge_home();
-    }
-    template <class F>
-    bool attempt(device& d, F&& f) {
-        auto const out = d.box.attempt(draw_mishap(random_), f);
-        report_.faults += out.faulty ? 1 : 0;
-        failed_ = out.faulty;
-        why_ = out.why;
-        return out.took;
-    }
-    /// How the last attempt ended, where it is told.
-    [[nodiscard]] std::string ending(bool took) const {
-        return took             ? std::string{}
-               : why_ != errc{} ? std::string{", which fails: "} + message(why_)
-                                : std::string{", and dies before the commit"};
     }
     void write(device& d) {
         std::string const id(1, static_cast<char>('a' + draw(5)));
@@ -445,86 +381,8 @@ private:
             orphans_.push_back(m);
         }
     }
-    void ask(device& d) {
-        bool const took = attempt(d, [&](auto& tx) { return d.self.prepare(tx, now_of(d)); });
-        tell(d.name + " asks" + ending(took));
-        if (!took) { return; }
-        auto q = d.box.read([&](auto& tx) { return d.self.request_message(tx); });
-        if (!honest(q.has_value(), "no request can be made")) { return; }
-        trace(*q);
-        d.requests.push_back(std::move(*q));
-    }
-    void answer(device& d) {
-        if (d.requests.empty()) { return; }
-        auto const i = static_cast<std::size_t>(draw(d.requests.size()));
-        std::uint64_t const fate = draw(10);
-        if (fate != 0) {
-            bytes said;
-            auto const out = home_.attempt(draw_mishap(random_), [&](auto& tx) {
-                auto p = cloud_.handle(tx, d.name, d.requests[i], now_);
-                if (p) { said = *p; }
-                return p;
-            });
-            honest(out.why == errc{} || out.faulty, std::string{"no answer: "} + message(out.why));
-            tell("the authority answers " + d.name + (out.took ? "" : ", and dies before the commit") +
-                 (fate == 1   ? ", and the answer is lost"
-                  : fate == 2 ? ", and will be asked once more"
-                              : ""));
-            if (out.took) {
-                trace(said);
-                if (fate != 1) { d.replies.push_back(std::move(said)); }
-            }
-        }
-        if (fate != 2) { d.requests.erase(d.requests.begin() + static_cast<std::ptrdiff_t>(i)); }
-    }
-    void hear(device& d) {
-        if (d.replies.empty()) { return; }
-        auto const i = static_cast<std::size_t>(draw(d.replies.size()));
-        bytes const heard = d.replies[i];
-        if (draw(8) != 0) { d.replies.erase(d.replies.begin() + static_cast<std::ptrdiff_t>(i)); }
-        bool const took = attempt(d, [&](auto& tx) {
-            auto r = d.self.absorb(tx, heard, now_of(d), d.random);
-            if (r) { report_.carried += r->relayed; }
-            return r;
-        });
-        honest(failed_ || why_ == errc{} || why_ == errc::foreign,
-               std::string{"a reply is not taken: "} + message(why_));
-        tell(d.name + " takes an answer in" + ending(took));
-    }
-
     // At the end.
 
-    /// A whole exchange on sound machines; whether there is more to do.
-    bool exchange(device& d) {
-        bool more = false;
-        bytes q, said;
-        bool ok = d.box
-                      .attempt([&](auto& tx) -> status {
-                          if (auto frozen = d.self.prepare(tx, now_of(d)); !frozen) { return frozen; }
-                          auto made = d.self.request_message(tx);
-                          if (made) { q = *made; }
-                          return made ? status{} : made.error();
-                      })
-                      .took;
-        ok = ok && home_
-                       .attempt([&](auto& tx) {
-                           auto made = cloud_.handle(tx, d.name, q, now_);
-                           if (made) { said = *made; }
-                           return made;
-                       })
-                       .took;
-        ok = ok && d.box
-                       .attempt([&](auto& tx) {
-                           auto r = d.self.absorb(tx, said, now_of(d), d.random);
-                           if (r) {
-                               more = r->more;
-                               report_.carried += r->relayed;
-                           }
-                           return r;
-                       })
-                       .took;
-        return honest(ok, "an exchange fails on sound machines") && more;
-    }
     /// With nothing else to do it asks about what it knows to be home.
     void judge_asked(device& d) {
         auto const known = d.box.read([&](auto& tx) { return d.self.carried().summary(tx); });
@@ -532,7 +390,7 @@ private:
         for (carried_envelope const& c : carried_by(d)) {
             for (held_of_author const& a : *known) {
                 bool const home = a.author == c.id.replica && c.id.sequence <= a.home;
-                holds(c.decided || !home, peer_promise::rest, d.name + " does not ask about what it knows to be home");
+                holds(c.decided || !home, small_promise::rest, d.name + " does not ask about what it knows to be home");
             }
         }
     }
@@ -548,7 +406,7 @@ private:
                 if (d->lost) { continue; }
                 while (fine() && exchange(*d)) {
                     judge(*d);
-                    holds(--left > 0, peer_promise::rest, "it does not come to rest");
+                    holds(--left > 0, small_promise::rest, "it does not come to rest");
                 }
                 judge_asked(*d);
             }
@@ -585,15 +443,8 @@ private:
         }
     }
 
-    peer_simulation_options options_;
-    peer_simulation_report report_{};
-    random_generator random_;
-    instant now_{wall_time{milliseconds{1'790'000'000'000}}, monotonic_time{milliseconds{1'000}}};
     mac_keys keys_{};
     relay_gate gate_ = gate_of("venue", keys_);
-    simulated_machine home_{};
-    authority<> cloud_{rules(), {.relays = &gate_}};
-    std::vector<std::unique_ptr<device>> devices_{};
     std::vector<replica_id> ids_{};
     std::vector<bytes> overheard_{};      ///< of all meetings
     std::set<std::string> made_{};        ///< records
@@ -601,8 +452,6 @@ private:
     bool forges_ = false;                 ///< a stranger does
     bool deceived_ = false;               ///< … and is believed
     bool may_lose_ = false;               ///< a device may be lost
-    bool failed_ = false;                 ///< a storage call of the last attempt did
-    errc why_{};                          ///< what the last attempt said
 };
 
 }  // namespace detail

@@ -23,6 +23,7 @@
 #include <syncline/replica/replica.hpp>
 #include <syncline/testing/naive_merge.hpp>
 #include <syncline/testing/simulated_machine.hpp>
+#include <syncline/testing/small_world.hpp>
 #include <syncline/testing/step_dice.hpp>
 #include <syncline/testing/violation.hpp>
 
@@ -146,26 +147,8 @@ private:
         w.integer(n + 2);
         return out;
     }
-    [[nodiscard]] static bytes fields_of(std::map<std::string, bytes> const& all) {
-        std::vector<std::pair<std::string_view, bytes_view>> sorted{all.begin(), all.end()};
-        std::sort(sorted.begin(), sorted.end(),
-                  [](auto const& a, auto const& b) { return compare_keys(a.first, b.first) < 0; });
-        bytes out;
-        cbor_writer w{out};
-        w.map(sorted.size());
-        for (auto const& [name, value] : sorted) {
-            w.text(name);
-            w.raw(value);
-        }
-        return out;
-    }
-    [[nodiscard]] static std::optional<bytes> field(bytes_view fields, std::string_view name) {
-        auto const found =
-            fields.empty() ? result<std::optional<bytes_view>>{std::optional<bytes_view>{}} : map_find(fields, name);
-        return found && *found ? std::optional{to_bytes(**found)} : std::nullopt;
-    }
     [[nodiscard]] static std::int64_t number(bytes_view fields, std::string_view name) {
-        auto const found = field(fields, name);
+        auto const found = small_field(fields, name);
         return found ? naive_integer(*found).value_or(0) : 0;
     }
     [[nodiscard]] static field_op set(std::string_view name, bytes value) {
@@ -214,11 +197,11 @@ private:
     [[nodiscard]] bool in_scope(scope const& s, std::string const& who, std::string const& id, bytes_view f) const {
         if (s.name == "first") { return id.starts_with("a"); }
         if (s.name == "hot") { return number(f, "count") > may_.hot; }
-        if (s.name == "mine") { return s.parameter == text(who) && field(f, "owner") == s.parameter; }
+        if (s.name == "mine") { return s.parameter == text(who) && small_field(f, "owner") == s.parameter; }
         if (s.name == "place") {
-            return field(f, "place") == s.parameter && may_.places.contains({who, number(f, "place")});
+            return small_field(f, "place") == s.parameter && may_.places.contains({who, number(f, "place")});
         }
-        auto const in = field(f, "teams");
+        auto const in = small_field(f, "teams");
         auto const n = naive_integer(s.parameter).value_or(0);
         return s.name == "team" && in && (*in == teams(n) || *in == teams(n - 2));
     }
@@ -451,7 +434,7 @@ private:
         std::map<std::string, bytes> f{{"count", integer(n)}, {"place", integer(n % 4)}, {"teams", teams(n % 3)}};
         if (n % 2 == 0) { f["owner"] = text(names[static_cast<std::size_t>(n) % people]); }
         if (n % 9 == 0) { f["secret"] = text("no secret of mine"); }
-        bytes const all = fields_of(f);
+        bytes const all = small_fields(f);
         std::string const deed = "creates " + id + " with count " + std::to_string(n);
         if (!both(who, deed, [&](person& p, auto& tx) { return p.self.create(tx, thing(id), all, now_); })) { return; }
         if (f.contains("secret")) { doomed_.insert(id); }
@@ -505,7 +488,7 @@ private:
     void make(std::string const& id) {
         std::int64_t const n = draw_number(40);
         tell("root creates " + id + " with count " + std::to_string(n));
-        bytes const all = fields_of({{"count", integer(n)}, {"place", integer(n % 4)}, {"teams", teams(n % 3)}});
+        bytes const all = small_fields({{"count", integer(n)}, {"place", integer(n % 4)}, {"teams", teams(n % 3)}});
         as_root([&](std::size_t, person& p, auto& tx) { return p.self.create(tx, thing(id), all, now_); });
         sums_[id] += n;
     }
@@ -520,7 +503,7 @@ private:
             if (!built_) { return; }
             if (!there.contains(d)) {
                 tell("root creates " + d);
-                bytes const all = fields_of({{"place", integer(n % 3)}, {"teams", teams(n)}});
+                bytes const all = small_fields({{"place", integer(n % 3)}, {"teams", teams(n)}});
                 as_root([&](std::size_t, person& p, auto& tx) { return p.self.create(tx, thing(d), all, now_); });
             } else {
                 tell("root erases " + d);
@@ -564,7 +547,7 @@ private:
                 return p.self.update(tx, thing(hidden[t]), {set("note", value[t])}, when[t]);
             }
             if (how == 1 || (how == 2 && !hidden_is)) {
-                return p.self.create(tx, thing(hidden[t]), fields_of({{"note", value[t]}, {"place", integer(9)}}),
+                return p.self.create(tx, thing(hidden[t]), small_fields({{"note", value[t]}, {"place", integer(9)}}),
                                      when[t]);
             }
             if (how == 2) { return p.self.erase(tx, thing(hidden[t]), when[t]); }
@@ -778,7 +761,7 @@ private:
                 if (at.key() == "secret" && !(who == 3 && may_.cleo_reads)) { continue; }
                 kept[std::string{at.key()}] = to_bytes(at.value());
             }
-            should[id] = fields_of(kept);
+            should[id] = small_fields(kept);
         }
         records const has = visible(p);
         for (auto const& [id, f] : should) {

@@ -43,6 +43,8 @@ struct shared_conflict_promise {
 
 struct shared_conflict_simulation_options {
     std::uint32_t steps = 150;
+    bool tell = false;   ///< write the story
+    step_choice only{};  ///< the steps that are done, each with the dice that it has in the whole life
 };
 struct shared_conflict_simulation_report {
     std::uint64_t seed = 0;
@@ -59,6 +61,7 @@ struct shared_conflict_simulation_report {
     std::uint64_t open = 0;
     std::uint64_t trace = 0;  ///< of all messages: the same on every machine
     std::vector<violation> found{};
+    std::vector<std::string> story{};
 };
 
 namespace detail {
@@ -78,20 +81,16 @@ struct sharing_device : sharing_parts, small_device<basic_replica<stored_records
         : sharing_parts(rules), small_device(std::move(who), seed, rules, o, stored_records{}, desk) {}
 };
 
-class sharing_world : small_world<shared_conflict_simulation_report, sharing_device, authority<access_policy<>>> {
+class sharing_world : small_world<shared_conflict_simulation_options, shared_conflict_simulation_report, sharing_device,
+                                  authority<access_policy<>>> {
 public:
-    sharing_world(std::uint64_t seed, shared_conflict_simulation_options const& o)
-        : small_world(seed, 81), options_(o) {}
+    sharing_world(std::uint64_t seed, shared_conflict_simulation_options const& o) : small_world(seed, 81, o) {}
 
-    shared_conflict_simulation_report run() && {
+    shared_conflict_simulation_report run(step_dice& dice) {
         begin();
-        for (std::uint32_t i = 0; i < options_.steps && fine(); ++i) {
-            ++report_.steps;
-            pass(1'000);
-            deed();
-        }
-        end();
-        return std::move(report_);
+        live(dice, [&] { deed(); });
+        if (fine()) { end(); }
+        return finished();
     }
 
 private:
@@ -121,8 +120,7 @@ private:
         open_home();
         replica_options r;
         r.checks = &checks_;
-        r.rows_max = draw(2) == 0 ? 1 + draw(4) : 1'000;
-        if (draw(2) == 0) { r.mutations_max = static_cast<std::size_t>(1 + draw(3)); }
+        draw_pages(r);
         for (std::string_view const who : {"anna", "ben", "cleo", "guest"}) {
             devices_.push_back(std::make_unique<sharing_device>(std::string{who}, random_(), rules_, r));
             devices_.back()->ahead = milliseconds{draw_number(60'000)};
@@ -156,7 +154,7 @@ private:
         } else if (what < 16) {
             hear(d);
         } else if (what < 24) {
-            meet(d);
+            exchange_some(d, 3, [&] { judge_home(); });
         } else if (what < 31) {
             follow(d);
         } else if (what < 38) {
@@ -164,13 +162,6 @@ private:
         } else {
             cut(d);
             if (draw(2) == 0) { cut_home(); }
-        }
-    }
-    void meet(sharing_device& d) {
-        for (std::uint64_t n = 1 + draw(3); n != 0 && fine(); --n) {
-            ask(d);
-            if (answer(d)) { judge_home(); }
-            hear(d);
         }
     }
     void write(sharing_device& d) {
@@ -182,6 +173,7 @@ private:
         field_op const op = small_set(contested ? "asked" : "name", naive_item(value));
         bool const took = attempt(d, [&](auto& tx) { return d.self.update(tx, {"things", id}, {op}, now_of(d)); });
         excused("an edit is refused");
+        tell(d.label + " writes " + id + " " + op.field + " = " + std::to_string(value) + ending(took));
         if (!took) { return; }
         ++next_;
         ++report_.written;
@@ -197,6 +189,7 @@ private:
             return d.shared.follow(tx, d.self, now_of(d), [&](record_key const&, followed f) { said.push_back(f); });
         });
         excused("decisions are not followed");
+        tell(d.label + " follows " + std::to_string(said.size()) + " decisions" + ending(took));
         if (took) { hear_of(d, said); }
     }
     void hear_of(sharing_device const& d, std::vector<followed> const& said) {
@@ -234,6 +227,9 @@ private:
         bool const took =
             attempt(d, [&](auto& tx) { return d.shared.decide(tx, d.self, k, seen, how, d.name, now_of(d)); });
         excused("a decision is refused", errc::already_exists, errc::busy, errc::contended);
+        std::string const chosen = kind == 1 ? "this side" : kind == 2 ? std::to_string(next_) : "the other side";
+        tell(d.label + " decides a conflict of " + std::string{one.about.record.id_text()} + ": " + chosen +
+             ending(took));
         if (!took) { return; }
         ++report_.decided;
         if (kind == 2) { ++next_; }
@@ -271,6 +267,7 @@ private:
     // At the end.
 
     void end() {
+        tell("the trouble is over");
         between_ = true;  // more than one step of home between two looks
         int left = rest_max;
         for (int round = 0; round < 5 && fine(); ++round) {
@@ -375,7 +372,6 @@ private:
         bool done = false;
         position version = 0;
     };
-    shared_conflict_simulation_options options_;
     rule_table rules_{};
     check_table checks_{};
     std::int64_t next_ = 1;                                 ///< each value is written once
@@ -389,9 +385,18 @@ private:
 }  // namespace detail
 
 /// One life of shared conflicts. The same seed and options give the same life and the same report, on every machine.
+/// With `only`, the whole life is lived first, for its dice.
 [[nodiscard]] inline shared_conflict_simulation_report simulate_shared_conflicts(
     std::uint64_t seed, shared_conflict_simulation_options const& o = {}) {
-    return detail::sharing_world{seed, o}.run();
+    return detail::live_life<detail::sharing_world>(seed, o);
+}
+
+/// The options under which a seed that was found to break a promise breaks it with as few steps as `lives` tries find;
+/// with `tell` set in them, one more life tells the story. Precondition: `failed` has found something, under `o`.
+[[nodiscard]] inline shared_conflict_simulation_options shrink_shared_conflicts(
+    shared_conflict_simulation_report const& failed, shared_conflict_simulation_options o = {},
+    std::size_t lives = 1'000) {
+    return detail::shrink_life<detail::sharing_world>(failed, std::move(o), lives);
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI::testing

@@ -22,6 +22,7 @@
 #include <syncline/replica/replica.hpp>
 #include <syncline/testing/naive_merge.hpp>
 #include <syncline/testing/simulated_machine.hpp>
+#include <syncline/testing/step_dice.hpp>
 #include <syncline/testing/violation.hpp>
 
 namespace syncline::inline SYNCLINE_ABI::testing {
@@ -72,7 +73,8 @@ namespace detail {
 /// One device: a machine with a replica on it, and its messages that are under way.
 template <class Replica>
 struct small_device {
-    std::string name;  ///< its principal's
+    std::string name;   ///< its principal's
+    std::string label;  ///< by which the story tells of it
     simulated_machine box{};
     Replica self;
     random_generator random;
@@ -82,27 +84,61 @@ struct small_device {
 
     template <class... Parts>
     small_device(std::string who, std::uint64_t seed, Parts&&... parts)
-        : name(std::move(who)), self(std::forward<Parts>(parts)...), random(seed) {}
+        : name(std::move(who)), label(name), self(std::forward<Parts>(parts)...), random(seed) {}
     small_device(small_device const&) = delete;
     small_device& operator=(small_device const&) = delete;
 };
 
-/// The world itself. `Report` has seed, steps, checks, faults, power_cuts, trace and found.
-template <class Report, class Device, class Authority = authority<>>
+/// The world itself. `Options` has steps, tell and only; `Report` has seed, steps, checks, faults, power_cuts, trace, found
+/// and story.
+template <class Options, class Report, class Device, class Authority = authority<>>
 class small_world {
 protected:
     static constexpr int rest_max = 3'000;  ///< exchanges until all is at rest
 
-    small_world(std::uint64_t seed, std::uint64_t kind) : random_(seed * 2'654'435'761U + kind) { report_.seed = seed; }
+    small_world(std::uint64_t seed, std::uint64_t kind, Options const& o)
+        : options_(o), random_(seed * 2'654'435'761U + kind) {
+        report_.seed = seed;
+    }
     small_world(small_world const&) = delete;
     small_world& operator=(small_world const&) = delete;
     ~small_world() = default;
+
+    /// The steps, each a second after the one before.
+    template <class Deed>
+    void live(step_dice& dice, Deed&& deed) {
+        dice.live(
+            options_.steps, options_.only, random_, report_.steps, [&] { return fine(); },
+            [&] {
+                pass(1'000);
+                deed();
+            });
+    }
+    /// The report, with what was broken at the story's end.
+    [[nodiscard]] Report finished() {
+        for (violation const& v : report_.found) { tell("VIOLATED " + v.axiom + ": " + v.what); }
+        return std::move(report_);
+    }
+    void tell(std::string line) {
+        if (options_.tell) { report_.story.push_back(std::to_string(report_.steps) + " " + std::move(line)); }
+    }
+    /// How the last attempt ended, where it is told.
+    [[nodiscard]] std::string ending(bool took) const {
+        return took             ? std::string{}
+               : why_ != errc{} ? std::string{", which fails: "} + message(why_)
+                                : std::string{", and dies before the commit"};
+    }
 
     std::uint64_t draw(std::uint64_t n) { return below(random_, n); }
     std::int64_t draw_number(std::uint64_t n) { return static_cast<std::int64_t>(draw(n)); }
     template <class All>
     auto& draw_of(All& all) {
         return all[static_cast<std::size_t>(draw(all.size()))];
+    }
+    /// Now and then pages and requests of a few.
+    void draw_pages(replica_options& r) {
+        r.rows_max = draw(2) == 0 ? 1 + draw(4) : 1'000;
+        if (draw(2) == 0) { r.mutations_max = static_cast<std::size_t>(1 + draw(3)); }
     }
     void pass(std::int64_t ms) {
         now_.wall += milliseconds{ms};
@@ -132,11 +168,13 @@ protected:
     }
     void cut(Device& d) {
         ++report_.power_cuts;
+        tell(d.label + " loses power");
         d.box.cut(random_);
         if (draw(2) == 0) { open(d); }
     }
     void cut_home() {
         ++report_.power_cuts;
+        tell("the authority loses power");
         home_.cut(random_);
     }
 
@@ -161,6 +199,7 @@ protected:
     void ask(Device& d) {
         bool const took = attempt(d, [&](auto& tx) { return d.self.prepare(tx, now_of(d)); });
         excused(d.name + " can't prepare a request");
+        tell(d.label + " asks" + ending(took));
         if (!took) { return; }
         auto q = d.box.read([&](auto& tx) { return d.self.request_message(tx); });
         if (!honest(q.has_value(), "no request can be made")) { return; }
@@ -182,6 +221,10 @@ protected:
             });
             report_.faults += out.faulty ? 1 : 0;
             honest(out.why == errc{} || out.faulty, std::string{"no answer: "} + message(out.why));
+            tell("the authority answers " + d.label + (out.took ? "" : ", and dies before the commit") +
+                 (fate == 1   ? ", and the answer is lost"
+                  : fate == 2 ? ", and will be asked once more"
+                              : ""));
             if (out.took) {
                 trace(said);
                 if (fate != 1) { d.replies.push_back(std::move(said)); }
@@ -195,8 +238,18 @@ protected:
         auto const i = static_cast<std::size_t>(draw(d.replies.size()));
         bytes const heard = d.replies[i];
         if (draw(8) != 0) { d.replies.erase(d.replies.begin() + static_cast<std::ptrdiff_t>(i)); }
-        (void)attempt(d, [&](auto& tx) { return d.self.absorb(tx, heard, now_of(d), d.random); });
+        bool const took = attempt(d, [&](auto& tx) { return taken(d.self.absorb(tx, heard, now_of(d), d.random)); });
         excused("a reply is not taken", errc::foreign);  // one that much has overtaken
+        tell(d.label + " takes an answer in" + ending(took));
+    }
+    /// Some exchanges, one after the other, as far as they get; `judge()` where home may have changed.
+    template <class Judge>
+    void exchange_some(Device& d, std::uint64_t most, Judge&& judge) {
+        for (std::uint64_t n = 1 + draw(most); n != 0 && fine(); --n) {
+            ask(d);
+            if (answer(d)) { judge(); }
+            hear(d);
+        }
     }
     /// A whole exchange on sound machines; whether there is more to do.
     bool exchange(Device& d) {
@@ -219,7 +272,7 @@ protected:
                        .took;
         ok = ok && d.box
                        .attempt([&](auto& tx) {
-                           auto r = d.self.absorb(tx, said, now_of(d), d.random);
+                           auto r = taken(d.self.absorb(tx, said, now_of(d), d.random));
                            if (r) { more = r->more; }
                            return r;
                        })
@@ -233,14 +286,23 @@ protected:
         while (fine() && exchange(d)) { holds(--left > 0, small_promise::rest, "it does not come to rest"); }
     }
 
+    Options options_;
     Report report_{};
     random_generator random_;
     instant now_{wall_time{milliseconds{1'790'000'000'000}}, monotonic_time{milliseconds{1'000}}};
     simulated_machine home_{};
     std::unique_ptr<Authority> cloud_{};
     std::vector<std::unique_ptr<Device>> devices_{};
-    bool failed_ = false;  ///< a storage call of the last attempt did
-    errc why_{};           ///< what the last attempt said
+    bool failed_ = false;        ///< a storage call of the last attempt did
+    errc why_{};                 ///< what the last attempt said
+    std::uint64_t relayed_ = 0;  ///< envelopes of others that were told to be home
+
+private:
+    template <class R>
+    [[nodiscard]] R taken(R report) {
+        if (report) { relayed_ += report->relayed; }
+        return report;
+    }
 };
 
 }  // namespace detail
