@@ -362,6 +362,14 @@ TEST_CASE("outbox: a payload is exchanged where its entry stands", "[outbox]") {
         CHECK(sl::as_text(payload) == payload_of(at));
         return ++seen < n;
     }));
+    SECTION("one that is named twice has the later payload, and counts once") {
+        auto const bytes_before = box.load(tx)->second;
+        std::vector<sl::outbox_payload> twice = frozen;
+        twice.push_back({tokens[n - 1], fence, sl::to_bytes(std::string(90, 'y'))});
+        twice.push_back({tokens[n - 1], fence, sl::to_bytes(std::string(50, 'z'))});
+        REQUIRE(box.set_payloads(tx, twice));
+        CHECK(box.load(tx)->second == bytes_before - payload_of(n - 1).size() + 50);
+    }
     SECTION("one is lost") {
         REQUIRE(box.ack(tx, tokens[n / 2], fence));
         CHECK(code(box.payloads_of(tx, claims, [](std::size_t, bytes_view) { return true; })) == errc::claim_lost);
