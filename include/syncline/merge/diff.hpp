@@ -59,8 +59,7 @@ inline constexpr std::size_t diff_depth_max = 8;  ///< nested maps that operatio
             if (!named) { break; }
             op.kind = op_kind::nested;
             cbor_writer w{op.value};
-            w.array(ops->size());
-            for (field_op const& inner : *ops) { encode_operation(w, inner, stamp); }
+            encode_operations(w, *ops, stamp);
             return op;
         }
         case rule::sequence:

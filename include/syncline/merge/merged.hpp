@@ -124,8 +124,7 @@ private:
     static void encode(field_op& op, std::vector<field_op> const& ops, timestamp stamp) {
         op.value.clear();
         cbor_writer w{op.value};
-        w.array(ops.size());
-        for (field_op const& inner : ops) { encode_operation(w, inner, stamp); }
+        encode_operations(w, ops, stamp);
     }
 };
 
@@ -171,8 +170,7 @@ private:
     }
     op.value.clear();
     cbor_writer w{op.value};
-    w.array(left.size());
-    for (field_op const& inner : left) { encode_operation(w, inner, op.stamp); }
+    encode_operations(w, left, op.stamp);
     return !left.empty();
 }
 

@@ -49,8 +49,7 @@ namespace detail {
 inline void set_operations_inside(field_op& op, std::vector<field_op> const& inside) {
     op.value.clear();
     cbor_writer w{op.value};
-    w.array(inside.size());
-    for (field_op const& inner : inside) { encode_operation(w, inner, op.stamp); }
+    encode_operations(w, inside, op.stamp);
 }
 
 /// Takes the operation at a path, from its `depth`-th key on, out of operations; with a field of which only a part is

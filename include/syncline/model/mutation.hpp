@@ -115,6 +115,13 @@ void encode_operation(Writer& out, field_op const& op, timestamp of_mutation) {
     if (own_stamp) { out.unsigned_integer(op.stamp.raw); }
 }
 
+/// Appends operations as an array of these, in canonical key order: what `decode_operations` reads.
+template <class Writer>
+void encode_operations(Writer& out, std::vector<field_op> const& ops, timestamp of_mutation) {
+    out.array(ops.size());
+    for (field_op const& op : ops) { encode_operation(out, op, of_mutation); }
+}
+
 /// Appends the canonical form: an array of eight items, each operation an array of two to four; of nine with a hint, of ten
 /// with a later schema version than the first. Of a group an array of four: sequence, stamp, kind, the parts.
 inline void encode_mutation(cbor_writer& whole, mutation const& m) {
@@ -140,14 +147,13 @@ inline void encode_mutation(cbor_writer& whole, mutation const& m) {
         out.byte_string(m.record.id);
         out.unsigned_integer(m.life);
         out.unsigned_integer(m.base);
-        out.array(m.ops.size());
-        for (field_op const& op : m.ops) { encode_operation(out, op, m.stamp); }
+        encode_operations(out, m.ops, m.stamp);
         if (hinted) { out.unsigned_integer(static_cast<std::uint64_t>(m.hint)); }
         if (later) { out.unsigned_integer(m.schema); }
     });
 }
 
-/// Reads an array of what `encode_operation` wrote, of a stranger too: in canonical key order, each field once. On
+/// Reads what `encode_operations` wrote, of a stranger too: in canonical key order, each field once. On
 /// anything else the reader has failed. What an operation's value holds is `apply`'s to judge.
 [[nodiscard]] inline std::vector<field_op> decode_operations(cbor_reader& in, timestamp of_mutation) {
     std::vector<field_op> ops;

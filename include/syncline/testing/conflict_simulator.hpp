@@ -362,8 +362,7 @@ private:
                          inside.end());
             op.value.clear();
             cbor_writer w{op.value};
-            w.array(inside.size());
-            for (field_op const& inner : inside) { encode_operation(w, inner, op.stamp); }
+            encode_operations(w, inside, op.stamp);
             return;
         }
     }
