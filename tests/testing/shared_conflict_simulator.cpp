@@ -44,3 +44,18 @@ TEST_CASE("a life of shared conflicts is the same each time, on every machine") 
     CHECK(simulate_shared_conflicts(3, o).trace == simulate_shared_conflicts(3, o).trace);
     CHECK(simulate_shared_conflicts(3, o).trace != simulate_shared_conflicts(4, o).trace);
 }
+
+TEST_CASE("a life of shared conflicts can be told, and lived again in part") {
+    shared_conflict_simulation_options o;
+    o.steps = 60;
+    auto const whole = simulate_shared_conflicts(3, o);
+    o.tell = true;
+    auto const told = simulate_shared_conflicts(3, o);
+    CHECK(told.trace == whole.trace);
+    CHECK(told.story.size() > 60);
+    o.only = {{1, 5, 6, 7, 20, 21, 22, 23, 24, 25}};
+    auto const part = simulate_shared_conflicts(3, o);
+    CHECK(to_text(part.found) == "");
+    CHECK(part.story.size() < told.story.size());
+    CHECK(simulate_shared_conflicts(3, o).story == part.story);
+}

@@ -582,6 +582,12 @@ private:
                 if (k == c.record) { c.remote = r; }
             }
             if (c.remote) { c.fields = asked_now(c, *c.remote); }
+            // A verdict that comes late, with a row that was.
+            bool const was = again->c.remote && again->c.remote->version > 1 && draw(3) == 0;
+            if (was) {
+                c.remote = earlier(*again->c.remote);
+                c.fields = again->c.fields;
+            }
         }
         in_transaction([&](auto& tx) {
             auto const id = queue_.raise(tx, c, now_, audit(tx));
@@ -608,6 +614,13 @@ private:
             model_.all.push_back(std::move(n));
             return true;
         });
+    }
+    /// The same row as of a position before.
+    [[nodiscard]] static row earlier(row r) {
+        --r.version;
+        r.floor.at = (std::min)(r.floor.at, r.version);
+        for (field_mark& e : r.exceptions) { e.mark.at = (std::min)(e.mark.at, r.version); }
+        return r;
     }
     bool raised_again(naive_conflict& n, conflict const& c, result<std::uint64_t> const& id) {
         bool const older = n.c.remote && (!c.remote || c.remote->version < n.c.remote->version);

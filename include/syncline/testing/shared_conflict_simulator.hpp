@@ -168,16 +168,16 @@ private:
         std::string const id = draw(2) == 0 ? "a" : "b";
         // What waits on it would be replaced by its own writer, a decision's value too.
         bool const waits = d.box.stored('r', 'v').at({"things", id}).pending;
-        bool const contested = draw(4) != 0 && !waits;
+        bool const asked = draw(4) != 0 && !waits;
         std::int64_t const value = next_;
-        field_op const op = small_set(contested ? "asked" : "name", naive_item(value));
+        field_op const op = small_set(asked ? "asked" : "name", naive_item(value));
         bool const took = attempt(d, [&](auto& tx) { return d.self.update(tx, {"things", id}, {op}, now_of(d)); });
         excused("an edit is refused");
         tell(d.label + " writes " + id + " " + op.field + " = " + std::to_string(value) + ending(took));
         if (!took) { return; }
         ++next_;
         ++report_.written;
-        if (!contested) { return; }
+        if (!asked) { return; }
         d.last[id] = value;
     }
     void follow(sharing_device& d) {
