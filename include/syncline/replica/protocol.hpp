@@ -823,12 +823,12 @@ using guard_names = std::vector<std::pair<std::uint64_t, std::string>>;
     return out;
 }
 /// Gives the verdicts their guards' names, which stand in the order of the verdicts; false: one of none, or out of order.
-[[nodiscard]] inline bool name_guards(std::vector<verdict>& all, guard_names names) {
+[[nodiscard]] inline bool name_guards(std::vector<verdict>& all, guard_names const& names) {
     auto at = all.begin();
     for (auto& [sequence, name] : names) {
         at = std::find_if(at, all.end(), [s = sequence](verdict const& v) { return v.sequence == s; });
         if (at == all.end() || at->kind != verdict_kind::conflict) { return false; }
-        (at++)->guard = std::move(name);
+        (at++)->guard = name;
     }
     return true;
 }
@@ -1192,7 +1192,7 @@ namespace detail {
     if (p.partial && (p.to == p.head || !p.ranges.empty() || p.scopes)) {
         return failure{errc::malformed, "a page in part at the end of the log"};
     }
-    if (!detail::name_guards(p.verdicts, std::move(guards))) {
+    if (!detail::name_guards(p.verdicts, guards)) {
         return failure{errc::malformed, "a guard in no conflict of the reply"};
     }
     if (auto places = detail::check_places(p); !places) { return places.error(); }
