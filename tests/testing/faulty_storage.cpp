@@ -125,3 +125,25 @@ TEST_CASE("faulty_storage: a lost transaction stays lost and leaves nothing", "[
     REQUIRE(inner.snapshot().count() == 0);
     REQUIRE(s.begin(access_mode::write));  // the object is free again
 }
+
+TEST_CASE("faulty_storage: after a failed sync nothing goes until the store is opened again", "[testing][storage]") {
+    for (fault_moment const moment : {fault_moment::before, fault_moment::after}) {
+        memory_storage inner;
+        store s(inner);
+        s.inject({.moment = moment, .only = storage_call::commit, .poisons = true});
+        {
+            auto tx = s.begin(access_mode::write);
+            REQUIRE(tx->put(as_bytes("a"), as_bytes("1")));
+            CHECK_FALSE(s.poisoned());
+            CHECK(tx->commit().error() == errc::storage_io);
+        }
+        CHECK(s.poisoned());
+        CHECK(inner.snapshot().count() == (moment == fault_moment::after ? 1U : 0U));
+        CHECK(s.begin(access_mode::write).error() == errc::poisoned);
+        CHECK(s.barrier().error() == errc::poisoned);
+        CHECK(s.faults() == 3);
+        s.heal();
+        CHECK_FALSE(s.poisoned());
+        CHECK(s.begin(access_mode::read));
+    }
+}

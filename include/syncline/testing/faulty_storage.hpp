@@ -36,6 +36,8 @@ struct storage_fault {
     bool sticky = false;                 ///< every later call of that kind fails too, until heal()
     std::optional<storage_call> only{};  ///< counts and fails calls of this kind; none: of every kind
     std::uint64_t visits = 1;            ///< that a scan makes before it fails midway
+    /// Every later call of whatever kind answers `errc::poisoned`, until heal(): as after a failed sync.
+    bool poisons = false;
     friend constexpr bool operator==(storage_fault const&, storage_fault const&) = default;
 };
 
@@ -110,15 +112,14 @@ public:
                 return failure{errc::transaction_lost, "injected earlier"};
             }
             SYNCLINE_ASSERT(inner_.has_value());
-            std::optional<failure> const fault = owner_->count(kind);
+            // A copy: a visitor may call back, and plan another fault.
+            std::optional<storage_fault> const fault = owner_->count(kind);
             if (!fault) { return pass_on(); }
-            // A visitor may call back, and plan another fault.
-            storage_fault const planned = *owner_->fault_;
             bool const lost = fault->code == errc::transaction_lost;
-            if (planned.moment == fault_moment::after && !lost) { (void)pass_on(); }
-            if (planned.moment == fault_moment::midway) { part(planned.visits); }
+            if (fault->moment == fault_moment::after && !lost) { (void)pass_on(); }
+            if (fault->moment == fault_moment::midway) { part(fault->visits); }
             lost_ = lost_ || lost;
-            return *fault;
+            return failure{fault->code, "injected"};
         }
 
         faulty_storage* owner_;
@@ -135,9 +136,15 @@ public:
         SYNCLINE_ASSERT(fault.nth != 0);
         fault_ = fault;
         seen_ = 0;
+        poisoned_ = false;
     }
     /// No more faults.
-    void heal() noexcept { fault_.reset(); }
+    void heal() noexcept {
+        fault_.reset();
+        poisoned_ = false;
+    }
+    /// Whether a fault that poisons has happened: every call fails until heal().
+    [[nodiscard]] bool poisoned() const noexcept { return poisoned_; }
     /// Calls of every kind so far, those that failed included.
     [[nodiscard]] std::uint64_t calls() const noexcept {
         std::uint64_t sum = 0;
@@ -152,39 +159,44 @@ public:
     [[nodiscard]] S& inner() noexcept { return *inner_; }
 
     [[nodiscard]] result<transaction> begin(access_mode a) {
-        std::optional<failure> const fault = count(storage_call::begin);
-        if (fault) {
-            if (fault_->moment == fault_moment::after) { (void)inner_->begin(a); }
-            return *fault;
+        if (auto const fault = count(storage_call::begin)) {
+            if (fault->moment == fault_moment::after) { (void)inner_->begin(a); }
+            return failure{fault->code, "injected"};
         }
         auto tx = inner_->begin(a);
         if (!tx) { return tx.error(); }
         return transaction(*this, std::move(*tx));
     }
     [[nodiscard]] status barrier() {
-        std::optional<failure> const fault = count(storage_call::barrier);
+        auto const fault = count(storage_call::barrier);
         if (!fault) { return inner_->barrier(); }
-        if (fault_->moment == fault_moment::after) { (void)inner_->barrier(); }
-        return *fault;
+        if (fault->moment == fault_moment::after) { (void)inner_->barrier(); }
+        return failure{fault->code, "injected"};
     }
     [[nodiscard]] durability commit_durability() const { return std::as_const(*inner_).commit_durability(); }
     [[nodiscard]] std::size_t value_bytes_max() const { return std::as_const(*inner_).value_bytes_max(); }
 
 private:
     /// Counts a call, and says how it is to fail if it is.
-    [[nodiscard]] std::optional<failure> count(storage_call kind) noexcept {
+    [[nodiscard]] std::optional<storage_fault> count(storage_call kind) noexcept {
         ++calls_[static_cast<std::size_t>(kind)];
+        if (poisoned_) {
+            ++faults_;
+            return storage_fault{.code = errc::poisoned};
+        }
         if (!fault_ || (fault_->only && *fault_->only != kind)) { return std::nullopt; }
         ++seen_;
         if (seen_ != fault_->nth && !(fault_->sticky && seen_ > fault_->nth)) { return std::nullopt; }
         ++faults_;
-        return failure{fault_->code, "injected"};
+        poisoned_ = fault_->poisons;
+        return *fault_;
     }
 
     S* inner_;
     std::optional<storage_fault> fault_;
     std::uint64_t seen_ = 0;
     std::uint64_t faults_ = 0;
+    bool poisoned_ = false;
     std::array<std::uint64_t, storage_call_count> calls_{};
 };
 

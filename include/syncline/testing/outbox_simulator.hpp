@@ -1219,7 +1219,7 @@ private:
     bool transact(process& p, F&& f) {
         if (now_ >= p.full_until) {
             p.full_until = never;
-            p.store->heal();
+            if (!p.store->poisoned()) { p.store->heal(); }
         }
         open_ = &p;
         moved_ = true;
@@ -1268,12 +1268,16 @@ private:
         if (unsynced_.size() >= 64) { bar(p); }
         return done;
     }
-    /// After any use of a process's store: it dies if it was doomed, else it goes on.
+    /// After any use of a process's store: it dies if it was doomed, ends where a sync failed, else it goes on.
     void settle(process& p) {
-        if (!p.up() || !p.doomed || p.store->faults() == 0) { return; }
+        if (!p.up() || p.store->faults() == 0) { return; }
         random_generator dice{detail::mix(report_.seed ^ 0xDEAD, report_.steps)};
-        hit(sim_fault::crash);
-        kill(p, dice, false);
+        if (p.doomed) {
+            hit(sim_fault::crash);
+            kill(p, dice, false);
+        } else if (p.store->poisoned() && below(dice, 4) == 0) {  // some hosts try a few times more
+            kill(p, dice, false);
+        }
     }
     [[nodiscard]] bool write_host_rows(transaction& tx, naive_outbox& next) {
         bytes key;
@@ -2068,7 +2072,7 @@ private:
     }
 
     void mishap(process& p, random_generator& dice) {
-        constexpr std::array<sim_fault, 17> all{sim_fault::storage_error,
+        constexpr std::array<sim_fault, 19> all{sim_fault::storage_error,
                                                 sim_fault::storage_error_after,
                                                 sim_fault::transaction_lost,
                                                 sim_fault::storage_full,
@@ -2084,7 +2088,9 @@ private:
                                                 sim_fault::host_rollback,
                                                 sim_fault::throttled,
                                                 sim_fault::partition,
-                                                sim_fault::herd};
+                                                sim_fault::herd,
+                                                sim_fault::failed_sync,
+                                                sim_fault::contended};
         sim_fault const f = all[below(dice, all.size())];
         std::uint64_t const nth = 1 + below(dice, below(dice, 2) == 0 ? 6 : 60);
         std::uint64_t const kind = below(dice, 8);
@@ -2099,7 +2105,22 @@ private:
             p.store->inject(fault);
         };
         switch (f) {
-            case sim_fault::storage_error: inject({nth, errc::storage_io, fault_moment::before, kind == 0, {}}); break;
+            case sim_fault::storage_error:
+                inject({nth,
+                        errc::storage_io,
+                        kind % 2 == 0 ? fault_moment::midway : fault_moment::before,
+                        kind == 0,
+                        {}});
+                break;
+            case sim_fault::failed_sync:
+                inject({.nth = 1 + kind % 3,
+                        .moment = kind % 2 == 0 ? fault_moment::after : fault_moment::before,
+                        .only = storage_call::commit,
+                        .poisons = true});
+                break;
+            case sim_fault::contended:
+                inject({1 + kind % 3, errc::contended, fault_moment::before, false, storage_call::commit});
+                break;
             case sim_fault::storage_error_after:
                 inject({1, errc::storage_io, fault_moment::after, false,
                         kind == 0 ? storage_call::barrier : storage_call::commit});
@@ -2183,6 +2204,10 @@ private:
             p.clock = {};
             p.doomed = false;
             p.rolls_back = false;
+            if (p.store && p.store->poisoned()) {
+                p.store.reset();
+                p.handle.reset();
+            }
             if (p.store) { p.store->heal(); }
             p.full_until = never;
             boot(p);

@@ -73,8 +73,10 @@ enum class sim_fault : std::uint8_t {
     herd,
     host_rollback,
     other_principal,
+    failed_sync,
+    contended,
 };
-inline constexpr std::array<char const*, 40> sim_fault_names{"request lost",
+inline constexpr std::array<char const*, 42> sim_fault_names{"request lost",
                                                              "reply lost",
                                                              "duplicated",
                                                              "delayed",
@@ -113,7 +115,9 @@ inline constexpr std::array<char const*, 40> sim_fault_names{"request lost",
                                                              "suspended",
                                                              "herd",
                                                              "host rollback",
-                                                             "other principal"};
+                                                             "other principal",
+                                                             "failed sync",
+                                                             "contended"};
 inline constexpr std::size_t sim_fault_count = sim_fault_names.size();
 
 /// What ought to happen sometimes: a point that no seed reaches is a hole in the generator.
@@ -778,7 +782,7 @@ private:
         instant const now = reading(p);
         if (now_ >= p.full_until) {
             p.full_until = never;
-            p.store->heal();
+            if (!p.store->poisoned()) { p.store->heal(); }
         }
         deed doing{why, {}, reply, now, {}};
         if (auto const* told = std::get_if<received>(&in)) {
@@ -885,7 +889,7 @@ private:
         o.backoff.cap = milliseconds{5 * minute};
         return o;
     }
-    /// After any use of a process's store: it dies if it was doomed, else it goes on.
+    /// After any use of a process's store: it dies if it was doomed, ends where a sync failed, else it goes on.
     void settle(process& p) {
         if (!p.up()) { return; }
         if (p.doomed && p.store->faults() != 0) {
@@ -893,6 +897,14 @@ private:
             hit(sim_fault::crash);
             kill(p, dice);
             return;
+        }
+        if (p.store->poisoned()) {
+            // Some hosts knock a few times more before they open their store again.
+            random_generator dice{detail::mix(report_.seed ^ 0x5C, report_.steps)};
+            if (below(dice, 4) == 0) {
+                kill(p, dice);
+                return;
+            }
         }
         pump(p);
     }
@@ -1728,7 +1740,9 @@ private:
                                           sim_fault::other_principal,
                                           sim_fault::older_backup,
                                           sim_fault::clone,
-                                          sim_fault::authority_rolled_back};
+                                          sim_fault::authority_rolled_back,
+                                          sim_fault::failed_sync,
+                                          sim_fault::contended};
         sim_fault const what = kinds[below(dice, kinds.size())];
         if (off(what)) { return; }
         bool const awake = p.up() && m.suspended_until <= now_;
@@ -1791,7 +1805,7 @@ private:
             case sim_fault::stranger: visit_of_a_stranger(dice); break;
             case sim_fault::storage_error:
                 if (!awake) { return; }
-                plan(*p.store, errc::storage_io, fault_moment::before, false);
+                plan(*p.store, errc::storage_io, roll(2) == 0 ? fault_moment::midway : fault_moment::before, false);
                 break;
             case sim_fault::storage_error_after:
                 if (!awake) { return; }
@@ -1811,6 +1825,18 @@ private:
             case sim_fault::storage_busy:
                 if (!awake) { return; }
                 p.store->inject({1, errc::busy, fault_moment::before, roll(2) == 0, storage_call::begin});
+                break;
+            case sim_fault::failed_sync:
+                if (!awake) { return; }
+                p.store->inject({.nth = 1 + below(dice, 3),
+                                 .moment = roll(2) == 0 ? fault_moment::after : fault_moment::before,
+                                 .only = storage_call::commit,
+                                 .poisons = true});
+                break;
+            case sim_fault::contended:
+                if (!awake) { return; }
+                p.store->inject(
+                    {1 + below(dice, 3), errc::contended, fault_moment::before, false, storage_call::commit});
                 break;
             case sim_fault::stall: m.suspended_until = now_ + roll(90 * second); break;
             case sim_fault::crash:
@@ -2102,6 +2128,7 @@ private:
             m->recoveries_to_fail = 0;
             if (!clocks_stay_wrong_) { m->clock = {}; }
             for (auto& p : m->processes) {
+                if (p->store && p->store->poisoned()) { close(*p); }
                 if (p->store) { p->store->heal(); }
                 p->doomed = false;
                 boot(*p);
