@@ -74,6 +74,7 @@ struct meeting_device : small_device<replica> {
     mac_sealer sealer;
     bool lost = false;                 ///< for ever
     std::vector<std::string> marks{};  ///< of what it wrote, in order
+    std::set<meeting_device const*> builds_on{};
     meeting_device(std::string who, std::uint64_t seed, rule_table rules, replica_options o)
         : small_device(std::move(who), seed, std::move(rules), std::move(o)),
           sealer(as_bytes(name), as_bytes("a key that is " + name + "'s")) {}
@@ -204,7 +205,7 @@ private:
         }
     }
     /// Of the writes that are dead letters, where any may be: of one that was deceived, and of what was written on a record
-    /// that another has created, where what its creation builds on may have been lost with a device.
+    /// whose creation builds on what may have been lost with a device.
     std::set<std::string> letters(device& d) {
         std::set<std::string> out;
         bool const lost = std::any_of(devices_.begin(), devices_.end(), [](auto const& o) { return o->lost; });
@@ -216,7 +217,8 @@ private:
                 bool may = deceived_;
                 each_part(*m, [&](mutation const& part) {
                     auto const by = made_.find(std::string{part.record.id_text()});
-                    may = may || (by != made_.end() && by->second != &d);
+                    may = may || (by != made_.end() && std::any_of(by->second.begin(), by->second.end(),
+                                                                   [](device const* o) { return o->lost; }));
                 });
                 each_part(*m, [&](mutation const& part) {
                     for (field_op const& op : part.ops) {
@@ -296,7 +298,7 @@ private:
         tell(d.name + (there ? " writes " : " creates ") + id + " with the mark " + mark + ending(took));
         if (!took) { return; }
         ++report_.written;
-        made_.try_emplace(id, &d);
+        build_on(d, id);
         d.marks.push_back(mark);
     }
     /// One write of two records that are there, with one mark.
@@ -320,6 +322,13 @@ private:
         ++report_.grouped;
         groups_.insert(mark);
         d.marks.push_back(mark);
+        for (std::string const& id : ids) { build_on(d, id); }
+    }
+    /// Whatever it writes from now on builds on what it wrote here, and that on the record's creation.
+    void build_on(device& d, std::string const& id) {
+        d.builds_on.insert(&d);
+        auto const made = made_.try_emplace(id, d.builds_on).first;
+        d.builds_on.insert(made->second.begin(), made->second.end());
     }
     /// Some messages are lost, or others come instead, and either end may fail before it commits.
     void meet(device& a, device& b) {
@@ -489,14 +498,14 @@ private:
     mac_keys keys_{};
     relay_gate gate_ = gate_of("venue", keys_);
     std::vector<replica_id> ids_{};
-    std::vector<bytes> overheard_{};         ///< of all meetings
-    std::map<std::string, device*> made_{};  ///< records, and who created them first
-    std::set<std::string> groups_{};         ///< marks that two records have
-    std::vector<std::string> orphans_{};     ///< marks of the lost device that others have
-    bool trusts_ = false;                    ///< devices take peers' rows
-    bool forges_ = false;                    ///< a stranger does
-    bool deceived_ = false;                  ///< … and is believed
-    bool may_lose_ = false;                  ///< a device may be lost
+    std::vector<bytes> overheard_{};                         ///< of all meetings
+    std::map<std::string, std::set<device const*>> made_{};  ///< records, and on whose writes their creation builds
+    std::set<std::string> groups_{};                         ///< marks that two records have
+    std::vector<std::string> orphans_{};                     ///< marks of the lost device that others have
+    bool trusts_ = false;                                    ///< devices take peers' rows
+    bool forges_ = false;                                    ///< a stranger does
+    bool deceived_ = false;                                  ///< … and is believed
+    bool may_lose_ = false;                                  ///< a device may be lost
 };
 
 }  // namespace detail
