@@ -583,6 +583,30 @@ TEST_CASE("outbox: what stands behind claimed ones only may be claimed too, and 
     CHECK(!*box.find(tx, third));
     REQUIRE(box.ack(tx, other, (*given)[1].fence));
     CHECK(box.load(tx)->first == 0);
+
+    SECTION("a group when what stands before it on each of its records is claimed") {
+        auto const left = put_one(box, tx, "r", priority::normal, 6);
+        auto const right = put_one(box, tx, "s", priority::normal, 6);
+        std::vector<sl::bytes_view> const more{view("s")};
+        sl::outbox_item both;
+        both.record = view("r");
+        both.more_records = more;
+        both.payload = view("both");
+        auto const group = box.enqueue(tx, both, at(6));
+        REQUIRE(group);
+        auto const one = box.claim(tx, {.entries_max = 1}, at(7));
+        REQUIRE(tokens_of(one) == tokens{left});
+        CHECK(!*box.claim_behind(tx, *group, at(7)));
+        auto const two = box.claim(tx, {}, at(7));
+        REQUIRE(tokens_of(two) == tokens{right});
+        auto const taken = box.claim_behind(tx, *group, at(7));
+        REQUIRE((taken && *taken));
+        CHECK((*taken)->more_records.size() == 1);
+        REQUIRE(box.ack(tx, left, (*one)[0].fence));
+        REQUIRE(box.ack(tx, *group, (*taken)->fence));
+        REQUIRE(box.ack(tx, right, (*two)[0].fence));
+        CHECK(box.load(tx)->first == 0);
+    }
 }
 
 TEST_CASE("outbox: a lease that ends lets another claim, and its holder is told", "[outbox]") {

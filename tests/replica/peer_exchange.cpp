@@ -547,6 +547,61 @@ TEST_CASE("what builds on the carrier's own comes home in the same run", "[repli
     CHECK(field(v.confirmed().at("a"), "count") == 5);
 }
 
+TEST_CASE("a group goes from hand to hand, and is seen and decided as a whole", "[replica]") {
+    venue v({"anna", "ben", "cleo"});
+    REQUIRE(v.create(v[0], "a"));
+    REQUIRE(v.create(v[1], "b"));
+    (void)v.meets(v[0], v[1]);
+    auto const pay = [&](venue::person& p, std::int64_t n) {
+        record_group group;
+        group.update({"things", "a"}, {world::add("count", -n)}).update({"things", "b"}, {world::add("count", n)});
+        return p.write([&](auto& tx) { return p.self.write_group(tx, group, v.clock.now); });
+    };
+    REQUIRE(pay(v[0], 10));
+    // Behind a group that nobody has decided, and behind single writes.
+    REQUIRE(v.count(v[0], "a", 100));
+    REQUIRE(pay(v[0], 1));
+
+    SECTION("who has all of it sees all of it, and takes it home") {
+        (void)v.meets(v[2], v[0]);
+        CHECK((v[2].sees("a") == 89 && v[2].sees("b") == 11));
+        v.go_home(v[2]);
+        CHECK((field(v.confirmed().at("a"), "count") == 89 && field(v.confirmed().at("b"), "count") == 11));
+        CHECK(v[2].carries().count == 0);
+        v.go_home(v[0]);
+        v.go_home(v[1]);
+        for (auto const& p : v.people) { CHECK((p->sees("a") == 89 && p->sees("b") == 11 && p->dead() == 0)); }
+        CHECK(field(v.confirmed().at("a"), "count") == 89);
+    }
+    SECTION("who lacks one of its records sees nothing of it, until that comes") {
+        peer_exchange const from(v[0].self, *v[0].sealer);
+        // Cleo is told what Anna wrote, and not what Anna carries.
+        std::vector<handed_envelope> own;
+        std::vector<handed_envelope> carried;
+        REQUIRE(v[0].write([&](auto& tx) { return v[0].self.prepare_handover(tx, v.clock.now); }));
+        (void)v[0].read([&](auto& tx) {
+            (void)v[0].self.each_own(tx, [&](std::uint64_t, envelope const& e) {
+                own.push_back({0, *seal(e, *v[0].sealer)});
+                return true;
+            });
+            return v[0].self.carried().scan(tx, dot{}, [&](carried_envelope const& c) {
+                carried.push_back({0, c.sealed});
+                return true;
+            });
+        });
+        REQUIRE((own.size() == 4 && carried.size() == 1));
+        auto const take = [&](std::vector<handed_envelope> const& all) {
+            return v[2].write([&](auto& tx) { return v[2].self.take_envelopes(tx, all, {}, v.clock.now); });
+        };
+        REQUIRE(take(own));
+        CHECK((v[2].sees("a") == 100 && !v[2].sees("b")));
+        auto const taken = take(carried);
+        REQUIRE(taken);
+        CHECK(taken->added == 1);
+        CHECK((v[2].sees("a") == 89 && v[2].sees("b") == 11));
+    }
+}
+
 TEST_CASE("an envelope that no request has room for is carried on, and holds up nothing", "[replica]") {
     decode_limits least;
     least.bytes_max = std::size_t{64} << 10;

@@ -87,6 +87,12 @@ TEST_CASE("what is relayed and what is said of it give themselves back, an unkno
                                           {d, relay_outcome::refused, 0, errc::forbidden, {}, id128{{std::byte{2}}}},
                                           {d, relay_outcome::later, 0, {}, {}, id128{{std::byte{3}}}}};
     CHECK(*decode_reply(encode(p)) == p);
+    p.relayed = std::vector<relay_answer>{{d, relay_outcome::home, 12, {}, {}, {}, {11, 0, 12}},
+                                          {d, relay_outcome::settled, 9, {}, {}, {}, {9, 9}}};
+    CHECK(*decode_reply(encode(p)) == p);
+    // The version is the last of a group's.
+    p.relayed->front().version = 13;
+    CHECK(decode_reply(encode(p)).error() == errc::malformed);
     // An outcome of a later version, with something behind it.
     bytes raw;
     cbor_writer w{raw};

@@ -173,9 +173,9 @@ public:
         }
         return out;
     }
-    /// Takes one more entry that stands behind claimed ones only on its record, as if it had gone in their claim: the
+    /// Takes one more entry that stands behind claimed ones only on its records, as if it had gone in their claim: the
     /// claimant must not let it take effect when an earlier one did not. Its fence; nothing when it is not free for that.
-    /// Errors: `errc::not_found` (no living entry). Cost: a get and a scan of the record.
+    /// Errors: `errc::not_found` (no living entry). Cost: a get and a scan of each record.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::optional<outbox_entry>> claim_behind(Tx& tx, std::uint64_t token, wall_time now,
                                                                    std::optional<milliseconds> lease = {}) const {
@@ -189,22 +189,22 @@ public:
         detail::outbox_header const& h = e.header;
         bool const due =
             h.state == moves<Tx>::phase::pending || (h.state == moves<Tx>::phase::waiting && h.time <= now);
-        if (h.behind == 0 || !h.parents.empty() || e.record_count() != 1 || !due) {
-            return std::optional<outbox_entry>{};
-        }
-        bytes record;
+        if (h.behind == 0 || !h.parents.empty() || !due) { return std::optional<outbox_entry>{}; }
+        std::vector<bytes> records;
         e.each_record([&](bytes_view r) {
-            record = to_bytes(r);
+            records.push_back(to_bytes(r));
             return true;
         });
-        bool free = true;
-        auto const looked = scan_record(tx, record, [&](outbox_entry const& before) {
-            if (before.token == token) { return false; }
-            free = before.state == entry_state::claimed;
-            return free;
-        });
-        if (!looked) { return looked.error(); }
-        if (!free) { return std::optional<outbox_entry>{}; }
+        for (bytes const& record : records) {
+            bool free = true;
+            auto const looked = scan_record(tx, record, [&](outbox_entry const& before) {
+                if (before.token == token) { return false; }
+                free = before.state == entry_state::claimed;
+                return free;
+            });
+            if (!looked) { return looked.error(); }
+            if (!free) { return std::optional<outbox_entry>{}; }
+        }
         if (auto s = m.claim(taken, end_of_lease(lease, now)); !s) { return s.error(); }
         std::optional<outbox_entry> out{outbox_entry{}};
         if (auto s = m.give(e, *out); !s) { return s.error(); }

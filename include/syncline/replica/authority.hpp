@@ -1150,15 +1150,33 @@ private:
         answer.outcome = relay_outcome::home;
         if (v.kind == verdict_kind::applied || v.kind == verdict_kind::merged) {
             answer.version = v.version;
+            answer.versions = v.versions;
         } else if (v.kind == verdict_kind::duplicate) {
-            // What it came to is not known any more: the row as it is now contains it, if any does.
-            bytes raw;
-            auto const r = read_row(tx, row_key(e.opened.change.record), raw);
-            if (!r) { return r.error(); }
             answer.outcome = relay_outcome::settled;
-            answer.version = *r ? (*r)->version : 0;
+            if (auto ok = find_settled(tx, e.opened.change, answer); !ok) { return ok.error(); }
         }
         return true;
+    }
+    /// What a mutation came to is not known any more: the rows as they are now contain it, if any do. A group that lacks
+    /// one of its rows is in none.
+    template <class Tx>
+    [[nodiscard]] status find_settled(Tx& tx, mutation const& m, relay_answer& answer) const {
+        bytes raw;
+        status ok;
+        std::vector<position> versions;
+        each_part(m, [&](mutation const& part) {
+            if (!ok) { return; }
+            auto const r = read_row(tx, row_key(part.record), raw);
+            if (r) {
+                versions.push_back(*r ? (*r)->version : 0);
+            } else {
+                ok = r.error();
+            }
+        });
+        if (!ok || std::find(versions.begin(), versions.end(), position{0}) != versions.end()) { return ok; }
+        answer.version = *std::max_element(versions.begin(), versions.end());
+        if (m.kind == change_kind::group) { answer.versions = std::move(versions); }
+        return {};
     }
 
     /// Up to which of its mutations a replica has verdicts; 0 for one that was never here.

@@ -31,7 +31,7 @@ inline constexpr std::size_t envelope_name_max = 255;     ///< bytes of a realm,
 inline constexpr std::size_t envelope_proof_max = 4'096;  ///< bytes of a signature or code
 inline constexpr std::size_t envelope_bytes_max = std::size_t{2} << 20;  ///< of a sealed one
 
-/// What an author says of a mutation when it hands it over: all that an authority has to know to decide it as if the
+/// What an author says of a mutation, a group as a whole, when it hands it over: all that an authority has to know to decide it as if the
 /// author had sent it.
 struct envelope {
     std::string realm{};      ///< names the authority and its data: what is sealed for one is nothing for another
@@ -147,7 +147,6 @@ struct opened_envelope {
     out.change = decode_mutation(inner);
     if (auto ok = inner.finish(); !ok) { return ok.error(); }
     if (out.change.sequence == 0) { return failure{errc::malformed, "a mutation without a sequence"}; }
-    if (out.change.kind == change_kind::group) { return failure{errc::unsupported, "a group in an envelope"}; }
     bool const itself = std::any_of(out.said.needs.begin(), out.said.needs.end(),
                                     [&](dot const& d) { return d.replica == out.said.author; });
     if (itself) { return failure{errc::malformed, "builds on its author's own"}; }

@@ -126,6 +126,8 @@ struct relay_answer {
     /// Of one that isn't home: which envelope it was (`relay_content`), as another may have stood under its name. Zero: it is
     /// not told.
     id128 content{};
+    /// Of a group that is home: `version` for each of its parts; the last of them is `version`.
+    std::vector<position> versions{};
     friend bool operator==(relay_answer const&, relay_answer const&) = default;
 };
 
@@ -406,11 +408,16 @@ inline void encode_relay_answers(cbor_writer& w, std::vector<relay_answer> const
         bool const home = a.outcome == relay_outcome::home || a.outcome == relay_outcome::settled;
         bool const said = home || a.outcome == relay_outcome::refused;
         bool const names = !home && a.content != id128{};
-        w.array(std::size_t{3} + (needs ? 2 : said ? 1 : 0) + (names ? 1 : 0));
+        bool const grouped = home && !a.versions.empty();
+        w.array(std::size_t{3} + (needs ? 2 : said ? 1 : 0) + (names || grouped ? 1 : 0));
         w.byte_string(to_array(a.id.replica));
         w.unsigned_integer(a.id.sequence);
         w.unsigned_integer(static_cast<std::uint64_t>(a.outcome));
         if (home) { w.unsigned_integer(a.version); }
+        if (grouped) {
+            w.array(a.versions.size());
+            for (position const v : a.versions) { w.unsigned_integer(v); }
+        }
         if (a.outcome == relay_outcome::refused) { w.unsigned_integer(static_cast<std::uint64_t>(a.reason)); }
         if (needs) {
             w.byte_string(to_array(a.missing.replica));
@@ -434,6 +441,16 @@ inline void encode_relay_answers(cbor_writer& w, std::vector<relay_answer> const
         if (a.outcome == relay_outcome::home || a.outcome == relay_outcome::settled) {
             expected = 4;
             a.version = in.unsigned_integer();
+            if (parts == 5) {
+                expected = 5;
+                std::size_t const of_group = in.array();
+                if (of_group == 0 || of_group > group_parts_max) { in.fail({errc::malformed, "versions of a group"}); }
+                for (std::size_t k = 0; k < of_group && !in.failed(); ++k) {
+                    a.versions.push_back(in.unsigned_integer());
+                }
+                bool const last = !in.failed() && a.version == *std::max_element(a.versions.begin(), a.versions.end());
+                if (!last) { in.fail({errc::malformed, "versions of a group"}); }
+            }
         } else if (a.outcome == relay_outcome::refused) {
             expected = 4;
             std::uint64_t const why = in.unsigned_integer();

@@ -44,23 +44,38 @@ struct relay_options {
     std::size_t rows_max = 1'000;  ///< records looked at for one message to a peer
 };
 
+/// What a carried envelope does to one record.
+struct carried_part {
+    bytes record{};        ///< its key
+    position version = 0;  ///< of a decided one: a row that contains it has at least this
+    bool applies = true;   ///< of a group: it takes effect on the record as that is here
+    friend bool operator==(carried_part const&, carried_part const&) = default;
+};
+
 /// An envelope that is carried.
 struct carried_envelope {
     dot id{};
-    bytes record{};        ///< key of the record that it changes
-    bool asked = false;    ///< the authority has answered about it
-    bool decided = false;  ///< … that it is home; carried on until a held row contains it
-    bool vague = false;    ///< … and which row contained it first is forgotten
-    bool distant = false;  ///< its stamp is too far ahead: carried home, and shown to nobody
-    position version = 0;  ///< of a decided one: a row that contains it has at least this
-    position clear = 0;    ///< no row up to this position contains it
-    dot missing{};         ///< what the authority said that it needs; sequence 0: nothing
+    std::vector<carried_part> parts{};  ///< of a group one for each record, but for those whose held rows contain it
+    bool asked = false;                 ///< the authority has answered about it
+    bool decided = false;               ///< … that it is home; carried on until a held row contains it
+    bool vague = false;                 ///< … and which row contained it first is forgotten
+    bool shown = false;                 ///< of a group: its records show it
+    bool distant = false;               ///< its stamp is too far ahead: carried home, and shown to nobody
+    position clear = 0;                 ///< no row up to this position contains it
+    dot missing{};                      ///< what the authority said that it needs; sequence 0: nothing
     bytes sealed{};
     friend bool operator==(carried_envelope const&, carried_envelope const&) = default;
 
-    /// Whether a record shows it that is held as confirmed at this version: surely not contained, and not suspicious.
-    [[nodiscard]] bool shows_over(position confirmed) const noexcept {
-        return !distant && (decided && !vague ? confirmed < version : confirmed <= clear);
+    /// What it does to a record; null where that is nothing, or a held row contains it.
+    [[nodiscard]] carried_part const* on(bytes_view record) const noexcept {
+        auto const at =
+            std::find_if(parts.begin(), parts.end(), [&](carried_part const& p) { return equal(p.record, record); });
+        return at == parts.end() ? nullptr : &*at;
+    }
+    /// Whether a part's record shows it that is held as confirmed at this version: surely not contained, and not
+    /// suspicious.
+    [[nodiscard]] bool shows_over(carried_part const& part, position confirmed) const noexcept {
+        return !distant && (decided && !vague ? confirmed < part.version : confirmed <= clear);
     }
 };
 
@@ -107,7 +122,7 @@ public:
     [[nodiscard]] relay_options const& options() const noexcept { return options_; }
 
     /// Carries an envelope whose author is not in doubt. `clear`: a position of which who brought it knows that no row up
-    /// to it contains it. `distant`: its stamp is too far ahead. Cost: 4 gets and 5 puts.
+    /// to it contains it. `distant`: its stamp is too far ahead. Cost: 4 gets and 5 puts, of a group a put more a part.
     template <storage_transaction Tx>
     [[nodiscard]] result<relay_taking> add(Tx& tx, opened_envelope const& e, position clear, bool distant) const {
         dot const id = e.id();
@@ -146,12 +161,12 @@ public:
         author->held.add(id.sequence);
         carried_envelope c;
         c.id = id;
-        c.record = to_bytes(e.change.record);
+        c.parts = parts_of(e);
         c.distant = distant;
         c.clear = clear;
         c.sealed = sealed;
         if (auto ok = write(tx, c); !ok) { return ok.error(); }
-        if (auto ok = tx.put(record_row(c.record, e.change.stamp, id), {}); !ok) { return ok.error(); }
+        if (auto ok = index(tx, c, e); !ok) { return ok.error(); }
         if (auto ok = tx.put(dot_key('u', id), {}); !ok) { return ok.error(); }
         if (auto ok = write_author(tx, *author); !ok) { return ok.error(); }
         if (auto ok = write_counts(tx, *counts); !ok) { return ok.error(); }
@@ -171,19 +186,21 @@ public:
 
     /// Visits what is carried of a record, in the order of stamps, then of authors. The visitor may read, not write.
     template <storage_transaction Tx>
-    [[nodiscard]] status each_of(Tx& tx, bytes_view record,
-                                 function_ref<bool(carried_envelope const&, timestamp)> visit) const {
+    [[nodiscard]] status each_of(
+        Tx& tx, bytes_view record,
+        function_ref<bool(carried_envelope const&, carried_part const&, timestamp)> visit) const {
         status outcome;
         bytes const lead = record_lead(record);
         auto ok = scan_prefix(tx, lead, [&](bytes_view k, bytes_view) {
             bytes_view const rest = k.subspan(lead.size());
             auto const id = rest.size() == 8 + dot_bytes ? dot_of(rest.subspan(8)) : std::nullopt;
             auto c = id ? find(tx, *id) : result<std::optional<carried_envelope>>{std::optional<carried_envelope>{}};
-            if (!c || !*c) {
+            carried_part const* const part = c && *c ? (*c)->on(record) : nullptr;
+            if (part == nullptr) {
                 outcome = c ? failure{errc::corrupt, "carried envelope"} : c.error();
                 return false;
             }
-            return visit(**c, timestamp{read_u64(rest)});
+            return visit(**c, *part, timestamp{read_u64(rest)});
         });
         return ok ? outcome : ok;
     }
@@ -318,17 +335,19 @@ public:
         return goes;
     }
 
-    /// Takes an answer of the authority, which had `head` as its last position. Answers the record that it concerns, to
-    /// be computed anew; nothing where nothing changes.
+    /// Takes an answer of the authority, which had `head` as its last position. Answers the records that it concerns, to
+    /// be computed anew; none where nothing changes.
     template <storage_transaction Tx>
-    [[nodiscard]] result<std::optional<bytes>> take(Tx& tx, relay_answer const& a, position head) const {
+    [[nodiscard]] result<std::vector<bytes>> take(Tx& tx, relay_answer const& a, position head) const {
         auto found = find(tx, a.id);
         if (!found) { return found.error(); }
-        if (!*found) { return std::optional<bytes>{}; }
+        std::vector<bytes> concerned;
+        if (!*found) { return concerned; }
         carried_envelope& c = **found;
-        if (c.decided) { return std::optional<bytes>{}; }
+        if (c.decided) { return concerned; }
         // Of another that stood under its name: a forgery whose refusal must not end what is its author's.
-        if (a.content != id128{} && a.content != relay_content(c.sealed)) { return std::optional<bytes>{}; }
+        if (a.content != id128{} && a.content != relay_content(c.sealed)) { return concerned; }
+        for (carried_part const& part : c.parts) { concerned.push_back(part.record); }
         auto counts = read_counts(tx);
         if (!counts) { return counts.error(); }
         if (!c.asked) {
@@ -348,14 +367,14 @@ public:
                 author->home = (std::max)(author->home, c.id.sequence);
                 if (auto ok = write_author(tx, *author); !ok) { return ok.error(); }
                 if (auto ok = ask_passed(tx, *author, passed); !ok) { return ok.error(); }
-                if (a.version == 0) {
-                    if (auto ok = drop(tx, c); !ok) { return ok.error(); }
-                } else {
-                    c.decided = true;
-                    c.vague = a.outcome == relay_outcome::settled;
-                    c.version = a.version;
-                    if (auto ok = write(tx, c); !ok) { return ok.error(); }
+                c.decided = true;
+                c.vague = a.outcome == relay_outcome::settled;
+                std::vector<bytes> without;  // no row will contain it
+                for (std::size_t i = 0; i < c.parts.size(); ++i) {
+                    c.parts[i].version = i < a.versions.size() ? a.versions[i] : a.version;
+                    if (c.parts[i].version == 0) { without.push_back(c.parts[i].record); }
                 }
+                if (auto ok = take_out(tx, c, without); !ok) { return ok.error(); }
                 if (auto ok = ask_again(tx, c.id); !ok) { return ok.error(); }
                 break;
             }
@@ -376,7 +395,7 @@ public:
                 if (auto ok = write(tx, c); !ok) { return ok.error(); }
                 break;
         }
-        return std::optional<bytes>{std::move(c.record)};
+        return concerned;
     }
 
     /// Has what needed this one, or one of its replica before it, asked about anew: that is home, or this device's own
@@ -400,7 +419,42 @@ public:
         return write_counts(tx, *counts);
     }
 
-    /// Carries it no more: a held row contains it, or nobody takes it.
+    /// Of a group: whether it applies to this record, and is shown. Answers its other records where they have to show it
+    /// from now on, or must not any more.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::vector<bytes>> note_shown(Tx& tx, dot const& id, bytes_view record, bool applies,
+                                                        bool shown) const {
+        std::vector<bytes> others;
+        auto found = find(tx, id);
+        if (!found) { return found.error(); }
+        if (!*found || (*found)->on(record) == nullptr) { return others; }
+        carried_envelope& c = **found;
+        bool changed = c.shown != shown;
+        for (carried_part& part : c.parts) {
+            if (!equal(part.record, record)) {
+                if (c.shown != shown) { others.push_back(part.record); }
+            } else if (part.applies != applies) {
+                part.applies = applies;
+                changed = true;
+            }
+        }
+        c.shown = shown;
+        if (changed) {
+            if (auto ok = write(tx, c); !ok) { return ok.error(); }
+        }
+        return others;
+    }
+
+    /// A held row of this record contains it: carries it no more when that was the last.
+    template <storage_transaction Tx>
+    [[nodiscard]] status contained(Tx& tx, dot const& id, bytes_view record) const {
+        auto c = find(tx, id);
+        if (!c) { return c.error(); }
+        if (!*c) { return {}; }
+        return take_out(tx, **c, std::vector<bytes>{to_bytes(record)});
+    }
+
+    /// Carries it no more: held rows contain it, or nobody takes it.
     template <storage_transaction Tx>
     [[nodiscard]] status drop(Tx& tx, carried_envelope const& c) const {
         auto const e = open_envelope(c.sealed);
@@ -421,7 +475,9 @@ public:
         bool const nothing = author->home == 0 && author->held.empty();
         if (nothing) { --counts->authors; }
         if (auto ok = tx.erase(dot_key('e', c.id)); !ok) { return ok; }
-        if (auto ok = tx.erase(record_row(c.record, e->change.stamp, c.id)); !ok) { return ok; }
+        for (carried_part const& part : c.parts) {
+            if (auto ok = tx.erase(record_row(part.record, e->change.stamp, c.id)); !ok) { return ok; }
+        }
         if (auto ok = tx.erase(dot_key('u', c.id)); !ok) { return ok; }
         if (c.missing.sequence != 0) {
             if (auto ok = tx.erase(missing_row(c)); !ok) { return ok; }
@@ -453,8 +509,12 @@ public:
             c.decided = false;
             c.vague = false;
             c.clear = (std::min)(c.clear, shared);
+            auto const e = open_envelope(c.sealed);
+            if (!e) { return failure{errc::corrupt, "carried envelope"}; }
+            c.parts = parts_of(*e);
             if (auto put = write(tx, c); !put) { return put.error(); }
-            records.push_back(c.record);
+            if (auto put = index(tx, c, *e); !put) { return put.error(); }
+            for (carried_part const& part : c.parts) { records.push_back(part.record); }
         }
         auto authors = summary(tx);
         if (!authors) { return authors.error(); }
@@ -515,6 +575,36 @@ private:
         return k;
     }
 
+    [[nodiscard]] static std::vector<carried_part> parts_of(opened_envelope const& e) {
+        std::vector<carried_part> out;
+        each_part(e.change, [&](mutation const& part) { out.push_back({to_bytes(part.record), 0}); });
+        return out;
+    }
+    /// Has an envelope found by the records of its parts.
+    template <class Tx>
+    [[nodiscard]] status index(Tx& tx, carried_envelope const& c, opened_envelope const& e) const {
+        status ok;
+        for (std::size_t i = 0; i < c.parts.size() && ok; ++i) {
+            ok = tx.put(record_row(c.parts[i].record, e.change.stamp, c.id), {});
+        }
+        return ok;
+    }
+    /// Leaves parts out, and writes what is left, or drops it.
+    template <class Tx>
+    [[nodiscard]] status take_out(Tx& tx, carried_envelope& c, std::vector<bytes> const& records) const {
+        auto const leaves = [&](carried_part const& p) {
+            return std::any_of(records.begin(), records.end(), [&](bytes const& r) { return equal(r, p.record); });
+        };
+        if (std::all_of(c.parts.begin(), c.parts.end(), leaves)) { return drop(tx, c); }
+        auto const e = records.empty() ? result<opened_envelope>{opened_envelope{}} : open_envelope(c.sealed);
+        if (!e) { return failure{errc::corrupt, "carried envelope"}; }
+        for (bytes const& r : records) {
+            if (auto ok = tx.erase(record_row(r, e->change.stamp, c.id)); !ok) { return ok; }
+        }
+        c.parts.erase(std::remove_if(c.parts.begin(), c.parts.end(), leaves), c.parts.end());
+        return write(tx, c);
+    }
+
     [[nodiscard]] bytes missing_row(carried_envelope const& c) const {
         bytes k = dot_key('n', c.missing);
         append(k, to_array(c.id.replica));
@@ -560,11 +650,16 @@ private:
     [[nodiscard]] status write(Tx& tx, carried_envelope const& c) const {
         bytes raw;
         cbor_writer w{raw};
-        w.array(c.missing.sequence == 0 ? 5 : 7);
-        w.unsigned_integer((c.asked ? 1U : 0U) | (c.decided ? 2U : 0U) | (c.distant ? 4U : 0U) | (c.vague ? 8U : 0U));
-        w.unsigned_integer(c.version);
+        w.array(c.missing.sequence == 0 ? 4 : 6);
+        w.unsigned_integer((c.asked ? 1U : 0U) | (c.decided ? 2U : 0U) | (c.distant ? 4U : 0U) | (c.vague ? 8U : 0U) |
+                           (c.shown ? 16U : 0U));
         w.unsigned_integer(c.clear);
-        w.byte_string(c.record);
+        w.array(c.parts.size() * 3);
+        for (carried_part const& part : c.parts) {
+            w.byte_string(part.record);
+            w.unsigned_integer(part.version);
+            w.boolean(part.applies);
+        }
         w.byte_string(c.sealed);
         if (c.missing.sequence != 0) {
             w.byte_string(to_array(c.missing.replica));
@@ -582,15 +677,22 @@ private:
         c.decided = (flags & 2U) != 0;
         c.distant = (flags & 4U) != 0;
         c.vague = (flags & 8U) != 0;
-        c.version = in.unsigned_integer();
+        c.shown = (flags & 16U) != 0;
         c.clear = in.unsigned_integer();
-        c.record = to_bytes(in.byte_string());
+        std::size_t const words = in.array();
+        for (std::size_t i = 0; i + 2 < words && !in.failed(); i += 3) {
+            carried_part& part = c.parts.emplace_back();
+            part.record = to_bytes(in.byte_string());
+            part.version = in.unsigned_integer();
+            part.applies = in.boolean();
+        }
         c.sealed = to_bytes(in.byte_string());
-        if (parts == 7) {
+        if (parts == 6) {
             c.missing.replica = detail::read_replica(in);
             c.missing.sequence = in.unsigned_integer();
         }
-        if ((parts != 5 && parts != 7) || !in.finish()) { return failure{errc::corrupt, "carried envelope"}; }
+        bool const right = (parts == 4 || parts == 6) && words != 0 && words % 3 == 0;
+        if (!right || !in.finish()) { return failure{errc::corrupt, "carried envelope"}; }
         return c;
     }
 

@@ -664,9 +664,7 @@ public:
             if (auto ok = freeze(tx, *sync, entry.token, entry.fence, std::move(p), false, &frozen); !ok) { return ok; }
         }
         if (auto ok = outbox_.set_payloads(tx, frozen); !ok) { return ok; }
-        for (bytes const& k : dirty) {
-            if (auto ok = rebase(tx, k, *sync, events); !ok) { return ok; }
-        }
+        if (auto ok = rebase_all(tx, std::move(dirty), *sync, events); !ok) { return ok; }
         if (!events.empty()) {
             ++sync->events;
             if (auto ok = tx.put(numbered('e', sync->events), events.encode()); !ok) { return ok; }
@@ -922,8 +920,8 @@ public:
             for (relay_answer const& a : *p->relayed) {
                 auto concerns = carried_.take(tx, a, p->head);
                 if (!concerns) { return concerns.error(); }
-                if (!*concerns) { continue; }
-                dirty.push_back(std::move(**concerns));
+                if (concerns->empty()) { continue; }
+                std::move(concerns->begin(), concerns->end(), std::back_inserter(dirty));
                 ++report.relayed;
             }
             // What builds on an own one that was decided just now came before it, and was answered that it needs it.
@@ -1025,12 +1023,14 @@ public:
             }
         }
         sort_names(dirty, decided);
+        std::vector<bytes> spread;
         for (bytes const& k : dirty) {
             auto ok = offers ? offer_orphans(tx, k, *came, *sync) : status{};
-            if (ok) { ok = rebase(tx, k, *sync, events); }
+            if (ok) { ok = rebase(tx, k, *sync, events, spread); }
             if (ok && options_.scoped) { ok = release(tx, k, events); }
             if (!ok) { return ok.error(); }
         }
+        if (auto ok = rebase_all(tx, std::move(spread), *sync, events); !ok) { return ok.error(); }
         if (options_.scoped) {
             if (auto more = evict_left(tx, evicted_max, events); !more) { return more.error(); }
         }
@@ -1169,15 +1169,18 @@ public:
             // In a strong collection on what waits before it: its base is not known till that has its verdict. Or too
             // large for an authority as far as is known.
             bool waits = p && p->after != 0 && p->after != pending::alone;
-            waits = waits ||
-                    std::any_of(stays.begin(), stays.end(), [&](bytes const& r) { return equal(r, entry.record); });
+            std::vector<bytes> records = entry.more_records;
+            records.push_back(entry.record);
+            waits = waits || std::any_of(records.begin(), records.end(), [&](bytes const& r) {
+                        return std::find(stays.begin(), stays.end(), r) != stays.end();
+                    });
             if (p && !waits) {
                 auto const goes = sendable(tx, *sync, p->encoded.size());
                 if (!goes) { return goes.error(); }
                 waits = !*goes;
             }
             if (waits) {
-                stays.push_back(to_bytes(entry.record));
+                std::move(records.begin(), records.end(), std::back_inserter(stays));
                 if (ok = outbox_.give_back(tx, entry.token, entry.fence); !ok) { return ok; }
                 continue;
             }
@@ -1239,6 +1242,9 @@ public:
         timestamp const before = heard->last();
         handed_report report;
         std::vector<bytes> dirty;
+        auto const touch = [&](mutation const& m) {
+            each_part(m, [&](mutation const& part) { dirty.push_back(to_bytes(part.record)); });
+        };
         for (handed_envelope const& h : all) {
             auto const e = open_envelope(h.sealed, options_.message);
             if (!e) {
@@ -1263,11 +1269,11 @@ public:
                 case relay_taking::added:
                     ++report.added;
                     report.distant += distant ? 1 : 0;
-                    dirty.push_back(to_bytes(e->change.record));
+                    touch(e->change);
                     break;
                 case relay_taking::known:
                     ++report.known;
-                    dirty.push_back(to_bytes(e->change.record));
+                    touch(e->change);
                     break;
                 case relay_taking::full:
                     ++report.full;
@@ -2226,9 +2232,6 @@ private:
     template <class Tx>
     [[nodiscard]] result<write_receipt> write(Tx& tx, std::span<write_plan> plans, instant now,
                                               priority urgency) const {
-        if (options_.relay && plans.size() > 1) {
-            return failure{errc::unsupported, "a group, which no other device could carry"};
-        }
         for (write_plan const& w : plans) {
             auto const said = permitted(tx, w, plans);
             if (!said) { return said.error(); }
@@ -2252,7 +2255,8 @@ private:
             if (receipt->token == 0) {
                 // A creation and its deletion annihilated each other: back to what was before both.
                 event_batch silent;
-                if (auto ok = rebase(tx, to_bytes(change.record), w.sync, silent); !ok) { return ok.error(); }
+                std::vector<bytes> const alone{to_bytes(change.record)};
+                if (auto ok = rebase_all(tx, alone, w.sync, silent); !ok) { return ok.error(); }
                 return *receipt;
             }
             held_record held{true, w.entry.confirmed, w.after ? std::move(*w.after) : row{}};
@@ -2267,10 +2271,29 @@ private:
     template <class Tx>
     [[nodiscard]] status note_needs(Tx& tx, write_plan& w) const {
         if (!options_.relay || !w.entry.dirty) { return {}; }
-        return carried_.each_of(tx, to_bytes(w.p.change.record), [&](carried_envelope const& c, timestamp) {
-            if (c.shows_over(w.entry.confirmed)) { w.p.saw(c.id); }
+        auto const note = [&](carried_envelope const& c, carried_part const& part, timestamp) {
+            bool const grouped = c.parts.size() > 1;
+            if (grouped ? c.shown : c.shows_over(part, w.entry.confirmed)) { w.p.saw(c.id); }
             return true;
-        });
+        };
+        return carried_.each_of(tx, to_bytes(w.p.change.record), note);
+    }
+    /// Whether what is carried shows on a record that has this version as confirmed: a group on all of its records or on
+    /// none, for a row of one may contain it where that of another is known not to, or one may not be there yet. For the
+    /// record itself the answer leaves out whether it applies.
+    template <class Tx>
+    [[nodiscard]] result<bool> shows(Tx& tx, carried_envelope const& c, carried_part const& part,
+                                     position confirmed) const {
+        if (!c.shows_over(part, confirmed)) { return false; }
+        for (carried_part const& other : c.parts) {
+            if (&other == &part) { continue; }
+            auto const k = record_key_from(other.record);
+            if (!k) { return failure{errc::corrupt, "carried envelope"}; }
+            auto const held = records_.find(tx, *k);
+            if (!held) { return held.error(); }
+            if (!other.applies || !c.shows_over(other, *held ? (*held)->confirmed : 0)) { return false; }
+        }
+        return true;
     }
     /// Puts a group in the outbox: one entry, in the order of each of its records.
     template <class Tx>
@@ -2289,6 +2312,7 @@ private:
                 return failure{errc::contended, "what waits on a strong record goes before a group"};
             }
             p.change.parts.push_back(w.p.change);
+            for (dot const& d : w.p.needs) { p.saw(d); }
             seen.byte_string(w.p.base);
             names.push_back(to_bytes(w.p.change.record));
         }
@@ -3107,9 +3131,7 @@ private:
         }
         std::sort(dirty.begin(), dirty.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
         dirty.erase(std::unique(dirty.begin(), dirty.end()), dirty.end());
-        for (bytes const& k : dirty) {
-            if (auto ok = rebase(tx, k, sync, events); !ok) { return ok.error(); }
-        }
+        if (auto ok = rebase_all(tx, std::move(dirty), sync, events); !ok) { return ok.error(); }
         for (auto& [k, life] : *voided) {
             auto const left = records_.find(tx, k);
             if (!left) { return left.error(); }
@@ -4156,12 +4178,12 @@ private:
     /// was any.
     template <class Tx>
     [[nodiscard]] result<bool> end_carried(Tx& tx, bytes_view name, position head) const {
-        std::vector<carried_envelope> done;
-        auto ok = carried_.each_of(tx, name, [&](carried_envelope const& c, timestamp) {
-            if (c.decided && c.version <= head) { done.push_back(c); }
+        std::vector<dot> done;
+        auto ok = carried_.each_of(tx, name, [&](carried_envelope const& c, carried_part const& part, timestamp) {
+            if (c.decided && part.version <= head) { done.push_back(c.id); }
             return true;
         });
-        for (std::size_t i = 0; i < done.size() && ok; ++i) { ok = carried_.drop(tx, done[i]); }
+        for (std::size_t i = 0; i < done.size() && ok; ++i) { ok = carried_.contained(tx, done[i], name); }
         if (!ok) { return ok.error(); }
         return !done.empty();
     }
@@ -4172,9 +4194,7 @@ private:
                               event_batch events = {}) const {
         std::sort(dirty.begin(), dirty.end(), [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
         dirty.erase(std::unique(dirty.begin(), dirty.end()), dirty.end());
-        for (bytes const& k : dirty) {
-            if (auto ok = rebase(tx, k, sync, events); !ok) { return ok; }
-        }
+        if (auto ok = rebase_all(tx, std::move(dirty), sync, events); !ok) { return ok; }
         report.changed = events.changed();
         if (events.empty()) { return {}; }
         ++sync.events;
@@ -4250,13 +4270,20 @@ private:
         return true;
     }
 
+    /// What became of a carried group on one of its records.
+    struct group_laid {
+        dot id{};
+        bool applies = false;
+        bool shown = false;
+    };
+
     /// Lays what is not confirmed over a record's confirmed row, in order: what was decided and no held row contains, then
     /// what waits. `told(token, mutation, outcome)` hears of each that is laid; of what was decided with the token 0.
     /// What is carried for others goes between what waits, by its stamp. `done_with(keys, carried)` takes those of decided
-    /// ones that the row has, and answers a status. Whether there were any to lay.
+    /// ones that the row has, and answers a status; `groups` those of others' groups. Whether there were any to lay.
     template <class Tx, class F, class G>
     [[nodiscard]] result<bool> lay_over(Tx& tx, record_key const& k, sync_state const& sync, std::optional<row>& now,
-                                        F&& told, G&& done_with) const {
+                                        F&& told, G&& done_with, std::vector<group_laid>* groups = nullptr) const {
         collection_schema const& schema = schema_of_record(k);
         collection_rules const& rules = rules_.of(k.collection);
         position const known = now ? now->version : 0;
@@ -4264,6 +4291,7 @@ private:
         bool any = false;
         strong_chain chain{known};
         status outcome;
+        bool took = false;  // the last that was laid
         auto const lay = [&](bytes_view encoded, timestamp stamp_max, std::uint64_t token, author_index author) {
             cbor_reader in{encoded};
             mutation m = decode_mutation(in);
@@ -4281,6 +4309,7 @@ private:
                 m = std::move(part);
             }
             any = true;
+            took = false;
             if (closed || !schema.carry_up(m, now)) { return true; }  // it shows nothing; what it becomes is decided
             apply_context context;
             context.author = author;
@@ -4288,43 +4317,62 @@ private:
             // What a preview rejects or can't decide leaves the record as it is.
             apply_outcome done = apply(now, m, rules, context);
             if (now) { now->schema = schema.version(); }
+            took = done.verdict == verdict_kind::applied || done.verdict == verdict_kind::merged;
             told(token, m, done);
             return true;
         };
 
         std::vector<bytes> contained;
         bytes const name = to_bytes(k);
-        std::vector<carried_envelope> home;
-        std::vector<std::pair<timestamp, bytes>> others;
+        std::vector<dot> home;
+        struct carried_over {
+            timestamp stamp{};
+            bytes frozen{};
+            dot id{};
+            bool grouped = false;
+            bool shows = true;  // of a group: on its other records
+        };
+        std::vector<carried_over> others;
         if (options_.relay) {
-            auto ok = carried_.each_of(tx, name, [&](carried_envelope const& c, timestamp stamp) {
-                if (c.decided && c.version <= known) {
-                    home.push_back(c);
-                } else if (c.shows_over(known)) {
-                    auto e = open_envelope(c.sealed);
-                    if (!e) {
-                        outcome = failure{errc::corrupt, "carried envelope"};
-                        return false;
-                    }
-                    others.emplace_back(stamp, std::move(e->said.frozen));
+            auto const sort_out = [&](carried_envelope const& c, carried_part const& part, timestamp stamp) {
+                if (c.decided && part.version <= known) {
+                    home.push_back(c.id);
+                    return true;
                 }
-                return true;
-            });
+                bool const grouped = c.parts.size() > 1;
+                if (!c.shows_over(part, known)) {
+                    if (grouped && groups != nullptr) { groups->push_back({c.id, part.applies, false}); }
+                    return true;
+                }
+                auto const over = grouped ? shows(tx, c, part, known) : result<bool>{true};
+                auto e = over ? open_envelope(c.sealed) : result<opened_envelope>{over.error()};
+                if (e) {
+                    others.push_back({stamp, std::move(e->said.frozen), c.id, grouped, *over});
+                } else {
+                    outcome = over ? failure{errc::corrupt, "carried envelope"} : over.error();
+                }
+                return outcome.has_value();
+            };
+            auto ok = carried_.each_of(tx, name, sort_out);
             if (!ok || !outcome) { return ok ? outcome.error() : ok.error(); }
         }
         constexpr timestamp latest{(std::numeric_limits<std::uint64_t>::max)()};
         std::size_t next = 0;
         auto const lay_others = [&](std::size_t count) {
             for (; next < count; ++next) {
-                std::optional<row> const before = now;
-                if (!lay(others[next].second, latest, 0, unknown_author)) { return false; }
-                if (now && now->fields.size() > options_.record_max) { now = before; }
+                carried_over const& o = others[next];
+                std::optional<row> before = now;
+                if (!lay(o.frozen, latest, 0, unknown_author)) { return false; }
+                bool const large = now && now->fields.size() > options_.record_max;
+                took = took && !large;
+                if (large || (o.grouped && !(took && o.shows))) { now = std::move(before); }
+                if (o.grouped && groups != nullptr) { groups->push_back({o.id, took, took && o.shows}); }
             }
             return true;
         };
         auto const earlier_than = [&](timestamp stamp) {
             std::size_t n = next;
-            while (n < others.size() && others[n].first < stamp) { ++n; }
+            while (n < others.size() && others[n].stamp < stamp) { ++n; }
             return n;
         };
         auto const lay_earlier_than = [&](bytes_view encoded) {
@@ -4387,9 +4435,25 @@ private:
         return any;
     }
 
-    /// Computes a record anew: what is confirmed, plus what is not, in order.
+    /// Computes records anew, and then those that show others' groups with them. It comes to an end, for whether a group
+    /// shows depends on earlier ones only; beyond a bound, for strangers' sake, the rest waits until it is touched again.
     template <class Tx>
-    [[nodiscard]] status rebase(Tx& tx, bytes_view name, sync_state const& sync, event_batch& events) const {
+    [[nodiscard]] status rebase_all(Tx& tx, std::vector<bytes> names, sync_state const& sync,
+                                    event_batch& events) const {
+        std::size_t const most = names.size() + spread_max;
+        for (std::size_t i = 0; i < names.size() && i < most; ++i) {
+            bytes const name = names[i];
+            if (auto ok = rebase(tx, name, sync, events, names); !ok) { return ok; }
+        }
+        return {};
+    }
+    static constexpr std::size_t spread_max = 10'000;
+
+    /// Computes a record anew: what is confirmed, plus what is not, in order. Appends to `spread` the records that are to
+    /// be computed after it.
+    template <class Tx>
+    [[nodiscard]] status rebase(Tx& tx, bytes_view name, sync_state const& sync, event_batch& events,
+                                std::vector<bytes>& spread) const {
         auto const k = record_key_from(name);
         if (!k) { return k.error(); }
         auto found = records_.find(tx, *k);
@@ -4409,15 +4473,21 @@ private:
 
         std::optional<row> now = confirmed;
         position const known = now ? now->version : 0;
-        auto const forget = [&](std::vector<bytes> const& contained, std::vector<carried_envelope> const& home) {
+        auto const forget = [&](std::vector<bytes> const& contained, std::vector<dot> const& home) {
             status ok;
             for (std::size_t i = 0; i < contained.size() && ok; ++i) { ok = tx.erase(contained[i]); }
-            for (std::size_t i = 0; i < home.size() && ok; ++i) { ok = carried_.drop(tx, home[i]); }
+            for (std::size_t i = 0; i < home.size() && ok; ++i) { ok = carried_.contained(tx, home[i], name); }
             return ok;
         };
+        std::vector<group_laid> groups;
         auto const laid = lay_over(
-            tx, *k, sync, now, [](std::uint64_t, mutation&, apply_outcome&) {}, forget);
+            tx, *k, sync, now, [](std::uint64_t, mutation&, apply_outcome&) {}, forget, &groups);
         if (!laid) { return laid.error(); }
+        for (group_laid const& g : groups) {
+            auto others = carried_.note_shown(tx, g.id, name, g.applies, g.shown);
+            if (!others) { return others.error(); }
+            std::move(others->begin(), others->end(), std::back_inserter(spread));
+        }
         bool const dirty = *laid;
 
         if (!dirty && !held->dirty) { return {}; }

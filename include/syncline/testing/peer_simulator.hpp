@@ -33,6 +33,9 @@ namespace syncline::inline SYNCLINE_ABI::testing {
 struct peer_promise {
     /// In every stored row, at home and on each device, there are as many counts as marks: each write once, or not yet.
     static constexpr char const* once = "exactly_once";
+    /// What was written to two records together is in both, at home and on each device; where peers' rows are taken, at
+    /// home.
+    static constexpr char const* whole = "group_atomicity";
     /// At rest what was written is home, by whoever's hands; of a lost device, what others had of it.
     static constexpr char const* kept = "nothing_lost";
     static constexpr char const* seen = "visible_state";    ///< who wrote it sees it, from then on
@@ -55,6 +58,7 @@ struct peer_simulation_report {
     std::uint64_t faults = 0;  ///< storage calls that were made to fail
     std::uint64_t power_cuts = 0;
     std::uint64_t written = 0;
+    std::uint64_t grouped = 0;  ///< … of which to two records together
     std::uint64_t handed = 0;   ///< envelopes that a meeting brought
     std::uint64_t carried = 0;  ///< … and that somebody else brought home
     std::uint64_t forged = 0;   ///< envelopes
@@ -70,6 +74,7 @@ struct meeting_device : small_device<replica> {
     mac_sealer sealer;
     bool lost = false;                 ///< for ever
     std::vector<std::string> marks{};  ///< of what it wrote, in order
+    std::set<meeting_device const*> builds_on{};
     meeting_device(std::string who, std::uint64_t seed, rule_table rules, replica_options o)
         : small_device(std::move(who), seed, std::move(rules), std::move(o)),
           sealer(as_bytes(name), as_bytes("a key that is " + name + "'s")) {}
@@ -109,7 +114,7 @@ private:
         relay_options o;
         o.realm = "venue";
         if (options_.open_gate) { gate_.verify = nullptr; }
-        o.trust_rows = draw(3) == 0;
+        o.trust_rows = trusts_ = draw(3) == 0;
         bool const verifies = draw(2) == 0;
         if (verifies) { o.gate = &gate_; }
         forges_ = draw(2) == 0;
@@ -167,8 +172,9 @@ private:
         });
     }
     /// The marks in rows; what counts otherwise than it is marked is a breach.
-    std::set<std::string> marks_in(records const& all, std::string const& where) {
+    std::set<std::string> marks_in(records const& all, std::string const& where, bool whole) {
         std::set<std::string> out;
+        std::map<std::string, int> times;
         for (auto const& [id, f] : all) {
             std::int64_t marks = 0;
             std::int64_t counts = 0;
@@ -178,6 +184,7 @@ private:
                     counts = naive_integer(to_bytes(at.value())).value_or(0);
                 } else {
                     ++marks;
+                    ++times[std::string{at.key()}];
                     out.insert(std::string{at.key()});
                 }
             }
@@ -185,27 +192,39 @@ private:
                 counts == marks, peer_promise::once,
                 where + " counts " + std::to_string(counts) + " of the " + std::to_string(marks) + " writes in " + id);
         }
+        for (std::string const& m : groups_) {
+            holds(!whole || times[m] != 1, peer_promise::whole, where + " has half of the group " + m);
+        }
         return out;
     }
     void judge(device& d) {
-        auto there = marks_in(visible(d), d.name);
+        auto there = marks_in(visible(d), d.name, !trusts_);
         there.merge(letters(d));
         for (std::string const& m : d.marks) {
             holds(there.contains(m), peer_promise::seen, d.name + " does not see its own write " + m);
         }
     }
     /// Of the writes that are dead letters, where any may be: of one that was deceived, and of what was written on a record
-    /// whose creation did not get home from a lost device.
+    /// whose creation builds on what may have been lost with a device.
     std::set<std::string> letters(device& d) {
         std::set<std::string> out;
         bool const lost = std::any_of(devices_.begin(), devices_.end(), [](auto const& o) { return o->lost; });
         if (!deceived_ && !lost) { return out; }
-        records const home = home_.rows('a', 'r');
         auto const ok = d.box.read([&](auto& tx) {
             return d.self.queue().scan_dead(tx, [&](outbox_entry const& e) {
                 auto const m = replica::mutation_of(e);
-                if (!m || (!deceived_ && home.contains(std::string{m->record.id_text()}))) { return true; }
-                for (field_op const& op : m->ops) { out.insert(op.field); }
+                if (!m) { return true; }
+                bool may = deceived_;
+                each_part(*m, [&](mutation const& part) {
+                    auto const by = made_.find(std::string{part.record.id_text()});
+                    may = may || (by != made_.end() && std::any_of(by->second.begin(), by->second.end(),
+                                                                   [](device const* o) { return o->lost; }));
+                });
+                each_part(*m, [&](mutation const& part) {
+                    for (field_op const& op : part.ops) {
+                        if (may) { out.insert(op.field); }
+                    }
+                });
                 return true;
             });
         });
@@ -213,7 +232,7 @@ private:
         return out;
     }
     std::set<std::string> judge_home() {
-        auto there = marks_in(home_.rows('a', 'r'), "the authority");
+        auto there = marks_in(home_.rows('a', 'r'), "the authority", true);
         for (std::string const& m : there) { holds(m[0] != 'f', peer_promise::sealed, "a forgery got home: " + m); }
         return there;
     }
@@ -230,8 +249,10 @@ private:
         device& d = draw_device();
         device& other = draw_device();
         std::uint64_t const what = draw(40);
-        if (what < 11) {
+        if (what < 8) {
             write(d);
+        } else if (what < 11) {
+            write_group(d);
         } else if (what < 22) {
             if (&d != &other) { meet(d, other); }
             judge(other);
@@ -277,8 +298,37 @@ private:
         tell(d.name + (there ? " writes " : " creates ") + id + " with the mark " + mark + ending(took));
         if (!took) { return; }
         ++report_.written;
-        made_.insert(id);
+        build_on(d, id);
         d.marks.push_back(mark);
+    }
+    /// One write of two records that are there, with one mark.
+    void write_group(device& d) {
+        std::uint64_t const first = draw(5);
+        std::uint64_t const second = (first + 1 + draw(4)) % 5;
+        std::string const ids[] = {std::string(1, static_cast<char>('a' + first)),
+                                   std::string(1, static_cast<char>('a' + second))};
+        std::string const mark = "m" + std::to_string(report_.written);
+        records const all = visible(d);
+        if (!all.contains(ids[0]) || !all.contains(ids[1])) { return; }
+        record_group group;
+        for (std::string const& id : ids) {
+            group.update(thing(id), {{"count", op_kind::add, integer(1), {}}, {mark, op_kind::set, integer(1), {}}});
+        }
+        bool const took = attempt(d, [&](auto& tx) { return d.self.write_group(tx, group, now_of(d)); });
+        honest(took || failed_ || why_ == errc{}, "a group is refused");
+        tell(d.name + " writes " + ids[0] + " and " + ids[1] + " with the mark " + mark + ending(took));
+        if (!took) { return; }
+        ++report_.written;
+        ++report_.grouped;
+        groups_.insert(mark);
+        d.marks.push_back(mark);
+        for (std::string const& id : ids) { build_on(d, id); }
+    }
+    /// Whatever it writes from now on builds on what it wrote here, and that on the record's creation.
+    void build_on(device& d, std::string const& id) {
+        d.builds_on.insert(&d);
+        auto const made = made_.try_emplace(id, d.builds_on).first;
+        d.builds_on.insert(made->second.begin(), made->second.end());
     }
     /// Some messages are lost, or others come instead, and either end may fail before it commits.
     void meet(device& a, device& b) {
@@ -374,7 +424,7 @@ private:
         std::set<std::string> there = judge_home();
         for (auto const& other : devices_) {
             if (other->lost) { continue; }
-            there.merge(marks_in(visible(*other), other->name));
+            there.merge(marks_in(visible(*other), other->name, !trusts_));
         }
         for (std::string const& m : d.marks) {
             if (!there.contains(m)) { break; }  // nor need what builds on it
@@ -430,10 +480,12 @@ private:
             records told = rows;
             for (carried_envelope const& c : carried_by(*d)) {
                 holds(bereft(c), peer_promise::same, d->name + " carries on what is home");
-                auto const k = record_key_from(c.record);
-                if (!honest(k.has_value(), "carried of no record")) { return; }
-                held.erase(std::string{k->id_text()});
-                told.erase(std::string{k->id_text()});
+                for (carried_part const& part : c.parts) {
+                    auto const k = record_key_from(part.record);
+                    if (!honest(k.has_value(), "carried of no record")) { return; }
+                    held.erase(std::string{k->id_text()});
+                    told.erase(std::string{k->id_text()});
+                }
             }
             holds(held == told, peer_promise::same, d->name + " holds something else");
         }
@@ -446,12 +498,14 @@ private:
     mac_keys keys_{};
     relay_gate gate_ = gate_of("venue", keys_);
     std::vector<replica_id> ids_{};
-    std::vector<bytes> overheard_{};      ///< of all meetings
-    std::set<std::string> made_{};        ///< records
-    std::vector<std::string> orphans_{};  ///< marks of the lost device that others have
-    bool forges_ = false;                 ///< a stranger does
-    bool deceived_ = false;               ///< … and is believed
-    bool may_lose_ = false;               ///< a device may be lost
+    std::vector<bytes> overheard_{};                         ///< of all meetings
+    std::map<std::string, std::set<device const*>> made_{};  ///< records, and on whose writes their creation builds
+    std::set<std::string> groups_{};                         ///< marks that two records have
+    std::vector<std::string> orphans_{};                     ///< marks of the lost device that others have
+    bool trusts_ = false;                                    ///< devices take peers' rows
+    bool forges_ = false;                                    ///< a stranger does
+    bool deceived_ = false;                                  ///< … and is believed
+    bool may_lose_ = false;                                  ///< a device may be lost
 };
 
 }  // namespace detail
