@@ -868,9 +868,8 @@ private:
             auto tx = d.plain->begin(access_mode::read);
             (void)scan_prefix(*tx, to_bytes(as_bytes("rv")), [&](bytes_view k, bytes_view v) {
                 // Of what is pending the authority has no copy.
-                cbor_reader in{v};
-                (void)in.array();
-                if (!in.boolean()) { rows.emplace_back(to_bytes(k), to_bytes(v)); }
+                auto const held = stored_records::parse(v);
+                if (held && !held->pending) { rows.emplace_back(to_bytes(k), to_bytes(v)); }
                 auto const record = record_key_from(k.subspan(2));
                 auto const shown = record ? d.self->read(*tx, *record) : failure{errc::not_found};
                 if (shown && !*shown) { tombstones.insert(to_bytes(k)); }
