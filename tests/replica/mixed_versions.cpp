@@ -312,7 +312,8 @@ struct older_world {
             auto const s = d.self.status_of(tx);
             int good = 0;
             auto const ok = d.self.scan(tx, "things", [&](record_key const& k, record const& r) {
-                good += !r.pending && world::field(r.fields, "count") == std::stoi(std::string{k.id_text().substr(1)}) + 1;
+                good +=
+                    !r.pending && world::field(r.fields, "count") == std::stoi(std::string{k.id_text().substr(1)}) + 1;
                 return true;
             });
             return ok && good == n && s && s->complete && s->cursor == s->head;
@@ -380,8 +381,8 @@ TEST_CASE("only a refusal takes back what an authority has told, and a damaged n
     w.count(d, 0, 10);
     auto const in_columns = [&] { return !first_codec::read_request(w.next_request(d)); };
     REQUIRE(in_columns());
-    for (errc const why : {errc::unreachable, errc::timed_out, errc::connection_lost, errc::throttled, errc::peer_failed,
-                           errc::unauthorised, errc::too_large}) {
+    for (errc const why : {errc::unreachable, errc::timed_out, errc::connection_lost, errc::throttled,
+                           errc::peer_failed, errc::unauthorised, errc::too_large}) {
         REQUIRE(d.write([&](auto& tx) { return d.self.refused(tx, why); }));
         CHECK(in_columns());
     }

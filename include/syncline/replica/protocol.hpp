@@ -45,7 +45,7 @@ inline constexpr std::size_t past_epochs_max = 64;         ///< epochs of one re
 /// What the sender of a message understands beyond the first version: bits of its `features`. Each end tells its own.
 inline constexpr std::uint64_t feature_columns = 1;  ///< a reply's rows and verdicts, a request's mutations, in columns
 inline constexpr std::uint64_t feature_parts = 2;    ///< a reply's rows without what the asker holds of them
-inline constexpr std::uint64_t feature_sums = 4;  ///< a request's sums of what it holds, and ranges that are the same
+inline constexpr std::uint64_t feature_sums = 4;    ///< a request's sums of what it holds, and ranges that are the same
 inline constexpr std::uint64_t feature_ranges = 8;  ///< a request's ranges
 /// What an authority understands of requests, as it tells.
 inline constexpr std::uint64_t authority_features = feature_columns | feature_sums | feature_ranges;
@@ -197,7 +197,7 @@ struct reply {
     std::uint64_t line = 0;  ///< of the request that it answers
     /// What the authority understands of requests; unknown bits mean nothing. To who tells features of its own.
     std::uint64_t features = 0;
-    position horizon = 0;    ///< tombstones up to here are gone at the authority; whoever stands below joins again
+    position horizon = 0;  ///< tombstones up to here are gone at the authority; whoever stands below joins again
     std::vector<told_range> ranges{};  ///< told whole as of `head`; their rows stand last in `rows`, in this order
     std::optional<id128> asked{};      ///< epoch of the request, where it isn't the authority's any more
     /// Positions up to here are in a backup; told by an authority that may be put back to one. Empty: it says nothing.
@@ -873,9 +873,9 @@ inline constexpr std::uint64_t partial_key = 29;
         std::any_of(p.verdicts.begin(), p.verdicts.end(), [](verdict const& v) { return !v.guard.empty(); });
     w.map(std::size_t{10} + (guarded ? 1 : 0) + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) +
           (p.features == 0 ? 0 : 1) + (p.horizon == 0 ? 0 : 1) + (p.asked ? 1 : 0) + (p.stable ? 1 : 0) +
-          (p.past.empty() ? 0 : 1) +
-          (p.wipe ? 1 : 0) + (p.partial ? 1 : 0) + (p.limits ? 1 : 0) + (p.withheld.empty() ? 0 : 1) +
-          (p.own.empty() ? 0 : 1) + (in_parts ? 1 : 0) + (p.scopes ? 1 : 0) + (p.relayed ? 1 : 0) + (p.same ? 1 : 0));
+          (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0) + (p.partial ? 1 : 0) + (p.limits ? 1 : 0) +
+          (p.withheld.empty() ? 0 : 1) + (p.own.empty() ? 0 : 1) + (in_parts ? 1 : 0) + (p.scopes ? 1 : 0) +
+          (p.relayed ? 1 : 0) + (p.same ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);

@@ -148,7 +148,7 @@ struct exchange_report {
     /// It is told anew: its lease was over, and tombstones are gone, or a scope; or an authority that knows no ranges
     /// stands in the place of one that was yet to tell some.
     bool rejoined = false;
-    bool wipe = false;        ///< an order of the authority, and all there was in its reply: see `basic_replica::wipe`
+    bool wipe = false;  ///< an order of the authority, and all there was in its reply: see `basic_replica::wipe`
     bool reincarnated = false;  ///< the store was a clone or was restored: it has a new identity now
     bool regressed = false;     ///< the authority was put back to an older state: what it lost is offered again
     std::size_t withheld = 0;   ///< records that are past this replica's limits: see `basic_replica::withheld`
@@ -778,8 +778,8 @@ public:
     }
 
     /// The authority did not take the last request in. Where it says that it can't (`failure_class::rejected`), what it
-    /// once told to understand counts no more, as an older one may stand in its place: until the next answer, requests
-    /// are such as the first version reads. The session calls it. Nothing is lost, as nothing was taken.
+    /// once told to understand counts no more, as an older one may stand in its place: until the next answer that brings
+    /// something, requests are such as the first version reads. The session calls it. Nothing is lost, as nothing was taken.
     template <storage_transaction Tx>
     [[nodiscard]] status refused(Tx& tx, failure const& why) const {
         return classify(why) == failure_class::rejected ? note_understood(tx, 0) : status{};
@@ -900,7 +900,6 @@ public:
         event_batch events;
         std::vector<bytes> dirty;  // record keys to compute anew
         if (auto ok = note_limits(tx, p->limits); !ok) { return ok.error(); }
-        if (auto ok = note_understood(tx, p->features); !ok) { return ok.error(); }
         sync->epoch = p->epoch;
         sync->author = p->author;
         if (elsewhere) {
@@ -1119,8 +1118,13 @@ public:
             ++sync->events;
             if (auto ok = tx.put(numbered('e', sync->events), events.encode()); !ok) { return ok.error(); }
         }
-        if (!(*sync == before)) {
+        bool const moved = !(*sync == before);
+        if (moved) {
             if (auto ok = write_sync(tx, *sync); !ok) { return ok.error(); }
+        }
+        // One that brings nothing may be an old one, told before another program took the authority's place.
+        if (moved || report.verdicts != 0 || report.rows != 0 || report.advanced) {
+            if (auto ok = note_understood(tx, p->features); !ok) { return ok.error(); }
         }
         auto work = work_left(tx, now);
         if (!work) { return work.error(); }

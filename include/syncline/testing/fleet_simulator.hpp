@@ -62,7 +62,7 @@ struct fleet_options {
     /// program, one has it until it is brought up, and in the place of one comes a program that knows the names of
     /// mutations, and neither columns nor ranges, for a while or for good.
     bool older_authorities = true;
-    step_choice only{};    ///< the steps that are done, each with the dice that it has in the whole life
+    step_choice only{};  ///< the steps that are done, each with the dice that it has in the whole life
 };
 struct fleet_report {
     std::uint64_t seed = 0;
@@ -116,8 +116,8 @@ public:
         rots_ = draw(2) == 0;
         unruly_ = draw(3) != 0;
         static constexpr std::array<office_life, 8> lives{
-            office_life::today, office_life::first,       office_life::today, office_life::brought_up,
-            office_life::today, office_life::taken_back,  office_life::today, office_life::today};
+            office_life::today, office_life::first,      office_life::today, office_life::brought_up,
+            office_life::today, office_life::taken_back, office_life::today, office_life::today};
         if (options_.older_authorities && !backups_) { life_ = lives[seed % lives.size()]; }
         turns_ = options_.steps / 4 + seed % (options_.steps / 4 + 1);
         office_speaks_ = office_at(0);
@@ -178,7 +178,8 @@ private:
         bool carried = false;       ///< rows were carried up by the program: their marks are not those of the authority
         bool damaged = false;       ///< a row rotted since the last walk that found everything sound
         bool owed_regress = false;  ///< the authority was put back to before what it knew
-        bool told = false;          ///< the last answer that it heard tells what the authority reads beyond the first version
+        bool told =
+            false;  ///< some answer told that the authority reads columns, and nothing that came since says else
         std::uint64_t regressions_before = 0;
     };
     struct letter {
@@ -276,8 +277,8 @@ private:
         if (office_at(report_.steps) == office_speaks_) { return; }
         office_speaks_ = office_at(report_.steps);
         ++report_.replaced;
-        tell(std::string{"the authority's program is "} + (office_speaks_ == office::today ? "today's" : "an older one") +
-             " from here on");
+        tell(std::string{"the authority's program is "} +
+             (office_speaks_ == office::today ? "today's" : "an older one") + " from here on");
     }
     /// What the authority's program reads of a request, or why it can't.
     [[nodiscard]] result<bytes> read_by_office(bytes_view asked) {
@@ -597,9 +598,8 @@ private:
             auto const ok = in_transaction(d, [&](auto& tx) -> status {
                 auto r = d.self->create(
                     tx, {"things", std::string_view{id}},
-                    d.version == 1
-                        ? fields({{"paid", naive_item(0)}, {"name", words("A B")}})
-                        : fields({{"cents", naive_item(0)}, {"first", words("A")}, {"last", words("B")}}),
+                    d.version == 1 ? fields({{"paid", naive_item(0)}, {"name", words("A B")}})
+                                   : fields({{"cents", naive_item(0)}, {"first", words("A")}, {"last", words("B")}}),
                     now_);
                 return r ? status{} : status{r.error()};
             });
@@ -925,8 +925,6 @@ private:
         device& d = *devices_[l.number];
         raw_image const before = l.understood ? raw_image{} : image_of(*d.handle);
         exchange_report report;
-        auto const said = decode_reply(l.message);
-        bool const counts = said && counts_for(d, *said);
         auto const ok = in_transaction(d, [&](auto& tx) -> status {
             auto r = d.self->absorb(tx, l.message, now_, random_);
             if (r) { report = *r; }
@@ -938,7 +936,10 @@ private:
                        " rows" + (report.regressed ? ", and hears that the authority was put back" : "")
                  : std::string{" does not take a reply in: "} + message(ok.error().code)));
         if (report.regressed && ok) { ++report_.regressed; }
-        if (ok && counts) { d.told = (said->features & feature_columns) != 0; }
+        auto const said = decode_reply(l.message);
+        bool const columns = said && (said->features & feature_columns) != 0;
+        bool const brings = report.verdicts != 0 || report.rows != 0 || report.advanced;  // else it may be an old one
+        if (ok && (columns || brings)) { d.told = columns; }
         if (!l.understood) {
             check(!ok && image_of(*d.handle) == before, fleet_promise::refused_first,
                   [&] { return name(d) + " took a reply in that says what is not known"; });
@@ -947,14 +948,6 @@ private:
         if (died(d) || (!l.understood && ok.error() == errc::unsupported)) { return std::nullopt; }
         judge_corrupt(d, ok.error());
         return std::nullopt;
-    }
-    /// Whether a reply is neither an old one nor to what the store was before it was opened anew.
-    [[nodiscard]] static bool counts_for(device& d, reply const& said) {
-        auto tx = d.plain->begin(access_mode::read);
-        auto const stands = d.self->status_of(*tx);
-        auto const asks = d.self->request_message(*tx);
-        auto const q = asks ? decode_request(*asks) : result<request>{asks.error()};
-        return stands && q && said.head >= stands->cursor && (said.line == 0 || said.line == q->line);
     }
     /// Where a row has rotted, `corrupt` is an honest answer; the host then looks at everything.
     void judge_corrupt(device& d, failure const& why) {
