@@ -1123,7 +1123,7 @@ public:
             if (auto ok = write_sync(tx, *sync); !ok) { return ok.error(); }
         }
         // One that brings nothing may be an old one, told before another program took the authority's place.
-        if (moved || report.verdicts != 0 || report.rows != 0 || report.advanced) {
+        if (moved || report.verdicts != 0 || report.rows != 0) {
             if (auto ok = note_understood(tx, p->features); !ok) { return ok.error(); }
         }
         auto work = work_left(tx, now);
