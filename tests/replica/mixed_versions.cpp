@@ -408,12 +408,22 @@ TEST_CASE("ranges that an older program will never tell are read from its log, a
     // It was told some of the ranges.
     for (int i = 0; i < 3; ++i) { REQUIRE(world::absorb(late, *w.answer(w.next_request(late)), w.clock.now)); }
     CHECK_FALSE(w.has(late, 30));
+    // An answer from before comes late.
+    bytes const asked_before = w.next_request(late);
+    w.count(d, 30, 1);
+    w.settle(d);
     w.first = true;
+    bytes const answer_before = *w.answer(asked_before);
     w.rows_max = 7;
     bool began_anew = false;
     for (int i = 0; i < 6; ++i) {
         auto const r = world::absorb(late, *w.answer(w.next_request(late)), w.clock.now);
         REQUIRE(r);
+        if (i == 0) {
+            auto const again = world::absorb(late, answer_before, w.clock.now);
+            REQUIRE(again);
+            CHECK((again->rows == 0 && !again->advanced && !again->rejoined));
+        }
         CHECK(r->rejoined == !began_anew);
         began_anew = true;
         auto const s = late.read([&](auto& tx) { return late.self.status_of(tx); });
@@ -428,5 +438,5 @@ TEST_CASE("ranges that an older program will never tell are read from its log, a
         }
     }
     w.settle(late);
-    CHECK(w.has(late, 30));
+    CHECK(w.has(late, 31));
 }

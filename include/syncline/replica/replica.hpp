@@ -849,12 +849,19 @@ public:
             return failure{errc::foreign, "scopes that were not asked for"};
         } else if (p->from > sync->reached()) {
             // A first sync begins at the head of its first answer; so does a replica that stands below the horizon. Of
-            // another answer to its question the rows are of no use.
-            if (p->from != p->to) { return failure{errc::foreign, "a page that does not follow the cursor"}; }
+            // another answer to its question the rows are of no use; nor is an answer to what it asked before it began to
+            // read the log.
+            bool const whole = p->from == p->to;
+            auto const reads = reading_log(tx);
+            if (!reads) { return reads.error(); }
+            bool const late = *reads && (!whole || (p->features & feature_ranges) == 0);
+            if (!whole && !late) { return failure{errc::foreign, "a page that does not follow the cursor"}; }
             auto const none = wanted_.empty(tx);
             if (!none) { return none.error(); }
             bool const lapsed = sync->reached() < p->horizon;
-            if (lapsed) {
+            if (late) {
+                passed = true;
+            } else if (lapsed) {
                 if (auto ok = want_everything(tx); !ok) { return ok.error(); }
                 if (auto ok = drop_staged(tx, *sync); !ok) { return ok.error(); }
                 report.rejoined = sync->cursor != 0;
@@ -3406,13 +3413,16 @@ private:
     // From an authority that knows no ranges the log is read from its beginning instead: 'j', nothing, while everything
     // up to the cursor was told so since something was wanted last. At the head all of it was.
 
+    template <class Tx>
+    [[nodiscard]] static result<bool> reading_log(Tx& tx) {
+        bytes raw;
+        return tx.get(key('j'), raw);
+    }
     /// Whether the page goes on where the log was read to; else the cursor goes back to the beginning, and all is wanted.
     template <class Tx>
     [[nodiscard]] result<bool> reads_log(Tx& tx, sync_state& sync) const {
-        bytes raw;
-        auto const reads = tx.get(key('j'), raw);
-        if (!reads) { return reads.error(); }
-        if (*reads) { return true; }
+        auto const reads = reading_log(tx);
+        if (!reads || *reads) { return reads; }
         bool const begins = sync.reached() == 0;
         if (!begins) {
             if (auto ok = want_everything(tx); !ok) { return ok.error(); }

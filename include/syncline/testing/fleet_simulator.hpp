@@ -275,6 +275,11 @@ private:
     /// Another program takes the authority's place, on the same store.
     void replace_office() {
         if (office_at(report_.steps) == office_speaks_) { return; }
+        if (office_at(report_.steps) == office::named) {
+            // Somebody has just joined, and was told a part of what there is.
+            add_device();
+            (void)exchange(*devices_.back());
+        }
         office_speaks_ = office_at(report_.steps);
         ++report_.replaced;
         tell(std::string{"the authority's program is "} +
