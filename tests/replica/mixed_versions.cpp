@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-/// Devices of two schema versions, and one that is brought from the first to the second, on one authority.
+/// Devices of two schema versions, and one that is brought from the first to the second, on one authority; and authorities
+/// that know less than their devices.
 
 #include "support/catch.hpp"
 
@@ -13,6 +14,7 @@
 #include <syncline/testing/first_codec.hpp>
 
 #include "model/schema_world.hpp"
+#include "replica/world.hpp"
 
 using namespace syncline;
 using schema_tests::applied;
@@ -246,4 +248,195 @@ TEST_CASE("what a program of the first version decided is known to the next one 
     REQUIRE(d.write([&](auto& tx) { return d.self.absorb(tx, *again, w.now, w.random); }));
     CHECK(d.exchange() == "");
     CHECK(d.seen("a") == R"({"paid": 11})");
+}
+
+namespace {
+
+using syncline::testing::first_codec;
+
+/// An authority whose program may be of the first version, and devices that drive their own sessions.
+struct older_world {
+    world::virtual_clock clock{};
+    world::cloud home{clock.now};
+    bool first = true;
+    std::size_t refusals = 0;
+    std::uint64_t rows_max = 1'000;
+
+    result<bytes> answer(bytes_view message) {
+        if (!first) { return home.answer(message, clock.now); }
+        auto q = first_codec::read_request(message);
+        if (!q) {
+            ++refusals;
+            return q.error();
+        }
+        q->rows_max = rows_max;
+        auto const said = home.answer(first_codec::write(*q), clock.now);
+        if (!said) { return said.error(); }
+        return first_codec::write(*decode_reply(*said));
+    }
+    /// Exchanges until nothing is due for a minute; how many there were.
+    std::size_t settle(world::device& d) {
+        std::size_t calls = 0;
+        for (int second = 0; second < 60; ++second) {
+            clock.pass(1'000);
+            struct {
+                older_world& w;
+                std::size_t& calls;
+                void exchange(bytes_view message, completion done) {
+                    ++calls;
+                    auto const back = w.answer(message);
+                    done({back ? result<bytes_view>{bytes_view{*back}} : back.error(), {}});
+                }
+                [[nodiscard]] transport_limits limits() const { return {}; }
+            } way{*this, calls};
+            REQUIRE(drive(
+                d.link, d.store, way, [&] { return clock.now; }, [](event const&) {}));
+        }
+        return calls;
+    }
+    void count(world::device& d, int from, int n) {
+        for (int i = from; i < from + n; ++i) {
+            clock.pass(1);
+            REQUIRE(d.write([&](auto& tx) {
+                std::string const id = "t" + std::to_string(i);
+                record_key const k{"things", std::string_view{id}};
+                auto made = d.self.create(tx, k, world::fields({{"count", i}}), clock.now);
+                return made ? d.self.update(tx, k, {world::add("count", 1)}, clock.now) : made;
+            }));
+        }
+    }
+    bytes next_request(world::device& d) { return world::request_of(d, clock.now); }
+    /// Whether it shows those records, each counted once, and says that it has them all.
+    bool has(world::device& d, int n) {
+        return d.read([&](auto& tx) {
+            auto const s = d.self.status_of(tx);
+            int good = 0;
+            auto const ok = d.self.scan(tx, "things", [&](record_key const& k, record const& r) {
+                good +=
+                    !r.pending && world::field(r.fields, "count") == std::stoi(std::string{k.id_text().substr(1)}) + 1;
+                return true;
+            });
+            return ok && good == n && s && s->complete && s->cursor == s->head;
+        });
+    }
+};
+
+}  // namespace
+
+TEST_CASE("an authority of the first version is sent what it reads, tells its log, and can be brought up") {
+    older_world w;
+    world::device d{100}, late{200};
+    REQUIRE(world::open(d, w.clock.now));
+    REQUIRE(world::open(late, w.clock.now));
+    w.count(d, 0, 20);
+    CHECK(first_codec::read_request(w.next_request(d)));
+    CHECK(w.settle(d) < 8);
+    CHECK(w.has(d, 20));
+    w.rows_max = 6;  // in several pages
+    CHECK(w.settle(late) < 12);
+    CHECK(w.has(late, 20));
+    CHECK(w.refusals == 0);
+
+    w.first = false;
+    w.count(d, 20, 10);
+    CHECK(first_codec::read_request(w.next_request(d)));  // nobody has told of more yet
+    w.settle(d);
+    w.count(d, 30, 10);
+    auto const columns = w.next_request(d);
+    CHECK(first_codec::read_request(columns).error() == errc::malformed);
+    CHECK(decode_request(columns)->mutations.size() == 10);
+    w.settle(d);
+    w.settle(late);
+    CHECK(w.has(d, 40));
+    CHECK(w.has(late, 40));
+}
+
+TEST_CASE("where an older program takes the authority's place, what it can't read is sent again as it reads it, once") {
+    older_world w;
+    w.first = false;
+    world::device d{100};
+    REQUIRE(world::open(d, w.clock.now));
+    w.count(d, 0, 5);
+    w.settle(d);
+    w.first = true;
+    w.count(d, 5, 10);
+    w.settle(d);
+    CHECK(w.refusals == 1);
+    CHECK(w.has(d, 15));
+    CHECK_FALSE(d.link.paused());
+    // It is remembered, by a session that begins anew too.
+    w.count(d, 15, 10);
+    CHECK(first_codec::read_request(w.next_request(d)));
+    w.settle(d);
+    CHECK(w.refusals == 1);
+    CHECK(w.has(d, 25));
+}
+
+TEST_CASE("only a refusal takes back what an authority has told, and a damaged note of it is corrupt") {
+    older_world w;
+    w.first = false;
+    world::device d{100};
+    REQUIRE(world::open(d, w.clock.now));
+    w.settle(d);
+    w.count(d, 0, 10);
+    auto const in_columns = [&] { return !first_codec::read_request(w.next_request(d)); };
+    REQUIRE(in_columns());
+    for (errc const why : {errc::unreachable, errc::timed_out, errc::connection_lost, errc::throttled,
+                           errc::peer_failed, errc::unauthorised, errc::too_large}) {
+        REQUIRE(d.write([&](auto& tx) { return d.self.refused(tx, why); }));
+        CHECK(in_columns());
+    }
+    for (errc const why : {errc::malformed, errc::rejected, errc::unsupported}) {
+        REQUIRE(d.write([&](auto& tx) { return d.self.refused(tx, why); }));
+        CHECK_FALSE(in_columns());
+        w.settle(d);
+        w.count(d, static_cast<int>(why) * 100, 10);
+        CHECK(in_columns());
+    }
+    REQUIRE(d.write([&](auto& tx) { return tx.put(as_bytes("ra"), as_bytes("x")); }));
+    CHECK(d.read([&](auto& tx) { return d.self.request_message(tx); }).error() == errc::corrupt);
+}
+
+TEST_CASE("ranges that an older program will never tell are read from its log, and none is held for told before that") {
+    older_world w;
+    w.first = false;
+    world::device d{100}, late{200, {.rows_max = 4}};
+    REQUIRE(world::open(d, w.clock.now));
+    REQUIRE(world::open(late, w.clock.now));
+    w.count(d, 0, 30);
+    w.settle(d);
+    // It was told some of the ranges.
+    for (int i = 0; i < 3; ++i) { REQUIRE(world::absorb(late, *w.answer(w.next_request(late)), w.clock.now)); }
+    CHECK_FALSE(w.has(late, 30));
+    // An answer from before comes late.
+    bytes const asked_before = w.next_request(late);
+    w.count(d, 30, 1);
+    w.settle(d);
+    w.first = true;
+    bytes const answer_before = *w.answer(asked_before);
+    w.rows_max = 7;
+    bool began_anew = false;
+    for (int i = 0; i < 6; ++i) {
+        auto const r = world::absorb(late, *w.answer(w.next_request(late)), w.clock.now);
+        REQUIRE(r);
+        if (i == 0) {
+            auto const again = world::absorb(late, answer_before, w.clock.now);
+            REQUIRE(again);
+            CHECK((again->rows == 0 && !again->advanced && !again->rejoined));
+        }
+        CHECK(r->rejoined == !began_anew);
+        began_anew = true;
+        auto const s = late.read([&](auto& tx) { return late.self.status_of(tx); });
+        INFO(i << ": " << s->cursor << " of " << s->head << ", " << r->rows << " rows");
+        CHECK(s->complete == (s->cursor == s->head));
+        CHECK(r->more == !s->complete);
+        if (s->complete) { break; }
+        // What is wanted once more on the way is not told by what was read already.
+        if (i == 2) {
+            REQUIRE(late.write([&](auto& tx) { return late.self.refetch(tx, range_of(record_key{"things", "t0"})); }));
+            began_anew = false;
+        }
+    }
+    w.settle(late);
+    CHECK(w.has(late, 31));
 }

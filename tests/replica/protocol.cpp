@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include <syncline/testing/first_codec.hpp>
+
 #include "replica/world.hpp"
 
 using namespace syncline;
@@ -344,6 +346,38 @@ TEST_CASE("a request in columns says the same, and which form it takes is told b
     q.mutations.assign(10, bytes{});
     q.origins.clear();
     CHECK(*decode_request(encode(q)) == q);
+}
+
+TEST_CASE("an authority tells what it understands, and a request is written for what it does", "[protocol]") {
+    reply p = sample_reply();
+    p.features = authority_features | 0x1'0000;  // and what is not known yet
+    bytes const message = encode(p);
+    CHECK(*decode_reply(message) == p);
+    CHECK(testing::first_codec::read_reply(message)->rows == p.rows);
+    // None is not said at length.
+    bytes none;
+    cbor_writer w{none};
+    w.map(1);
+    w.unsigned_integer(understood_key);
+    w.unsigned_integer(0);
+    CHECK(decode_reply(reframed(none)).error() == errc::not_deterministic);
+
+    request q = sample_request();
+    q.features = feature_columns | feature_sums;
+    q.mutations.clear();
+    for (unsigned i = 0; i < 50; ++i) {
+        mutation m;
+        m.sequence = 1 + i;
+        m.record = {"things", "x" + std::to_string(i)};
+        m.ops = {set("a", i)};
+        cbor_writer one{q.mutations.emplace_back()};
+        encode_mutation(one, m);
+        q.origins.push_back({7, i});
+    }
+    CHECK(encode(q, feature_columns) == encode(q));
+    CHECK(*decode_request(encode(q, 0)) == q);
+    CHECK(testing::first_codec::read_request(encode(q, feature_sums))->mutations == q.mutations);
+    CHECK(testing::first_codec::read_request(encode(q, feature_columns)).error() == errc::malformed);
 }
 
 TEST_CASE("a page in columns holds the same rows", "[protocol]") {

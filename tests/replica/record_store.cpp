@@ -17,23 +17,56 @@ TEST_CASE("the default record store keeps its axioms") {
 }
 
 TEST_CASE("a clean record carries little beside its fields") {
+    struct place {
+        position at;
+        author_index author;
+        std::size_t most;
+    };
+    // The key's two bytes of prefix count apart.
+    for (place const p :
+         {place{1'000, 3, 17}, place{60'000, 900, 19}, place{1'000'000, 3, 19}, place{1'000'000'000, 3, 19},
+          place{1'000'000'000, 60'000, 21}, place{position{1} << 62, 200, 24}}) {
+        memory_storage storage;
+        auto tx = storage.begin(access_mode::write);
+        REQUIRE(tx);
+        held_record h;
+        h.confirmed = p.at;
+        h.visible.version = p.at;
+        h.visible.floor = {p.at, timestamp{std::uint64_t{1'800'000'000'000} << 16}, p.author};
+        h.visible.fields = {std::byte{0xA0}};
+        record_key const k{"guests", "anna"};
+        REQUIRE(stored_records{}.put(*tx, k, h, nullptr));
+        CHECK(stored_records{}.find(*tx, k)->value() == h);
+        std::size_t bytes_held = 0;
+        REQUIRE(tx->scan({}, [&](bytes_view key, bytes_view value) {
+            bytes_held += key.size() + value.size();
+            return true;
+        }));
+        CHECK(bytes_held - to_bytes(k).size() - h.visible.fields.size() - 2 == p.most);
+    }
+}
+
+TEST_CASE("what is held is told apart whether or not the row is the confirmed one") {
     memory_storage storage;
     auto tx = storage.begin(access_mode::write);
     REQUIRE(tx);
-    held_record h;
-    h.confirmed = 60'000;
-    h.visible.version = 60'000;
-    h.visible.floor = {60'000, timestamp{std::uint64_t{1'800'000'000'000} << 16}, 900};
-    h.visible.fields = {std::byte{0xA0}};
     record_key const k{"guests", "anna"};
-    REQUIRE(stored_records{}.put(*tx, k, h, nullptr));
-    std::size_t bytes_held = 0;
-    REQUIRE(tx->scan({}, [&](bytes_view key, bytes_view value) {
-        bytes_held += key.size() + value.size();
-        return true;
-    }));
-    // The key's two bytes of prefix count too.
-    CHECK(bytes_held - to_bytes(k).size() - h.visible.fields.size() <= 24 + 2);
+    for (bool const pending : {false, true}) {
+        for (position const confirmed : {position{0}, position{6}, position{7}, pending_position}) {
+            for (position const version : {position{7}, pending_position}) {
+                for (schema_version const schema : {1U, 2U}) {
+                    held_record h;
+                    h.pending = pending;
+                    h.confirmed = confirmed;
+                    h.visible.version = version;
+                    h.visible.fields = {std::byte{0xA0}};
+                    h.visible.schema = schema;
+                    REQUIRE(stored_records{}.put(*tx, k, h, nullptr));
+                    CHECK(stored_records{}.find(*tx, k)->value() == h);
+                }
+            }
+        }
+    }
 }
 
 TEST_CASE("a record that does not decode is corrupt, and that one only") {

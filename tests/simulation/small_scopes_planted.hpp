@@ -104,9 +104,8 @@ struct replay_taken : nothing_planted {
         for (auto at = image.begin(); at != image.end();) {
             bool clean = false;
             if (of_kind(at->first, "rv")) {
-                cbor_reader in{at->second};
-                (void)in.array();
-                clean = !in.boolean();
+                auto const held = stored_records::parse(at->second);
+                clean = held && !held->pending;
             }
             at = clean ? image.erase(at) : std::next(at);
         }

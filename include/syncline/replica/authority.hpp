@@ -181,6 +181,7 @@ public:
         p.replica = q->replica;
         p.time = now.wall;
         p.line = q->line;
+        if (q->features != 0) { p.features = authority_features; }
         exchange_limits const own = limits_of(options_.message, options_.record_max);
         if (own != exchange_limits{}) { p.limits = own; }
         auto author = find_author(tx, q->replica, principal, *meta);

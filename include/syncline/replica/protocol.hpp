@@ -42,10 +42,13 @@ inline constexpr std::size_t frame_bytes = 8;
 inline constexpr std::size_t exchange_items_max = 65'536;  ///< mutations, verdicts or rows of one message
 inline constexpr std::size_t past_epochs_max = 64;         ///< epochs of one reply
 
-/// What the sender of a request understands beyond the least: bits of its `features`.
-inline constexpr std::uint64_t feature_columns = 1;  ///< a reply's rows, and a request's mutations, in columns
+/// What the sender of a message understands beyond the first version: bits of its `features`. Each end tells its own.
+inline constexpr std::uint64_t feature_columns = 1;  ///< a reply's rows and verdicts, a request's mutations, in columns
 inline constexpr std::uint64_t feature_parts = 2;    ///< a reply's rows without what the asker holds of them
-inline constexpr std::uint64_t feature_sums = 4;  ///< a request's sums of what it holds, and ranges that are the same
+inline constexpr std::uint64_t feature_sums = 4;    ///< a request's sums of what it holds, and ranges that are the same
+inline constexpr std::uint64_t feature_ranges = 8;  ///< a request's ranges
+/// What an authority understands of requests, as it tells.
+inline constexpr std::uint64_t authority_features = feature_columns | feature_sums | feature_ranges;
 
 /// Fewer than these go one by one all the same: columns have their price.
 inline constexpr std::size_t columns_rows_min = 8;
@@ -143,7 +146,7 @@ struct request {
     std::uint64_t line = 0;  ///< what the store is since it was opened last; the reply names it again; 0: not told
     std::vector<record_range> ranges{};  ///< not held yet; with a cursor of 0, nothing is, and the tail is not wanted
     std::vector<schema_of> schemas{};    ///< what the device's program knows, where it is more than the first version
-    std::uint64_t features = 0;          ///< `feature_columns`; unknown bits mean nothing
+    std::uint64_t features = 0;          ///< what the sender understands of replies; unknown bits mean nothing
     /// The last position that the sender was told of; with it, it can follow an authority to another epoch.
     std::optional<position> known{};
     /// Tombstones up to here are gone, as far as the sender was told: by an authority that was put back since, perhaps, to
@@ -194,7 +197,9 @@ struct reply {
     std::vector<row_update> rows{};
     wall_time time{};        ///< the authority's
     std::uint64_t line = 0;  ///< of the request that it answers
-    position horizon = 0;    ///< tombstones up to here are gone at the authority; whoever stands below joins again
+    /// What the authority understands of requests; unknown bits mean nothing. To who tells features of its own.
+    std::uint64_t features = 0;
+    position horizon = 0;  ///< tombstones up to here are gone at the authority; whoever stands below joins again
     std::vector<told_range> ranges{};  ///< told whole as of `head`; their rows stand last in `rows`, in this order
     std::optional<id128> asked{};      ///< epoch of the request, where it isn't the authority's any more
     /// Positions up to here are in a backup; told by an authority that may be put back to one. Empty: it says nothing.
@@ -622,11 +627,13 @@ inline constexpr std::uint64_t relayed_key = 41;
 /// A request's key for the sums of what is held, and a reply's for what is the same.
 inline constexpr std::uint64_t sums_key = 42;
 
-[[nodiscard]] inline bytes encode(request const& q) {
+/// For an authority that is known to understand `understood` of requests: what it may not read is written as the first
+/// version does.
+[[nodiscard]] inline bytes encode(request const& q, std::uint64_t understood) {
     bytes out(frame_bytes);
     cbor_writer w{out};
     bytes batch;
-    bool const columns = (q.features & feature_columns) != 0 && detail::encode_batch(batch, q);
+    bool const columns = (understood & feature_columns) != 0 && detail::encode_batch(batch, q);
     w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() || columns ? 0 : 1) + (q.line == 0 ? 0 : 1) +
           (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1) + (q.known ? 1 : 0) +
           (q.horizon == 0 ? 0 : 1) + (q.whole ? 1 : 0) + (q.limits ? 1 : 0) + (q.scopes ? 1 : 0) + (q.relayed ? 1 : 0) +
@@ -709,6 +716,8 @@ inline constexpr std::uint64_t sums_key = 42;
     detail::seal_frame(out);
     return out;
 }
+/// For an authority that understands what the sender does.
+[[nodiscard]] inline bytes encode(request const& q) { return encode(q, q.features); }
 
 /// Errors: `errc::foreign` for what is no message of ours, `errc::unsupported` for another version or an
 /// unknown mandatory feature, those of `cbor_reader` (`errc::malformed`, `errc::not_deterministic`,
@@ -852,6 +861,8 @@ using guard_names = std::vector<std::pair<std::uint64_t, std::string>>;
 
 }  // namespace detail
 
+/// The reply's key for what the authority understands of requests.
+inline constexpr std::uint64_t understood_key = 13;
 /// The reply's key for the order to wipe the replica.
 inline constexpr std::uint64_t wipe_key = 27;
 /// The reply's key for a page whose groups may be in part.
@@ -878,9 +889,10 @@ inline constexpr std::uint64_t partial_key = 29;
     bool const guarded =
         std::any_of(p.verdicts.begin(), p.verdicts.end(), [](verdict const& v) { return !v.guard.empty(); });
     w.map(std::size_t{10} + (guarded ? 1 : 0) + (p.line == 0 ? 0 : 1) + (p.ranges.empty() ? 0 : 1) +
-          (p.horizon == 0 ? 0 : 1) + (p.asked ? 1 : 0) + (p.stable ? 1 : 0) + (p.past.empty() ? 0 : 1) +
-          (p.wipe ? 1 : 0) + (p.partial ? 1 : 0) + (p.limits ? 1 : 0) + (p.withheld.empty() ? 0 : 1) +
-          (p.own.empty() ? 0 : 1) + (in_parts ? 1 : 0) + (p.scopes ? 1 : 0) + (p.relayed ? 1 : 0) + (p.same ? 1 : 0));
+          (p.features == 0 ? 0 : 1) + (p.horizon == 0 ? 0 : 1) + (p.asked ? 1 : 0) + (p.stable ? 1 : 0) +
+          (p.past.empty() ? 0 : 1) + (p.wipe ? 1 : 0) + (p.partial ? 1 : 0) + (p.limits ? 1 : 0) +
+          (p.withheld.empty() ? 0 : 1) + (p.own.empty() ? 0 : 1) + (in_parts ? 1 : 0) + (p.scopes ? 1 : 0) +
+          (p.relayed ? 1 : 0) + (p.same ? 1 : 0));
     w.unsigned_integer(1);
     w.byte_string(p.epoch.bytes);
     w.unsigned_integer(2);
@@ -915,6 +927,10 @@ inline constexpr std::uint64_t partial_key = 29;
     if (!p.ranges.empty()) {
         w.unsigned_integer(12);
         detail::encode_answers(w, p.ranges);
+    }
+    if (p.features != 0) {
+        w.unsigned_integer(understood_key);
+        w.unsigned_integer(p.features);
     }
     if (p.horizon != 0) {
         w.unsigned_integer(15);
@@ -1140,6 +1156,7 @@ namespace detail {
             case 10: p.replica = detail::read_replica(in); return true;
             case 11: p.line = detail::read_line(in); return true;
             case 12: p.ranges = detail::decode_answers(in); return true;
+            case understood_key: p.features = detail::read_features(in); return true;
             case 15:
                 p.horizon = in.unsigned_integer();
                 if (!in.failed() && p.horizon == 0) { in.fail({errc::not_deterministic, "a horizon of nothing"}); }

@@ -102,11 +102,13 @@ public:
             if (auto ok = tx.put(entry('b', k), raw); !ok) { return ok; }
         }
         raw.clear();
-        raw.reserve(64 + 48 * h.visible.exceptions.size() + h.visible.fields.size());
+        raw.reserve(80 + 48 * h.visible.exceptions.size() + h.visible.fields.size());
         cbor_writer w{raw};
-        w.array(3);
-        w.boolean(h.pending);
-        w.unsigned_integer(h.confirmed);
+        if (h.pending || h.confirmed != h.visible.version) {
+            w.array(3);
+            w.boolean(h.pending);
+            w.unsigned_integer(h.confirmed);
+        }
         encode_row(w, h.visible);
         return tx.put(entry('v', k), raw);
     }
@@ -143,6 +145,22 @@ public:
         });
         return ok ? outcome : ok;
     }
+    /// What a value under "rv" says: the row, if it is the confirmed one; else an array of three, pending or not, the
+    /// version of the confirmed row, the row. `errc::corrupt` for anything else.
+    [[nodiscard]] static result<held_record> parse(bytes_view raw) {
+        held_record h;
+        cbor_reader in{raw};
+        bool const apart = !raw.empty() && raw[0] == std::byte{0x83};
+        if (apart) {
+            (void)in.array();
+            h.pending = in.boolean();
+            h.confirmed = in.unsigned_integer();
+        }
+        h.visible = decode_row(in);
+        if (!apart) { h.confirmed = h.visible.version; }
+        if (!in.finish()) { return failure{errc::corrupt, "visible record"}; }
+        return h;
+    }
 
 private:
     [[nodiscard]] static bytes entry(char kind, record_key const& k) {
@@ -151,16 +169,6 @@ private:
         out = {std::byte{'r'}, static_cast<std::byte>(kind)};
         append_key(out, k.collection, k.id);
         return out;
-    }
-    [[nodiscard]] static result<held_record> parse(bytes_view raw) {
-        held_record h;
-        cbor_reader in{raw};
-        if (in.array() != 3) { return failure{errc::corrupt, "visible record"}; }
-        h.pending = in.boolean();
-        h.confirmed = in.unsigned_integer();
-        h.visible = decode_row(in);
-        if (!in.finish()) { return failure{errc::corrupt, "visible record"}; }
-        return h;
     }
 };
 

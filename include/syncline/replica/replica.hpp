@@ -41,6 +41,7 @@
 #include <syncline/replica/scopes.hpp>
 #include <syncline/replica/strong.hpp>
 #include <syncline/replica/validation.hpp>
+#include <syncline/retry/classification.hpp>
 #include <syncline/storage/storage.hpp>
 
 namespace syncline::inline SYNCLINE_ABI {
@@ -144,8 +145,10 @@ struct exchange_report {
     bool advanced = false;    ///< the cursor moved, or a range was told
     bool more = false;        ///< the authority has more to tell, or the replica more to send
     bool wait = false;        ///< the authority asked to come again later
-    bool rejoined = false;    ///< its lease was over, and tombstones are gone, or a scope: it is told anew
-    bool wipe = false;        ///< an order of the authority, and all there was in its reply: see `basic_replica::wipe`
+    /// It is told anew: its lease was over, and tombstones are gone, or a scope; or an authority that knows no ranges
+    /// stands in the place of one that was yet to tell some.
+    bool rejoined = false;
+    bool wipe = false;  ///< an order of the authority, and all there was in its reply: see `basic_replica::wipe`
     bool reincarnated = false;  ///< the store was a clone or was restored: it has a new identity now
     bool regressed = false;     ///< the authority was put back to an older state: what it lost is offered again
     std::size_t withheld = 0;   ///< records that are past this replica's limits: see `basic_replica::withheld`
@@ -766,8 +769,18 @@ public:
         });
         if (ok) { ok = looked; }
         if (!ok) { return ok.error(); }
+        auto const understood = authority_understands(tx);
+        if (!understood) { return understood.error(); }
         told.counted(metric_counter::entries_sent, q.mutations.size());
-        return encode(q);
+        return encode(q, *understood);
+    }
+
+    /// The authority did not take the last request in. Where it says that it can't (`failure_class::rejected`), what it
+    /// once told to understand counts no more, as an older one may stand in its place: until the next answer that brings
+    /// something, requests are such as the first version reads. The session calls it. Nothing is lost, as nothing was taken.
+    template <storage_transaction Tx>
+    [[nodiscard]] status refused(Tx& tx, failure const& why) const {
+        return classify(why) == failure_class::rejected ? note_understood(tx, 0) : status{};
     }
 
     /// Takes in a reply: verdicts, rows, cursor and events in this one transaction.
@@ -821,6 +834,7 @@ public:
             return failure{errc::authority_changed, "the authority was put back to an older state"};
         }
         if (p->head < sync->reached()) { return nothing_taken(tx, now); }  // an old reply once more
+        sync_state const before = *sync;
         exchange_report report;
         bool passed = false;  // a page that is of no use
         scope_taking taking;
@@ -833,12 +847,19 @@ public:
             return failure{errc::foreign, "scopes that were not asked for"};
         } else if (p->from > sync->reached()) {
             // A first sync begins at the head of its first answer; so does a replica that stands below the horizon. Of
-            // another answer to its question the rows are of no use.
-            if (p->from != p->to) { return failure{errc::foreign, "a page that does not follow the cursor"}; }
+            // another answer to its question the rows are of no use; nor is an answer to what it asked before it began to
+            // read the log.
+            bool const whole = p->from == p->to;
+            auto const reads = reading_log(tx);
+            if (!reads) { return reads.error(); }
+            bool const late = *reads && (!whole || (p->features & feature_ranges) == 0);
+            if (!whole && !late) { return failure{errc::foreign, "a page that does not follow the cursor"}; }
             auto const none = wanted_.empty(tx);
             if (!none) { return none.error(); }
             bool const lapsed = sync->reached() < p->horizon;
-            if (lapsed) {
+            if (late) {
+                passed = true;
+            } else if (lapsed) {
                 if (auto ok = want_everything(tx); !ok) { return ok.error(); }
                 if (auto ok = drop_staged(tx, *sync); !ok) { return ok.error(); }
                 report.rejoined = sync->cursor != 0;
@@ -853,6 +874,18 @@ public:
                 // Some of it may be wanted no more: told when there was nothing, which the head is past.
                 if (auto ok = passed ? status{} : want_everything(tx); !ok) { return ok.error(); }
             }
+        }
+        bool by_log = false;  // an authority that knows no ranges tells its log instead
+        bool const follows = !options_.scoped && p->from <= sync->reached();
+        if (follows && p->ranges.empty() && (p->features & feature_ranges) == 0) {
+            auto const none = wanted_.empty(tx);
+            if (!none) { return none.error(); }
+            by_log = !*none;
+            auto const goes_on = by_log ? reads_log(tx, *sync) : result<bool>{true};
+            if (!goes_on) { return goes_on.error(); }
+            passed = !*goes_on;
+            report.rejoined = passed;
+            if (passed) { report.fallback = fallback_kind::full; }
         }
         // A page of nothing that begins after the cursor is the answer to a first sync that went on since: what is kept
         // back is of a later time, and does not lead up to it.
@@ -869,7 +902,6 @@ public:
             }
         }
 
-        sync_state const before = *sync;
         event_batch events;
         std::vector<bytes> dirty;  // record keys to compute anew
         if (auto ok = note_limits(tx, p->limits); !ok) { return ok.error(); }
@@ -1046,6 +1078,9 @@ public:
         }
         sync->cursor = (std::max)(sync->cursor, p->to);
         sync->head = (std::max)(sync->head, p->head);
+        if (by_log && !passed && sync->cursor == sync->head) {
+            if (auto ok = wanted_.cover(tx, every_record()); !ok) { return ok.error(); }
+        }
         if (sync->kept) {
             sync->kept->horizon = (std::max)(sync->kept->horizon, p->horizon);
             if (auto ok = forget_decided(tx, *sync->kept, p->stable.value_or(0)); !ok) { return ok.error(); }
@@ -1090,8 +1125,13 @@ public:
             ++sync->events;
             if (auto ok = tx.put(numbered('e', sync->events), events.encode()); !ok) { return ok.error(); }
         }
-        if (!(*sync == before)) {
+        bool const moved = !(*sync == before);
+        if (moved) {
             if (auto ok = write_sync(tx, *sync); !ok) { return ok.error(); }
+        }
+        // One that brings nothing may be an old one, told before another program took the authority's place.
+        if (moved || report.verdicts != 0 || report.rows != 0) {
+            if (auto ok = note_understood(tx, p->features); !ok) { return ok.error(); }
         }
         auto work = work_left(tx, now);
         if (!work) { return work.error(); }
@@ -1388,7 +1428,7 @@ public:
         if (auto ok = next_round(tx); !ok) { return ok; }
         // What is wanted already would stay where it is, and be compared.
         if (auto ok = wanted_.cover(tx, r); !ok) { return ok; }
-        return wanted_.add(tx, band_repair, r);
+        return want(tx, band_repair, r);
     }
     /// Whether nothing of a range is still to be told. Precondition: `valid(r)`.
     template <storage_transaction Tx>
@@ -2076,6 +2116,31 @@ private:
         write_limits(w, now);
         return tx.put(key('l'), raw);
     }
+
+    // What the authority understands of requests, as it told last: 'a'; absent: what the first version does.
+
+    template <class Tx>
+    [[nodiscard]] result<std::uint64_t> authority_understands(Tx& tx) const {
+        bytes raw;
+        auto found = tx.get(key('a'), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return std::uint64_t{0}; }
+        cbor_reader in{raw};
+        std::uint64_t const features = in.unsigned_integer();
+        if (!in.finish()) { return failure{errc::corrupt, "authority's features"}; }
+        return features;
+    }
+    template <class Tx>
+    [[nodiscard]] status note_understood(Tx& tx, std::uint64_t features) const {
+        auto const known = authority_understands(tx);
+        if (!known) { return known.error(); }
+        if (features == *known) { return {}; }
+        if (features == 0) { return tx.erase(key('a')); }
+        bytes raw;
+        cbor_writer{raw}.unsigned_integer(features);
+        return tx.put(key('a'), raw);
+    }
+
     /// Whether this replica and, as far as is known, its authority take a record of these fields. What everybody takes
     /// costs no look-up.
     template <class Tx>
@@ -2185,7 +2250,7 @@ private:
             return true;
         });
         for (std::size_t i = 0; i < all.size() && ok; ++i) {
-            ok = wanted_.add(tx, band_repair, range_of(all[i]));
+            ok = want(tx, band_repair, range_of(all[i]));
             if (ok && shared) { ok = tx.erase(withheld_at(to_bytes(all[i]))); }
         }
         return ok;
@@ -3199,7 +3264,7 @@ private:
             (*held)->confirmed = 0;
             if (ok = records_.put(tx, k, **held, nullptr); !ok) { return ok.error(); }
             dirty.push_back(to_bytes(k));
-            if (!all) { ok = wanted_.add(tx, band_repair, range_of(k)); }
+            if (!all) { ok = want(tx, band_repair, range_of(k)); }
             if (!ok) { return ok.error(); }
         }
         if (all) {
@@ -3356,9 +3421,39 @@ private:
             if (!valid(record_key{name, "-"}) || band == band_rest) {
                 return failure{errc::invalid, "essential collection"};
             }
-            if (auto ok = wanted_.add(tx, static_cast<std::uint8_t>(band++), range_of(name)); !ok) { return ok; }
+            if (auto ok = want(tx, static_cast<std::uint8_t>(band++), range_of(name)); !ok) { return ok; }
         }
-        return wanted_.add(tx, band_rest, every_record());
+        return want(tx, band_rest, every_record());
+    }
+    /// A range is wanted, whatever of the log was read already.
+    template <class Tx>
+    [[nodiscard]] status want(Tx& tx, std::uint8_t band, record_range const& r) const {
+        if (auto ok = tx.erase(key('j')); !ok) { return ok; }
+        return wanted_.add(tx, band, r);
+    }
+
+    // From an authority that knows no ranges the log is read from its beginning instead: 'j', nothing, while everything
+    // up to the cursor was told so since something was wanted last. At the head all of it was.
+
+    template <class Tx>
+    [[nodiscard]] static result<bool> reading_log(Tx& tx) {
+        bytes raw;
+        return tx.get(key('j'), raw);
+    }
+    /// Whether the page goes on where the log was read to; else the cursor goes back to the beginning, and all is wanted.
+    template <class Tx>
+    [[nodiscard]] result<bool> reads_log(Tx& tx, sync_state& sync) const {
+        auto const reads = reading_log(tx);
+        if (!reads || *reads) { return reads; }
+        bool const begins = sync.reached() == 0;
+        if (!begins) {
+            if (auto ok = want_everything(tx); !ok) { return ok.error(); }
+            if (auto ok = tx.erase(key('n')); !ok) { return ok.error(); }
+            if (auto ok = drop_staged(tx, sync); !ok) { return ok.error(); }
+            sync.cursor = 0;
+        }
+        if (auto ok = tx.put(key('j'), {}); !ok) { return ok.error(); }
+        return begins;
     }
 
     // Everything is wanted anew, and some of it is held: 'n' -> round, key and horizon. What is asked is compared, and an

@@ -118,6 +118,7 @@ public:
         if (auto ok = confirm(tx, now); !ok) { return ok; }
         if (auto const* reply = std::get_if<received>(&in)) { return take(reply->message, tx, now); }
         if (auto const* why = std::get_if<failed>(&in)) {
+            if (auto ok = replica_.refused(tx, why->why); !ok) { return ok; }
             fail(why->why, why->retry_after, now);
             return {};
         }

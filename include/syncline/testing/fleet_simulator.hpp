@@ -2,7 +2,7 @@
 #pragma once
 
 /// A fleet in a simulated world: programs of two schema versions, peers that know less or more of the protocol, people
-/// whose rights change, rows that rot, and an authority that is put back from a backup.
+/// whose rights change, rows that rot, and an authority that is put back from a backup, or knows less than its devices.
 
 #include <algorithm>
 #include <array>
@@ -58,7 +58,11 @@ struct fleet_options {
     /// one that it has said to be stable.
     bool older_backups = false;
     bool collects = true;  ///< half of the authorities that are put back collect tombstones, too
-    step_choice only{};    ///< the steps that are done, each with the dice that it has in the whole life
+    /// Three in eight of the authorities that are not put back know less than their devices: one has the first version's
+    /// program, one has it until it is brought up, and in the place of one comes a program that knows the names of
+    /// mutations, and neither columns nor ranges, for a while or for good.
+    bool older_authorities = true;
+    step_choice only{};  ///< the steps that are done, each with the dice that it has in the whole life
 };
 struct fleet_report {
     std::uint64_t seed = 0;
@@ -68,6 +72,11 @@ struct fleet_report {
     std::uint64_t exchanges = 0, first_version = 0, newer = 0, mandatory = 0;
     std::uint64_t upgrades = 0, closed = 0, forbidden = 0, held_back = 0, rotted = 0, healed = 0;
     std::uint64_t put_back = 0, regressed = 0, crashes = 0, faults = 0, collected = 0;
+    std::uint64_t first_authority = 0;  ///< requests to an authority of the first version …
+    std::uint64_t older_authority = 0;  ///< … and to one between that and today's
+    std::uint64_t unread = 0;           ///< of them those that it did not read, as its devices had known a later one
+    std::uint64_t in_columns = 0;       ///< requests that the first version does not read
+    std::uint64_t replaced = 0;         ///< how often another version of the program took the authority's place
     std::vector<violation> found{};
     std::vector<std::string> story{};
 };
@@ -106,8 +115,17 @@ public:
         seals_ = draw(4) == 0;
         rots_ = draw(2) == 0;
         unruly_ = draw(3) != 0;
+        static constexpr std::array<office_life, 8> lives{
+            office_life::today, office_life::first,      office_life::today, office_life::brought_up,
+            office_life::today, office_life::taken_back, office_life::today, office_life::today};
+        if (options_.older_authorities && !backups_) { life_ = lives[seed % lives.size()]; }
+        turns_ = options_.steps / 4 + seed % (options_.steps / 4 + 1);
+        office_speaks_ = office_at(0);
+        // The first version has no schemas but the first, and compares nothing.
+        seals_ = seals_ && life_ == office_life::today;
+        rots_ = rots_ && life_ == office_life::today;
         authority_options home;
-        home.schemas = &newest_;
+        home.schemas = life_ == office_life::today ? &newest_ : &first_;
         home.standings = true;
         home.backups = backups_;
         home.rows_max = 1 + draw(20);
@@ -141,6 +159,10 @@ private:
 
     /// What a device's library knows of the protocol.
     enum class wire : std::uint8_t { first, today, later };
+    /// What the authority's does: the first version; names of mutations, too; all of it.
+    enum class office : std::uint8_t { first, named, today };
+    /// What the authority's program knows of it in the course of the life.
+    enum class office_life : std::uint8_t { today, first, brought_up, taken_back };
     struct device {
         std::size_t number = 0;
         std::string principal{};
@@ -156,6 +178,8 @@ private:
         bool carried = false;       ///< rows were carried up by the program: their marks are not those of the authority
         bool damaged = false;       ///< a row rotted since the last walk that found everything sound
         bool owed_regress = false;  ///< the authority was put back to before what it knew
+        bool told =
+            false;  ///< some answer told that the authority reads columns, and nothing that came since says else
         std::uint64_t regressions_before = 0;
     };
     struct letter {
@@ -236,6 +260,65 @@ private:
         auto const at = tx ? home_->head(*tx) : result<position>{tx.error()};
         return at ? *at : 0;
     }
+    [[nodiscard]] office office_at(std::uint64_t step) const noexcept {
+        bool const turned = step >= turns_;
+        bool const back = step >= 2 * turns_ && report_.seed % 16 < 8;
+        switch (life_) {
+            case office_life::first: return office::first;
+            case office_life::brought_up: return turned ? office::today : office::first;
+            // Back to the first version it can't go: that takes what has a name for another's.
+            case office_life::taken_back: return turned && !back ? office::named : office::today;
+            case office_life::today: break;
+        }
+        return office::today;
+    }
+    /// Another program takes the authority's place, on the same store.
+    void replace_office() {
+        if (office_at(report_.steps) == office_speaks_) { return; }
+        if (office_at(report_.steps) == office::named) {
+            // Somebody has just joined, and was told a part of what there is.
+            add_device();
+            (void)exchange(*devices_.back());
+        }
+        office_speaks_ = office_at(report_.steps);
+        ++report_.replaced;
+        tell(std::string{"the authority's program is "} +
+             (office_speaks_ == office::today ? "today's" : "an older one") + " from here on");
+    }
+    /// What the authority's program reads of a request, or why it can't.
+    [[nodiscard]] result<bytes> read_by_office(bytes_view asked) {
+        if (office_speaks_ == office::today) { return to_bytes(asked); }
+        auto const plain = first_codec::read_request(asked);
+        if (!plain) { return plain.error(); }
+        if (office_speaks_ == office::first) { return first_codec::write(*plain); }
+        auto const q = decode_request(asked);
+        if (!q) { return q.error(); }
+        request named;
+        named.replica = q->replica;
+        named.epoch = q->epoch;
+        named.cursor = q->cursor;
+        named.receipts = q->receipts;
+        named.mutations = q->mutations;
+        named.rows_max = q->rows_max;
+        named.bytes_max = q->bytes_max;
+        named.origins = q->origins;
+        named.line = q->line;
+        return encode(named);
+    }
+    /// Serves what the authority's program has read of a request.
+    [[nodiscard]] result<bytes> serve_here(device& d, result<bytes> const& asked) {
+        report_.first_authority += office_speaks_ == office::first ? 1 : 0;
+        report_.older_authority += office_speaks_ == office::named ? 1 : 0;
+        if (!asked) { return asked.error(); }
+        auto said = serve(*office_, *home_, d.principal, *asked, now_);
+        if (!said || office_speaks_ != office::first) { return said; }
+        auto const p = decode_reply(*said);
+        return p ? result<bytes>{first_codec::write(*p)} : p.error();
+    }
+    [[nodiscard]] static bool first_reads(bytes_view asked) {
+        auto const q = first_codec::read_request(asked);
+        return q || q.error() == errc::unsupported;
+    }
     [[nodiscard]] device_standing standing_of(device& d) {
         auto read = d.plain->begin(access_mode::read);
         auto const me = d.self->self(*read);
@@ -265,7 +348,8 @@ private:
         });
         std::uint64_t const faults = office_->faults();
         device_standing const standing = standing_of(d);
-        auto reply = serve(*office_, *home_, d.principal, l.message, now_);
+        auto const asked = read_by_office(l.message);
+        auto reply = serve_here(d, asked);
         bool const sound = office_->faults() == faults;
         office_->heal();
         raw_image const after = image_of(*office_handle_);
@@ -274,10 +358,14 @@ private:
             tell("the authority answers " + name(d) + ": " + message(reply.error().code));
             check(!sound || before == after, fleet_promise::refused_first,
                   [&] { return "a request of " + name(d) + " was refused, and changed the authority"; });
-            bool const why = !sound || (!l.understood && reply.error() == errc::unsupported) ||
+            // It was written to an authority that read it, and comes to one that doesn't.
+            bool const unread = !asked && asked.error() == errc::malformed && !first_reads(l.message);
+            report_.unread += unread ? 1 : 0;
+            bool const why = !sound || unread || (!l.understood && reply.error() == errc::unsupported) ||
                              (standing == device_standing::revoked && reply.error() == errc::forbidden);
             check(why, fleet_promise::versions,
                   [&] { return "a request of " + name(d) + " failed: " + message(reply.error().code); });
+            hear_refusal(d, reply.error());
             return std::nullopt;
         }
         auto const p = decode_reply(*reply);
@@ -292,12 +380,21 @@ private:
         }
         if (standing != device_standing::good) {
             ++report_.held_back;
-            bool const old =
-                std::all_of(p->verdicts.begin(), p->verdicts.end(), [](verdict const& v) { return v.again; });
+            // What the first version decided has no name here; once its verdict is forgotten, it is taken for a clone's.
+            bool const old = std::all_of(p->verdicts.begin(), p->verdicts.end(), [&](verdict const& v) {
+                return v.again || (life_ != office_life::today && v.reason == errc::identity_fork);
+            });
             check(old, fleet_promise::permission, [&] { return name(d) + " is not trusted, and was given verdicts"; });
         }
-        judge_rights(d, *q, *p, l.message, before);
+        judge_rights(d, *q, *p, *asked, before);
         return std::move(*reply);
+    }
+    /// The device's host tells it what became of its request, if that isn't lost too.
+    void hear_refusal(device& d, failure const& why) {
+        if (life_ != office_life::today && draw(5) == 0) { return; }
+        auto const ok = in_transaction(d, [&](auto& tx) { return d.self->refused(tx, why); });
+        if (ok && classify(why) == failure_class::rejected) { d.told = false; }
+        if (!ok && !died(d)) { judge_corrupt(d, ok.error()); }
     }
     void judge_rights(device& d, request const& q, reply const& p, bytes_view message_in, raw_image const& before) {
         bool shy = false;  // it tried what it has no right to see the outcome of
@@ -441,7 +538,7 @@ private:
         auto d = std::make_unique<device>();
         d->number = devices_.size();
         d->principal = d->number == 0 ? "anna" : people[draw(people.size())];
-        d->version = draw(2) == 0 ? 1 : 2;
+        d->version = draw(2) == 0 || life_ != office_life::today ? 1 : 2;
         std::uint64_t const kind = draw(4);
         d->speaks = kind == 0 && d->version == 1 && !backups_ && !seals_ ? wire::first
                     : kind == 1                                          ? wire::later
@@ -499,14 +596,16 @@ private:
 
     void begin() {
         device& d = *devices_[0];
-        d.version = 2;
+        d.version = newest();
         d.speaks = d.speaks == wire::first ? wire::today : d.speaks;
         start(d);
         for (char const* id : shared) {
             auto const ok = in_transaction(d, [&](auto& tx) -> status {
-                auto r = d.self->create(tx, {"things", std::string_view{id}},
-                                        fields({{"cents", naive_item(0)}, {"first", words("A")}, {"last", words("B")}}),
-                                        now_);
+                auto r = d.self->create(
+                    tx, {"things", std::string_view{id}},
+                    d.version == 1 ? fields({{"paid", naive_item(0)}, {"name", words("A B")}})
+                                   : fields({{"cents", naive_item(0)}, {"first", words("A")}, {"last", words("B")}}),
+                    now_);
                 return r ? status{} : status{r.error()};
             });
             check(ok.has_value(), fleet_promise::local_write,
@@ -524,6 +623,7 @@ private:
     }
 
     void step() {
+        replace_office();
         if (collects_ && report_.steps % 8 == 0) { collect(); }
         now_.wall += milliseconds{static_cast<std::int64_t>(draw(5'000))};
         now_.monotonic += milliseconds{static_cast<std::int64_t>(draw(5'000))};
@@ -572,14 +672,16 @@ private:
         if (!roles_[who].erase(role)) { roles_[who].insert(role); }
         tell(who + (has(who, role) ? " is made " : " is no longer ") + role);
     }
+    /// The version of today's programs.
+    [[nodiscard]] schema_version newest() const noexcept { return life_ == office_life::today ? 2 : 1; }
     void upgrade(device& d) {
-        if (d.version == 2) { return; }
+        if (d.version == newest() && d.speaks != wire::first) { return; }
         // What the first version has sent had no origin, and its store had none for it: here it has one.
         if (d.speaks == wire::first && waiting(d) != 0) { return; }
         ++report_.upgrades;
         tell(name(d) + " gets today's program");
-        d.carried = d.version == 1;
-        d.version = 2;
+        d.carried = d.version != newest();
+        d.version = newest();
         if (d.speaks == wire::first) { d.speaks = wire::today; }
         start(d);
     }
@@ -726,6 +828,13 @@ private:
                    [] { return std::string{"a request that does not decode"}; })) {
             return std::nullopt;
         }
+        bool const plain_form = first_reads(l.message);
+        report_.in_columns += plain_form ? 0 : 1;
+        if (!check(plain_form || d.told, fleet_promise::versions, [&] {
+                return name(d) + " sends what the first version does not read, and the authority told of no other";
+            })) {
+            return std::nullopt;
+        }
         if (d.speaks == wire::first) {
             ++report_.first_version;
             l.message = first_codec::write(*q);
@@ -735,7 +844,7 @@ private:
         } else if (d.speaks == wire::later) {
             ++report_.newer;
             q->features |= 0x7FFF'0000U;
-            l.message = with_more(encode(*q));
+            l.message = with_more(plain_form ? encode(*q, 0) : encode(*q));
         }
         if (!plain && d.speaks == wire::later) { make_mandatory(l); }
         return l;
@@ -832,6 +941,10 @@ private:
                        " rows" + (report.regressed ? ", and hears that the authority was put back" : "")
                  : std::string{" does not take a reply in: "} + message(ok.error().code)));
         if (report.regressed && ok) { ++report_.regressed; }
+        auto const said = decode_reply(l.message);
+        bool const columns = said && (said->features & feature_columns) != 0;
+        bool const brings = report.verdicts != 0 || report.rows != 0 || report.advanced;  // else it may be an old one
+        if (ok && (columns || brings)) { d.told = columns; }
         if (!l.understood) {
             check(!ok && image_of(*d.handle) == before, fleet_promise::refused_first,
                   [&] { return name(d) + " took a reply in that says what is not known"; });
@@ -868,9 +981,8 @@ private:
             auto tx = d.plain->begin(access_mode::read);
             (void)scan_prefix(*tx, to_bytes(as_bytes("rv")), [&](bytes_view k, bytes_view v) {
                 // Of what is pending the authority has no copy.
-                cbor_reader in{v};
-                (void)in.array();
-                if (!in.boolean()) { rows.emplace_back(to_bytes(k), to_bytes(v)); }
+                auto const held = stored_records::parse(v);
+                if (held && !held->pending) { rows.emplace_back(to_bytes(k), to_bytes(v)); }
                 auto const record = record_key_from(k.subspan(2));
                 auto const shown = record ? d.self->read(*tx, *record) : failure{errc::not_found};
                 if (shown && !*shown) { tombstones.insert(to_bytes(k)); }
@@ -904,7 +1016,7 @@ private:
     }
     /// A walk over everything that the device holds, to its end; what differs is fetched again.
     void walk(device& d) {
-        if (d.speaks == wire::first) { return; }
+        if (d.speaks == wire::first || office_speaks_ != office::today) { return; }
         if (!in_transaction(d, [&](auto& tx) { return d.check.begin(tx, random_); })) {
             (void)died(d);
             return;
@@ -1163,6 +1275,9 @@ private:
     bool seals_ = false;
     bool rots_ = false;
     bool unruly_ = false;  ///< rights and standings change
+    office_life life_ = office_life::today;
+    office office_speaks_ = office::today;
+    std::uint64_t turns_ = 0;  ///< the step at which another program takes the authority's place
     bool at_rest_ = false;
     instant now_{wall_time{milliseconds{1'790'000'000'000}}, monotonic_time{milliseconds{1'000}}};
 

@@ -245,19 +245,19 @@ private:
     template <class Tx>
     [[nodiscard]] static records rows_under(Tx& tx, char end, char kind, bool visible) {
         records out;
-        (void)scan_prefix(tx, bytes{static_cast<std::byte>(end), static_cast<std::byte>(kind)},
-                          [&](bytes_view k, bytes_view v) {
-                              auto const key = record_key_from(k.subspan(2));
-                              cbor_reader in{v};
-                              if (visible) {
-                                  (void)in.array();
-                                  (void)in.boolean();
-                                  (void)in.unsigned_integer();
-                              }
-                              row const r = decode_row(in);
-                              if (key && !r.deleted) { read_into(out, key->collection, key->id_text(), r.fields); }
-                              return true;
-                          });
+        (void)scan_prefix(
+            tx, bytes{static_cast<std::byte>(end), static_cast<std::byte>(kind)}, [&](bytes_view k, bytes_view v) {
+                auto const key = record_key_from(k.subspan(2));
+                cbor_reader in{v};
+                if (visible && !v.empty() && v[0] == std::byte{0x83}) {  // else the row is the confirmed one
+                    (void)in.array();
+                    (void)in.boolean();
+                    (void)in.unsigned_integer();
+                }
+                row const r = decode_row(in);
+                if (key && !r.deleted) { read_into(out, key->collection, key->id_text(), r.fields); }
+                return true;
+            });
         return out;
     }
     /// Whether the device has met its authority and no range is yet to be told: only then it claims to have all.

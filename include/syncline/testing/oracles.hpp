@@ -641,11 +641,16 @@ private:
         seen out;
         if (v == nullptr) { return out; }
         cbor_reader in{*v};
-        (void)in.array();
         out.present = true;
-        out.dirty = in.boolean();
-        out.confirmed = in.unsigned_integer();
-        out.state = naive_row{decode_row(in)};
+        bool const apart = !v->empty() && v->front() == std::byte{0x83};  // else the row is the confirmed one
+        if (apart) {
+            (void)in.array();
+            out.dirty = in.boolean();
+            out.confirmed = in.unsigned_integer();
+        }
+        row const held = decode_row(in);
+        if (!apart) { out.confirmed = held.version; }
+        out.state = naive_row{held};
         return out;
     }
     [[nodiscard]] static position parse_head(bytes const* v) {

@@ -118,12 +118,15 @@ public:
                                    auto const key = record_key_from(k.subspan(2));
                                    cbor_reader in{v};
                                    stored_row held;
-                                   if (kind == 'v') {
+                                   bool const apart = kind == 'v' && !v.empty() && v[0] == std::byte{0x83};
+                                   if (apart) {
                                        (void)in.array();
                                        held.pending = in.boolean();
                                        held.confirmed = in.unsigned_integer();
                                    }
                                    held.what = decode_row(in);
+                                   // What stands alone is the confirmed row.
+                                   if (kind == 'v' && !apart) { held.confirmed = held.what.version; }
                                    if (key) { out[{key->collection, std::string{key->id_text()}}] = std::move(held); }
                                    return true;
                                });

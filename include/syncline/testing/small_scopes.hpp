@@ -393,14 +393,15 @@ struct raw_replica {
             } else if (kind == "rt") {
                 out.clock = read_u64(v);
             } else if (kind == "rv") {
-                cbor_reader in{v};
+                auto held = stored_records::parse(v);
                 raw_record& r = out.records[to_bytes(k.subspan(2))];
-                (void)in.array();
                 r.there = true;
-                r.dirty = in.boolean();
-                r.confirmed = in.unsigned_integer();
-                r.state = decode_row(in);
-                good = in.finish().has_value();
+                good = held.has_value();
+                if (good) {
+                    r.dirty = held->pending;
+                    r.confirmed = held->confirmed;
+                    r.state = std::move(held->visible);
+                }
             } else if (kind == "rb") {
                 cbor_reader in{v};
                 out.records[to_bytes(k.subspan(2))].base = decode_row(in);
