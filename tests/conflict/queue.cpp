@@ -550,3 +550,55 @@ TEST_CASE("golden bytes of the keys") {
         "01\n"
         "01\n01\n02\n02\n");
 }
+
+TEST_CASE("whatever others do, a conflict that is held can be decided") {
+    memory_storage store;
+    conflict_queue const small({.open_max = 5, .bytes_max = 4000, .events_max = 6});
+    auto const id = *in(store, [&](auto& tx) { return small.raise(tx, clash("b1"), at(1000)); });
+    conflict const first = clash("b1");
+    row last;
+    for (std::uint64_t n = 10; n != 40; ++n) {
+        last = *first.remote;
+        last.version = n;
+        last.fields = fields({{"note", "none"}, {"table", "table " + std::to_string(n)}});
+        auto const told = in(store, [&](auto& tx) {
+            return small.remote_changed(tx, first.record, last, first.remote_by, rules, at(1001));
+        });
+        REQUIRE(told);
+        CHECK(*told == 1);
+    }
+    auto const c = in(store, [&](auto& tx) { return small.find(tx, id); });
+    REQUIRE(c);
+    CHECK(c->events == 3);
+    CHECK(c->remote == last);
+    auto const how = resolution::use_local();
+    auto const done =
+        in(store, [&](auto& tx) { return small.resolve(tx, id, c->revision, how, rules, ann(2000, 300)); });
+    REQUIRE(done);
+    // And what is undone is open with room for the decision that follows.
+    auto const back = in(store, [&](auto& tx) { return small.undo(tx, id, *done->after, rules, ann(3000, 400)); });
+    REQUIRE(back);
+    auto const open = in(store, [&](auto& tx) { return small.find(tx, id); });
+    auto const again = in(store, [&](auto& tx) { return small.redo(tx, id, open->revision, rules, ann(4000, 500)); });
+    REQUIRE(again);
+    auto const more = in(store, [&](auto& tx) { return small.undo(tx, id, *again->after, rules, ann(5000, 600)); });
+    CHECK(more.error() == errc::limit);
+    CHECK(in(store, [&](auto& tx) { return *small.counts(tx); }) == conflict_counts{0, 1});
+    CHECK(in(store, [&](auto& tx) { return static_cast<bool>(small.verify(tx)); }));
+}
+
+TEST_CASE("a conflict that suggestions have made larger than the limit can be decided") {
+    memory_storage store;
+    conflict const c = clash("b1");
+    bytes raw;
+    cbor_writer w{raw};
+    encode_conflict(w, c);
+    conflict_queue const tight({.bytes_max = raw.size() + 8});
+    auto const id = *in(store, [&](auto& tx) { return tight.raise(tx, c, at(1000)); });
+    suggestion said;
+    said.what = conflict_action::local;
+    said.confidence = share_one / 2;
+    REQUIRE(in(store, [&](auto& tx) { return tight.suggest(tx, id, std::span{&said, 1}, at(1001)); }));
+    CHECK(
+        in(store, [&](auto& tx) { return tight.resolve(tx, id, 1, resolution::use_remote(), rules, ann(2000, 300)); }));
+}

@@ -80,11 +80,12 @@ struct no_audit {
 struct conflict_options {
     std::uint64_t open_max = 100'000;              ///< open conflicts; one more is refused; > 0
     std::size_t bytes_max = std::size_t{1} << 20;  ///< of one stored conflict or history entry; > 0
-    std::uint64_t events_max = 10'000;             ///< history entries of one conflict; > 0
+    /// History entries of one conflict; > 1. Half of them are for what people do: others' changes leave them that room.
+    std::uint64_t events_max = 10'000;
     friend constexpr bool operator==(conflict_options const&, conflict_options const&) = default;
 };
 [[nodiscard]] constexpr bool valid(conflict_options const& o) noexcept {
-    return o.open_max > 0 && o.bytes_max > 0 && o.events_max > 0;
+    return o.open_max > 0 && o.bytes_max > 0 && o.events_max > 1;
 }
 
 /// Which conflicts: those that all of it fits. They come in the order of their ids, which is that of their arrival.
@@ -186,6 +187,7 @@ public:
         c.events = 0;
         c.last_decision = 0;
         ++total->counts.open;
+        if (auto ok = fits(c); !ok) { return ok.error(); }
         conflict_entry first;
         first.at = now;
         first.by = c.local_by.writer;
@@ -201,8 +203,8 @@ public:
     /// A record's confirmed row has changed: its open conflicts are brought up to date, none is lost, and what the row
     /// was before stays in the history. `rules` tell which further fields are contested now, to `as`: this device's number
     /// and what it knows of its authority's host (`contested_now`). How many changed.
-    /// Errors: `errc::limit` (bytes_max), `errc::invalid` (a row that is not canonical). Beyond events_max the conflict is
-    /// still brought up to date; only what the row was before is kept no more.
+    /// Errors: `errc::limit` (bytes_max), `errc::invalid` (a row that is not canonical). Beyond half of events_max the
+    /// conflict is still brought up to date; only what the row was before is kept no more.
     template <storage_transaction Tx, conflict_audit A = no_audit>
     [[nodiscard]] result<std::size_t> remote_changed(Tx& tx, record_key const& key, row const& remote,
                                                      conflict_writer const& by, collection_rules const& rules,
@@ -430,6 +432,9 @@ public:
         }
         ++c->revision;
         if (auto ok = check(*c); !ok) { return ok.error(); }
+        if (auto ok = fits(*c); !ok) { return ok.error(); }
+        // What is open again has room for a decision.
+        if (c->events + 1 >= options_.events_max) { return failure{errc::limit, "history of a conflict"}; }
         conflict_entry undone = signed_entry(conflict_event::undone, who);
         if (back->sends()) { undone.change = back->change; }
         if (auto ok = record(tx, *c, std::move(undone), audit); !ok) { return ok.error(); }
@@ -665,9 +670,7 @@ private:
         return tx.put(numbered('i', c.id), encoded(c));
     }
     [[nodiscard]] status fits(conflict const& c) const {
-        if (encoded(c).size() > options_.bytes_max) { return failure{errc::limit, "bytes of a conflict"}; }
-        if (c.events >= options_.events_max) { return failure{errc::limit, "history of a conflict"}; }
-        return {};
+        return encoded(c).size() > options_.bytes_max ? failure{errc::limit, "bytes of a conflict"} : status{};
     }
 
     template <class Tx>
@@ -776,10 +779,11 @@ private:
         if (e) { e->number = number; }
         return e;
     }
-    /// Whether an entry, encoded as `raw`, is within the limits.
+    /// Whether an entry, encoded as `raw`, is within the limits. Not asked is how large the conflict is by now: one that is
+    /// held can be decided.
     [[nodiscard]] status recordable(conflict const& c, conflict_entry const& e, bytes const& raw) const {
         if (e.by.size() > writer_bytes_max) { return failure{errc::invalid, "name of who decides"}; }
-        if (auto ok = fits(c); !ok) { return ok; }
+        if (c.events >= options_.events_max) { return failure{errc::limit, "history of a conflict"}; }
         if (raw.size() > options_.bytes_max) { return failure{errc::limit, "bytes of a history"}; }
         return {};
     }
@@ -853,7 +857,7 @@ private:
     }
     template <class Tx, class A>
     [[nodiscard]] status put_renewed(Tx& tx, renewal r, A& audit) const {
-        if (r.now.events >= options_.events_max) {
+        if (r.now.events >= (options_.events_max + 1) / 2) {
             if (auto ok = audit(conflict_note{r.now, r.told}); !ok) { return ok; }
         } else if (auto ok = record(tx, r.now, std::move(r.told), audit); !ok) {
             return ok;

@@ -134,18 +134,36 @@ struct settled {
 
 namespace detail {
 
+/// Whether edits of elements that but remove are those of a list. A list's name identities, a set's the elements themselves:
+/// where both would be there, the order tells, in which a set's elements are kept. Cost: that of sorting both.
+[[nodiscard]] inline bool removes_of_list(bytes_view was, std::vector<element_edit> const& edits) {
+    auto items = items_of(was);
+    if (!items || !ordered_elements{}.load(was)) { return false; }
+    bool const sorted = std::is_sorted(items->begin(), items->end(), bytes_before);
+    std::vector<bytes_view> names;
+    names.reserve(items->size());
+    for (bytes_view const item : *items) { names.push_back(element_identity(item)); }
+    sort_once(*items);
+    sort_once(names);
+    auto const holds = [](std::vector<bytes_view> const& all, bytes_view one) {
+        return std::binary_search(all.begin(), all.end(), one, bytes_before);
+    };
+    return std::any_of(edits.begin(), edits.end(), [&](element_edit const& e) {
+        return holds(names, e.identity) && !(sorted && holds(*items, e.identity));
+    });
+}
+
 /// The rules under which operations do what they say and nothing else. The kind of an operation tells what its field was to
 /// its writer; only of elements that are but removed the values tell whether it was a list. `before`: what they were
 /// made on, a canonical map or empty.
 [[nodiscard]] inline std::vector<field_rule> rules_of_operations(bytes_view before, std::vector<field_op> const& ops,
                                                                  std::size_t depth = 0) {
     std::vector<field_rule> out;
+    fields_in_order there{before};
     for (field_op const& op : ops) {
         bool const speaks = op.kind == op_kind::elements || op.kind == op_kind::revise || op.kind == op_kind::nested;
         if (!speaks) { continue; }
-        auto const found = before.empty() ? result<std::optional<bytes_view>>{std::optional<bytes_view>{}}
-                                          : map_find(before, op.field);
-        bytes_view const was = found && *found ? **found : bytes_view{};
+        bytes_view const was = there.find(op.field).value_or(bytes_view{});
         field_rule by{op.field, rule::nested};
         if (op.kind == op_kind::revise) {
             cbor_reader in{op.value};
@@ -154,15 +172,10 @@ namespace detail {
         } else if (op.kind == op_kind::elements) {
             auto const edits = decode_element_edits(op.value);
             auto const any = [&](auto&& is) { return edits && std::any_of(edits->begin(), edits->end(), is); };
-            auto const items = items_of(was);
             bool const orders = any([](element_edit const& e) { return e.verb > element_verb::remove; });
             bool const adds = any([](element_edit const& e) { return e.verb == element_verb::add; });
-            bool const names = items && ordered_elements{}.load(was) && any([&](element_edit const& e) {
-                                   return std::any_of(items->begin(), items->end(), [&](bytes_view item) {
-                                       return equal(element_identity(item), e.identity);
-                                   });
-                               });
-            by.decides = orders || (!adds && names) ? rule::list : rule::add_wins;
+            bool const of_list = orders || (!adds && edits && removes_of_list(was, *edits));
+            by.decides = of_list ? rule::list : rule::add_wins;
         } else if (depth < nested_depth_max) {
             cbor_reader in{op.value};
             auto const inside = decode_operations(in, op.stamp);

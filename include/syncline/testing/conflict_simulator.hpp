@@ -654,7 +654,7 @@ private:
         n.c.changed = now_;
         ++n.c.revision;
         for (contested_field& f : n.c.fields) { f.suggested.reset(); }
-        if (n.history.size() >= queue_.options().events_max) {
+        if (n.history.size() >= (queue_.options().events_max + 1) / 2) {
             ++model_.told;  // told, and not kept
             return;
         }
@@ -846,8 +846,7 @@ private:
             e.how = how;
             e.remote = n.c.remote;
             if (expected->sends()) { e.change = expected->change; }
-            if (n.history.size() >= queue_.options().events_max || entry_size(next) > queue_.options().bytes_max ||
-                size_of(n.c) > queue_.options().bytes_max) {
+            if (n.history.size() >= queue_.options().events_max || entry_size(next) > queue_.options().bytes_max) {
                 ++report_.refused;
                 model_.told = told;
                 return holds(!got && got.error() == errc::limit, conflict_promise::answers,
