@@ -724,3 +724,87 @@ TEST_CASE("guards are asked when another rule replays, and when a decision is ta
         CHECK(why(inverse(before, done, current, rules, timestamp{400}, 1, host)) == errc::forbidden);
     }
 }
+
+namespace {
+
+bytes of_items(std::vector<bytes> const& items) {
+    bytes out;
+    cbor_writer w{out};
+    w.array(items.size());
+    for (bytes const& i : items) { w.raw(i); }
+    return out;
+}
+bytes of_fields(std::vector<std::pair<std::string, bytes>> const& all) {
+    bytes out;
+    cbor_writer w{out};
+    w.map(all.size());
+    for (auto const& [name, value] : all) {
+        w.text(name);
+        w.raw(value);
+    }
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("what was removed from a set comes back whole, whatever its elements look like") {
+    // Texts, arrays and maps: of a list the latter two would have names of their own.
+    bytes const all = of_items({item("y"), of_items({item(1), item(0)}), of_fields({{"id", item(4)}})});
+    for (rule const by : {rule::add_wins, rule::remove_wins}) {
+        collection_rules const sets{"bookings", rule::last_writer, {{"ask", rule::manual}, {"tags", by}}};
+        conflict c;
+        c.record = {"bookings", "b1"};
+        c.local.stamp = timestamp{100};
+        c.local.record = c.record;
+        c.local.base = 4;
+        c.base = of_fields({{"ask", item(1)}, {"tags", all}});
+        auto const ops = diff(c.base, of_fields({{"ask", item(2)}, {"tags", of_items({})}}), sets, timestamp{100});
+        REQUIRE(ops);
+        c.local.ops = *ops;
+        c.remote.emplace();
+        c.remote->version = 9;
+        c.remote->floor = {3, timestamp{10}, 2};
+        c.remote->exceptions.push_back({"ask", {9, timestamp{200}, 2}});
+        c.remote->fields = of_fields({{"ask", item(3)}, {"tags", all}});
+        c.fields.push_back({{"ask"}, rule::manual, "", 0, 0, {}});
+        auto const mine = local_fields(c);
+        REQUIRE(mine);
+        CHECK(*mine == of_fields({{"ask", item(2)}, {"tags", of_items({})}}));
+        auto const done = settle(c, resolution::use_remote(), sets, timestamp{300}, 1);
+        REQUIRE(done);
+        CHECK(done->after->fields == of_fields({{"ask", item(3)}, {"tags", of_items({})}}));
+        auto made = replayed(*c.remote, done->change, 1);
+        REQUIRE(made);
+        CHECK((*made)->fields == done->after->fields);
+        settled told{done->change, *made, {}};
+        auto const back = inverse(*c.remote, told, *done->after, sets, timestamp{400}, 1);
+        REQUIRE(back);
+        CHECK(back->after->fields == c.remote->fields);
+    }
+}
+
+TEST_CASE("a map that this side wrote as a whole goes along as a whole") {
+    // Inside of it the rules would refuse what the later writer has made of it: a maximum that goes down, a flag that is none.
+    collection_rules maps{"bookings", rule::last_writer, {{"ask", rule::manual}, {"box", rule::nested}}};
+    maps.fields[1].inner = {{"flag", rule::enable_wins}, {"most", rule::maximum}};
+    conflict c;
+    c.record = {"bookings", "b1"};
+    c.local.stamp = timestamp{100};
+    c.local.record = c.record;
+    c.local.base = 4;
+    bytes const mine = of_fields({{"flag", item(0)}, {"most", item(5)}});
+    c.local.ops = {{"ask", op_kind::set, item(2), timestamp{100}}, {"box", op_kind::set, mine, timestamp{100}}};
+    c.base = of_fields({{"ask", item(1)}});
+    c.remote.emplace();
+    c.remote->version = 9;
+    c.remote->floor = {3, timestamp{10}, 2};
+    c.remote->exceptions = {{"ask", {9, timestamp{200}, 2}}, {"box", {9, timestamp{50}, 2}}};
+    c.remote->fields = of_fields({{"ask", item(3)}, {"box", of_fields({{"flag", item(true)}, {"most", item(7)}})}});
+    c.fields.push_back({{"ask"}, rule::manual, "", 0, 0, {}});
+    for (auto const& how : {resolution::use_local(), resolution::use_remote()}) {
+        auto const done = settle(c, how, maps, timestamp{300}, 1);
+        REQUIRE(done);
+        bool const own = how.kind == resolve_kind::use_local;
+        CHECK(done->after->fields == of_fields({{"ask", item(own ? 2 : 3)}, {"box", mine}}));
+    }
+}

@@ -377,6 +377,22 @@ inline void put_rule(std::vector<field_rule>& fields, rule& fallback, field_path
     return out;
 }
 
+/// A map that this side wrote as a whole, and that `wanted` has so, goes as a whole: the rules inside of it had no say when it
+/// was written, and may let in no way to it. All in canonical key order.
+inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& local, bytes_view wanted) {
+    auto mine = local.begin();
+    fields_in_order is{wanted};
+    for (field_op& op : ops) {
+        while (mine != local.end() && compare_keys(mine->field, op.field) < 0) { ++mine; }
+        if (mine == local.end()) { return; }
+        if (op.kind != op_kind::nested || mine->field != op.field || mine->kind != op_kind::set) { continue; }
+        auto const made = is.find(op.field);
+        if (!made || !equal(*made, mine->value)) { continue; }
+        op.kind = op_kind::set;
+        op.value = to_bytes(*made);
+    }
+}
+
 /// The record as it is to be where this side's edit is kept although the record is gone, or another's by now.
 [[nodiscard]] inline result<bytes> kept_fields(conflict const& c, bytes_view local, collection_rules const& rules,
                                                author_index author, merge_host const* host) {
@@ -558,6 +574,7 @@ inline void put_rule(std::vector<field_rule>& fields, rule& fallback, field_path
         auto made = begins ? diff({}, wanted, collection_rules{}, stamp) : diff(c.remote->fields, wanted, rules, stamp);
         if (!made) { return made.error(); }
         out.change.ops = std::move(*made);
+        detail::keep_whole(out.change.ops, c.local.ops, wanted);
     }
     if (!out.sends()) { return out; }
     apply_context context;
