@@ -263,6 +263,19 @@ struct three_values {
     return out;
 }
 
+/// The same of fields that are asked for in canonical key order.
+class values_in_order {
+public:
+    values_in_order(bytes_view base, bytes_view local, bytes_view remote)
+        : base_(base), local_(local), remote_(remote) {}
+    [[nodiscard]] result<three_values> of(std::string_view field) {
+        return three_values{base_.find(field), local_.find(field), remote_.find(field)};
+    }
+
+private:
+    fields_in_order base_, local_, remote_;
+};
+
 /// What a choice makes of a field. `errc::invalid` where it can't be.
 [[nodiscard]] inline result<std::optional<bytes>> taken(field_decision const& d, three_values const& v) {
     auto const copy = [](std::optional<bytes_view> const& from) {
@@ -358,12 +371,16 @@ inline void put_rule(std::vector<field_rule>& fields, rule& fallback, field_path
                                                                  collection_rules const& rules, author_index author,
                                                                  merge_host const* host) {
     std::vector<field_decision> out;
-    for (field_decision& d : choices) {
-        mutation one = as_edit(c.local, *c.remote);
-        contested_field const* const f = c.find(d.path);
+    mutation bare = c.local;
+    bare.ops.clear();
+    bare = as_edit(std::move(bare), *c.remote);
+    for (std::size_t i = 0; i < choices.size(); ++i) {
+        field_decision& d = choices[i];
+        field_op const* const op = operation_on(c.local.ops, d.path.front());
         bool const side = d.take == field_take::local || d.take == field_take::remote;
-        bool const by_rule = f != nullptr && f->guard.empty();
-        if (side && by_rule && leave_only(one.ops, d.path)) {
+        mutation one = bare;
+        if (side && op != nullptr && op->kind == op_kind::nested && c.fields[i].guard.empty()) { one.ops = {*op}; }
+        if (leave_only(one.ops, d.path)) {
             auto const parts = apply_rest(*c.remote, one, rules, author, host);
             if (parts && !parts->asked.empty()) {
                 for (asked_field const& p : parts->asked) { out.push_back({p.path, d.take, {}}); }
@@ -443,7 +460,9 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
         return fields;
     }
     mutation rest = detail::as_edit(c.local, remote);
-    for (contested_field const& f : fields) { (void)detail::take_out(rest.ops, f.path); }
+    std::vector<field_path const*> paths;
+    for (contested_field const& f : fields) { paths.push_back(&f.path); }
+    detail::take_out_all(rest.ops, paths);
     auto const applied = detail::apply_rest(remote, rest, rules, as.author, as.host);
     if (!applied) { return fields; }
     for (detail::asked_field const& f : applied->asked) {
@@ -532,7 +551,9 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
         if (!choices) { return choices.error(); }
         // What is not contested, by the rules.
         mutation rest = detail::as_edit(c.local, *c.remote);
-        for (field_decision const& d : *choices) { (void)detail::take_out(rest.ops, d.path); }
+        std::vector<field_path const*> theirs;
+        for (field_decision const& d : *choices) { theirs.push_back(&d.path); }
+        detail::take_out_all(rest.ops, theirs);
         auto applied = detail::apply_rest(*c.remote, rest, rules, author, host);
         if (!applied) { return applied.error(); }
         if (!applied->asked.empty()) { return failure{errc::contended, "another field is contested"}; }
@@ -540,18 +561,21 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
         out.decisions = std::move(applied->decisions);
         // What is, by the person.
         bytes_view const mine = local ? bytes_view{*local} : bytes_view{};
+        detail::values_in_order all{c.base, mine, c.remote->fields};
+        std::vector<std::optional<bytes>> made;  // of whole fields, which are put in together
+        std::vector<detail::field_change> whole;
+        made.reserve(choices->size());
         for (std::size_t i = 0; i < choices->size(); ++i) {
             field_decision const& d = (*choices)[i];
             std::string const& top = d.path.front();
             if (d.path.size() > 1 && (i == 0 || (*choices)[i - 1].path.front() != top)) {
-                auto const op = std::find_if(c.local.ops.begin(), c.local.ops.end(),
-                                             [&](field_op const& one) { return one.field == top; });
+                field_op const* const op = detail::operation_on(c.local.ops, top);
                 auto const v = detail::values_of(c.base, mine, c.remote->fields, {top});
                 if (!v) { return v.error(); }
                 auto const is_map = [](std::optional<bytes_view> const& item) {
                     return item && cbor_reader{*item}.peek() == cbor_type::map;
                 };
-                bool const replaced = op != c.local.ops.end() && op->kind != op_kind::nested;
+                bool const replaced = op != nullptr && op->kind != op_kind::nested;
                 if (replaced && is_map(v->base) && is_map(v->local) && is_map(v->remote)) {
                     auto const merged = detail::merged_map(*v, {top}, c, rules, author);
                     if (!merged) { return merged.error(); }
@@ -560,14 +584,21 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
             }
             bool const own = d.take == field_take::local || d.take == field_take::merge;
             if (own && !local) { return local.error(); }
-            auto const v = detail::values_of(c.base, mine, c.remote->fields, d.path);
+            bool const part = d.path.size() > 1;
+            auto const v = part ? detail::values_of(c.base, mine, c.remote->fields, d.path) : all.of(top);
             if (!v) { return v.error(); }
-            auto const value = detail::taken(d, *v);
+            auto value = detail::taken(d, *v);
             if (!value) { return value.error(); }
+            if (!part) {
+                made.push_back(std::move(*value));
+                whole.push_back({top, made.back().has_value(), made.back() ? bytes_view{*made.back()} : bytes_view{}});
+                continue;
+            }
             auto next = detail::put_at(wanted, d.path, *value ? std::optional<bytes_view>{**value} : std::nullopt);
             if (!next) { return next.error(); }
             wanted = std::move(*next);
         }
+        if (!whole.empty()) { wanted = detail::rewrite_fields(wanted, whole); }
     }
     if (out.change.kind != change_kind::erase) {
         bool const begins = out.change.kind == change_kind::create;
@@ -639,8 +670,9 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
     auto ops = diff(c.base, *local, rules, c.local.stamp);
     if (!ops) { return ops.error(); }
     if (!rules.whole) {
+        std::sort(speaks.begin(), speaks.end());
         std::erase_if(*ops, [&](field_op const& op) {
-            return std::find(speaks.begin(), speaks.end(), op.field) == speaks.end();
+            return !std::binary_search(speaks.begin(), speaks.end(), std::string_view{op.field});
         });
     }
     mutation m = detail::as_edit(c.local, *c.remote);
@@ -654,8 +686,10 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
     if (outcome.verdict == verdict_kind::rejected) { return outcome.reason; }
     if (outcome.verdict == verdict_kind::conflict) { return failure{errc::rejected, "that rule asks a person"}; }
     std::vector<field_decision> fields;
+    detail::fields_in_order there{after->fields};
     for (contested_field const& f : c.fields) {
-        auto const v = value_at(after->fields, f.path);
+        auto const v = f.path.size() == 1 ? result<std::optional<bytes_view>>{there.find(f.path.front())}
+                                          : value_at(after->fields, f.path);
         if (!v) { return v.error(); }
         fields.push_back({f.path, *v ? field_take::custom : field_take::none, *v ? to_bytes(**v) : bytes{}});
     }
