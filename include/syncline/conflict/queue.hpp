@@ -54,7 +54,9 @@ struct conflict_entry {
     bytes by{};              ///< who; empty where nobody decided anything
     bool automatic = false;  ///< a suggestion was applied without asking
     wall_time at{};
-    std::optional<row> remote{};       ///< remote_changed: the row before; decided, redone: that it was decided against
+    /// remote_changed: the row before; decided, redone: that it was decided against; undone: that it was undone on, if there
+    /// was room for it.
+    std::optional<row> remote{};
     resolution how{};                  ///< decided, redone
     std::optional<mutation> change{};  ///< decided, undone, redone: what went out; nothing where nothing did
     friend bool operator==(conflict_entry const&, conflict_entry const&) = default;
@@ -417,6 +419,7 @@ public:
             if (!made) { return made.error(); }
             done.after = std::move(*made);
         }
+        if (auto ok = detail::check_row(current, {}); !ok) { return ok.error(); }
         auto back = inverse(*entry->remote, done, current, rules, who.stamp, who.author, who.host);
         if (!back) { return back.error(); }
         bytes const decided_at = by_decision(*c);
@@ -437,6 +440,8 @@ public:
         if (c->events + 1 >= options_.events_max) { return failure{errc::limit, "history of a conflict"}; }
         conflict_entry undone = signed_entry(conflict_event::undone, who);
         if (back->sends()) { undone.change = back->change; }
+        undone.remote = current;
+        if (encode_entry(undone).size() > options_.bytes_max) { undone.remote.reset(); }
         if (auto ok = record(tx, *c, std::move(undone), audit); !ok) { return ok.error(); }
         if (auto ok = tx.erase(decided_at); !ok) { return ok.error(); }
         if (auto ok = index(tx, *c); !ok) { return ok.error(); }
@@ -446,8 +451,9 @@ public:
         if (auto ok = put_counters(tx, *total); !ok) { return ok.error(); }
         return back;
     }
-    /// Decides again as before the undo, against the remote as it is now. Errors: as `resolve`; `errc::invalid` (nothing
-    /// was undone, or something else was decided since).
+    /// Decides again as before the undo. Where nothing has happened to the record since, it becomes what it was before the
+    /// undo, to the element; else the same decision is made against the remote as it is now.
+    /// Errors: as `resolve`; `errc::invalid` (nothing was undone, or something else was decided since).
     template <storage_transaction Tx, conflict_audit A = no_audit>
     [[nodiscard]] result<settled> redo(Tx& tx, std::uint64_t id, std::uint64_t seen, collection_rules const& rules,
                                        decision_maker const& who, A&& audit = {}) const {
@@ -459,6 +465,15 @@ public:
         if (c->revision != seen) { return failure{errc::contended, "the remote has changed since"}; }
         auto entry = load_entry(tx, id, c->last_decision);
         if (!entry) { return entry.error(); }
+        // A decision that stands no more was undone by what came next.
+        auto undone = load_entry(tx, id, c->last_decision + 1);
+        if (!undone) { return undone.error(); }
+        auto as_it_was = taken_back(*c, *undone, rules, who);
+        if (as_it_was) {
+            auto drawn = draft(*c, entry->how, std::move(*as_it_was), who, conflict_event::redone);
+            if (!drawn) { return drawn.error(); }
+            return decide(tx, std::move(*c), std::move(*drawn), who, audit);
+        }
         return decide(tx, std::move(*c), entry->how, rules, who, conflict_event::redone, audit);
     }
 
@@ -865,6 +880,25 @@ private:
         return store(tx, r.now);
     }
 
+    /// What takes an undoing back, where the record is as that had left it; nothing where it isn't, or where that can't be.
+    [[nodiscard]] static std::optional<settled> taken_back(conflict const& c, conflict_entry const& undone,
+                                                           collection_rules const& rules, decision_maker const& who) {
+        bool const told = undone.what == conflict_event::undone && undone.remote && undone.change && c.remote;
+        if (!told) { return std::nullopt; }
+        auto left = replayed(*undone.remote, *undone.change, who.author, who.host);
+        if (!left) { return std::nullopt; }
+        row const& was = **left;
+        bool const still =
+            was.life == c.remote->life && was.deleted == c.remote->deleted && equal(was.fields, c.remote->fields);
+        if (!still) { return std::nullopt; }
+        settled done;
+        done.change = *undone.change;
+        done.after = std::move(*left);
+        auto again = inverse(*undone.remote, done, *c.remote, rules, who.stamp, who.author, who.host);
+        if (!again || !again->sends()) { return std::nullopt; }
+        return std::move(*again);
+    }
+
     /// A decision that nothing but the storage or the audit can refuse any more: nothing is written yet.
     struct drafted {
         settled done{};
@@ -874,7 +908,11 @@ private:
                                         decision_maker const& who, conflict_event what) const {
         auto done = settle(c, how, rules, who.stamp, who.author, who.host);
         if (!done) { return done.error(); }
-        drafted out{std::move(*done), signed_entry(what, who)};
+        return draft(c, how, std::move(*done), who, what);
+    }
+    [[nodiscard]] result<drafted> draft(conflict const& c, resolution const& how, settled done,
+                                        decision_maker const& who, conflict_event what) const {
+        drafted out{std::move(done), signed_entry(what, who)};
         out.told.how = how;
         out.told.remote = c.remote;
         if (out.done.sends()) { out.told.change = out.done.change; }
