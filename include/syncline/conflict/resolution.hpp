@@ -263,17 +263,20 @@ struct three_values {
     return out;
 }
 
-/// The same of fields that are asked for in canonical key order.
+/// The same of paths that are asked for in their order, all of them through once.
 class values_in_order {
 public:
     values_in_order(bytes_view base, bytes_view local, bytes_view remote)
-        : base_(base), local_(local), remote_(remote) {}
-    [[nodiscard]] result<three_values> of(std::string_view field) {
-        return three_values{base_.find(field), local_.find(field), remote_.find(field)};
+        : base_(base), local_(local), remote_(remote), in_base_(base), in_local_(local), in_remote_(remote) {}
+    [[nodiscard]] result<three_values> of(field_path const& path) {
+        if (path.size() != 1) { return values_of(base_, local_, remote_, path); }
+        std::string const& field = path.front();
+        return three_values{in_base_.find(field), in_local_.find(field), in_remote_.find(field)};
     }
 
 private:
-    fields_in_order base_, local_, remote_;
+    bytes_view base_, local_, remote_;
+    fields_in_order in_base_, in_local_, in_remote_;
 };
 
 /// What a choice makes of a field. `errc::invalid` where it can't be.
@@ -585,7 +588,7 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
             bool const own = d.take == field_take::local || d.take == field_take::merge;
             if (own && !local) { return local.error(); }
             bool const part = d.path.size() > 1;
-            auto const v = part ? detail::values_of(c.base, mine, c.remote->fields, d.path) : all.of(top);
+            auto const v = all.of(d.path);
             if (!v) { return v.error(); }
             auto value = detail::taken(d, *v);
             if (!value) { return value.error(); }
@@ -725,16 +728,12 @@ namespace detail {
                                       collection_rules const* record, rule_view rules, std::string const& top,
                                       std::string const& inside, std::vector<decision>& told) {
     std::vector<field_op> left;
-    auto const in = [](bytes_view map, std::string const& field) -> std::optional<bytes_view> {
-        if (map.empty()) { return std::nullopt; }
-        auto const found = map_find(map, field);
-        return found ? *found : std::nullopt;
-    };
+    fields_in_order in_made{made}, in_now{is}, in_before{was};
     for (field_op& op : ops) {
         rule const by = record != nullptr ? record->decides(op.field) : rules.of(op.field);
-        auto const was_made = in(made, op.field);
-        auto const now = in(is, op.field);
-        auto const before = in(was, op.field);
+        auto const was_made = in_made.find(op.field);
+        auto const now = in_now.find(op.field);
+        auto const before = in_before.find(op.field);
         if (op.kind == op_kind::add || (op.kind == op_kind::elements && is_set(by))) {
             left.push_back(std::move(op));
             continue;
