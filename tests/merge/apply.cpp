@@ -536,3 +536,27 @@ TEST_CASE("a map with other keys than names is one value: nothing inside of it i
         CHECK(one->record == in(other));
     }
 }
+
+TEST_CASE("a guard's repair of what can be no field is a person's matter, and changes nothing") {
+    static std::string name;
+    merge_host host;
+    host.guards.push_back({"names", {}, [](guard_input const&, void const*) {
+                               guard_answer a;
+                               a.says = guard_answer::kind::repair;
+                               a.repairs = {{name, op_kind::set, to_bytes(value{1}.encoded()), {}}};
+                               return a;
+                           }});
+    for (std::string const& odd : {std::string{}, std::string(256, 'x'), std::string{"\xFF"}}) {
+        name = odd;
+        std::optional<row> r = created();
+        std::optional<row> const before = r;
+        apply_context at;
+        at.author = 1;
+        at.at = 2;
+        at.host = &host;
+        auto const outcome = apply(r, change(change_kind::update, 200, 1, {set("name", 11)}), the_rules(), at);
+        CHECK(outcome.verdict == verdict_kind::conflict);
+        CHECK(outcome.guard == "names");
+        CHECK(r == before);
+    }
+}

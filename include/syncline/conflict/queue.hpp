@@ -139,7 +139,8 @@ private:
 ///
 /// Errors: those of the storage; after one of them in a call that writes, roll the transaction back. `errc::corrupt` for
 /// a damaged value: roll back as well. `errc::unsupported`: a later version wrote it. Every other error leaves the queue as
-/// it was. Cost: a call reads and writes a fixed number of keys, besides what it returns. A call that is given an observer
+/// it was. Cost: a call reads and writes a fixed number of keys, besides what it returns; `raise` and `remote_changed` read the
+/// record's other conflicts, those that are decided too until they are forgotten. A call that is given an observer
 /// as its last argument tells it how many conflicts it opened or decided, and how many are open.
 class conflict_queue {
 public:

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <syncline/core/checked.hpp>
+#include <syncline/core/utf8.hpp>
 #include <syncline/merge/choice.hpp>
 #include <syncline/merge/context.hpp>
 #include <syncline/merge/elements.hpp>
@@ -733,8 +734,9 @@ private:
     [[nodiscard]] static bool fits(std::vector<field_op> const& repairs) {
         for (std::size_t i = 0; i != repairs.size(); ++i) {
             field_op const& op = repairs[i];
+            bool const named = !op.field.empty() && op.field.size() <= field_name_bytes_max && valid_utf8(op.field);
             bool const known = op.kind == op_kind::unset || (op.kind == op_kind::set && validate_canonical(op.value));
-            if (!known || (i != 0 && compare_keys(repairs[i - 1].field, op.field) >= 0)) { return false; }
+            if (!named || !known || (i != 0 && compare_keys(repairs[i - 1].field, op.field) >= 0)) { return false; }
         }
         return true;
     }
