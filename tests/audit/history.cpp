@@ -2,6 +2,7 @@
 #include <syncline/audit/history.hpp>
 
 #include <algorithm>
+#include <ctime>
 #include <map>
 #include <optional>
 #include <string>
@@ -713,5 +714,97 @@ TEST_CASE("history: golden bytes of an event", "[audit]") {
         sl::cbor_reader cut{bytes_view{out}.first(n)};
         (void)sl::decode_event(cut);
         REQUIRE_FALSE(cut.finish());
+    }
+}
+
+namespace {
+
+/// Tells of a record going from one state to another, by what a rule table makes of the difference.
+void tell(sl::memory_storage& store, bytes_view before, bytes_view after, std::uint64_t stamp,
+          sl::collection_rules const& rules) {
+    auto tx = write(store);
+    mutation m;
+    m.kind = before.empty() ? change_kind::create : change_kind::update;
+    m.record = record_key{"things", std::string_view{"t"}};
+    m.stamp = {stamp};
+    auto ops = sl::diff(before, after, rules, m.stamp);
+    REQUIRE(ops);
+    m.ops = std::move(*ops);
+    auto const was = before.empty() ? std::nullopt : std::optional{before};
+    REQUIRE(mutation_history{}.record(tx, author(1), m, was, after));
+    REQUIRE(tx.commit());
+}
+bytes map_of(std::vector<std::pair<std::string, bytes>> const& all) {
+    bytes out;
+    sl::cbor_writer w{out};
+    w.map(all.size());
+    for (auto const& [name, value] : all) {
+        w.text(name);
+        w.raw(value);
+    }
+    return out;
+}
+bytes number_item(std::int64_t n) {
+    bytes out;
+    sl::cbor_writer{out}.integer(n);
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("history: a map with other keys than texts is a value in the past, too", "[audit]") {
+    sl::collection_rules const rules{"things", sl::rule::last_writer, {{"f", sl::rule::nested}}};
+    auto const numbered = [](std::int64_t n) {
+        bytes out;
+        sl::cbor_writer w{out};
+        w.map(1);
+        w.integer(7);
+        w.integer(n);
+        return out;
+    };
+    auto const state_of = [&](std::int64_t n, std::int64_t box) {
+        return map_of({{"f", map_of({{"n", number_item(n)}, {"box", numbered(box)}})}});
+    };
+    sl::memory_storage store;
+    tell(store, {}, state_of(1, 1), 10, rules);
+    tell(store, state_of(1, 1), state_of(5, 1), 100, rules);  // later, and here first
+    tell(store, state_of(5, 1), state_of(5, 2), 20, rules);
+    auto tx = write(store);
+    auto const then = mutation_history{}.as_of(tx, {"things", std::string_view{"t"}}, {.stamp = {50}});
+    REQUIRE(then);
+    CHECK(*then == state_of(1, 2));
+}
+
+TEST_CASE("history: the past and an undoing of many fields cost about as much more as they are more", "[audit]") {
+    auto const filled = [](std::size_t n, std::int64_t with) {
+        std::vector<std::pair<std::string, bytes>> all;
+        for (std::size_t i = 0; i != n; ++i) { all.emplace_back("f" + std::to_string(100'000 + i), number_item(with)); }
+        return map_of(all);
+    };
+    sl::collection_rules const nested{"things", sl::rule::last_writer, {{"f", sl::rule::nested}}};
+    sl::collection_rules const plain{"things"};
+    auto const cost = [&](std::size_t n, bool inside) {
+        auto const state_of = [&](std::int64_t with) {
+            return inside ? map_of({{"f", filled(n, with)}}) : filled(n, with);
+        };
+        auto const& rules = inside ? nested : plain;
+        sl::memory_storage store;
+        tell(store, {}, state_of(1), 10, rules);
+        tell(store, state_of(1), state_of(2), 100, rules);
+        tell(store, state_of(2), state_of(3), 20, rules);
+        auto tx = write(store);
+        std::clock_t const begin = std::clock();
+        auto const then = mutation_history{}.as_of(tx, {"things", std::string_view{"t"}}, {.stamp = {50}});
+        auto const plan = mutation_history{}.undo(tx, 2, {200});
+        auto const took = static_cast<double>(std::clock() - begin);
+        REQUIRE(then);
+        CHECK(*then == state_of(3));
+        REQUIRE(plan);
+        CHECK(plan->conflicts.size() == (inside ? 1 : n));
+        return took;
+    };
+    for (bool const inside : {false, true}) {
+        double const few = (std::min)({cost(500, inside), cost(500, inside), cost(500, inside)});
+        CHECK(cost(8'000, inside) < 64 * (few + static_cast<double>(CLOCKS_PER_SEC) / 1000));
     }
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <syncline/audit/log.hpp>
 
+#include <algorithm>
+#include <ctime>
 #include <map>
 #include <string>
 #include <vector>
@@ -936,4 +938,79 @@ TEST_CASE("log: golden rows", "[audit]") {
     CHECK(rows.size() == 4);
     CAPTURE(all);
     CHECK(sl::to_hex(sl::as_bytes(rows.at("ac"))).substr(0, 4) == "8701");
+}
+
+TEST_CASE("log: who can't be told destroys nothing", "[audit]") {
+    sl::memory_storage store;
+    audit_log<> const log;
+    sl::random_generator random{1};
+    auto tx = write(store);
+    REQUIRE(log.open(tx, now, random));
+    told t;
+    t.collection = "guests";
+    t.record = "g1";
+    t.hidden = "x";
+    t.mail = "m@example";
+    for (int i = 0; i != 3; ++i) { REQUIRE(tell(tx, log, t, random)); }
+    auto const before = raw(tx);
+    bytes const name(sl::audit_actor_bytes_max + 1);
+    audit_item context;
+    context.actor = name;
+    auto const id = sl::as_bytes("g1");
+    CHECK(log.redact(tx, "guests", id, context, random).error() == errc::invalid);
+    CHECK(raw(tx) == before);
+    CHECK(log.redact_field(tx, "guests", id, "mail", context, random).error() == errc::invalid);
+    CHECK(raw(tx) == before);
+}
+
+TEST_CASE("log: an entry that is missing inside is damage, not an absence", "[audit]") {
+    sl::memory_storage store;
+    audit_log<> const log;
+    sl::random_generator random{1};
+    auto tx = write(store);
+    REQUIRE(log.open(tx, now, random));
+    told t;
+    t.collection = "guests";
+    t.record = "g1";
+    t.hidden = "x";
+    for (int i = 0; i != 3; ++i) { REQUIRE(tell(tx, log, t, random)); }
+    REQUIRE(tx.erase(sl::as_bytes(std::string("ae\0\0\0\0\0\0\0\1", 10))));
+    auto const any = [](sl::audit_entry const&) { return true; };
+    CHECK(log.find(tx, 1).error() == errc::corrupt);
+    CHECK(log.scan_record(tx, {"guests", "g1"}, any).error() == errc::corrupt);
+    CHECK(log.export_segment(tx, 0, 3, {}).error() == errc::corrupt);
+    CHECK(log.redact(tx, "guests", sl::as_bytes("g1"), {}, random).error() == errc::corrupt);
+}
+
+TEST_CASE("log: to verify many redactions costs about as much more as there are more", "[audit]") {
+    auto const cost = [](std::size_t n) {
+        sl::memory_storage store;
+        audit_log<> const log;
+        sl::random_generator random{1};
+        auto tx = write(store);
+        REQUIRE(log.open(tx, now, random));
+        // Every other record is forgotten: as many intervals as redactions.
+        for (std::size_t i = 0; i != n; ++i) {
+            told t;
+            t.collection = "guests";
+            t.record = std::to_string(i);
+            t.hidden = "x";
+            REQUIRE(tell(tx, log, t, random));
+            t.record += "k";
+            REQUIRE(tell(tx, log, t, random));
+        }
+        for (std::size_t i = 0; i != n; ++i) {
+            REQUIRE(log.redact(tx, "guests", sl::as_bytes(std::to_string(i)), {}, random));
+        }
+        std::clock_t const begin = std::clock();
+        auto const report = log.verify(tx);
+        auto const took = static_cast<double>(std::clock() - begin);
+        REQUIRE(report);
+        CHECK(report->sound());
+        CHECK(report->redacted == n);
+        return took;
+    };
+    double const few = (std::min)({cost(1'500), cost(1'500), cost(1'500)});
+    double const many = cost(12'000);
+    CHECK(many < 16 * (few + static_cast<double>(CLOCKS_PER_SEC) / 500));
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <syncline/audit/tree.hpp>
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -135,4 +136,25 @@ TEST_CASE("tree: what fails or is damaged is said", "[audit]") {
     sl::cbor_reader in{state};
     (void)sl::merkle_tree::decode(in);
     CHECK(in.finish().error() == errc::malformed);
+}
+
+TEST_CASE("tree: a state of more leaves than there can be is none", "[audit]") {
+    std::size_t open = 0;
+    for (std::uint64_t const size :
+         {std::uint64_t{1} << 63, (std::uint64_t{1} << 63) + 1, (std::numeric_limits<std::uint64_t>::max)()}) {
+        open = 0;
+        for (std::uint64_t n = size; n != 0; n /= 16) { open += static_cast<std::size_t>(n % 16); }
+        bytes state;
+        sl::cbor_writer w{state};
+        w.unsigned_integer(size);
+        w.byte_string(bytes(32 * open));
+        sl::cbor_reader in{state};
+        auto tree = sl::merkle_tree::decode(in);
+        bool const most = size == std::uint64_t{1} << 63;
+        CHECK(static_cast<bool>(in.finish()) == most);
+        if (!most) { continue; }
+        sl::memory_storage store;
+        auto tx = write(store);
+        CHECK(tree.add(tx, prefix, hash, {}).error() == errc::overflow);
+    }
 }

@@ -109,6 +109,20 @@ TEST_CASE("before a write: who has the same fields in hand, and what has changed
     REQUIRE((two && two->size() == 1));
     CHECK((*two)[0].what == write_warning::kind::changed_since);
     CHECK((*two)[0].fields == std::vector<std::string>{"table"});
+    // One's own write is nobody else's.
+    apply_context mine;
+    mine.author = 2;
+    CHECK(here.before_write(*tx, m, confirmed, rules, as_bytes("ann"), at(131), mine)->empty());
+    // Deleted meanwhile, where that is a person's matter: of the whole record no field is told.
+    collection_rules asking = rules;
+    asking.deletes = deletion::manual;
+    row ended = confirmed;
+    ended.deleted = true;
+    ended.floor = {4, timestamp{40}, 2};
+    auto const three = here.before_write(*tx, m, ended, asking, as_bytes("ann"), at(131));
+    REQUIRE((three && three->size() == 1));
+    CHECK((*three)[0].what == write_warning::kind::changed_since);
+    CHECK((*three)[0].fields.empty());
     m.base = 4;  // who has seen it may change it
     CHECK(here.before_write(*tx, m, confirmed, rules, as_bytes("ann"), at(131))->empty());
     mutation gone;

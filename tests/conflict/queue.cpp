@@ -146,19 +146,26 @@ TEST_CASE("a decision that a guard refuses leaves the conflict open; one that it
     CHECK(value_view{decided->after->fields}.find("table") == value_view{item("garden, heated")});
     row now = *decided->after;
     now.version = 10;
+    // While the guard is strict, the row holds what a guard made, and nobody can say so any more.
+    strict = true;
+    auto const held = in(store, [&](auto& tx) { return queue.undo(tx, id, now, rules, by(3000, 400)); });
+    CHECK(held.error() == errc::contended);
+    strict = false;
     auto const back = in(store, [&](auto& tx) { return queue.undo(tx, id, now, rules, by(3000, 400)); });
     REQUIRE(back);
     CHECK(back->after->fields == clash("b1").remote->fields);
     auto const again = in(store, [&](auto& tx) { return queue.redo(tx, id, 2, rules, by(4000, 500)); });
     REQUIRE(again);
     CHECK(again->after->fields == decided->after->fields);
-    // The guard has become strict since: what was decided can be taken back all the same.
+    // What was done again says itself what the guard had made of it.
     strict = true;
-    auto const last = in(store, [&](auto& tx) { return queue.undo(tx, id, now, rules, by(5000, 600)); });
-    CHECK(last.error() == errc::contended);  // the row holds what a guard made, and nobody can say so any more
-    now.fields = fields({{"note", "window"}, {"table", "garden"}});
-    CHECK(in(store, [&](auto& tx) { return queue.undo(tx, id, now, rules, by(5000, 600)); }));
-    CHECK(in(store, [&](auto& tx) { return queue.redo(tx, id, 3, rules, by(6000, 700)); }).error() == errc::forbidden);
+    REQUIRE(in(store, [&](auto& tx) { return queue.undo(tx, id, now, rules, by(5000, 600)); }));
+    now.version = 12;
+    now.fields = fields({{"note", "cake"}, {"table", "terrace"}});
+    REQUIRE(in(store, [&](auto& tx) {
+        return queue.remote_changed(tx, {"bookings", "b1"}, now, {}, rules, at(5500));
+    }));
+    CHECK(in(store, [&](auto& tx) { return queue.redo(tx, id, 4, rules, by(6000, 700)); }).error() == errc::forbidden);
     CHECK(in(store, [&](auto& tx) { return *queue.counts(tx); }) == conflict_counts{1, 0});
     CHECK(in(store, [&](auto& tx) { return static_cast<bool>(queue.verify(tx)); }));
 }
@@ -549,4 +556,116 @@ TEST_CASE("golden bytes of the keys") {
         "84010201"
         "01\n"
         "01\n01\n02\n02\n");
+}
+
+TEST_CASE("whatever others do, a conflict that is held can be decided") {
+    memory_storage store;
+    conflict_queue const small({.open_max = 5, .bytes_max = 4000, .events_max = 6});
+    auto const id = *in(store, [&](auto& tx) { return small.raise(tx, clash("b1"), at(1000)); });
+    conflict const first = clash("b1");
+    row last;
+    for (std::uint64_t n = 10; n != 40; ++n) {
+        last = *first.remote;
+        last.version = n;
+        last.fields = fields({{"note", "none"}, {"table", "table " + std::to_string(n)}});
+        auto const told = in(store, [&](auto& tx) {
+            return small.remote_changed(tx, first.record, last, first.remote_by, rules, at(1001));
+        });
+        REQUIRE(told);
+        CHECK(*told == 1);
+    }
+    auto const c = in(store, [&](auto& tx) { return small.find(tx, id); });
+    REQUIRE(c);
+    CHECK(c->events == 3);
+    CHECK(c->remote == last);
+    auto const how = resolution::use_local();
+    auto const done =
+        in(store, [&](auto& tx) { return small.resolve(tx, id, c->revision, how, rules, ann(2000, 300)); });
+    REQUIRE(done);
+    // And what is undone is open with room for the decision that follows.
+    auto const back = in(store, [&](auto& tx) { return small.undo(tx, id, *done->after, rules, ann(3000, 400)); });
+    REQUIRE(back);
+    auto const open = in(store, [&](auto& tx) { return small.find(tx, id); });
+    auto const again = in(store, [&](auto& tx) { return small.redo(tx, id, open->revision, rules, ann(4000, 500)); });
+    REQUIRE(again);
+    auto const more = in(store, [&](auto& tx) { return small.undo(tx, id, *again->after, rules, ann(5000, 600)); });
+    CHECK(more.error() == errc::limit);
+    CHECK(in(store, [&](auto& tx) { return *small.counts(tx); }) == conflict_counts{0, 1});
+    CHECK(in(store, [&](auto& tx) { return static_cast<bool>(small.verify(tx)); }));
+}
+
+TEST_CASE("a conflict that suggestions have made larger than the limit can be decided") {
+    memory_storage store;
+    conflict const c = clash("b1");
+    bytes raw;
+    cbor_writer w{raw};
+    encode_conflict(w, c);
+    conflict_queue const tight({.bytes_max = raw.size() + 8});
+    auto const id = *in(store, [&](auto& tx) { return tight.raise(tx, c, at(1000)); });
+    suggestion said;
+    said.what = conflict_action::local;
+    said.confidence = share_one / 2;
+    REQUIRE(in(store, [&](auto& tx) { return tight.suggest(tx, id, std::span{&said, 1}, at(1001)); }));
+    CHECK(
+        in(store, [&](auto& tx) { return tight.resolve(tx, id, 1, resolution::use_remote(), rules, ann(2000, 300)); }));
+}
+
+TEST_CASE("done again, the record is what it was before the undo, with what others had put in") {
+    collection_rules const lists{"bookings", rule::last_writer, {{"table", rule::manual}, {"tags", rule::siblings}}};
+    auto const array = [](std::initializer_list<value> items) {
+        bytes out;
+        cbor_writer w{out};
+        w.array(items.size());
+        for (value const& v : items) { w.raw(item(v)); }
+        return out;
+    };
+    auto const with = [](std::string_view table, bytes const& tags) {
+        bytes out;
+        cbor_writer w{out};
+        w.map(2);
+        w.text("tags");
+        w.raw(tags);
+        w.text("table");
+        w.text(table);
+        return out;
+    };
+    conflict c = clash("b1");
+    c.base = with("hall", array({"old"}));
+    c.local.ops = {{"tags", op_kind::set, array({"mine"}), c.local.stamp},
+                   {"table", op_kind::set, item("garden"), c.local.stamp}};
+    c.remote->exceptions = {{"tags", {9, timestamp{200}, 2}, item("theirs")}, {"table", {9, timestamp{200}, 2}}};
+    c.remote->fields = with("terrace", array({"theirs"}));
+    memory_storage store;
+    auto const id = *in(store, [&](auto& tx) { return queue.raise(tx, c, at(1000)); });
+    auto const how = resolution::use_local();
+    auto const done = in(store, [&](auto& tx) { return queue.resolve(tx, id, 1, how, lists, ann(2000, 300)); });
+    REQUIRE(done);
+    CHECK(done->after->fields == with("garden", array({"mine", "theirs"})));
+    row now = *done->after;
+    now.version = 10;
+    auto const back = in(store, [&](auto& tx) { return queue.undo(tx, id, now, lists, ann(3000, 400)); });
+    REQUIRE(back);
+    CHECK(back->after->fields == c.remote->fields);
+    // Somebody confirms the undo: the row is another, and says the same.
+    row confirmed = *back->after;
+    confirmed.version = 11;
+    REQUIRE(in(store,
+               [&](auto& tx) { return queue.remote_changed(tx, c.record, confirmed, c.local_by, lists, at(3500)); }));
+    auto const again = in(store, [&](auto& tx) { return queue.redo(tx, id, 3, lists, ann(4000, 500)); });
+    REQUIRE(again);
+    CHECK(again->after->fields == done->after->fields);
+    CHECK(in(store, [&](auto& tx) { return static_cast<bool>(queue.verify(tx)); }));
+    // And it is undone as any other.
+    auto const more = in(store, [&](auto& tx) { return queue.undo(tx, id, *again->after, lists, ann(5000, 600)); });
+    REQUIRE(more);
+    CHECK(more->after->fields == c.remote->fields);
+    // Where somebody has changed the record since, the same decision is made anew.
+    row changed = *more->after;
+    changed.version = 20;
+    changed.fields = with("cellar", array({"theirs"}));
+    REQUIRE(
+        in(store, [&](auto& tx) { return queue.remote_changed(tx, c.record, changed, c.remote_by, lists, at(6000)); }));
+    auto const anew = in(store, [&](auto& tx) { return queue.redo(tx, id, 5, lists, ann(7000, 700)); });
+    REQUIRE(anew);
+    CHECK(equal(**map_find(anew->after->fields, "table"), item("garden")));
 }

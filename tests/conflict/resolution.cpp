@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <ctime>
 #include <optional>
 #include <string>
 
+#include <syncline/conflict/suggester.hpp>
 #include <syncline/core/value.hpp>
 
 #include "support/catch.hpp"
@@ -722,5 +724,155 @@ TEST_CASE("guards are asked when another rule replays, and when a decision is ta
     CHECK(inverse(before, done, current, rules, timestamp{400}, 1));
     for (merge_host const* const host : {&vetoes, &asks}) {
         CHECK(why(inverse(before, done, current, rules, timestamp{400}, 1, host)) == errc::forbidden);
+    }
+}
+
+namespace {
+
+bytes of_items(std::vector<bytes> const& items) {
+    bytes out;
+    cbor_writer w{out};
+    w.array(items.size());
+    for (bytes const& i : items) { w.raw(i); }
+    return out;
+}
+bytes of_fields(std::vector<std::pair<std::string, bytes>> const& all) {
+    bytes out;
+    cbor_writer w{out};
+    w.map(all.size());
+    for (auto const& [name, value] : all) {
+        w.text(name);
+        w.raw(value);
+    }
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("what was removed from a set comes back whole, whatever its elements look like") {
+    // Texts, arrays and maps: of a list the latter two would have names of their own.
+    bytes const all = of_items({item("y"), of_items({item(1), item(0)}), of_fields({{"id", item(4)}})});
+    for (rule const by : {rule::add_wins, rule::remove_wins}) {
+        collection_rules const sets{"bookings", rule::last_writer, {{"ask", rule::manual}, {"tags", by}}};
+        conflict c;
+        c.record = {"bookings", "b1"};
+        c.local.stamp = timestamp{100};
+        c.local.record = c.record;
+        c.local.base = 4;
+        c.base = of_fields({{"ask", item(1)}, {"tags", all}});
+        auto const ops = diff(c.base, of_fields({{"ask", item(2)}, {"tags", of_items({})}}), sets, timestamp{100});
+        REQUIRE(ops);
+        c.local.ops = *ops;
+        c.remote.emplace();
+        c.remote->version = 9;
+        c.remote->floor = {3, timestamp{10}, 2};
+        c.remote->exceptions.push_back({"ask", {9, timestamp{200}, 2}});
+        c.remote->fields = of_fields({{"ask", item(3)}, {"tags", all}});
+        c.fields.push_back({{"ask"}, rule::manual, "", 0, 0, {}});
+        auto const mine = local_fields(c);
+        REQUIRE(mine);
+        CHECK(*mine == of_fields({{"ask", item(2)}, {"tags", of_items({})}}));
+        auto const done = settle(c, resolution::use_remote(), sets, timestamp{300}, 1);
+        REQUIRE(done);
+        CHECK(done->after->fields == of_fields({{"ask", item(3)}, {"tags", of_items({})}}));
+        auto made = replayed(*c.remote, done->change, 1);
+        REQUIRE(made);
+        CHECK((*made)->fields == done->after->fields);
+        settled told{done->change, *made, {}};
+        auto const back = inverse(*c.remote, told, *done->after, sets, timestamp{400}, 1);
+        REQUIRE(back);
+        CHECK(back->after->fields == c.remote->fields);
+    }
+}
+
+TEST_CASE("a map that this side wrote as a whole goes along as a whole") {
+    // Inside of it the rules would refuse what the later writer has made of it: a maximum that goes down, a flag that is none.
+    collection_rules maps{"bookings", rule::last_writer, {{"ask", rule::manual}, {"box", rule::nested}}};
+    maps.fields[1].inner = {{"flag", rule::enable_wins}, {"most", rule::maximum}};
+    conflict c;
+    c.record = {"bookings", "b1"};
+    c.local.stamp = timestamp{100};
+    c.local.record = c.record;
+    c.local.base = 4;
+    bytes const mine = of_fields({{"flag", item(0)}, {"most", item(5)}});
+    c.local.ops = {{"ask", op_kind::set, item(2), timestamp{100}}, {"box", op_kind::set, mine, timestamp{100}}};
+    c.base = of_fields({{"ask", item(1)}});
+    c.remote.emplace();
+    c.remote->version = 9;
+    c.remote->floor = {3, timestamp{10}, 2};
+    c.remote->exceptions = {{"ask", {9, timestamp{200}, 2}}, {"box", {9, timestamp{50}, 2}}};
+    c.remote->fields = of_fields({{"ask", item(3)}, {"box", of_fields({{"flag", item(true)}, {"most", item(7)}})}});
+    c.fields.push_back({{"ask"}, rule::manual, "", 0, 0, {}});
+    for (auto const& how : {resolution::use_local(), resolution::use_remote()}) {
+        auto const done = settle(c, how, maps, timestamp{300}, 1);
+        REQUIRE(done);
+        bool const own = how.kind == resolve_kind::use_local;
+        CHECK(done->after->fields == of_fields({{"ask", item(own ? 2 : 3)}, {"box", mine}}));
+    }
+}
+
+namespace {
+
+/// A conflict about `n` fields, by a rule; beside it `n` elements are taken out of a list.
+conflict wide(std::size_t n) {
+    std::vector<bytes> numbers;
+    std::vector<std::pair<std::string, bytes>> before;
+    std::vector<std::pair<std::string, bytes>> theirs;
+    conflict c;
+    c.record = {"bookings", "b1"};
+    c.local.stamp = timestamp{100};
+    c.local.record = c.record;
+    c.local.base = 4;
+    std::vector<element_edit> edits;
+    for (std::size_t i = 0; i != n; ++i) { numbers.push_back(item(static_cast<std::int64_t>(1'000'000 + i))); }
+    for (bytes const& one : numbers) { edits.push_back({element_verb::remove, one, {}, {}}); }
+    bytes const all = of_items(numbers);
+    before.emplace_back("list", all);
+    theirs.emplace_back("list", all);
+    c.local.ops.push_back({"list", op_kind::elements, {}, timestamp{100}});
+    cbor_writer w{c.local.ops.back().value};
+    encode_element_edits(w, edits);
+    c.remote.emplace();
+    c.remote->version = 9;
+    c.remote->floor = {3, timestamp{10}, 2};
+    for (std::size_t i = 0; i != n; ++i) {
+        std::string const name = "f" + std::to_string(100'000 + i);
+        before.emplace_back(name, item(1));
+        theirs.emplace_back(name, item(3));
+        c.local.ops.push_back({name, op_kind::set, item(2), timestamp{100}});
+        c.remote->exceptions.push_back({name, {9, timestamp{200}, 2}});
+        c.fields.push_back({{name}, rule::manual, "", 0, 0, {}});
+    }
+    c.base = of_fields(before);
+    c.remote->fields = of_fields(theirs);
+    return c;
+}
+
+}  // namespace
+
+TEST_CASE("a decision about many fields costs about as much more as they are more") {
+    for (rule const by : {rule::manual, rule::authority_time}) {
+        INFO(name(by));
+        collection_rules const many{"bookings", by, {{"list", rule::list}}};
+        auto const cost = [&](std::size_t n) {
+            conflict const c = wide(n);
+            std::clock_t const begin = std::clock();
+            auto const open = contested_now(c, *c.remote, many);
+            auto const done = settle(c, resolution::use_local(), many, timestamp{300}, 1);
+            REQUIRE(done);
+            auto const made = replayed(*c.remote, done->change, 1);
+            REQUIRE(made);
+            auto const back = inverse(*c.remote, {done->change, *made, {}}, *done->after, many, timestamp{400}, 1);
+            auto const asked = conflict_questions::of(c);
+            auto const took = static_cast<double>(std::clock() - begin);
+            REQUIRE(back);
+            CHECK(back->after->fields == c.remote->fields);
+            CHECK(open.size() == n);
+            REQUIRE(asked);
+            CHECK(asked->all().size() == n);
+            return took;
+        };
+        double const few = (std::min)({cost(500), cost(500), cost(500)});
+        CHECK(cost(4'000) < 30 * (few + static_cast<double>(CLOCKS_PER_SEC) / 500));
     }
 }

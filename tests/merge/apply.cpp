@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include <syncline/merge/three_way.hpp>
+
 #include "replica/world.hpp"
 
 using namespace syncline;
@@ -400,4 +402,161 @@ TEST_CASE(
         for (one_write const* w : order) { (void)lay(r, w->what, w->author, ++at); }
         CHECK(field(r->fields, "name") == 8);
     } while (std::next_permutation(order.begin(), order.end()));
+}
+
+namespace {
+
+/// A record with a map at "box", written at position 1 and as a whole by author 2 at position 2; then an operation of author 1
+/// inside of the map, who has seen the first only.
+struct inside_of_a_whole {
+    std::optional<row> r{};
+    apply_outcome outcome{};
+
+    explicit inside_of_a_whole(collection_rules const& rules, bytes_view map, merge_host const* host = nullptr,
+                               merge_hint hint = merge_hint::merge) {
+        bytes all;
+        cbor_writer w{all};
+        w.map(1);
+        w.text("box");
+        w.raw(map);
+        r.emplace();
+        r->version = 2;
+        r->floor = {1, timestamp{100}, 2};
+        r->exceptions = {{"box", {2, timestamp{300}, 2}}};
+        r->fields = all;
+        mutation m = change(change_kind::update, 200, 1, {});
+        field_op op{"box", op_kind::nested, {}, m.stamp};
+        cbor_writer inside{op.value};
+        encode_operations(inside, {set("lid", 7)}, m.stamp);
+        m.ops = {op};
+        m.ops[0].stamp = m.stamp;
+        m.hint = hint;
+        apply_context at;
+        at.author = 1;
+        at.at = 3;
+        at.host = host;
+        outcome = apply(r, m, rules, at);
+    }
+    [[nodiscard]] bytes box() const { return to_bytes(**map_find(r->fields, "box")); }
+};
+
+bytes lid(std::int64_t n) { return fields({{"lid", n}}); }
+
+}  // namespace
+
+TEST_CASE("an edit inside of a field that is decided as a whole is decided as a whole") {
+    auto const with = [](rule by) { return collection_rules{"things", rule::last_writer, {{"box", by}}}; };
+    inside_of_a_whole const asked(with(rule::manual), lid(1));
+    CHECK(asked.outcome.verdict == verdict_kind::conflict);
+    CHECK(asked.box() == lid(1));
+    CHECK(inside_of_a_whole(with(rule::authority), lid(1)).outcome.verdict == verdict_kind::overruled);
+    CHECK(inside_of_a_whole(with(rule::last_writer), lid(1)).outcome.verdict == verdict_kind::overruled);
+    inside_of_a_whole const late(with(rule::authority_time), lid(1));
+    CHECK(late.outcome.verdict == verdict_kind::rejected);
+    CHECK(late.outcome.reason == errc::contended);
+    inside_of_a_whole const first(with(rule::first_writer), lid(1));
+    CHECK(first.outcome.verdict == verdict_kind::merged);
+    CHECK(first.box() == lid(7));
+    CHECK(inside_of_a_whole(with(rule::local), lid(1)).box() == lid(7));
+    CHECK(inside_of_a_whole(with(rule::local), lid(1), nullptr, merge_hint::remote).box() == lid(1));
+
+    merge_host ranks;
+    ranks.role_of = [](author_index author, void const*) { return author; };
+    inside_of_a_whole const lower(with(rule::role), lid(1), &ranks);
+    CHECK(lower.outcome.verdict == verdict_kind::overruled);
+    REQUIRE(lower.outcome.decisions.size() == 1);
+    CHECK(lower.outcome.decisions[0] == decision{"box", rule::role, winner::confirmed, reason::by_role});
+
+    collection_rules grouped = with(rule::nested);
+    grouped.groups = {{"g", rule::manual, {"box", "other"}}};
+    CHECK(inside_of_a_whole(grouped, lid(1)).outcome.verdict == verdict_kind::conflict);
+    CHECK(inside_of_a_whole(with(rule::maximum), lid(1)).outcome.verdict == verdict_kind::overruled);
+
+    // Inside of a nested field the rules there decide.
+    CHECK(inside_of_a_whole(with(rule::nested), lid(1)).outcome.verdict == verdict_kind::overruled);
+    collection_rules inner = with(rule::nested);
+    inner.fields[0].inner = {{"lid", rule::first_writer}};
+    CHECK(inside_of_a_whole(inner, lid(1)).box() == lid(7));
+}
+
+TEST_CASE("a map with other keys than names is one value: nothing inside of it is lost") {
+    collection_rules const rules{"things", rule::last_writer, {{"box", rule::nested}}};
+    bytes numbered;
+    cbor_writer w{numbered};
+    w.map(2);
+    w.unsigned_integer(1);
+    w.text("a");
+    w.unsigned_integer(2);
+    w.text("b");
+    inside_of_a_whole const met(rules, numbered);
+    CHECK(met.outcome.verdict == verdict_kind::overruled);
+    CHECK(met.box() == numbered);
+
+    std::optional<row> r = met.r;
+    mutation m = change(change_kind::update, 400, 2, {});
+    field_op op{"box", op_kind::nested, {}, m.stamp};
+    cbor_writer inside{op.value};
+    encode_operations(inside, {set("lid", 7)}, m.stamp);
+    m.ops = {op};
+    apply_context at;
+    at.author = 1;
+    at.at = 3;
+    r = met.r;
+    auto const outcome = apply(r, m, rules, at);
+    CHECK(outcome.verdict == verdict_kind::rejected);
+    CHECK(outcome.reason == errc::type_mismatch);
+    CHECK(r == met.r);
+
+    // A change of it goes as the value that it is.
+    bytes other = numbered;
+    other.back() = std::byte{'c'};
+    auto const in = [](bytes_view map) {
+        bytes all;
+        cbor_writer all_of{all};
+        all_of.map(1);
+        all_of.text("box");
+        all_of.raw(map);
+        return all;
+    };
+    auto const ops = diff(in(numbered), in(other), rules, timestamp{9});
+    REQUIRE(ops);
+    REQUIRE(ops->size() == 1);
+    CHECK((*ops)[0] == field_op{"box", op_kind::set, other, timestamp{9}});
+    bytes third = numbered;
+    third.back() = std::byte{'d'};
+    merge_host accepts;
+    accepts.guards.push_back({"yes", {}, [](guard_input const&, void const*) { return guard_answer{}; }});
+    for (merge_host const* host : {static_cast<merge_host const*>(nullptr), static_cast<merge_host const*>(&accepts)}) {
+        auto const both =
+            three_way(in(numbered), in(other), in(third), rules, {timestamp{1}, 1}, {timestamp{2}, 2}, host);
+        REQUIRE(both);
+        CHECK(both->record == in(third));
+        auto const one = three_way(in(numbered), in(other), in(numbered), rules, {}, {}, host);
+        REQUIRE(one);
+        CHECK(one->record == in(other));
+    }
+}
+
+TEST_CASE("a guard's repair of what can be no field is a person's matter, and changes nothing") {
+    static std::string name;
+    merge_host host;
+    host.guards.push_back({"names", {}, [](guard_input const&, void const*) {
+                               guard_answer a;
+                               a.says = guard_answer::kind::repair;
+                               a.repairs = {{name, op_kind::set, to_bytes(value{1}.encoded()), {}}};
+                               return a;
+                           }});
+    for (std::string const& odd : {std::string{}, std::string(256, 'x'), std::string{"\xFF"}}) {
+        name = odd;
+        std::optional<row> r = created();
+        std::optional<row> const before = r;
+        apply_context at;
+        at.author = 1;
+        at.at = 2;
+        at.host = &host;
+        auto const outcome = apply(r, change(change_kind::update, 200, 1, {set("name", 11)}), the_rules(), at);
+        CHECK(outcome.verdict == verdict_kind::conflict);
+        CHECK(outcome.guard == "names");
+        CHECK(r == before);
+    }
 }

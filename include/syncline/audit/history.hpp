@@ -9,6 +9,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <string>
@@ -174,6 +175,38 @@ inline void encode_event(cbor_writer& out, history_event const& e) {
 
 namespace detail {
 
+[[nodiscard]] inline bool has_text_keys(bytes_view map) {
+    cbor_map_cursor at{map};
+    while (at.next()) {}
+    return !at.failed();
+}
+/// A map whose keys are asked for in its own order. A view of none is none.
+class map_in_order {
+public:
+    explicit map_in_order(bytes_view map) : at_(map), more_(!map.empty() && at_.next()) {}
+    [[nodiscard]] bool more() const noexcept { return more_; }
+    [[nodiscard]] std::string_view key() const noexcept { return at_.key(); }
+    /// The value of a key, which is passed; nothing where there is none.
+    [[nodiscard]] std::optional<bytes_view> take(std::string_view key) {
+        while (more_ && compare_keys(at_.key(), key) < 0) { more_ = at_.next(); }
+        if (!more_ || at_.key() != key) { return std::nullopt; }
+        bytes_view const value = at_.value();
+        more_ = at_.next();
+        return value;
+    }
+
+private:
+    cbor_map_cursor at_;
+    bool more_;
+};
+/// The operation on a field among those of a mutation; none where null. Cost: logarithmic.
+[[nodiscard]] inline field_op const* operation_of(mutation const& m, std::string_view field) {
+    auto const at = std::lower_bound(
+        m.ops.begin(), m.ops.end(), field,
+        [](field_op const& op, std::string_view wanted) { return compare_keys(op.field, wanted) < 0; });
+    return at != m.ops.end() && at->field == field ? &*at : nullptr;
+}
+
 /// What a counter, a set or a map becomes of `now` by what turned the effect's value before into the one after: the sum,
 /// items added and removed, keys changed. Where there is no such thing it is the value after. `op` may be null.
 [[nodiscard]] inline std::optional<bytes> redone(syncline::field_effect const& f, field_op const* op,
@@ -227,32 +260,35 @@ namespace detail {
         return out;
     }
     if (type == cbor_type::map && now) {
-        auto const value_of = [](std::optional<bytes> const& map, std::string_view k) {
-            auto const found = map ? map_find(*map, k) : result<std::optional<bytes_view>>{std::optional<bytes_view>{}};
-            return found && *found ? std::optional<bytes>{to_bytes(**found)} : std::nullopt;
-        };
+        // One with other keys than texts is a value.
+        if (!(has_text_keys(*f.after) && has_text_keys(*now) && (!f.before || has_text_keys(*f.before)))) {
+            return f.after;
+        }
+        map_in_order was{f.before ? bytes_view{*f.before} : bytes_view{}};
+        map_in_order is{*now};
+        map_in_order made{*f.after};
+        // What was done inside: a number that was set there is no addition.
+        std::vector<field_op> inside;
+        if (op != nullptr && op->kind == op_kind::nested) {
+            cbor_reader in{op->value};
+            inside = decode_operations(in, op->stamp);
+            if (!in.finish()) { inside.clear(); }
+        }
+        auto done = inside.begin();
         std::vector<std::pair<std::string_view, bytes>> pairs;
-        auto const keep = [&](std::string_view k, std::optional<bytes_view> held) {
-            syncline::field_effect inner{std::string{k}, value_of(f.before, k), value_of(f.after, k)};
-            std::optional<bytes> value = held ? std::optional<bytes>{to_bytes(*held)} : std::nullopt;
-            if (inner.before != inner.after) { value = redone(inner, nullptr, held); }
-            if (value) { pairs.emplace_back(k, std::move(*value)); }
+        auto const copy = [](std::optional<bytes_view> item) {
+            return item ? std::optional<bytes>{to_bytes(*item)} : std::nullopt;
         };
-        cbor_map_cursor is{*now};
-        cbor_map_cursor after{*f.after};
-        bool more_is = is.next();
-        bool more_after = after.next();
-        while (more_is || more_after) {
-            auto const order = !more_is      ? std::strong_ordering::greater
-                               : !more_after ? std::strong_ordering::less
-                                             : compare_keys(is.key(), after.key());
-            if (order <= 0) {
-                keep(is.key(), is.value());
-            } else {
-                keep(after.key(), std::nullopt);
-            }
-            if (order <= 0) { more_is = is.next(); }
-            if (order >= 0) { more_after = after.next(); }
+        while (is.more() || made.more()) {
+            std::string_view const k =
+                !made.more() || (is.more() && compare_keys(is.key(), made.key()) < 0) ? is.key() : made.key();
+            syncline::field_effect inner{std::string{k}, copy(was.take(k)), copy(made.take(k))};
+            auto const held = is.take(k);
+            while (done != inside.end() && compare_keys(done->field, k) < 0) { ++done; }
+            field_op const* const here = done != inside.end() && done->field == k ? &*done : nullptr;
+            bool const whole = here != nullptr && (here->kind == op_kind::set || here->kind == op_kind::unset);
+            auto value = inner.before == inner.after ? copy(held) : whole ? inner.after : redone(inner, here, held);
+            if (value) { pairs.emplace_back(k, std::move(*value)); }
         }
         w.map(pairs.size());
         for (auto const& [k, value] : pairs) {
@@ -962,40 +998,50 @@ private:
 
     // ---- Inverses -----------------------------------------------------------------------------------------------
 
-    static void note_touch(std::vector<later_touch>& all, history_event const& e, std::string_view field, bool added) {
-        for (later_touch& t : all) {
-            if (t.field == field) {
-                t = {t.field, t.only_added && added, e.position, e.author, e.change.stamp};
-                return;
-            }
-        }
-        all.push_back({std::string{field}, added, e.position, e.author, e.change.stamp});
+    /// The touch of a field; the end where there is none. `all` is in canonical key order, the whole record first.
+    template <class Touches>
+    [[nodiscard]] static auto touch_of(Touches& all, std::string_view field) {
+        auto const at = std::lower_bound(all.begin(), all.end(), field, [](later_touch const& t, std::string_view f) {
+            return compare_keys(t.field, f) < 0;
+        });
+        return at != all.end() && at->field == field ? at : all.end();
     }
     static void note_touches(std::vector<later_touch>& all, history_event const& e) {
-        if (!e.lived || !e.lives) { note_touch(all, e, {}, false); }
+        std::size_t const known = all.size();
+        std::vector<later_touch> fresh;
+        auto const note = [&](std::string_view field, bool added) {
+            auto const t = touch_of(all, field);
+            if (t == all.end()) {
+                fresh.push_back({std::string{field}, added, e.position, e.author, e.change.stamp});
+            } else {
+                *t = {std::move(t->field), t->only_added && added, e.position, e.author, e.change.stamp};
+            }
+        };
+        if (!e.lived || !e.lives) { note({}, false); }
         for (field_effect const& f : e.effects) {
-            bool const added = std::any_of(e.change.ops.begin(), e.change.ops.end(), [&](field_op const& op) {
-                return op.field == f.field && op.kind == op_kind::add;
-            });
-            note_touch(all, e, f.field, added);
+            field_op const* const op = detail::operation_of(e.change, f.field);
+            note(f.field, op != nullptr && op->kind == op_kind::add);
         }
+        if (fresh.empty()) { return; }
+        all.insert(all.end(), std::make_move_iterator(fresh.begin()), std::make_move_iterator(fresh.end()));
+        std::inplace_merge(
+            all.begin(), all.begin() + static_cast<std::ptrdiff_t>(known), all.end(),
+            [](later_touch const& x, later_touch const& y) { return compare_keys(x.field, y.field) < 0; });
     }
     [[nodiscard]] static field_op set_to(std::string_view field, std::optional<bytes> const& value, timestamp stamp) {
         return {std::string{field}, value ? op_kind::set : op_kind::unset, value ? *value : bytes{}, stamp};
     }
     /// The operation that undoes an effect.
     [[nodiscard]] static result<field_op> inverse(history_event const& e, field_effect const& f, timestamp stamp) {
-        for (field_op const& op : e.change.ops) {
-            if (op.field != f.field || op.kind != op_kind::add) { continue; }
-            cbor_reader in{op.value};
-            std::int64_t const n = in.integer();
-            auto const opposite = in.finish() ? checked_subtract(std::int64_t{0}, n) : std::nullopt;
-            if (!opposite) { return failure{errc::overflow, "change of a counter without an opposite"}; }
-            field_op out{f.field, op_kind::add, {}, stamp};
-            cbor_writer{out.value}.integer(*opposite);
-            return out;
-        }
-        return set_to(f.field, f.before, stamp);
+        field_op const* const op = detail::operation_of(e.change, f.field);
+        if (op == nullptr || op->kind != op_kind::add) { return set_to(f.field, f.before, stamp); }
+        cbor_reader in{op->value};
+        std::int64_t const n = in.integer();
+        auto const opposite = in.finish() ? checked_subtract(std::int64_t{0}, n) : std::nullopt;
+        if (!opposite) { return failure{errc::overflow, "change of a counter without an opposite"}; }
+        field_op out{f.field, op_kind::add, {}, stamp};
+        cbor_writer{out.value}.integer(*opposite);
+        return out;
     }
     [[nodiscard]] static result<undo_plan> plan(history_event const& e, std::vector<later_touch> const& touched,
                                                 timestamp stamp) {
@@ -1026,14 +1072,12 @@ private:
             if (f.before == f.after) { continue; }
             auto op = inverse(e, f, stamp);
             if (!op) { return op.error(); }
-            later_touch const* in_the_way = nullptr;
-            for (later_touch const& t : touched) {
-                bool const whole = t.field.empty();
-                bool const beside = op->kind == op_kind::add && t.only_added;
-                if ((whole || (t.field == f.field && !beside)) &&
-                    (in_the_way == nullptr || t.position > in_the_way->position)) {
-                    in_the_way = &t;
-                }
+            auto const whole = touch_of(touched, {});
+            auto const here = touch_of(touched, f.field);
+            later_touch const* in_the_way = whole == touched.end() ? nullptr : &*whole;
+            bool const beside = here != touched.end() && op->kind == op_kind::add && here->only_added;
+            if (here != touched.end() && !beside && (in_the_way == nullptr || here->position > in_the_way->position)) {
+                in_the_way = &*here;
             }
             if (in_the_way == nullptr) {
                 out.ops.push_back(std::move(*op));

@@ -4,6 +4,7 @@
 /// `audit_log`: an append-only log over any storage that shows any edit, and, against a head kept elsewhere, any
 /// truncation and fork; with redaction, and with old segments sealed and dropped.
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -214,6 +215,7 @@ public:
         if (collection.size() > collection_bytes_max || record.size() > record_id_bytes_max) {
             return failure{errc::invalid, "record"};
         }
+        if (auto const ok = check_context(context); !ok) { return ok.error(); }
         auto s = load(tx);
         if (!s) { return s.error(); }
         row_key const key = record_row_key(collection, record);
@@ -224,7 +226,7 @@ public:
         bytes value;
         for (std::uint64_t link = (*row)->last; link > s->first;) {
             std::uint64_t const index = link - 1;
-            auto const e = load_entry(tx, index, value);
+            auto const e = load_present(tx, index, value);
             if (!e) { return e.error(); }
             if (!is_of(e->entry, collection, record, link)) { return failure{errc::corrupt, "link of an audit entry"}; }
             link = e->entry.opened->link;
@@ -253,6 +255,7 @@ public:
         bool const possible = collection.size() <= collection_bytes_max && record.size() <= record_id_bytes_max &&
                               !field.empty() && field.size() <= field_name_bytes_max;
         if (!possible) { return failure{errc::invalid, "field of a record"}; }
+        if (auto const ok = check_context(context); !ok) { return ok.error(); }
         auto s = load(tx);
         if (!s) { return s.error(); }
         auto const row = load_record(tx, record_row_key(collection, record));
@@ -262,7 +265,7 @@ public:
         bytes value;
         for (std::uint64_t link = *row ? (*row)->last : 0; link > s->first;) {
             std::uint64_t const index = link - 1;
-            auto const e = load_entry(tx, index, value);
+            auto const e = load_present(tx, index, value);
             if (!e) { return e.error(); }
             if (!is_of(e->entry, collection, record, link)) { return failure{errc::corrupt, "link of an audit entry"}; }
             audit_entry::secret const& secret = *e->entry.opened;
@@ -319,7 +322,7 @@ public:
         if (!s) { return s.error(); }
         if (index < s->first || index >= s->tree.size()) { return std::optional<audit_entry>{}; }
         bytes value;
-        auto e = load_entry(tx, index, value);
+        auto e = load_present(tx, index, value);
         if (!e) { return e.error(); }
         return std::optional<audit_entry>{std::move(e->entry)};
     }
@@ -352,7 +355,7 @@ public:
         if (!row) { return row.error(); }
         bytes value;
         for (std::uint64_t link = *row ? (*row)->last : 0; link > s->first;) {
-            auto const e = load_entry(tx, link - 1, value);
+            auto const e = load_present(tx, link - 1, value);
             if (!e) { return e.error(); }
             if (!e->entry.opened || e->entry.opened->link >= link) {
                 return failure{errc::corrupt, "link of an audit entry"};
@@ -473,7 +476,7 @@ public:
         write_archive_header(w, h);
         bytes value;
         for (std::uint64_t index = first; index < last; ++index) {
-            auto const e = load_entry(tx, index, value);
+            auto const e = load_present(tx, index, value);
             if (!e) { return e.error(); }
             std::optional<audit_opening> opened;
             if (with_private) {
@@ -525,7 +528,7 @@ public:
         std::uint64_t dropped = 0;
         bytes value;
         for (; s->first < s->sealed && dropped < most; ++dropped) {
-            auto const e = load_entry(tx, s->first, value);
+            auto const e = load_present(tx, s->first, value);
             if (!e) { return e.error(); }
             if (e->entry.opened) {
                 row_key const key = record_row_key(e->entry.collection, e->entry.opened->record);
@@ -744,6 +747,13 @@ private:
         if (e && e->entry.index != index) { return failure{errc::corrupt, "audit entry out of its place"}; }
         return e;
     }
+    /// The same of one that must be there: it is between the first and the last, or a record's chain leads to it.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<stored_entry> load_present(Tx& tx, std::uint64_t index, bytes& value) const {
+        auto e = load_entry(tx, index, value);
+        if (!e && e.error() == errc::not_found) { return failure{errc::corrupt, "audit entry that is missing"}; }
+        return e;
+    }
     template <storage_transaction Tx>
     [[nodiscard]] result<std::optional<audit_opening>> opening_of(Tx& tx, stored_entry const& e,
                                                                   bytes_view value) const {
@@ -813,6 +823,11 @@ private:
             encode_field_opening(out, {f.name, salt, f.item});
             w.commitments.push_back(audit_field_commitment(hash_, salt, f.item));
         }
+    }
+    /// Whether who asks can be told in an entry of the log's own: asked before anything is destroyed.
+    [[nodiscard]] static status check_context(audit_item const& context) noexcept {
+        return context.actor.size() > audit_actor_bytes_max ? failure{errc::invalid, "actor of an audit entry"}
+                                                            : status{};
     }
     /// An entry of the log's own: who asked, and what is open.
     template <storage_transaction Tx, random_source G>
@@ -885,8 +900,8 @@ private:
         }
         return {};
     }
-    /// Adds the values that a redaction speaks of to sets by place; nothing for one that is damaged.
-    static void fields_redacted_by(audit_entry const& e, std::vector<interval_set>& by_place) {
+    /// Adds the values that a redaction speaks of to those by place; nothing for one that is damaged.
+    static void fields_redacted_by(audit_entry const& e, std::vector<std::vector<interval>>& by_place) {
         auto const found = map_find(e.open, "fields");
         if (!found || !*found) { return; }
         cbor_reader in{**found};
@@ -897,8 +912,17 @@ private:
             interval_set const set = decode_interval_set(in);
             if (in.failed() || place >= audit_personal_max) { return; }
             if (by_place.size() <= place) { by_place.resize(static_cast<std::size_t>(place) + 1); }
-            by_place[static_cast<std::size_t>(place)].merge(set);
+            auto const more = set.intervals();
+            auto& all = by_place[static_cast<std::size_t>(place)];
+            all.insert(all.end(), more.begin(), more.end());
         }
+    }
+    /// All of many redactions' intervals, in any order. Cost: that of sorting them.
+    [[nodiscard]] static interval_set set_of(std::vector<interval> all) {
+        std::sort(all.begin(), all.end(), [](interval const& a, interval const& b) { return a.first < b.first; });
+        interval_set out;
+        for (interval const& i : all) { out.add(i); }
+        return out;
     }
     /// The indices that a redaction speaks of; nothing for one that is damaged.
     [[nodiscard]] static interval_set redacted_by(audit_entry const& e) {
@@ -916,10 +940,10 @@ private:
         state const& s;
         audit_verification const& what;
         audit_report report{};
-        interval_set hidden{};                        ///< private parts that are not there
-        interval_set redacted{};                      ///< those of which an entry says so
-        std::vector<interval_set> hidden_fields{};    ///< values that are not there, by place
-        std::vector<interval_set> redacted_fields{};  ///< those of which an entry says so
+        interval_set hidden{};                                 ///< private parts that are not there
+        std::vector<interval> redacted{};                      ///< those of which an entry says so, in no order
+        std::vector<interval_set> hidden_fields{};             ///< values that are not there, by place
+        std::vector<std::vector<interval>> redacted_fields{};  ///< those of which an entry says so
         std::optional<sha256_digest> previous{};
         std::uint64_t sealed = 0;  ///< as the last of the log's entries about it says
 
@@ -940,10 +964,11 @@ private:
                 if (auto const ok = entries(tx, first, last); !ok) { return ok; }
             }
             if (auto const ok = later_redactions(tx, last); !ok) { return ok; }
-            interval_set const unsaid = hidden.difference(redacted);
+            interval_set const unsaid = hidden.difference(set_of(std::move(redacted)));
             for (interval const& i : unsaid.intervals()) { found(audit_fault::hidden, i.first); }
             for (std::size_t place = 0; place < hidden_fields.size(); ++place) {
-                interval_set const said = place < redacted_fields.size() ? redacted_fields[place] : interval_set{};
+                interval_set const said =
+                    place < redacted_fields.size() ? set_of(std::move(redacted_fields[place])) : interval_set{};
                 interval_set const taken = hidden_fields[place].difference(said);
                 for (interval const& i : taken.intervals()) { found(audit_fault::hidden, i.first); }
             }
@@ -1038,7 +1063,8 @@ private:
             return open_fields(log.hash_, *e.entry.opened, e.fields_in(value)).has_value();
         }
         void redaction(audit_entry const& e) {
-            redacted.merge(redacted_by(e));
+            interval_set const said = redacted_by(e);
+            redacted.insert(redacted.end(), said.intervals().begin(), said.intervals().end());
             fields_redacted_by(e, redacted_fields);
         }
         /// What the tree has at an index; nothing where the tree is damaged, which `tiles` tells of.

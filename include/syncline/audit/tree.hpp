@@ -65,7 +65,7 @@ public:
         t.size_ = in.unsigned_integer();
         bytes_view const open = in.byte_string();
         if (in.failed()) { return t; }
-        if (open.size() != 32 * open_count(t.size_)) {
+        if (t.size_ > leaves_max || open.size() != 32 * open_count(t.size_)) {
             in.fail({errc::malformed, "tree of another size"});
             return t;
         }
@@ -79,7 +79,7 @@ public:
     /// and the transaction are to be dropped. `errc::overflow` at 2^63 leaves.
     template <digest_function H, storage_transaction Tx>
     [[nodiscard]] status add(Tx& tx, std::string_view prefix, H const& hash, sha256_digest const& leaf) {
-        if (size_ == (std::uint64_t{1} << 63)) { return errc::overflow; }
+        if (size_ >= leaves_max) { return errc::overflow; }
         ++size_;
         open_.push_back(leaf);
         std::uint64_t full = size_;
@@ -176,6 +176,8 @@ public:
     friend bool operator==(merkle_tree const&, merkle_tree const&) = default;
 
 private:
+    static constexpr std::uint64_t leaves_max = std::uint64_t{1} << 63;
+
     /// How many hashes stand in unfinished tiles: the sum of the hexadecimal digits of the size.
     [[nodiscard]] static constexpr std::size_t open_count(std::uint64_t size) noexcept {
         std::size_t n = 0;

@@ -227,9 +227,10 @@ template <storage_transaction Tx, suggester S, conflict_audit A = no_audit>
         if (!chosen) { return chosen.error(); }
         choices = std::move(*chosen);
     }
+    detail::values_in_order values{c.base, *mine, c.remote->fields};
     for (std::size_t i = 0; i < c.fields.size(); ++i) {
         field_path const& path = c.fields[i].path;
-        auto const v = detail::values_of(c.base, *mine, c.remote->fields, path);
+        auto const v = values.of(path);
         if (!v) { return v.error(); }
         field_decision const d = choices.empty() ? field_decision{path, field_take::none, {}} : choices[i];
         conflict_action a = d.take == field_take::local    ? conflict_action::local

@@ -56,14 +56,18 @@ struct text_change {
     from = (std::min)(character_before(base, from), character_before(side, from));
     std::size_t end = 0;
     while (end < least - from && base[base.size() - 1 - end] == side[side.size() - 1 - end]) { ++end; }
-    // What begins there in one need not in the other: a flag's halves are paired from the left.
-    for (;;) {
-        std::size_t const in_base = character_after(base, base.size() - end) - (base.size() - end);
-        std::size_t const in_side = character_after(side, side.size() - end) - (side.size() - end);
-        std::size_t const inside = (std::max)(in_base, in_side);
-        if (inside == 0) { break; }
-        end -= (std::min)(inside, end);
+    // What begins there in one need not in the other: a flag's halves are paired from the left. On to the first place where
+    // one begins in both.
+    std::size_t in_base = character_after(base, base.size() - end);
+    std::size_t in_side = character_after(side, side.size() - end);
+    while (base.size() - in_base != side.size() - in_side) {
+        if (base.size() - in_base > side.size() - in_side) {
+            in_base = next_character(base, in_base);
+        } else {
+            in_side = next_character(side, in_side);
+        }
     }
+    end = base.size() - in_base;
     return {from, base.size() - end, side.substr(from, side.size() - end - from)};
 }
 /// Both changes, when something of the base lies between them. Two insertions at one place stand in the order of their bytes,

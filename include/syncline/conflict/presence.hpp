@@ -226,12 +226,13 @@ public:
     /// would have to decide since the confirmed record has moved on. Empty: nothing. It forbids nothing.
     ///
     /// `me` is who writes: their other devices are not others. `confirmed`: the record as the authority confirmed it, or
-    /// nothing. Errors: `errc::invalid`, `errc::corrupt`, those of the storage. Writes nothing.
+    /// nothing. `as`: this device's number, so that its own writes are nobody else's, and what is known here of the
+    /// authority's host. Errors: `errc::invalid`, `errc::corrupt`, those of the storage. Writes nothing.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::vector<write_warning>> before_write(Tx& tx, mutation const& m,
                                                                   std::optional<row> const& confirmed,
                                                                   collection_rules const& rules, bytes_view me,
-                                                                  wall_time now) const {
+                                                                  wall_time now, apply_context const& as = {}) const {
         auto held = of(tx, m.record, now);
         if (!held) { return held.error(); }
         std::vector<write_warning> out;
@@ -250,14 +251,17 @@ public:
         }
         if (confirmed) {
             std::optional<row> after = confirmed;
-            auto const outcome = apply(after, m, rules, {});
+            auto const outcome = apply(after, m, rules, as);
             write_warning w;
             w.what = write_warning::kind::changed_since;
+            bool asks = false;
             for (decision const& d : outcome.decisions) {
                 bool const told = !w.fields.empty() && w.fields.back() == d.field;  // of a nested field, once
-                if (d.won == winner::nobody && !told) { w.fields.push_back(d.field); }
+                if (d.won != winner::nobody || told) { continue; }
+                asks = true;
+                if (!d.field.empty()) { w.fields.push_back(d.field); }
             }
-            if (!w.fields.empty()) { out.push_back(std::move(w)); }
+            if (asks) { out.push_back(std::move(w)); }
         }
         return out;
     }

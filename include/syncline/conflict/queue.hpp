@@ -54,7 +54,9 @@ struct conflict_entry {
     bytes by{};              ///< who; empty where nobody decided anything
     bool automatic = false;  ///< a suggestion was applied without asking
     wall_time at{};
-    std::optional<row> remote{};       ///< remote_changed: the row before; decided, redone: that it was decided against
+    /// remote_changed: the row before; decided, redone: that it was decided against; undone: that it was undone on, if there
+    /// was room for it.
+    std::optional<row> remote{};
     resolution how{};                  ///< decided, redone
     std::optional<mutation> change{};  ///< decided, undone, redone: what went out; nothing where nothing did
     friend bool operator==(conflict_entry const&, conflict_entry const&) = default;
@@ -80,11 +82,12 @@ struct no_audit {
 struct conflict_options {
     std::uint64_t open_max = 100'000;              ///< open conflicts; one more is refused; > 0
     std::size_t bytes_max = std::size_t{1} << 20;  ///< of one stored conflict or history entry; > 0
-    std::uint64_t events_max = 10'000;             ///< history entries of one conflict; > 0
+    /// History entries of one conflict; > 1. Half of them are for what people do: others' changes leave them that room.
+    std::uint64_t events_max = 10'000;
     friend constexpr bool operator==(conflict_options const&, conflict_options const&) = default;
 };
 [[nodiscard]] constexpr bool valid(conflict_options const& o) noexcept {
-    return o.open_max > 0 && o.bytes_max > 0 && o.events_max > 0;
+    return o.open_max > 0 && o.bytes_max > 0 && o.events_max > 1;
 }
 
 /// Which conflicts: those that all of it fits. They come in the order of their ids, which is that of their arrival.
@@ -136,7 +139,8 @@ private:
 ///
 /// Errors: those of the storage; after one of them in a call that writes, roll the transaction back. `errc::corrupt` for
 /// a damaged value: roll back as well. `errc::unsupported`: a later version wrote it. Every other error leaves the queue as
-/// it was. Cost: a call reads and writes a fixed number of keys, besides what it returns. A call that is given an observer
+/// it was. Cost: a call reads and writes a fixed number of keys, besides what it returns; `raise` and `remote_changed` read the
+/// record's other conflicts, those that are decided too until they are forgotten. A call that is given an observer
 /// as its last argument tells it how many conflicts it opened or decided, and how many are open.
 class conflict_queue {
 public:
@@ -186,6 +190,7 @@ public:
         c.events = 0;
         c.last_decision = 0;
         ++total->counts.open;
+        if (auto ok = fits(c); !ok) { return ok.error(); }
         conflict_entry first;
         first.at = now;
         first.by = c.local_by.writer;
@@ -201,8 +206,8 @@ public:
     /// A record's confirmed row has changed: its open conflicts are brought up to date, none is lost, and what the row
     /// was before stays in the history. `rules` tell which further fields are contested now, to `as`: this device's number
     /// and what it knows of its authority's host (`contested_now`). How many changed.
-    /// Errors: `errc::limit` (bytes_max), `errc::invalid` (a row that is not canonical). Beyond events_max the conflict is
-    /// still brought up to date; only what the row was before is kept no more.
+    /// Errors: `errc::limit` (bytes_max), `errc::invalid` (a row that is not canonical). Beyond half of events_max the
+    /// conflict is still brought up to date; only what the row was before is kept no more.
     template <storage_transaction Tx, conflict_audit A = no_audit>
     [[nodiscard]] result<std::size_t> remote_changed(Tx& tx, record_key const& key, row const& remote,
                                                      conflict_writer const& by, collection_rules const& rules,
@@ -415,6 +420,7 @@ public:
             if (!made) { return made.error(); }
             done.after = std::move(*made);
         }
+        if (auto ok = detail::check_row(current, {}); !ok) { return ok.error(); }
         auto back = inverse(*entry->remote, done, current, rules, who.stamp, who.author, who.host);
         if (!back) { return back.error(); }
         bytes const decided_at = by_decision(*c);
@@ -430,8 +436,13 @@ public:
         }
         ++c->revision;
         if (auto ok = check(*c); !ok) { return ok.error(); }
+        if (auto ok = fits(*c); !ok) { return ok.error(); }
+        // What is open again has room for a decision.
+        if (c->events + 1 >= options_.events_max) { return failure{errc::limit, "history of a conflict"}; }
         conflict_entry undone = signed_entry(conflict_event::undone, who);
         if (back->sends()) { undone.change = back->change; }
+        undone.remote = current;
+        if (encode_entry(undone).size() > options_.bytes_max) { undone.remote.reset(); }
         if (auto ok = record(tx, *c, std::move(undone), audit); !ok) { return ok.error(); }
         if (auto ok = tx.erase(decided_at); !ok) { return ok.error(); }
         if (auto ok = index(tx, *c); !ok) { return ok.error(); }
@@ -441,8 +452,9 @@ public:
         if (auto ok = put_counters(tx, *total); !ok) { return ok.error(); }
         return back;
     }
-    /// Decides again as before the undo, against the remote as it is now. Errors: as `resolve`; `errc::invalid` (nothing
-    /// was undone, or something else was decided since).
+    /// Decides again as before the undo. Where nothing has happened to the record since, it becomes what it was before the
+    /// undo, to the element; else the same decision is made against the remote as it is now.
+    /// Errors: as `resolve`; `errc::invalid` (nothing was undone, or something else was decided since).
     template <storage_transaction Tx, conflict_audit A = no_audit>
     [[nodiscard]] result<settled> redo(Tx& tx, std::uint64_t id, std::uint64_t seen, collection_rules const& rules,
                                        decision_maker const& who, A&& audit = {}) const {
@@ -454,6 +466,15 @@ public:
         if (c->revision != seen) { return failure{errc::contended, "the remote has changed since"}; }
         auto entry = load_entry(tx, id, c->last_decision);
         if (!entry) { return entry.error(); }
+        // A decision that stands no more was undone by what came next.
+        auto undone = load_entry(tx, id, c->last_decision + 1);
+        if (!undone) { return undone.error(); }
+        auto as_it_was = taken_back(*c, *undone, rules, who);
+        if (as_it_was) {
+            auto drawn = draft(*c, entry->how, std::move(*as_it_was), who, conflict_event::redone);
+            if (!drawn) { return drawn.error(); }
+            return decide(tx, std::move(*c), std::move(*drawn), who, audit);
+        }
         return decide(tx, std::move(*c), entry->how, rules, who, conflict_event::redone, audit);
     }
 
@@ -665,9 +686,7 @@ private:
         return tx.put(numbered('i', c.id), encoded(c));
     }
     [[nodiscard]] status fits(conflict const& c) const {
-        if (encoded(c).size() > options_.bytes_max) { return failure{errc::limit, "bytes of a conflict"}; }
-        if (c.events >= options_.events_max) { return failure{errc::limit, "history of a conflict"}; }
-        return {};
+        return encoded(c).size() > options_.bytes_max ? failure{errc::limit, "bytes of a conflict"} : status{};
     }
 
     template <class Tx>
@@ -776,10 +795,11 @@ private:
         if (e) { e->number = number; }
         return e;
     }
-    /// Whether an entry, encoded as `raw`, is within the limits.
+    /// Whether an entry, encoded as `raw`, is within the limits. Not asked is how large the conflict is by now: one that is
+    /// held can be decided.
     [[nodiscard]] status recordable(conflict const& c, conflict_entry const& e, bytes const& raw) const {
         if (e.by.size() > writer_bytes_max) { return failure{errc::invalid, "name of who decides"}; }
-        if (auto ok = fits(c); !ok) { return ok; }
+        if (c.events >= options_.events_max) { return failure{errc::limit, "history of a conflict"}; }
         if (raw.size() > options_.bytes_max) { return failure{errc::limit, "bytes of a history"}; }
         return {};
     }
@@ -853,12 +873,31 @@ private:
     }
     template <class Tx, class A>
     [[nodiscard]] status put_renewed(Tx& tx, renewal r, A& audit) const {
-        if (r.now.events >= options_.events_max) {
+        if (r.now.events >= (options_.events_max + 1) / 2) {
             if (auto ok = audit(conflict_note{r.now, r.told}); !ok) { return ok; }
         } else if (auto ok = record(tx, r.now, std::move(r.told), audit); !ok) {
             return ok;
         }
         return store(tx, r.now);
+    }
+
+    /// What takes an undoing back, where the record is as that had left it; nothing where it isn't, or where that can't be.
+    [[nodiscard]] static std::optional<settled> taken_back(conflict const& c, conflict_entry const& undone,
+                                                           collection_rules const& rules, decision_maker const& who) {
+        bool const told = undone.what == conflict_event::undone && undone.remote && undone.change && c.remote;
+        if (!told) { return std::nullopt; }
+        auto left = replayed(*undone.remote, *undone.change, who.author, who.host);
+        if (!left) { return std::nullopt; }
+        row const& was = **left;
+        bool const still =
+            was.life == c.remote->life && was.deleted == c.remote->deleted && equal(was.fields, c.remote->fields);
+        if (!still) { return std::nullopt; }
+        settled done;
+        done.change = *undone.change;
+        done.after = std::move(*left);
+        auto again = inverse(*undone.remote, done, *c.remote, rules, who.stamp, who.author, who.host);
+        if (!again || !again->sends()) { return std::nullopt; }
+        return std::move(*again);
     }
 
     /// A decision that nothing but the storage or the audit can refuse any more: nothing is written yet.
@@ -870,7 +909,11 @@ private:
                                         decision_maker const& who, conflict_event what) const {
         auto done = settle(c, how, rules, who.stamp, who.author, who.host);
         if (!done) { return done.error(); }
-        drafted out{std::move(*done), signed_entry(what, who)};
+        return draft(c, how, std::move(*done), who, what);
+    }
+    [[nodiscard]] result<drafted> draft(conflict const& c, resolution const& how, settled done,
+                                        decision_maker const& who, conflict_event what) const {
+        drafted out{std::move(done), signed_entry(what, who)};
         out.told.how = how;
         out.told.remote = c.remote;
         if (out.done.sends()) { out.told.change = out.done.change; }

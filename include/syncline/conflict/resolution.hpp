@@ -134,18 +134,36 @@ struct settled {
 
 namespace detail {
 
+/// Whether edits of elements that but remove are those of a list. A list's name identities, a set's the elements themselves:
+/// where both would be there, the order tells, in which a set's elements are kept. Cost: that of sorting both.
+[[nodiscard]] inline bool removes_of_list(bytes_view was, std::vector<element_edit> const& edits) {
+    auto items = items_of(was);
+    if (!items || !ordered_elements{}.load(was)) { return false; }
+    bool const sorted = std::is_sorted(items->begin(), items->end(), bytes_before);
+    std::vector<bytes_view> names;
+    names.reserve(items->size());
+    for (bytes_view const item : *items) { names.push_back(element_identity(item)); }
+    sort_once(*items);
+    sort_once(names);
+    auto const holds = [](std::vector<bytes_view> const& all, bytes_view one) {
+        return std::binary_search(all.begin(), all.end(), one, bytes_before);
+    };
+    return std::any_of(edits.begin(), edits.end(), [&](element_edit const& e) {
+        return holds(names, e.identity) && !(sorted && holds(*items, e.identity));
+    });
+}
+
 /// The rules under which operations do what they say and nothing else. The kind of an operation tells what its field was to
 /// its writer; only of elements that are but removed the values tell whether it was a list. `before`: what they were
 /// made on, a canonical map or empty.
 [[nodiscard]] inline std::vector<field_rule> rules_of_operations(bytes_view before, std::vector<field_op> const& ops,
                                                                  std::size_t depth = 0) {
     std::vector<field_rule> out;
+    fields_in_order there{before};
     for (field_op const& op : ops) {
         bool const speaks = op.kind == op_kind::elements || op.kind == op_kind::revise || op.kind == op_kind::nested;
         if (!speaks) { continue; }
-        auto const found = before.empty() ? result<std::optional<bytes_view>>{std::optional<bytes_view>{}}
-                                          : map_find(before, op.field);
-        bytes_view const was = found && *found ? **found : bytes_view{};
+        bytes_view const was = there.find(op.field).value_or(bytes_view{});
         field_rule by{op.field, rule::nested};
         if (op.kind == op_kind::revise) {
             cbor_reader in{op.value};
@@ -154,15 +172,10 @@ namespace detail {
         } else if (op.kind == op_kind::elements) {
             auto const edits = decode_element_edits(op.value);
             auto const any = [&](auto&& is) { return edits && std::any_of(edits->begin(), edits->end(), is); };
-            auto const items = items_of(was);
             bool const orders = any([](element_edit const& e) { return e.verb > element_verb::remove; });
             bool const adds = any([](element_edit const& e) { return e.verb == element_verb::add; });
-            bool const names = items && ordered_elements{}.load(was) && any([&](element_edit const& e) {
-                                   return std::any_of(items->begin(), items->end(), [&](bytes_view item) {
-                                       return equal(element_identity(item), e.identity);
-                                   });
-                               });
-            by.decides = orders || (!adds && names) ? rule::list : rule::add_wins;
+            bool const of_list = orders || (!adds && edits && removes_of_list(was, *edits));
+            by.decides = of_list ? rule::list : rule::add_wins;
         } else if (depth < nested_depth_max) {
             cbor_reader in{op.value};
             auto const inside = decode_operations(in, op.stamp);
@@ -249,6 +262,22 @@ struct three_values {
     if (auto ok = get(remote, out.remote); !ok) { return ok.error(); }
     return out;
 }
+
+/// The same of paths that are asked for in their order, all of them through once.
+class values_in_order {
+public:
+    values_in_order(bytes_view base, bytes_view local, bytes_view remote)
+        : base_(base), local_(local), remote_(remote), in_base_(base), in_local_(local), in_remote_(remote) {}
+    [[nodiscard]] result<three_values> of(field_path const& path) {
+        if (path.size() != 1) { return values_of(base_, local_, remote_, path); }
+        std::string const& field = path.front();
+        return three_values{in_base_.find(field), in_local_.find(field), in_remote_.find(field)};
+    }
+
+private:
+    bytes_view base_, local_, remote_;
+    fields_in_order in_base_, in_local_, in_remote_;
+};
 
 /// What a choice makes of a field. `errc::invalid` where it can't be.
 [[nodiscard]] inline result<std::optional<bytes>> taken(field_decision const& d, three_values const& v) {
@@ -345,12 +374,16 @@ inline void put_rule(std::vector<field_rule>& fields, rule& fallback, field_path
                                                                  collection_rules const& rules, author_index author,
                                                                  merge_host const* host) {
     std::vector<field_decision> out;
-    for (field_decision& d : choices) {
-        mutation one = as_edit(c.local, *c.remote);
-        contested_field const* const f = c.find(d.path);
+    mutation bare = c.local;
+    bare.ops.clear();
+    bare = as_edit(std::move(bare), *c.remote);
+    for (std::size_t i = 0; i < choices.size(); ++i) {
+        field_decision& d = choices[i];
+        field_op const* const op = operation_on(c.local.ops, d.path.front());
         bool const side = d.take == field_take::local || d.take == field_take::remote;
-        bool const by_rule = f != nullptr && f->guard.empty();
-        if (side && by_rule && leave_only(one.ops, d.path)) {
+        mutation one = bare;
+        if (side && op != nullptr && op->kind == op_kind::nested && c.fields[i].guard.empty()) { one.ops = {*op}; }
+        if (leave_only(one.ops, d.path)) {
             auto const parts = apply_rest(*c.remote, one, rules, author, host);
             if (parts && !parts->asked.empty()) {
                 for (asked_field const& p : parts->asked) { out.push_back({p.path, d.take, {}}); }
@@ -362,6 +395,22 @@ inline void put_rule(std::vector<field_rule>& fields, rule& fallback, field_path
     std::sort(out.begin(), out.end(),
               [](field_decision const& a, field_decision const& b) { return compare_paths(a.path, b.path) < 0; });
     return out;
+}
+
+/// A map that this side wrote as a whole, and that `wanted` has so, goes as a whole: the rules inside of it had no say when it
+/// was written, and may let in no way to it. All in canonical key order.
+inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& local, bytes_view wanted) {
+    auto mine = local.begin();
+    fields_in_order is{wanted};
+    for (field_op& op : ops) {
+        while (mine != local.end() && compare_keys(mine->field, op.field) < 0) { ++mine; }
+        if (mine == local.end()) { return; }
+        if (op.kind != op_kind::nested || mine->field != op.field || mine->kind != op_kind::set) { continue; }
+        auto const made = is.find(op.field);
+        if (!made || !equal(*made, mine->value)) { continue; }
+        op.kind = op_kind::set;
+        op.value = to_bytes(*made);
+    }
 }
 
 /// The record as it is to be where this side's edit is kept although the record is gone, or another's by now.
@@ -414,7 +463,9 @@ inline void put_rule(std::vector<field_rule>& fields, rule& fallback, field_path
         return fields;
     }
     mutation rest = detail::as_edit(c.local, remote);
-    for (contested_field const& f : fields) { (void)detail::take_out(rest.ops, f.path); }
+    std::vector<field_path const*> paths;
+    for (contested_field const& f : fields) { paths.push_back(&f.path); }
+    detail::take_out_all(rest.ops, paths);
     auto const applied = detail::apply_rest(remote, rest, rules, as.author, as.host);
     if (!applied) { return fields; }
     for (detail::asked_field const& f : applied->asked) {
@@ -503,7 +554,9 @@ inline void put_rule(std::vector<field_rule>& fields, rule& fallback, field_path
         if (!choices) { return choices.error(); }
         // What is not contested, by the rules.
         mutation rest = detail::as_edit(c.local, *c.remote);
-        for (field_decision const& d : *choices) { (void)detail::take_out(rest.ops, d.path); }
+        std::vector<field_path const*> theirs;
+        for (field_decision const& d : *choices) { theirs.push_back(&d.path); }
+        detail::take_out_all(rest.ops, theirs);
         auto applied = detail::apply_rest(*c.remote, rest, rules, author, host);
         if (!applied) { return applied.error(); }
         if (!applied->asked.empty()) { return failure{errc::contended, "another field is contested"}; }
@@ -511,18 +564,21 @@ inline void put_rule(std::vector<field_rule>& fields, rule& fallback, field_path
         out.decisions = std::move(applied->decisions);
         // What is, by the person.
         bytes_view const mine = local ? bytes_view{*local} : bytes_view{};
+        detail::values_in_order all{c.base, mine, c.remote->fields};
+        std::vector<std::optional<bytes>> made;  // of whole fields, which are put in together
+        std::vector<detail::field_change> whole;
+        made.reserve(choices->size());
         for (std::size_t i = 0; i < choices->size(); ++i) {
             field_decision const& d = (*choices)[i];
             std::string const& top = d.path.front();
             if (d.path.size() > 1 && (i == 0 || (*choices)[i - 1].path.front() != top)) {
-                auto const op = std::find_if(c.local.ops.begin(), c.local.ops.end(),
-                                             [&](field_op const& one) { return one.field == top; });
+                field_op const* const op = detail::operation_on(c.local.ops, top);
                 auto const v = detail::values_of(c.base, mine, c.remote->fields, {top});
                 if (!v) { return v.error(); }
                 auto const is_map = [](std::optional<bytes_view> const& item) {
                     return item && cbor_reader{*item}.peek() == cbor_type::map;
                 };
-                bool const replaced = op != c.local.ops.end() && op->kind != op_kind::nested;
+                bool const replaced = op != nullptr && op->kind != op_kind::nested;
                 if (replaced && is_map(v->base) && is_map(v->local) && is_map(v->remote)) {
                     auto const merged = detail::merged_map(*v, {top}, c, rules, author);
                     if (!merged) { return merged.error(); }
@@ -531,20 +587,28 @@ inline void put_rule(std::vector<field_rule>& fields, rule& fallback, field_path
             }
             bool const own = d.take == field_take::local || d.take == field_take::merge;
             if (own && !local) { return local.error(); }
-            auto const v = detail::values_of(c.base, mine, c.remote->fields, d.path);
+            bool const part = d.path.size() > 1;
+            auto const v = all.of(d.path);
             if (!v) { return v.error(); }
-            auto const value = detail::taken(d, *v);
+            auto value = detail::taken(d, *v);
             if (!value) { return value.error(); }
+            if (!part) {
+                made.push_back(std::move(*value));
+                whole.push_back({top, made.back().has_value(), made.back() ? bytes_view{*made.back()} : bytes_view{}});
+                continue;
+            }
             auto next = detail::put_at(wanted, d.path, *value ? std::optional<bytes_view>{**value} : std::nullopt);
             if (!next) { return next.error(); }
             wanted = std::move(*next);
         }
+        if (!whole.empty()) { wanted = detail::rewrite_fields(wanted, whole); }
     }
     if (out.change.kind != change_kind::erase) {
         bool const begins = out.change.kind == change_kind::create;
         auto made = begins ? diff({}, wanted, collection_rules{}, stamp) : diff(c.remote->fields, wanted, rules, stamp);
         if (!made) { return made.error(); }
         out.change.ops = std::move(*made);
+        detail::keep_whole(out.change.ops, c.local.ops, wanted);
     }
     if (!out.sends()) { return out; }
     apply_context context;
@@ -609,8 +673,9 @@ inline void put_rule(std::vector<field_rule>& fields, rule& fallback, field_path
     auto ops = diff(c.base, *local, rules, c.local.stamp);
     if (!ops) { return ops.error(); }
     if (!rules.whole) {
+        std::sort(speaks.begin(), speaks.end());
         std::erase_if(*ops, [&](field_op const& op) {
-            return std::find(speaks.begin(), speaks.end(), op.field) == speaks.end();
+            return !std::binary_search(speaks.begin(), speaks.end(), std::string_view{op.field});
         });
     }
     mutation m = detail::as_edit(c.local, *c.remote);
@@ -624,8 +689,10 @@ inline void put_rule(std::vector<field_rule>& fields, rule& fallback, field_path
     if (outcome.verdict == verdict_kind::rejected) { return outcome.reason; }
     if (outcome.verdict == verdict_kind::conflict) { return failure{errc::rejected, "that rule asks a person"}; }
     std::vector<field_decision> fields;
+    detail::fields_in_order there{after->fields};
     for (contested_field const& f : c.fields) {
-        auto const v = value_at(after->fields, f.path);
+        auto const v = f.path.size() == 1 ? result<std::optional<bytes_view>>{there.find(f.path.front())}
+                                          : value_at(after->fields, f.path);
         if (!v) { return v.error(); }
         fields.push_back({f.path, *v ? field_take::custom : field_take::none, *v ? to_bytes(**v) : bytes{}});
     }
@@ -661,16 +728,12 @@ namespace detail {
                                       collection_rules const* record, rule_view rules, std::string const& top,
                                       std::string const& inside, std::vector<decision>& told) {
     std::vector<field_op> left;
-    auto const in = [](bytes_view map, std::string const& field) -> std::optional<bytes_view> {
-        if (map.empty()) { return std::nullopt; }
-        auto const found = map_find(map, field);
-        return found ? *found : std::nullopt;
-    };
+    fields_in_order in_made{made}, in_now{is}, in_before{was};
     for (field_op& op : ops) {
         rule const by = record != nullptr ? record->decides(op.field) : rules.of(op.field);
-        auto const was_made = in(made, op.field);
-        auto const now = in(is, op.field);
-        auto const before = in(was, op.field);
+        auto const was_made = in_made.find(op.field);
+        auto const now = in_now.find(op.field);
+        auto const before = in_before.find(op.field);
         if (op.kind == op_kind::add || (op.kind == op_kind::elements && is_set(by))) {
             left.push_back(std::move(op));
             continue;

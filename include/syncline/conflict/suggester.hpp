@@ -347,8 +347,10 @@ public:
         if (!mine) { return mine.error(); }
         conflict_questions out;
         out.mine_ = std::move(*mine);
+        detail::values_in_order values{c.base, out.mine_, c.remote->fields};
+        auto mark = c.remote->exceptions.begin();
         for (contested_field const& f : c.fields) {
-            auto const v = detail::values_of(c.base, out.mine_, c.remote->fields, f.path);
+            auto const v = values.of(f.path);
             if (!v) { return v.error(); }
             conflict_question q;
             q.collection = c.record.collection;
@@ -358,10 +360,12 @@ public:
             timestamp theirs = c.remote_by.stamp;
             timestamp ours = c.local.stamp;
             if (!f.path.empty()) {
-                theirs = c.remote->mark_of(f.path.front()).stamp;
-                for (field_op const& op : c.local.ops) {
-                    if (op.field == f.path.front()) { ours = op.stamp; }
-                }
+                std::string const& top = f.path.front();
+                auto const end = c.remote->exceptions.end();
+                while (mark != end && compare_keys(mark->field, top) < 0) { ++mark; }
+                bool const marked = mark != end && mark->field == top && mark->path.empty();
+                theirs = marked ? mark->mark.stamp : c.remote->floor.stamp;
+                if (field_op const* const op = detail::operation_on(c.local.ops, top)) { ours = op->stamp; }
             }
             q.local = {v->local, ours, c.local_by.role, f.local_edits};
             q.remote = {v->remote, theirs, c.remote_by.role, f.remote_edits};

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <syncline/core/checked.hpp>
+#include <syncline/core/utf8.hpp>
 #include <syncline/merge/choice.hpp>
 #include <syncline/merge/context.hpp>
 #include <syncline/merge/elements.hpp>
@@ -210,7 +211,7 @@ private:
         switch (op.kind) {
             case op_kind::elements: return elements(op, site, by);
             case op_kind::revise: return revision(op, site, by);
-            case op_kind::nested: return nested(op, site, here);
+            case op_kind::nested: return nested(op, site, by, here);
             default: break;
         }
         if (by == rule::siblings && op.kind != op_kind::add && !app_.begins) { return siblings(op, site); }
@@ -492,8 +493,9 @@ private:
         return out;
     }
 
-    /// Fields inside of a map: the same once more, a level deeper.
-    [[nodiscard]] field_effect nested(field_op const& op, field_site& site, as_written const* as_they_say) {
+    /// Fields inside of a map: the same once more, a level deeper. Where the field isn't `nested` to the rules, as to those
+    /// of a later table, it is decided as a whole before anything inside is touched.
+    [[nodiscard]] field_effect nested(field_op const& op, field_site& site, rule by, as_written const* as_they_say) {
         field_effect e;
         auto const refuse = [&](errc why) {
             e.refused = why;
@@ -503,16 +505,28 @@ private:
         cbor_reader in{op.value};
         std::vector<field_op> const ops = decode_operations(in, op.stamp);
         if (auto ok = in.finish(); !ok) { return refuse(ok.error().code); }
+        bool const whole = by != rule::nested;
         bool concurrent = false;
-        write_mark const mark = rival(site, rule::last_writer, concurrent);
-        if (site.had && type_of(site.was) != cbor_type::map) {
+        write_mark const mark = rival(site, whole ? by : rule::last_writer, concurrent);
+        choice const* const group = group_of(op.field);
+        // A map with other keys than texts has no fields inside that an operation could name.
+        if ((site.had && !text_keyed(site.was)) || (whole && !chooses_a_side(by))) {
             if (!concurrent) { return refuse(errc::type_mismatch); }
             e.concurrent = true;
             e.won = winner::confirmed;
             e.why = reason::mistyped;
             return e;
         }
-        if (!site.had && concurrent && wins(mark, app_.mark_of(op.stamp))) {
+        if (whole && (concurrent || group != nullptr)) {
+            choice const decided =
+                group != nullptr ? *group : choose(by, app_.mark_of(op.stamp), mark, app_.m.hint, app_.context.host);
+            if (by == rule::authority_time && decided.why != reason::by_hint) { return refuse(errc::contended); }
+            e.concurrent = true;
+            e.won = decided.won;
+            e.why = decided.why;
+            if (e.won != winner::mutation) { return e; }
+        }
+        if (!whole && !site.had && concurrent && wins(mark, app_.mark_of(op.stamp))) {
             e.concurrent = true;
             e.won = winner::confirmed;
             e.why = reason::deleted;
@@ -530,19 +544,22 @@ private:
             below.push_back({name, f.mark, to_bytes(rest)});
         }
         std::sort(below.begin(), below.end(), mark_before);
-        field_fold inner(app_, rules_.inside(op.field), site.mark, depth_ + 1, as_they_say);
+        rule_view const inside = whole ? rule_view{rule::local, nullptr} : rules_.inside(op.field);
+        field_fold inner(app_, inside, site.mark, depth_ + 1, as_they_say);
         if (errc const why = inner.run(site.was, below, ops); why != errc{}) { return refuse(why); }
-        e.won = inner.asks                                 ? winner::nobody
-                : !ops.empty() && inner.lost == ops.size() ? winner::confirmed
-                                                           : winner::both;
-        e.why = reason::combined;
-        for (decision& d : inner.decisions) {
-            decision up = d;
-            up.field = op.field;
-            up.inside = d.field + (d.inside.empty() ? "" : "." + d.inside);
-            if (e.won == winner::nobody && d.won != winner::nobody) { continue; }
-            e.concurrent = true;
-            e.decisions.push_back(std::move(up));
+        if (!whole) {
+            e.won = inner.asks                                 ? winner::nobody
+                    : !ops.empty() && inner.lost == ops.size() ? winner::confirmed
+                                                               : winner::both;
+            e.why = reason::combined;
+            for (decision& d : inner.decisions) {
+                decision up = d;
+                up.field = op.field;
+                up.inside = d.field + (d.inside.empty() ? "" : "." + d.inside);
+                if (e.won == winner::nobody && d.won != winner::nobody) { continue; }
+                e.concurrent = true;
+                e.decisions.push_back(std::move(up));
+            }
         }
         if (e.won == winner::nobody || e.won == winner::confirmed) { return e; }
         e.whole = false;
@@ -717,8 +734,9 @@ private:
     [[nodiscard]] static bool fits(std::vector<field_op> const& repairs) {
         for (std::size_t i = 0; i != repairs.size(); ++i) {
             field_op const& op = repairs[i];
+            bool const named = !op.field.empty() && op.field.size() <= field_name_bytes_max && valid_utf8(op.field);
             bool const known = op.kind == op_kind::unset || (op.kind == op_kind::set && validate_canonical(op.value));
-            if (!known || (i != 0 && compare_keys(repairs[i - 1].field, op.field) >= 0)) { return false; }
+            if (!named || !known || (i != 0 && compare_keys(repairs[i - 1].field, op.field) >= 0)) { return false; }
         }
         return true;
     }

@@ -50,7 +50,7 @@ struct guard_answer {
     };
     kind says = kind::accept;
     std::vector<field_op>
-        repairs{};  ///< `set` and `unset`, each field once, in canonical key order, or nothing is done
+        repairs{};  ///< `set` and `unset` of what can be a field, each once, in canonical key order, or nothing is done
 };
 
 inline constexpr std::size_t guard_bytes_max = 255;  ///< of a guard's name that is told: a longer one is not

@@ -49,7 +49,7 @@ inline constexpr std::size_t diff_depth_max = 8;  ///< nested maps that operatio
         case rule::remove_wins: edits = diff_set(from, to); break;
         case rule::list: edits = diff_list(from, to); break;
         case rule::nested: {
-            if (type_of(from) != cbor_type::map || type_of(to) != cbor_type::map || depth == diff_depth_max) { break; }
+            if (!text_keyed(from) || !text_keyed(to) || depth == diff_depth_max) { break; }
             auto ops = diff_fields(from, to, inside, nullptr, stamp, depth + 1);
             if (!ops) { return ops.error(); }
             // A key inside may be one that no field can have: then the map goes as one value.

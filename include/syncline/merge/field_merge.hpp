@@ -358,7 +358,7 @@ private:
         std::string_view const field = as_text(key_text(key));
         if (!all_there || depth_ == diff_depth_max || rules_.of(field) != rule::nested) { return false; }
         for (field_walk const* w : {&base_, &local_, &remote_}) {
-            if (type_of(w->value()) != cbor_type::map) { return false; }
+            if (!text_keyed(w->value())) { return false; }
         }
         field_merge inner(base_.value(), local_.value(), remote_.value(), rules_.inside(field), collection_,
                           depth_ + 1);
@@ -385,8 +385,8 @@ private:
     [[nodiscard]] bool chosen(bytes_view key, bool b, bool l, bool r, bool agree) {
         std::string_view const field = as_text(key_text(key));
         rule const by = rules_.of(field);
-        // Of what was no map there is nothing inside to merge.
-        bool const flat = by == rule::nested && !agree && !(b && type_of(base_.value()) == cbor_type::map);
+        // Of what was no map with names as keys there is nothing inside to merge.
+        bool const flat = by == rule::nested && !agree && !(b && text_keyed(base_.value()));
         if ((!chooses_a_side(by) && !flat) || by == rule::manual || by == rule::authority_time) { return false; }
         author_index const mine =
             local_side_.author != remote_side_.author ? local_side_.author : remote_side_.author + 1;

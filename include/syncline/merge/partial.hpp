@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -68,6 +69,29 @@ inline void set_operations_inside(field_op& op, std::vector<field_op> const& ins
     ops.erase(at);
     return true;
 }
+/// The same for many paths, which are in order as the operations are. Cost: that of going through both once.
+inline void take_out_all(std::vector<field_op>& ops, std::span<field_path const* const> paths, std::size_t depth = 0) {
+    auto at = paths.begin();
+    auto const goes = [&](field_op& op) {
+        while (at != paths.end() && compare_keys((**at)[depth], op.field) < 0) { ++at; }
+        auto const first = at;
+        bool whole = op.kind != op_kind::nested;
+        for (; at != paths.end() && (**at)[depth] == op.field; ++at) { whole = whole || (*at)->size() == depth + 1; }
+        if (first == at || whole) { return first != at; }
+        auto inside = operations_inside(op);
+        take_out_all(inside, {first, at}, depth + 1);
+        if (!inside.empty()) { set_operations_inside(op, inside); }
+        return inside.empty();
+    };
+    ops.erase(std::remove_if(ops.begin(), ops.end(), goes), ops.end());
+}
+/// The operation on a field; none where null. Cost: logarithmic.
+[[nodiscard]] inline field_op const* operation_on(std::vector<field_op> const& ops, std::string_view field) {
+    auto const at = std::lower_bound(ops.begin(), ops.end(), field, [](field_op const& op, std::string_view wanted) {
+        return compare_keys(op.field, wanted) < 0;
+    });
+    return at != ops.end() && at->field == field ? &*at : nullptr;
+}
 /// Leaves of operations only that at a path. False: there is none.
 [[nodiscard]] inline bool leave_only(std::vector<field_op>& ops, field_path const& path, std::size_t depth = 0) {
     auto const at = std::find_if(ops.begin(), ops.end(), [&](field_op const& op) { return op.field == path[depth]; });
@@ -108,9 +132,25 @@ struct rest_applied {
     std::vector<asked_field> asked{};  ///< taken out of the mutation
 };
 
+/// A row with one field only, `value` or none, for what is decided by that field alone.
+[[nodiscard]] inline row with_one_field(row const& r, std::string_view field, std::optional<bytes_view> value) {
+    row out;
+    out.version = r.version;
+    out.life = r.life;
+    out.deleted = r.deleted;
+    out.floor = r.floor;
+    auto mark = std::lower_bound(
+        r.exceptions.begin(), r.exceptions.end(), field,
+        [](field_mark const& e, std::string_view wanted) { return compare_keys(e.field, wanted) < 0; });
+    for (; mark != r.exceptions.end() && mark->field == field; ++mark) { out.exceptions.push_back(*mark); }
+    if (value) { out.fields = rewrite_fields({}, {{field, true, *value}}); }
+    return out;
+}
+
 /// Applies a mutation without what a person must decide: what the rules leave open, what others have changed by the
 /// authority's time since, and who ranks higher where that isn't known here. Guards are not asked.
-/// Errors: what `apply` rejects the others with. Cost: that of `apply`, once more for each field that is asked.
+/// Errors: what `apply` rejects the others with. Cost: that of `apply`, once more for each round of what is asked; of what was
+/// first by the authority's time each field is looked for.
 [[nodiscard]] inline result<rest_applied> apply_rest(row const& remote, mutation& m, collection_rules const& rules,
                                                      author_index author, merge_host const* host) {
     merge_host const roles = roles_of(host);
@@ -122,19 +162,35 @@ struct rest_applied {
     auto const ask = [&](decision const& d) {
         asked_field f;
         f.by = d.by;
-        std::string const named = d.inside.empty() ? d.field : d.field + '.' + d.inside;
-        if (!path_of(m.ops, named, f.path)) { return false; }
-        (void)take_out(m.ops, f.path);
+        field_op const* const op = operation_on(m.ops, d.field);
+        if (op == nullptr) { return false; }
+        f.path.push_back(op->field);
+        if (!d.inside.empty() && !path_of(operations_inside(*op), d.inside, f.path)) { return false; }
         out.asked.push_back(std::move(f));
         return true;
+    };
+    // What was asked since, out of the mutation.
+    auto const take_asked = [&](std::size_t from) {
+        std::vector<field_path const*> paths;
+        for (std::size_t i = from; i != out.asked.size(); ++i) { paths.push_back(&out.asked[i].path); }
+        std::sort(paths.begin(), paths.end(), [](field_path const* a, field_path const* b) {
+            return std::lexicographical_compare(
+                a->begin(), a->end(), b->begin(), b->end(),
+                [](std::string const& x, std::string const& y) { return compare_keys(x, y) < 0; });
+        });
+        take_out_all(m.ops, paths);
     };
     auto const by_clock_only = [&](decision const& d) {
         return d.by == rule::role && roles.role_of == nullptr && d.why != reason::same && d.why != reason::by_hint;
     };
     // Of what was first by the authority's time, each field is asked about alone.
-    auto const refused = [&](mutation const& one) {
-        std::optional<row> there = remote;
-        auto const o = apply(there, one, rules, context);
+    group_index const groups(rules);
+    auto const refused = [&](mutation const& bare, row const& there, field_op const& op, field_path const& path) {
+        mutation one = bare;
+        one.ops = {op};
+        if (!leave_only(one.ops, path)) { return false; }
+        std::optional<row> before = there;
+        auto const o = apply(before, one, rules, context);
         return o.verdict == verdict_kind::rejected && o.reason == errc::contended;
     };
     for (;;) {
@@ -145,34 +201,43 @@ struct rest_applied {
         std::size_t const before = out.asked.size();
         if (outcome.verdict == verdict_kind::rejected) {
             if (outcome.reason != errc::contended) { return outcome.reason; }
-            std::vector<field_path> timed;
-            auto const walk = [&](auto&& self, std::vector<field_op> const& ops, field_path& at) -> void {
-                for (field_op const& op : ops) {
+            std::vector<field_op> all = std::move(m.ops);
+            m.ops.clear();
+            mutation const bare = m;
+            m.ops = std::move(all);
+            fields_in_order values{remote.fields};
+            for (field_op const& top : m.ops) {
+                bool const alone = !rules.whole && groups.of(top.field) == nullptr;
+                row const one = alone ? with_one_field(remote, top.field, values.find(top.field)) : row{};
+                auto const look = [&](auto&& self, field_op const& op, rule by, rule_view inside,
+                                      field_path& at) -> void {
                     at.push_back(op.field);
                     if (op.kind == op_kind::nested) {
-                        self(self, operations_inside(op), at);
-                    } else {
-                        timed.push_back(at);
+                        for (field_op const& inner : operations_inside(op)) {
+                            bool const whole = by != rule::nested;
+                            self(self, inner, whole ? by : inside.of(inner.field), inside.inside(inner.field), at);
+                        }
+                    } else if (by == rule::authority_time && out.asked.size() <= contested_fields_max &&
+                               refused(bare, alone ? one : remote, top, at)) {
+                        out.asked.push_back({at, rule::authority_time});
                     }
                     at.pop_back();
-                }
-            };
-            field_path root;
-            walk(walk, m.ops, root);
-            for (field_path const& path : timed) {
-                mutation one = m;
-                if (!leave_only(one.ops, path) || !refused(one)) { continue; }
-                (void)take_out(m.ops, path);
-                out.asked.push_back({path, rule::authority_time});
+                };
+                field_path root;
+                look(look, top, groups.decides(top.field), rules.view().inside(top.field), root);
             }
             if (out.asked.size() == before) { return outcome.reason; }
+            take_asked(before);
             continue;
         }
         for (decision const& d : outcome.decisions) {
             bool const waits = d.won == winner::nobody || by_clock_only(d);
             if (waits && !ask(d)) { return failure{errc::contended, "the whole record is contested"}; }
         }
-        if (out.asked.size() != before) { continue; }
+        if (out.asked.size() != before) {
+            take_asked(before);
+            continue;
+        }
         out.decisions = std::move(outcome.decisions);
         return out;
     }

@@ -654,7 +654,7 @@ private:
         n.c.changed = now_;
         ++n.c.revision;
         for (contested_field& f : n.c.fields) { f.suggested.reset(); }
-        if (n.history.size() >= queue_.options().events_max) {
+        if (n.history.size() >= (queue_.options().events_max + 1) / 2) {
             ++model_.told;  // told, and not kept
             return;
         }
@@ -835,8 +835,8 @@ private:
         }
     }
     bool decided(naive_conflict& n, conflict_event what, resolution const& how, decision_maker const& w,
-                 result<settled> const& got) {
-        auto const expected = settle(n.c, how, rules_of(n.c.record), w.stamp, w.author, w.host);
+                 result<settled> const& got, bool restored = false) {
+        auto const expected = restored ? got : settle(n.c, how, rules_of(n.c.record), w.stamp, w.author, w.host);
         naive_conflict next = n;
         std::uint64_t const told = model_.told;
         if (expected) {
@@ -846,8 +846,7 @@ private:
             e.how = how;
             e.remote = n.c.remote;
             if (expected->sends()) { e.change = expected->change; }
-            if (n.history.size() >= queue_.options().events_max || entry_size(next) > queue_.options().bytes_max ||
-                size_of(n.c) > queue_.options().bytes_max) {
+            if (n.history.size() >= queue_.options().events_max || entry_size(next) > queue_.options().bytes_max) {
                 ++report_.refused;
                 model_.told = told;
                 return holds(!got && got.error() == errc::limit, conflict_promise::answers,
@@ -871,7 +870,7 @@ private:
         if (!holds(got && *got == *expected, conflict_promise::previews, "a decision differs from its preview")) {
             return false;
         }
-        judge(n.c, how, *got);
+        if (!restored) { judge(n.c, how, *got); }
         next.c.state = conflict_state::decided;
         next.c.changed = now_;
         next.c.last_decision = next.history.size();
@@ -998,6 +997,8 @@ private:
             e.by = to_bytes(w.by);
             e.automatic = w.automatic;
             if (got->sends()) { e.change = got->change; }
+            e.remote = current;
+            if (entry_size(*n) > queue_.options().bytes_max) { e.remote.reset(); }
             n->c.state = conflict_state::open;
             n->c.changed = now_;
             n->c.remote = got->after;
@@ -1018,7 +1019,12 @@ private:
                 return holds(!got && got.error() == errc::invalid, conflict_promise::answers, "nothing to do again");
             }
             resolution const how = n->history[static_cast<std::size_t>(n->c.last_decision - 1)].how;
-            bool const ok = decided(*n, conflict_event::redone, how, w, got);
+            // Where nobody was there since the undo, the record is again what it was before.
+            conflict_entry const& undone = n->history[static_cast<std::size_t>(n->c.last_decision)];
+            bool const restored = got && undone.change && undone.remote && got->after &&
+                                  got->after->deleted == undone.remote->deleted &&
+                                  got->after->fields == undone.remote->fields;
+            bool const ok = decided(*n, conflict_event::redone, how, w, got, restored);
             report_.redone += ok ? 1 : 0;
             return ok;
         });
