@@ -504,6 +504,8 @@ inline void put_rule(std::vector<field_rule>& fields, rule& fallback, field_path
         // What is not contested, by the rules.
         mutation rest = detail::as_edit(c.local, *c.remote);
         for (field_decision const& d : *choices) { (void)detail::take_out(rest.ops, d.path); }
+        // After a decision that was taken back, what stands there is what that wrote.
+        if (c.last_decision == 0) { detail::take_out_overwritten(rest, *c.remote, author); }
         auto applied = detail::apply_rest(*c.remote, rest, rules, author, host);
         if (!applied) { return applied.error(); }
         if (!applied->asked.empty()) { return failure{errc::contended, "another field is contested"}; }
@@ -560,6 +562,10 @@ inline void put_rule(std::vector<field_rule>& fields, rule& fallback, field_path
         bool const stays = extremes_stay && (d.by == rule::minimum || d.by == rule::maximum);
         return d.won == winner::confirmed && !stays;
     });
+    if (!done.changed && !refused && extremes_stay) {
+        out.change.ops.clear();
+        return out;
+    }
     if (refused || !done.changed) { return failure{errc::rejected, "a rule doesn't let the chosen value in"}; }
     out.decisions.insert(out.decisions.end(), done.decisions.begin(), done.decisions.end());
     return out;
