@@ -625,6 +625,52 @@ TEST_CASE("a row that is asked about again is asked about with all that is conte
     CHECK(asked == std::set<std::string>{"note", "seats"});
 }
 
+TEST_CASE("rows find each other's records although what those refer to has become another", "[replica]") {
+    shop s;
+    s.create({"halls", "h"}, {{"name", "Great"}});
+    s.sync();
+    tables from;
+    from.all["halls"] = {{"n1", {{"name", "Great"}}}};
+    from.all["events"] = {{"1", {{"hall", "n1"}, {"day", "mon"}, {"title", "one"}}}};
+    adoption const a{house_plan(), s.queue};
+    CHECK(run(s, a, from).counts.created == 1);
+    s.sync();
+    REQUIRE(in(s.store, [&](auto& tx) { return s.self.erase(tx, {"halls", "h"}, now); }));
+    s.sync();
+    from.all["halls"][0].fields["rows"] = "5";
+    from.all["events"].push_back({"2", {{"hall", "n1"}, {"day", "mon"}, {"text", "more"}}});
+    REQUIRE(in(s.store, [&](auto& tx) { return a.restart(tx); }));
+    CHECK(run(s, a, from).counts.created == 1);  // the hall
+    std::string const hall = target_of(s, a, {"halls", "n1"});
+    CHECK(hall != "h");
+    std::string const event = target_of(s, a, {"events", "1"});
+    CHECK(target_of(s, a, {"events", "2"}) == event);
+    CHECK(s.shown("events") ==
+          std::map<std::string, texts>{
+              {event, {{"hall", hall}, {"day", "mon"}, {"title", "one"}, {"text", "more"}}}});
+}
+
+TEST_CASE("a match that was not adopted is looked for anew when its record has got another key", "[replica]") {
+    shop s;
+    s.create({"halls", "h"}, {{"name", "Great"}});
+    s.sync();
+    tables from;
+    from.all["halls"] = {{"1", {{"name", "Great"}, {"rows", "4"}}}};
+    adoption const a{house_plan(), s.queue};
+    while (target_of(s, a, {"halls", "1"}).empty()) {
+        REQUIRE(in(s.store, [&](auto& tx) { return a.step(tx, s.self, from, now, 1, [](auto&) {}); }));
+    }
+    REQUIRE(in(s.store, [&](auto& tx) {
+        return s.self.put(tx, {"halls", "h"}, encoded({{"name", "Small"}}), now);
+    }));
+    s.create({"halls", "i"}, {{"name", "Great"}});
+    s.sync();
+    REQUIRE(in(s.store, [&](auto& tx) { return a.restart(tx); }));
+    CHECK(run(s, a, from).counts.merged == 1);
+    CHECK(s.shown("halls") ==
+          std::map<std::string, texts>{{"h", {{"name", "Small"}}}, {"i", {{"name", "Great"}, {"rows", "4"}}}});
+}
+
 TEST_CASE("adoption refuses what it can't do, and waits where there is no room", "[replica]") {
     replica_options small_outbox;
     small_outbox.outbox.entries_max = 2;

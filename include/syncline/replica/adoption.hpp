@@ -607,10 +607,11 @@ private:
         return out;
     }
     /// The fields of a record of this side, where a reference to what doesn't live leads to what lives for `mine`: what it led
-    /// to was refused by the authority, or deleted, and another was found for that record of the source.
+    /// to was refused by the authority, or deleted, and another was found for that record of the source. `to_come`: also to
+    /// what is to be created.
     template <class Tx, class Records, class Journal>
     [[nodiscard]] result<bytes> followed(Tx& tx, basic_replica<Records, Journal> const& r, adopted_collection const& c,
-                                         bytes_view theirs, bytes_view mine) const {
+                                         bytes_view theirs, bytes_view mine, bool to_come = false) const {
         std::vector<detail::field_change> changes;
         for (adopted_reference const& f : c.references) {
             auto const was = map_find(theirs, f.field);
@@ -620,7 +621,7 @@ private:
             if (!old) { return old.error(); }
             auto const other = leads(tx, r, f.parent, **is);
             if (!other) { return other.error(); }
-            if (!old->first && other->second) { changes.push_back({f.field, true, **is}); }
+            if (!old->first && (other->second || to_come)) { changes.push_back({f.field, true, **is}); }
         }
         if (changes.empty()) { return to_bytes(theirs); }
         std::sort(changes.begin(), changes.end(), [](detail::field_change const& a, detail::field_change const& b) {
@@ -668,14 +669,22 @@ private:
         return true;
     }
 
+    /// The fields with the ids of this side in the natural key; empty where they are none, or refer to nothing.
+    template <class Tx>
+    [[nodiscard]] result<bytes> key_fields(Tx& tx, adopted_collection const& c, taken_record const& from) const {
+        if (!validate_fields(from.fields)) { return bytes{}; }
+        auto out = translated(tx, c, from.fields, true);
+        return out || !is_refusal(out.error()) ? std::move(out) : result<bytes>{bytes{}};
+    }
+
     /// Finds a record's target, and claims it.
     template <class Tx, class Records, class Journal>
     [[nodiscard]] result<match_entry> place(Tx& tx, basic_replica<Records, Journal> const& r,
                                             adopted_collection const& c, taken_record const& from) const {
         match_entry m;
-        auto fields = validate_fields(from.fields) ? translated(tx, c, from.fields, true) : result<bytes>{bytes{}};
-        if (!fields && !is_refusal(fields.error())) { return fields.error(); }
-        bytes const natural = fields ? index_key(c, *fields) : bytes{};
+        auto const fields = key_fields(tx, c, from);
+        if (!fields) { return fields.error(); }
+        bytes const natural = index_key(c, *fields);
         auto const living = [&](bytes const& id) -> result<std::optional<record>> {
             return r.read(tx, record_key{c.collection, id});
         };
@@ -687,8 +696,12 @@ private:
                 auto const there = living(target);
                 if (!there) { return there.error(); }
                 // What has changed since the index was made is none; what is to be created for another record is one.
-                bool fits = *there && index_key(c, (*there)->fields) == natural;
-                if (!*there) {
+                bool fits = false;
+                if (*there) {
+                    auto const theirs = followed(tx, r, c, (*there)->fields, *fields, true);
+                    if (!theirs) { return theirs.error(); }
+                    fits = index_key(c, *theirs) == natural;
+                } else {
                     auto const first = claimed(tx, record_key{c.collection, target});
                     if (!first) { return first.error(); }
                     fits = *first && (*first)->second.target == target;
@@ -729,8 +742,8 @@ private:
         return m;
     }
 
-    /// The match of an earlier run goes where its target never came to be, as the authority refused it, and where it was
-    /// deleted and the record is to be adopted still.
+    /// The match of an earlier run stands where its record was adopted. It goes where the target never came to be, as the
+    /// authority refused it, and where that was deleted and the record has changed since.
     template <class Tx, class Records, class Journal>
     [[nodiscard]] result<std::optional<match_entry>> standing(Tx& tx, basic_replica<Records, Journal> const& r,
                                                               adopted_collection const& c,
@@ -739,8 +752,8 @@ private:
         if (!m || !*m) { return m; }
         auto const held = r.records().find(tx, record_key{c.collection, (*m)->target});
         if (!held) { return held.error(); }
-        bool const as_it_was = is_adopted(**m) && (*m)->content == content_of(from);
-        if (*held && (!(*held)->visible.deleted || as_it_was)) { return m; }
+        bool const there = *held && (!(*held)->visible.deleted || (*m)->content == content_of(from));
+        if (there && is_adopted(**m)) { return m; }
         if (auto ok = tx.erase(named('m', from.key)); !ok) { return ok.error(); }
         return std::optional<match_entry>{};
     }
@@ -751,6 +764,25 @@ private:
     [[nodiscard]] static bytes content_of(taken_record const& from) {
         auto const digest = sha256(from.fields);
         return to_bytes(bytes_view{digest}.first(hash_bytes));
+    }
+
+    /// Others with the key of a record that was adopted find its target, also where that refers to what is no more and
+    /// follows only when it is written.
+    template <class Tx>
+    [[nodiscard]] status enter(Tx& tx, adopted_collection const& c, taken_record const& from,
+                               match_entry const& m) const {
+        bool const refers = std::any_of(c.references.begin(), c.references.end(), [&](adopted_reference const& r) {
+            return std::find(c.key.begin(), c.key.end(), r.field) != c.key.end();
+        });
+        if (!refers) { return {}; }
+        auto const fields = key_fields(tx, c, from);
+        if (!fields) { return fields.error(); }
+        bytes const natural = index_key(c, *fields);
+        if (natural.empty()) { return {}; }
+        bytes raw;
+        auto const found = tx.get(natural, raw);
+        if (!found) { return found.error(); }
+        return *found ? status{} : tx.put(natural, m.target);
     }
 
     // The phases.
@@ -844,6 +876,8 @@ private:
             if (!known) { return known.error(); }
             if (!*known) {
                 if (auto m = place(tx, r, c, one); !m) { return m.error(); }
+            } else if (auto ok = enter(tx, c, one, **known); !ok) {
+                return ok;
             }
             s.after = std::move(one.key.id);
         }
