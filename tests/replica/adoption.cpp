@@ -646,8 +646,7 @@ TEST_CASE("rows find each other's records although what those refer to has becom
     std::string const event = target_of(s, a, {"events", "1"});
     CHECK(target_of(s, a, {"events", "2"}) == event);
     CHECK(s.shown("events") ==
-          std::map<std::string, texts>{
-              {event, {{"hall", hall}, {"day", "mon"}, {"title", "one"}, {"text", "more"}}}});
+          std::map<std::string, texts>{{event, {{"hall", hall}, {"day", "mon"}, {"title", "one"}, {"text", "more"}}}});
 }
 
 TEST_CASE("a match that was not adopted is looked for anew when its record has got another key", "[replica]") {
@@ -660,9 +659,7 @@ TEST_CASE("a match that was not adopted is looked for anew when its record has g
     while (target_of(s, a, {"halls", "1"}).empty()) {
         REQUIRE(in(s.store, [&](auto& tx) { return a.step(tx, s.self, from, now, 1, [](auto&) {}); }));
     }
-    REQUIRE(in(s.store, [&](auto& tx) {
-        return s.self.put(tx, {"halls", "h"}, encoded({{"name", "Small"}}), now);
-    }));
+    REQUIRE(in(s.store, [&](auto& tx) { return s.self.put(tx, {"halls", "h"}, encoded({{"name", "Small"}}), now); }));
     s.create({"halls", "i"}, {{"name", "Great"}});
     s.sync();
     REQUIRE(in(s.store, [&](auto& tx) { return a.restart(tx); }));

@@ -395,7 +395,8 @@ private:
     };
     static constexpr std::uint64_t form = 1;
     static constexpr std::size_t hash_bytes = 16;
-    static constexpr std::size_t room_of_conflict = 512;  ///< for what the queue adds to it: a history's entry has a name
+    static constexpr std::size_t room_of_conflict =
+        512;  ///< for what the queue adds to it: a history's entry has a name
 
     /// A copy of what the source told.
     struct taken_record {
@@ -1123,8 +1124,7 @@ private:
             if (!first) { return first.error(); }
             m.kind = !*first ? match_kind::duplicate : m.kind == match_kind::duplicate ? match_kind::found : m.kind;
             bytes content = content_of(one);
-            auto const done =
-                is_adopted(m) && m.content == content ? w.keep(c, one, m) : w.put(c, one, m);
+            auto const done = is_adopted(m) && m.content == content ? w.keep(c, one, m) : w.put(c, one, m);
             if (!done) { return done.error(); }
             if (!*done) { return {}; }  // no room: the next step begins with it
             adopted const how = **done;

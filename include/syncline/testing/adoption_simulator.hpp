@@ -166,14 +166,15 @@ struct adopting_device : adopting_parts, small_device<basic_replica<stored_recor
     };
     std::map<std::pair<std::string, std::string>, suitors> meant{};
     std::set<std::pair<std::string, std::string>> used{};  ///< ids of rows
-    adoption_counts counted{};                                                    ///< of this run
+    adoption_counts counted{};                             ///< of this run
     std::uint64_t run = 1;
     bool quiet = false;  ///< since the run began nothing else has changed, here or in the tables
     bool running = false;
 
     adopting_device(std::string who, std::uint64_t seed, rule_table const& rules, replica_options const& o,
                     adoption_plan plan)
-        : adopting_parts(rules, std::move(plan)), small_device(std::move(who), seed, rules, o, stored_records{}, desk) {}
+        : adopting_parts(rules, std::move(plan)),
+          small_device(std::move(who), seed, rules, o, stored_records{}, desk) {}
 
     /// Something else than a step of the adoption has changed.
     void stirred() {
@@ -274,7 +275,8 @@ private:
         return out;
     }
     /// The records of a collection that live, as a device shows them.
-    [[nodiscard]] std::vector<std::pair<std::string, naive_map>> shown(adopting_device& d, std::string const& collection) {
+    [[nodiscard]] std::vector<std::pair<std::string, naive_map>> shown(adopting_device& d,
+                                                                       std::string const& collection) {
         std::vector<std::pair<std::string, naive_map>> out;
         for (auto const& [at, held] : d.box.stored('r', 'v')) {
             if (at.first == collection && !held.what.deleted) { out.emplace_back(at.second, map_of(held.what.fields)); }
@@ -352,7 +354,9 @@ private:
         if (kept_ids_ && hall) { id = d.name + id; }
         if (!d.used.insert({collection, id}).second) { return; }  // numbers are not given twice
         tell(d.label + "'s table has " + collection + " " + id + " " + said(d.tables.told(l)) +
-             (!l.written ? "" : *l.written > now_.wall ? ", of later" : ", of earlier"));
+             (!l.written               ? ""
+              : *l.written > now_.wall ? ", of later"
+                                       : ", of earlier"));
         d.tables.all[collection][id] = std::move(l);
         d.stirred();
     }
@@ -454,8 +458,9 @@ private:
         } else {
             op = small_set("title", naive_item(next_++));
         }
-        bool const took = attempt(
-            d, [&](auto& tx) { return d.self.update(tx, {at->first, at->second}, {op}, now_of(d)); });
+        bool const took = attempt(d, [&](auto& tx) {
+            return d.self.update(tx, {at->first, at->second}, {op}, now_of(d));
+        });
         excused("an edit is refused", errc::limit, errc::not_found);
         tell(d.label + " writes " + at->first + "/" + at->second.substr(0, 6) + " " + op.field + ending(took));
         if (took) { d.stirred(); }
@@ -463,8 +468,7 @@ private:
     void erase(adopting_device& d) {
         auto const at = any_record(d);
         if (!at) { return; }
-        bool const took =
-            attempt(d, [&](auto& tx) { return d.self.erase(tx, {at->first, at->second}, now_of(d)); });
+        bool const took = attempt(d, [&](auto& tx) { return d.self.erase(tx, {at->first, at->second}, now_of(d)); });
         excused("a deletion is refused", errc::limit);
         tell(d.label + " deletes " + at->first + "/" + at->second.substr(0, 6) + ending(took));
         if (took) {
@@ -518,7 +522,8 @@ private:
         auto const chosen_over = note_of(d, c.record);
         bool const took = attempt(d, [&](auto& tx) {
             return d.desk.resolve(tx, d.self, c.id, c.revision,
-                                  mine ? resolution::use_local() : resolution::use_remote(), as_bytes(d.name), now_of(d));
+                                  mine ? resolution::use_local() : resolution::use_remote(), as_bytes(d.name),
+                                  now_of(d));
         });
         // A minimum is not raised; of what was deleted another decision makes a record again.
         excused("a decision is refused", errc::contended, errc::limit, errc::not_found, errc::already_exists,
@@ -574,7 +579,8 @@ private:
         report_.faults += failed ? 1 : 0;
         honest(report.has_value() || failed, "a dry run fails");
         holds(every_byte(d) == before, adoption_promise::foretold, d.name + "'s dry run has changed something");
-        tell(d.label + " has a dry run: " + std::to_string(told.rows.size()) + " rows" + (report ? "" : ", which fails"));
+        tell(d.label + " has a dry run: " + std::to_string(told.rows.size()) + " rows" +
+             (report ? "" : ", which fails"));
         if (!report || failed) { return; }
         ++report_.dry_runs;
         told.report = *report;
@@ -647,8 +653,8 @@ private:
     /// The fields of a natural key, one after the other; empty where one is missing.
     [[nodiscard]] static bytes key_of(std::string const& collection, naive_map const& f) {
         bytes out;
-        for (char const* const field :
-             collection == "halls" ? std::array<char const*, 2>{"name", "name"} : std::array<char const*, 2>{"hall", "day"}) {
+        for (char const* const field : collection == "halls" ? std::array<char const*, 2>{"name", "name"}
+                                                             : std::array<char const*, 2>{"hall", "day"}) {
             auto const found = f.find(field);
             if (found == f.end()) { return {}; }
             append(out, found->second);
@@ -714,8 +720,8 @@ private:
         for (field_mark const& e : r.exceptions) { last = (std::max)(last, e.mark.stamp); }
         return last;
     }
-    void judge_step(adopting_device& d, simulated_machine::stored_rows const& before, std::vector<heard_row> const& rows,
-                    adoption_report const& report) {
+    void judge_step(adopting_device& d, simulated_machine::stored_rows const& before,
+                    std::vector<heard_row> const& rows, adoption_report const& report) {
         if (!fine()) { return; }
         look_at_targets(d);
         for (auto& [source, fate] : d.fates) {
@@ -795,8 +801,8 @@ private:
         d.foretold.reset();
     }
     /// What is told of one row; `now` is what a naive reader makes of the device's records, by and by.
-    void judge_row(adopting_device& d, simulated_machine::stored_rows const& before, std::map<name_type, naive_map>& now,
-                   std::set<name_type>& touched, heard_row const& r) {
+    void judge_row(adopting_device& d, simulated_machine::stored_rows const& before,
+                   std::map<name_type, naive_map>& now, std::set<name_type>& touched, heard_row const& r) {
         std::string const what = d.name + "'s " + r.source.first + " " + r.source.second;
         auto const& table = d.tables.all[r.source.first];
         auto const line = table.find(r.source.second);
@@ -815,7 +821,8 @@ private:
             settled = fate.last.how != adopted::refused && fate.content == told && fate.last.target == r.target &&
                       !fate.vanished;
         }
-        holds(target_of(d, r.source) == r.target, adoption_promise::once, what + " is for another record than was told");
+        holds(target_of(d, r.source) == r.target, adoption_promise::once,
+              what + " is for another record than was told");
         auto const mine = translated(d, told);
         auto& meant = d.meant[at];
         bool const first = !meant.rows.empty() && meant.rows[0] == r.source.second;
@@ -829,8 +836,8 @@ private:
                   what + " is created as " + said(r.after) + ", not as " + said(small_fields(mine.fields)));
             bytes const key = key_of(r.source.first, mine.fields);
             for (auto const& [other, fields] : now) {
-                bool const same = d.quiet && other.first == r.source.first && !key.empty() &&
-                                  key_of(other.first, fields) == key;
+                bool const same =
+                    d.quiet && other.first == r.source.first && !key.empty() && key_of(other.first, fields) == key;
                 holds(!same, adoption_promise::unique, what + " is created beside " + other.second);
             }
             now[at] = map_of(r.after);
@@ -839,9 +846,7 @@ private:
             naive_map const was = followed(now, found->second, mine.fields);
             bool const follows = had && fate.content == told && r.contested.empty() && r.how == adopted::merged &&
                                  was != found->second && was == map_of(r.after);
-            if (settled) {
-                holds(follows, adoption_promise::once, what + " is adopted again, and has not changed");
-            }
+            if (settled) { holds(follows, adoption_promise::once, what + " is adopted again, and has not changed"); }
             auto const held = before.find(at);
             bool const later = line->second.written && held != before.end() &&
                                timestamp::make(*line->second.written) > last_of(held->second.what);
@@ -1004,7 +1009,8 @@ private:
             bool const may = out.took || out.why == errc::contended || out.why == errc::limit ||
                              out.why == errc::not_found || out.why == errc::already_exists ||
                              (out.why == errc::rejected && c.find({"least"}) != nullptr);
-            honest(may, "a decision on " + std::string{c.record.id_text()} + " is refused on a sound machine: " + message(out.why));
+            honest(may, "a decision on " + std::string{c.record.id_text()} +
+                            " is refused on a sound machine: " + message(out.why));
             tell_decision(d, c, c.id % 2 == 0, out.took ? "" : std::string{", which fails: "} + message(out.why));
             report_.decided += out.took ? 1 : 0;
             if (out.took && chosen_over) { notes_.insert(*chosen_over); }
@@ -1044,7 +1050,9 @@ private:
                 auto const is = home.find(at);
                 bool const same = is != home.end() && !h.pending && h.what.deleted == is->second.what.deleted &&
                                   h.what.fields == is->second.what.fields;
-                if (!holds(same, adoption_promise::agreed, d->name + " holds something else as " + at.second)) { return; }
+                if (!holds(same, adoption_promise::agreed, d->name + " holds something else as " + at.second)) {
+                    return;
+                }
             }
             for (auto const& [at, h] : home) {
                 holds(h.what.deleted || held.contains(at), adoption_promise::agreed, d->name + " lacks " + at.second);
@@ -1097,7 +1105,8 @@ private:
               adoption_promise::kept, what + "'s note is nowhere");
     }
     /// Whether a value stands with a record that it was to be before.
-    [[nodiscard]] static bool letters_elsewhere(std::set<std::pair<name_type, bytes>> const& notes, bytes const& value) {
+    [[nodiscard]] static bool letters_elsewhere(std::set<std::pair<name_type, bytes>> const& notes,
+                                                bytes const& value) {
         return std::any_of(notes.begin(), notes.end(), [&](auto const& n) { return n.second == value; });
     }
 
@@ -1107,9 +1116,9 @@ private:
     bool kept_ids_ = false;
     bool own_rules_ = false;
     std::int64_t next_ = 10;
-    std::set<name_type> was_{};                              ///< records that were home at some time
-    std::set<name_type> erased_{};                           ///< that somebody deleted
-    std::set<std::pair<name_type, bytes>> notes_{};          ///< that a record had at home
+    std::set<name_type> was_{};                      ///< records that were home at some time
+    std::set<name_type> erased_{};                   ///< that somebody deleted
+    std::set<std::pair<name_type, bytes>> notes_{};  ///< that a record had at home
 };
 
 }  // namespace detail
