@@ -98,6 +98,33 @@ TEST_CASE("use remote: nothing that was not contested is lost with it") {
     CHECK(nothing->after == only.remote);
 }
 
+TEST_CASE("what goes along does not come back over what its own writer has written since") {
+    conflict c = sample();
+    c.remote->exceptions = {{"note", {9, timestamp{150}, 1}}, {"table", {9, timestamp{200}, 2}}};
+    c.remote->fields = fields({{"note", "door"}, {"price", 90}, {"table", "terrace"}, {"guests", 38}});
+    auto const s = settle(c, resolution::use_remote(), rules, timestamp{300}, 1);
+    REQUIRE(s);
+    CHECK(field(*s, "note") == value{"door"});
+    CHECK(field(*s, "guests") == value{43});
+    // What it had written before does not hold it back.
+    c.remote->exceptions[0].mark.stamp = timestamp{50};
+    auto const before = settle(c, resolution::use_remote(), rules, timestamp{300}, 1);
+    REQUIRE(before);
+    CHECK(field(*before, "note") == value{"window"});
+}
+
+TEST_CASE("taking an edit of a former life that a minimum keeps out changes nothing, and is a decision") {
+    conflict c = sample();
+    c.local.ops.clear();
+    c.local.ops.push_back({"deposit", op_kind::set, item(20), timestamp{100}});
+    c.base = {};
+    c.remote->life = 2;
+    auto const s = settle(c, resolution::use_local(), rules, timestamp{300}, 1);
+    REQUIRE(s);
+    CHECK_FALSE(s->sends());
+    CHECK(s->after == c.remote);
+}
+
 TEST_CASE("a choice for each field, and a record of one's own") {
     auto const s = settle(
         sample(),

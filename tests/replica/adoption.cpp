@@ -439,6 +439,235 @@ TEST_CASE("what the authority did not accept is matched anew by a later run", "[
     CHECK(s.shown("halls") == std::map<std::string, texts>{{"theirs", {{"name", "Great"}, {"rows", "4"}}}});
 }
 
+TEST_CASE("of two rows with one natural key and ids of their own one record is made", "[replica]") {
+    shop s;
+    s.sync();
+    tables from;
+    from.all["halls"] = {{"x", {{"name", "New"}, {"rows", "1"}}},
+                         {"y", {{"name", "New"}, {"rows", "2"}}},
+                         {"z", {{"name", "New"}, {"rows", "1"}}}};
+    adoption_plan p = house_plan();
+    p.collections[0].ids = adopted_id::kept;
+    adoption const a{p, s.queue};
+    auto const counts = run(s, a, from).counts;
+    CHECK(counts.created == 1);
+    CHECK(counts.queued == 1);
+    CHECK(counts.joined == 1);
+    CHECK(counts.duplicates == 2);
+    CHECK(s.shown("halls") == std::map<std::string, texts>{{"x", {{"name", "New"}, {"rows", "1"}}}});
+}
+
+TEST_CASE("a match whose record is deleted before it is adopted is looked for anew", "[replica]") {
+    shop s;
+    s.create({"halls", "h"}, {{"name", "Great"}});
+    s.sync();
+    tables from;
+    from.all["halls"] = {{"1", {{"name", "Great"}, {"rows", "4"}}}};
+    adoption const a{house_plan(), s.queue};
+    while (target_of(s, a, {"halls", "1"}).empty()) {
+        REQUIRE(in(s.store, [&](auto& tx) { return a.step(tx, s.self, from, now, 1, [](auto&) {}); }));
+    }
+    REQUIRE(target_of(s, a, {"halls", "1"}) == "h");
+    REQUIRE(in(s.store, [&](auto& tx) { return s.self.erase(tx, {"halls", "h"}, now); }));
+    s.create({"halls", "i"}, {{"name", "Great"}});
+    s.sync();
+    SECTION("not adopted yet") {
+        REQUIRE(in(s.store, [&](auto& tx) { return a.restart(tx); }));
+        CHECK(run(s, a, from).counts.merged == 1);
+        CHECK(s.shown("halls") == std::map<std::string, texts>{{"i", {{"name", "Great"}, {"rows", "4"}}}});
+    }
+    SECTION("adopted, and deleted since: it stays so until the row changes") {
+        CHECK(run(s, a, from).counts.created == 1);
+        REQUIRE(in(s.store, [&](auto& tx) { return s.self.erase(tx, {"halls", "h"}, now); }));
+        s.sync();
+        REQUIRE(in(s.store, [&](auto& tx) { return a.restart(tx); }));
+        CHECK(run(s, a, from).counts.kept == 1);
+        from.all["halls"][0].fields["rows"] = "5";
+        REQUIRE(in(s.store, [&](auto& tx) { return a.restart(tx); }));
+        CHECK(run(s, a, from).counts.merged == 1);
+        CHECK(s.shown("halls") == std::map<std::string, texts>{{"i", {{"name", "Great"}, {"rows", "5"}}}});
+    }
+}
+
+TEST_CASE("a row takes the place of one that was to be created, and is no more", "[replica]") {
+    shop s;
+    s.sync();
+    tables from;
+    from.all["halls"] = {{"1", {{"name", "Great"}, {"rows", "1"}}}, {"2", {{"name", "Great"}, {"rows", "2"}}}};
+    adoption const a{house_plan(), s.queue};
+    while (target_of(s, a, {"halls", "2"}).empty()) {
+        REQUIRE(in(s.store, [&](auto& tx) { return a.step(tx, s.self, from, now, 1, [](auto&) {}); }));
+    }
+    source_row const first = from.all["halls"][0];
+    from.all["halls"].erase(from.all["halls"].begin());
+    CHECK(run(s, a, from).counts.created == 1);
+    std::string const id = target_of(s, a, {"halls", "2"});
+    CHECK(s.shown("halls") == std::map<std::string, texts>{{id, {{"name", "Great"}, {"rows", "2"}}}});
+    // Should it come back, a person makes the two one.
+    from.all["halls"].push_back(first);
+    REQUIRE(in(s.store, [&](auto& tx) { return a.restart(tx); }));
+    auto const counts = run(s, a, from).counts;
+    CHECK(counts.kept == 1);
+    CHECK(counts.queued == 1);
+    CHECK(s.shown("halls").at(id).at("rows") == "2");
+}
+
+TEST_CASE("a reference follows a record that the authority did not accept to the one that it became", "[replica]") {
+    constraint_table unique;
+    unique.uniques = {{"hall_name", "halls", {"name"}}};
+    shop s;
+    authority_options o;
+    o.constraints = &unique;
+    s.home = authority<>{house_rules(), o};
+    s.sync();
+    tables from;
+    from.all["halls"] = {{"n1", {{"name", "Attic"}, {"next", "n2"}}}, {"n2", {{"name", "Great"}}}};
+    adoption const a{house_plan(), s.queue};
+    CHECK(run(s, a, from).counts.created == 2);
+    {
+        shop other{9};
+        other.create({"halls", "theirs"}, {{"name", "Great"}});
+        REQUIRE(in(other.store, [&](auto& tx) { return other.self.prepare(tx, now); }));
+        auto const q = in(other.store, [&](auto& tx) { return other.self.request_message(tx); });
+        REQUIRE(serve(s.home_store, s.home, "anna", *q, now));
+    }
+    s.sync();
+    std::string const attic = target_of(s, a, {"halls", "n1"});
+    for (int again = 0; again < 2; ++again) {
+        REQUIRE(in(s.store, [&](auto& tx) { return a.restart(tx); }));
+        auto const counts = run(s, a, from).counts;
+        CHECK(counts.joined == (again == 0 ? 1U : 0U));
+        CHECK(counts.merged == (again == 0 ? 1U : 0U));
+        CHECK(counts.kept == (again == 0 ? 0U : 2U));
+        s.sync();
+        CHECK(s.shown("halls").at(attic) == texts{{"name", "Attic"}, {"next", "theirs"}});
+    }
+    CHECK(s.shown("halls").size() == 2);
+}
+
+TEST_CASE("where there is no room for a row nothing of it is written, nor asked", "[replica]") {
+    replica_options small_outbox;
+    small_outbox.outbox.entries_max = 1;
+    shop s{3, small_outbox};
+    s.create({"events", "e"}, {{"hall", "h"}, {"day", "mon"}, {"note", "theirs"}});
+    s.sync();
+    tables from;
+    from.all["events"] = {{"1", {{"day", "mon"}, {"note", "ours"}, {"title", "new"}}}};
+    adoption_plan p;
+    p.source = "till";
+    p.collections = {{"events", {"day"}}};
+    SECTION("in the outbox") {
+        adoption const a{p, s.queue};
+        s.create({"halls", "other"}, {{"name", "Other"}});
+        CHECK(run(s, a, from).full);
+        CHECK(s.queued().empty());
+        s.sync();
+        CHECK(run(s, a, from).counts.queued == 1);
+        CHECK(s.queued().size() == 1);
+        CHECK(s.shown("events").at("e").at("title") == "new");
+    }
+    SECTION("in the queue") {
+        conflict_queue const none{conflict_options{1}};
+        adoption const a{p, none};
+        from.all["events"].push_back({"2", {{"day", "mon"}, {"note", "others"}, {"text", "more"}}});
+        CHECK(run(s, a, from).full);
+        CHECK_FALSE(s.shown("events").at("e").contains("text"));
+    }
+    SECTION("for one that never fits") {
+        conflict_options little;
+        little.bytes_max = 1'000;
+        conflict_queue const none{little};
+        adoption const a{p, none};
+        from.all["events"][0].fields["note"] = std::string(900, 'x');
+        auto const report = run(s, a, from);
+        CHECK_FALSE(report.full);
+        CHECK(report.counts.refused == 1);
+        CHECK_FALSE(s.shown("events").at("e").contains("title"));
+    }
+}
+
+TEST_CASE("a row that is asked about again is asked about with all that is contested then", "[replica]") {
+    shop s;
+    s.create({"events", "e"}, {{"day", "mon"}, {"note", "theirs"}, {"seats", "2"}});
+    s.sync();
+    tables from;
+    from.all["events"] = {{"1", {{"day", "mon"}, {"note", "ours"}, {"seats", "2"}}}};
+    adoption_plan p;
+    p.source = "till";
+    p.collections = {{"events", {"day"}}};
+    adoption const a{p, s.queue};
+    CHECK(run(s, a, from).counts.queued == 1);
+    REQUIRE(in(s.store, [&](auto& tx) {
+        return s.self.put(tx, {"events", "e"}, encoded({{"day", "mon"}, {"note", "theirs"}, {"seats", "3"}}), now);
+    }));
+    s.sync();
+    // Its memory is lost.
+    {
+        auto tx = s.store.begin(access_mode::write);
+        std::vector<bytes> keys;
+        REQUIRE(scan_prefix(*tx, as_bytes("da"), [&](bytes_view k, bytes_view) {
+            keys.push_back(to_bytes(k));
+            return true;
+        }));
+        for (bytes const& k : keys) { REQUIRE(tx->erase(k)); }
+        REQUIRE(tx->commit());
+    }
+    CHECK(run(s, a, from).counts.queued == 1);
+    std::set<std::string> asked;
+    for (conflict const& c : s.queued()) {
+        for (contested_field const& f : c.fields) {
+            bool const said = std::any_of(c.local.ops.begin(), c.local.ops.end(),
+                                          [&](field_op const& op) { return field_path{op.field} == f.path; });
+            CHECK(said);
+            asked.insert(to_text(f.path));
+        }
+    }
+    CHECK(asked == std::set<std::string>{"note", "seats"});
+}
+
+TEST_CASE("rows find each other's records although what those refer to has become another", "[replica]") {
+    shop s;
+    s.create({"halls", "h"}, {{"name", "Great"}});
+    s.sync();
+    tables from;
+    from.all["halls"] = {{"n1", {{"name", "Great"}}}};
+    from.all["events"] = {{"1", {{"hall", "n1"}, {"day", "mon"}, {"title", "one"}}}};
+    adoption const a{house_plan(), s.queue};
+    CHECK(run(s, a, from).counts.created == 1);
+    s.sync();
+    REQUIRE(in(s.store, [&](auto& tx) { return s.self.erase(tx, {"halls", "h"}, now); }));
+    s.sync();
+    from.all["halls"][0].fields["rows"] = "5";
+    from.all["events"].push_back({"2", {{"hall", "n1"}, {"day", "mon"}, {"text", "more"}}});
+    REQUIRE(in(s.store, [&](auto& tx) { return a.restart(tx); }));
+    CHECK(run(s, a, from).counts.created == 1);  // the hall
+    std::string const hall = target_of(s, a, {"halls", "n1"});
+    CHECK(hall != "h");
+    std::string const event = target_of(s, a, {"events", "1"});
+    CHECK(target_of(s, a, {"events", "2"}) == event);
+    CHECK(s.shown("events") ==
+          std::map<std::string, texts>{{event, {{"hall", hall}, {"day", "mon"}, {"title", "one"}, {"text", "more"}}}});
+}
+
+TEST_CASE("a match that was not adopted is looked for anew when its record has got another key", "[replica]") {
+    shop s;
+    s.create({"halls", "h"}, {{"name", "Great"}});
+    s.sync();
+    tables from;
+    from.all["halls"] = {{"1", {{"name", "Great"}, {"rows", "4"}}}};
+    adoption const a{house_plan(), s.queue};
+    while (target_of(s, a, {"halls", "1"}).empty()) {
+        REQUIRE(in(s.store, [&](auto& tx) { return a.step(tx, s.self, from, now, 1, [](auto&) {}); }));
+    }
+    REQUIRE(in(s.store, [&](auto& tx) { return s.self.put(tx, {"halls", "h"}, encoded({{"name", "Small"}}), now); }));
+    s.create({"halls", "i"}, {{"name", "Great"}});
+    s.sync();
+    REQUIRE(in(s.store, [&](auto& tx) { return a.restart(tx); }));
+    CHECK(run(s, a, from).counts.merged == 1);
+    CHECK(s.shown("halls") ==
+          std::map<std::string, texts>{{"h", {{"name", "Small"}}}, {"i", {{"name", "Great"}, {"rows", "4"}}}});
+}
+
 TEST_CASE("adoption refuses what it can't do, and waits where there is no room", "[replica]") {
     replica_options small_outbox;
     small_outbox.outbox.entries_max = 2;

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include <syncline/testing/adoption_simulator.hpp>
 #include <syncline/testing/fact_simulator.hpp>
 #include <syncline/testing/live_simulator.hpp>
 #include <syncline/testing/peer_simulator.hpp>
@@ -41,6 +42,7 @@ constexpr simulated_world worlds[] = {
     world<shared_conflict_simulation_options, simulate_shared_conflicts, shrink_shared_conflicts>("shared conflicts",
                                                                                                   300),
     world<live_simulation_options, simulate_live, shrink_live>("live", 600),
+    world<adoption_simulation_options, simulate_adoptions, shrink_adoptions>("adoptions", 450),
 };
 
 }  // namespace

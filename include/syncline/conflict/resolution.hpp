@@ -557,6 +557,8 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
         std::vector<field_path const*> theirs;
         for (field_decision const& d : *choices) { theirs.push_back(&d.path); }
         detail::take_out_all(rest.ops, theirs);
+        // After a decision that was taken back, what stands there is what that wrote.
+        if (c.last_decision == 0) { detail::take_out_overwritten(rest, *c.remote, author); }
         auto applied = detail::apply_rest(*c.remote, rest, rules, author, host);
         if (!applied) { return applied.error(); }
         if (!applied->asked.empty()) { return failure{errc::contended, "another field is contested"}; }
@@ -624,6 +626,10 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
         bool const stays = extremes_stay && (d.by == rule::minimum || d.by == rule::maximum);
         return d.won == winner::confirmed && !stays;
     });
+    if (!done.changed && !refused && extremes_stay) {
+        out.change.ops.clear();
+        return out;
+    }
     if (refused || !done.changed) { return failure{errc::rejected, "a rule doesn't let the chosen value in"}; }
     out.decisions.insert(out.decisions.end(), done.decisions.begin(), done.decisions.end());
     return out;

@@ -147,6 +147,18 @@ struct rest_applied {
     return out;
 }
 
+/// Takes out what its own writer has written over since, as is confirmed: it was made, and is not to come back. Additions
+/// count beside what came later.
+inline void take_out_overwritten(mutation& m, row const& remote, author_index author) {
+    if (author == unknown_author) { return; }
+    auto const over = [&](field_op const& op) {
+        write_mark const& there = remote.mark_of(op.field);
+        bool const whole = op.kind == op_kind::set || op.kind == op_kind::unset;
+        return whole && there.author == author && there.stamp > op.stamp;
+    };
+    m.ops.erase(std::remove_if(m.ops.begin(), m.ops.end(), over), m.ops.end());
+}
+
 /// Applies a mutation without what a person must decide: what the rules leave open, what others have changed by the
 /// authority's time since, and who ranks higher where that isn't known here. Guards are not asked.
 /// Errors: what `apply` rejects the others with. Cost: that of `apply`, once more for each round of what is asked; of what was

@@ -257,7 +257,8 @@ struct adoption_report {
 /// step goes on, and nothing is done twice. After the end a step does nothing; `restart` begins a run that keeps what
 /// is adopted and not changed since, and tries the rest.
 /// In memory: the records of one step. Keys begin with `prefix`: "s" the state, "x" the index of natural keys while it
-/// runs, "m" a source record -> its target and outcome, for ever, "t" the reverse.
+/// runs, "m" a source record -> its target and outcome, for ever, "t" a target -> the source record that came
+/// first to it.
 ///
 /// The queue outlives it. Whoever uses a desk adopts into the desk's queue.
 class adoption {
@@ -394,6 +395,8 @@ private:
     };
     static constexpr std::uint64_t form = 1;
     static constexpr std::size_t hash_bytes = 16;
+    static constexpr std::size_t room_of_conflict =
+        512;  ///< for what the queue adds to it: a history's entry has a name
 
     /// A copy of what the source told.
     struct taken_record {
@@ -588,6 +591,46 @@ private:
         return detail::rewrite_fields(fields, changes);
     }
 
+    /// Of the ids in a reference's item, whether any leads to a record that lives, and whether each does.
+    template <class Tx, class Records, class Journal>
+    [[nodiscard]] static result<std::pair<bool, bool>> leads(Tx& tx, basic_replica<Records, Journal> const& r,
+                                                             std::string const& parent, bytes_view item) {
+        cbor_reader in{item};
+        bool const many = in.peek() == cbor_type::array;
+        std::pair<bool, bool> out{false, true};
+        for (std::size_t n = many ? in.array() : 1; n != 0 && !in.failed(); --n) {
+            record_key const to{parent, detail::referred_id(many ? in.skip() : item)};
+            auto const there = valid(to) ? r.read(tx, to) : result<std::optional<record>>{std::optional<record>{}};
+            if (!there) { return there.error(); }
+            out.first = out.first || *there;
+            out.second = out.second && *there;
+        }
+        return out;
+    }
+    /// The fields of a record of this side, where a reference to what doesn't live leads to what lives for `mine`: what it led
+    /// to was refused by the authority, or deleted, and another was found for that record of the source. `to_come`: also to
+    /// what is to be created.
+    template <class Tx, class Records, class Journal>
+    [[nodiscard]] result<bytes> followed(Tx& tx, basic_replica<Records, Journal> const& r, adopted_collection const& c,
+                                         bytes_view theirs, bytes_view mine, bool to_come = false) const {
+        std::vector<detail::field_change> changes;
+        for (adopted_reference const& f : c.references) {
+            auto const was = map_find(theirs, f.field);
+            auto const is = map_find(mine, f.field);
+            if (!was || !is || !*was || !*is || equal(**was, **is)) { continue; }
+            auto const old = leads(tx, r, f.parent, **was);
+            if (!old) { return old.error(); }
+            auto const other = leads(tx, r, f.parent, **is);
+            if (!other) { return other.error(); }
+            if (!old->first && (other->second || to_come)) { changes.push_back({f.field, true, **is}); }
+        }
+        if (changes.empty()) { return to_bytes(theirs); }
+        std::sort(changes.begin(), changes.end(), [](detail::field_change const& a, detail::field_change const& b) {
+            return compare_keys(a.field, b.field) < 0;
+        });
+        return detail::rewrite_fields(theirs, changes);
+    }
+
     [[nodiscard]] bytes id_from(adopted_collection const& c, bytes raw) const {
         return c.text_ids ? to_bytes(to_hex(raw)) : raw;
     }
@@ -603,14 +646,46 @@ private:
         return id_from(c, to_bytes(bytes_view{digest}.first(hash_bytes)));
     }
 
+    /// The record of the source that came first to a target, by its id, with what it is for now; nothing: none did.
+    template <class Tx>
+    [[nodiscard]] result<std::optional<std::pair<bytes, match_entry>>> claimed(Tx& tx, record_key const& target) const {
+        using claim = std::optional<std::pair<bytes, match_entry>>;
+        bytes holder;
+        auto const held = tx.get(named('t', target), holder);
+        if (!held) { return held.error(); }
+        record_key const source{target.collection, *held ? holder : bytes{}};
+        if (!valid(source)) { return claim{}; }
+        auto m = find_match(tx, source);
+        if (!m) { return m.error(); }
+        return *m ? claim{{std::move(holder), std::move(**m)}} : claim{};
+    }
+    /// Makes a record the first of its target where no other is; whether it is.
+    template <class Tx>
+    [[nodiscard]] result<bool> claim(Tx& tx, record_key const& source, bytes const& target) const {
+        record_key const to{source.collection, target};
+        auto const first = claimed(tx, to);
+        if (!first) { return first.error(); }
+        if (*first && (*first)->second.target == target) { return (*first)->first == source.id; }
+        if (auto ok = tx.put(named('t', to), source.id); !ok) { return ok.error(); }
+        return true;
+    }
+
+    /// The fields with the ids of this side in the natural key; empty where they are none, or refer to nothing.
+    template <class Tx>
+    [[nodiscard]] result<bytes> key_fields(Tx& tx, adopted_collection const& c, taken_record const& from) const {
+        if (!validate_fields(from.fields)) { return bytes{}; }
+        auto out = translated(tx, c, from.fields, true);
+        return out || !is_refusal(out.error()) ? std::move(out) : result<bytes>{bytes{}};
+    }
+
     /// Finds a record's target, and claims it.
     template <class Tx, class Records, class Journal>
     [[nodiscard]] result<match_entry> place(Tx& tx, basic_replica<Records, Journal> const& r,
                                             adopted_collection const& c, taken_record const& from) const {
         match_entry m;
-        auto fields = validate_fields(from.fields) ? translated(tx, c, from.fields, true) : result<bytes>{bytes{}};
-        if (!fields && !is_refusal(fields.error())) { return fields.error(); }
-        bytes const natural = fields ? index_key(c, *fields) : bytes{};
+        auto const fields = key_fields(tx, c, from);
+        if (!fields) { return fields.error(); }
+        bytes const natural = index_key(c, *fields);
         auto const living = [&](bytes const& id) -> result<std::optional<record>> {
             return r.read(tx, record_key{c.collection, id});
         };
@@ -621,8 +696,18 @@ private:
             if (*found && !target.empty()) {
                 auto const there = living(target);
                 if (!there) { return there.error(); }
-                // What has changed since the index was made is none.
-                if (*there && index_key(c, (*there)->fields) == natural) {
+                // What has changed since the index was made is none; what is to be created for another record is one.
+                bool fits = false;
+                if (*there) {
+                    auto const theirs = followed(tx, r, c, (*there)->fields, *fields, true);
+                    if (!theirs) { return theirs.error(); }
+                    fits = index_key(c, *theirs) == natural;
+                } else {
+                    auto const first = claimed(tx, record_key{c.collection, target});
+                    if (!first) { return first.error(); }
+                    fits = *first && (*first)->second.target == target;
+                }
+                if (fits) {
                     m.kind = match_kind::found;
                     m.target = std::move(target);
                 }
@@ -648,38 +733,57 @@ private:
             if (*free) { m.target = std::move(id); }
         }
         if (m.target.empty()) { m.target = own_id(c, from.key); }
-        bytes const claim = named('t', record_key{c.collection, m.target});
-        bytes holder;
-        auto const held = tx.get(claim, holder);
-        if (!held) { return held.error(); }
-        if (*held && !equal(holder, from.key.id)) {
-            m.kind = match_kind::duplicate;
-        } else if (auto ok = tx.put(claim, from.key.id); !ok) {
-            return ok.error();
+        if (!natural.empty() && m.kind == match_kind::none) {
+            if (auto ok = tx.put(natural, m.target); !ok) { return ok.error(); }
         }
+        auto const first = claim(tx, from.key, m.target);
+        if (!first) { return first.error(); }
+        if (!*first) { m.kind = match_kind::duplicate; }
         if (auto ok = put_match(tx, from.key, m); !ok) { return ok.error(); }
         return m;
     }
 
-    /// The match of an earlier run goes where its target never came to be: the authority refused it.
+    /// The match of an earlier run stands where its record was adopted. It goes where the target never came to be, as the
+    /// authority refused it, and where that was deleted and the record has changed since.
     template <class Tx, class Records, class Journal>
     [[nodiscard]] result<std::optional<match_entry>> standing(Tx& tx, basic_replica<Records, Journal> const& r,
-                                                              record_key const& source) const {
-        auto m = find_match(tx, source);
+                                                              adopted_collection const& c,
+                                                              taken_record const& from) const {
+        auto m = find_match(tx, from.key);
         if (!m || !*m) { return m; }
-        record_key const target{source.collection, (*m)->target};
-        auto const held = r.records().find(tx, target);
+        auto const held = r.records().find(tx, record_key{c.collection, (*m)->target});
         if (!held) { return held.error(); }
-        if (*held) { return m; }
-        bytes const claim = named('t', target);
-        bytes holder;
-        auto const claimed = tx.get(claim, holder);
-        if (!claimed) { return claimed.error(); }
-        if (*claimed && equal(holder, source.id)) {
-            if (auto ok = tx.erase(claim); !ok) { return ok.error(); }
-        }
-        if (auto ok = tx.erase(named('m', source)); !ok) { return ok.error(); }
+        bool const there = *held && (!(*held)->visible.deleted || (*m)->content == content_of(from));
+        if (there && is_adopted(**m)) { return m; }
+        if (auto ok = tx.erase(named('m', from.key)); !ok) { return ok.error(); }
         return std::optional<match_entry>{};
+    }
+    [[nodiscard]] static bool is_adopted(match_entry const& m) noexcept {
+        return m.outcome != adopted{} && m.outcome != adopted::refused;
+    }
+    /// By which a record that was adopted is known to be as it was.
+    [[nodiscard]] static bytes content_of(taken_record const& from) {
+        auto const digest = sha256(from.fields);
+        return to_bytes(bytes_view{digest}.first(hash_bytes));
+    }
+
+    /// Others with the key of a record that was adopted find its target, also where that refers to what is no more and
+    /// follows only when it is written.
+    template <class Tx>
+    [[nodiscard]] status enter(Tx& tx, adopted_collection const& c, taken_record const& from,
+                               match_entry const& m) const {
+        bool const refers = std::any_of(c.references.begin(), c.references.end(), [&](adopted_reference const& r) {
+            return std::find(c.key.begin(), c.key.end(), r.field) != c.key.end();
+        });
+        if (!refers) { return {}; }
+        auto const fields = key_fields(tx, c, from);
+        if (!fields) { return fields.error(); }
+        bytes const natural = index_key(c, *fields);
+        if (natural.empty()) { return {}; }
+        bytes raw;
+        auto const found = tx.get(natural, raw);
+        if (!found) { return found.error(); }
+        return *found ? status{} : tx.put(natural, m.target);
     }
 
     // The phases.
@@ -769,10 +873,12 @@ private:
         auto records = next_of(source, c.collection, s.after, budget, more);
         if (!records) { return records.error(); }
         for (taken_record& one : *records) {
-            auto const known = standing(tx, r, one.key);
+            auto const known = standing(tx, r, c, one);
             if (!known) { return known.error(); }
             if (!*known) {
                 if (auto m = place(tx, r, c, one); !m) { return m.error(); }
+            } else if (auto ok = enter(tx, c, one, **known); !ok) {
+                return ok;
             }
             s.after = std::move(one.key.id);
         }
@@ -800,7 +906,7 @@ private:
 
         /// Nothing where there is no room for it.
         [[nodiscard]] result<std::optional<adopted>> put(adopted_collection const& c, taken_record const& from,
-                                                         match_entry const& m) {
+                                                         match_entry& m) {
             before.clear();
             after.clear();
             contested.clear();
@@ -813,12 +919,12 @@ private:
             if (!there) { return there.error(); }
             if (!*there) {
                 after = std::move(*mine);
-                if (m.kind == match_kind::duplicate) {
-                    return refuse({errc::not_found, "another record of the source was to be created for it"});
-                }
                 if (after.size() > r.options().record_max) { return refuse({errc::too_large, "record too large"}); }
                 auto const done = r.create(tx, target, after, now);
                 if (!done) { return written(done.error()); }
+                // Another record of the source was to come first, and is not there any more, or was refused.
+                m.kind = match_kind::none;
+                if (auto ok = tx.put(own.named('t', target), from.key.id); !ok) { return ok.error(); }
                 return std::optional<adopted>{adopted::created};
             }
             before = (*there)->fields;
@@ -827,13 +933,29 @@ private:
                 return std::optional<adopted>{adopted::joined};
             }
             if ((*there)->closed) { return refuse({errc::unsupported, "its match is of a later schema version"}); }
-            if (auto ok = merge(c, target, from, *mine, m.kind == match_kind::duplicate); !ok) {
+            auto const theirs = own.followed(tx, r, c, before, *mine);
+            if (!theirs) { return theirs.error(); }
+            if (auto ok = merge(c, target, from, *mine, *theirs, m.kind == match_kind::duplicate); !ok) {
                 return refuse(ok.error());
             }
             if (after.size() > r.options().record_max) { return refuse({errc::too_large, "record too large"}); }
+            std::optional<conflict> asked;
             if (!contested.empty()) {
-                auto const raised = raise(target, c, from, *mine);
-                if (!raised) { return written(raised.error()); }
+                auto made = question(target, c, from, *mine);
+                if (!made) { return refuse(made.error()); }
+                asked = std::move(*made);
+                // What the queue would refuse is refused before anything is written.
+                bytes raw;
+                cbor_writer w{raw};
+                encode_conflict(w, *asked);
+                conflict_options const& most = own.queue_->options();
+                if (raw.size() + room_of_conflict > most.bytes_max) {
+                    return refuse({errc::too_large, "conflict too large for the queue"});
+                }
+                auto const waiting = own.queue_->counts(tx);
+                if (!waiting) { return waiting.error(); }
+                full = waiting->open >= most.open_max;
+                if (full) { return std::optional<adopted>{}; }
             }
             if (!equal(before, after)) {
                 auto const done = r.put(tx, target, before, after, now);
@@ -843,7 +965,35 @@ private:
                 if (!now_there) { return now_there.error(); }
                 if (*now_there) { after = (*now_there)->fields; }
             }
+            if (asked) {
+                auto const raised = own.queue_->raise(tx, std::move(*asked), now.wall);
+                if (!raised) { return raised.error(); }
+            }
             return std::optional<adopted>{contested.empty() ? adopted::merged : adopted::queued};
+        }
+
+        /// What was adopted stays as it is; only its references follow what they lead to. Nothing where there is no room.
+        [[nodiscard]] result<std::optional<adopted>> keep(adopted_collection const& c, taken_record const& from,
+                                                          match_entry const& m) {
+            contested.clear();
+            why = {};
+            if (c.references.empty()) { return std::optional<adopted>{adopted::kept}; }
+            auto const mine = own.translated(tx, c, from.fields, false);
+            if (!mine && !is_refusal(mine.error())) { return mine.error(); }
+            record_key const target{c.collection, m.target};
+            auto const there = r.read(tx, target);
+            if (!there) { return there.error(); }
+            if (!mine || !*there || (*there)->closed) { return std::optional<adopted>{adopted::kept}; }
+            before = (*there)->fields;
+            auto theirs = own.followed(tx, r, c, before, *mine);
+            if (!theirs) { return theirs.error(); }
+            after = std::move(*theirs);
+            if (equal(before, after)) { return std::optional<adopted>{adopted::kept}; }
+            auto const done = r.put(tx, target, before, after, now);
+            if (done) { return std::optional<adopted>{adopted::merged}; }
+            full = done.error() == errc::limit;
+            if (!full && !is_refusal(done.error())) { return done.error(); }
+            return full ? std::optional<adopted>{} : std::optional<adopted>{adopted::kept};
         }
 
     private:
@@ -865,7 +1015,7 @@ private:
 
         /// Fills in `after` and `contested`.
         [[nodiscard]] status merge(adopted_collection const& c, record_key const& target, taken_record const& from,
-                                   bytes_view mine, bool duplicate) {
+                                   bytes_view mine, bytes_view there, bool duplicate) {
             auto const held = r.records().find(tx, target);
             if (!held) { return held.error(); }
             timestamp theirs{};
@@ -882,7 +1032,7 @@ private:
             }
             timestamp const stamp = from.written ? timestamp::make(*from.written) : timestamp{};
             bytes const nothing{std::byte{0xA0}};
-            auto merged = three_way_validated(nothing, mine, before, by, {stamp, 1}, {theirs, 2});
+            auto merged = three_way_validated(nothing, mine, there, by, {stamp, 1}, {theirs, 2});
             if (!merged) { return merged.error(); }
             after = std::move(merged->record);
             contested = std::move(merged->conflicts);
@@ -892,8 +1042,8 @@ private:
             return {};
         }
 
-        [[nodiscard]] result<std::uint64_t> raise(record_key const& target, adopted_collection const& c,
-                                                  taken_record const& from, bytes_view mine) {
+        [[nodiscard]] result<conflict> question(record_key const& target, adopted_collection const& c,
+                                                taken_record const& from, bytes_view mine) {
             auto const held = r.records().find(tx, target);
             if (!held) { return held.error(); }
             auto confirmed = r.read_confirmed(tx, target);
@@ -903,9 +1053,11 @@ private:
             one.local.record = target;
             one.local.stamp = from.written ? timestamp::make(*from.written) : timestamp{};
             one.local.life = *held ? (*held)->visible.life : 1;
-            // Told again by a later run, it is the same conflict; another record's, or another content, is another.
+            // Told again by a later run, it is the same conflict; another record's, another content, or one about other
+            // fields, is another.
             bytes said = to_bytes(from.key);
             append(said, mine);
+            for (std::string const& f : contested) { cbor_writer{said}.text(f); }
             one.local.sequence = read_u64(bytes_view{sha256(said)}.first(8)) | 1U;
             one.local_by.writer = to_bytes(own.plan_.source);
             one.local_by.stamp = one.local.stamp;
@@ -927,7 +1079,8 @@ private:
                 }
             }
             one.remote = std::move(*confirmed);
-            return own.queue_->raise(tx, std::move(one), now.wall);
+            if (auto ok = check(one); !ok) { return ok.error(); }
+            return one;
         }
 
         /// Rules that need what both came from ask a person; and who was first is not known without a time.
@@ -967,18 +1120,18 @@ private:
                 known->emplace(std::move(*m));
             }
             match_entry& m = **known;
-            auto const digest = sha256(one.fields);
-            bytes_view const content = bytes_view{digest}.first(hash_bytes);
-            bool const adopted_already = m.outcome != adopted{} && m.outcome != adopted::refused;
-            adopted how = adopted::kept;
-            if (!adopted_already || !equal(m.content, content)) {
-                auto const done = w.put(c, one, m);
-                if (!done) { return done.error(); }
-                if (!*done) { return {}; }  // no room: the next step begins with it
-                how = **done;
+            auto const first = claim(w.tx, one.key, m.target);
+            if (!first) { return first.error(); }
+            m.kind = !*first ? match_kind::duplicate : m.kind == match_kind::duplicate ? match_kind::found : m.kind;
+            bytes content = content_of(one);
+            auto const done = is_adopted(m) && m.content == content ? w.keep(c, one, m) : w.put(c, one, m);
+            if (!done) { return done.error(); }
+            if (!*done) { return {}; }  // no room: the next step begins with it
+            adopted const how = **done;
+            if (how != adopted::kept) {
                 m.outcome = how;
                 m.why = w.why.code;
-                m.content = to_bytes(content);
+                m.content = std::move(content);
                 if (auto ok = put_match(w.tx, one.key, m); !ok) { return ok; }
                 record_key const target{c.collection, m.target};
                 visit(adopted_row{one.key, target, how, w.before, w.after, w.contested, w.why});

@@ -792,10 +792,17 @@ private:
             holds(field_of(done.after->fields, path) == wanted, conflict_promise::choices,
                   "a field that the person chose");
         }
-        // All else is where the rules put it, had nobody to be asked.
+        // All else is where the rules put it, had nobody to be asked; what was written over since by its own writer is over.
         mutation rest = c.local;
         rest.kind = change_kind::update;
         for (contested_field const& f : c.fields) { leave_out(rest, f.path); }
+        for (std::size_t i = rest.ops.size(); i-- != 0 && c.last_decision == 0;) {
+            field_op const& op = rest.ops[i];
+            write_mark const& mark = c.remote->mark_of(op.field);
+            bool const whole = op.kind == op_kind::set || op.kind == op_kind::unset;
+            bool const over = whole && mark.author == 3 && mark.stamp > op.stamp;
+            if (over) { rest.ops.erase(rest.ops.begin() + static_cast<std::ptrdiff_t>(i)); }
+        }
         std::optional<row> after = c.remote;
         if (!rest.ops.empty()) {
             auto const outcome = apply(after, rest, rules_of(c.record), context(3, c.remote->version));
