@@ -669,3 +669,31 @@ TEST_CASE("done again, the record is what it was before the undo, with what othe
     REQUIRE(anew);
     CHECK(equal(**map_find(anew->after->fields, "table"), item("garden")));
 }
+
+TEST_CASE("a record that was brought back, taken away again and brought back again is the same") {
+    collection_rules keeping{"bookings", rule::last_writer, {{"most", rule::maximum}}};
+    keeping.deletes = deletion::manual;
+    conflict c = clash("b1");
+    c.base = fields({{"most", 3}});
+    c.local.ops = {{"most", op_kind::set, item(5), c.local.stamp}};
+    c.remote->deleted = true;
+    c.remote->floor = {9, timestamp{200}, 2};
+    c.remote->exceptions = {{"most", {8, timestamp{150}, 2}}, {"note", {3, timestamp{10}, 2}}};
+    c.remote->fields = fields({{"most", 7}, {"note", "none"}});
+    c.fields = {{{}, rule::last_writer, "", 0, 0, {}}};
+    memory_storage store;
+    auto const id = *in(store, [&](auto& tx) { return queue.raise(tx, c, at(1000)); });
+    auto const how = resolution::use_local();
+    auto const done = in(store, [&](auto& tx) { return queue.resolve(tx, id, 1, how, keeping, ann(2000, 300)); });
+    REQUIRE(done);
+    CHECK(done->after->fields == c.remote->fields);
+    row now = *done->after;
+    now.version = 10;
+    auto const back = in(store, [&](auto& tx) { return queue.undo(tx, id, now, keeping, ann(3000, 400)); });
+    REQUIRE(back);
+    CHECK(back->after->deleted);
+    auto const again = in(store, [&](auto& tx) { return queue.redo(tx, id, 2, keeping, ann(4000, 500)); });
+    REQUIRE(again);
+    CHECK(again->change.kind == change_kind::create);
+    CHECK(again->after->fields == done->after->fields);
+}

@@ -889,8 +889,9 @@ private:
         auto left = replayed(*undone.remote, *undone.change, who.author, who.host);
         if (!left) { return std::nullopt; }
         row const& was = **left;
-        bool const still =
-            was.life == c.remote->life && was.deleted == c.remote->deleted && equal(was.fields, c.remote->fields);
+        bool const ended = was.deleted && c.remote->deleted;  // what a tombstone keeps is the rules' business
+        bool const still = was.life == c.remote->life && was.deleted == c.remote->deleted &&
+                           (ended || equal(was.fields, c.remote->fields));
         if (!still) { return std::nullopt; }
         settled done;
         done.change = *undone.change;

@@ -111,7 +111,8 @@ private:
     struct naive_conflict {
         conflict c{};
         std::vector<conflict_entry> history{};
-        bool met = false;  // the rules raised it
+        bool met = false;           // the rules raised it
+        std::optional<row> left{};  // by the last undo
         friend bool operator==(naive_conflict const&, naive_conflict const&) = default;
     };
     struct naive_queue {
@@ -1009,6 +1010,7 @@ private:
             n->c.state = conflict_state::open;
             n->c.changed = now_;
             n->c.remote = got->after;
+            n->left = got->after;
             n->c.fields = asked_now(n->c, *n->c.remote);
             ++n->c.revision;
             ++report_.undone;
@@ -1028,7 +1030,9 @@ private:
             resolution const how = n->history[static_cast<std::size_t>(n->c.last_decision - 1)].how;
             // Where nobody was there since the undo, the record is again what it was before.
             conflict_entry const& undone = n->history[static_cast<std::size_t>(n->c.last_decision)];
-            bool const restored = got && undone.change && undone.remote && got->after &&
+            bool const still = n->left && n->c.remote && n->c.remote->life == n->left->life &&
+                               n->c.remote->deleted == n->left->deleted && n->c.remote->fields == n->left->fields;
+            bool const restored = still && got && undone.change && undone.remote && got->after &&
                                   got->after->deleted == undone.remote->deleted &&
                                   got->after->fields == undone.remote->fields;
             bool const ok = decided(*n, conflict_event::redone, how, w, got, restored);
