@@ -860,13 +860,17 @@ public:
             if (late) {
                 passed = true;
             } else if (lapsed) {
+                auto const all = wants_everything(tx);
+                if (!all) { return all.error(); }
                 if (auto ok = want_everything(tx); !ok) { return ok.error(); }
                 if (auto ok = drop_staged(tx, *sync); !ok) { return ok.error(); }
                 report.rejoined = sync->cursor != 0;
                 // At the cursor 0 something is held where the authority was put back, and that is being compared.
                 auto const compares = read_comparison(tx);
                 if (!compares) { return compares.error(); }
-                auto const begun = begin_comparison(tx, *p, report.rejoined || *compares, random);
+                // The answer may come again, or be of no use for now: what was begun and told nothing yet goes on.
+                auto const begun = *all && *compares ? result<fallback_kind>{fallback_kind::compared}
+                                                     : begin_comparison(tx, *p, report.rejoined || *compares, random);
                 if (!begun) { return begun.error(); }
                 if (report.rejoined) { report.fallback = *begun; }
             } else {
@@ -3424,6 +3428,21 @@ private:
             if (auto ok = want(tx, static_cast<std::uint8_t>(band++), range_of(name)); !ok) { return ok; }
         }
         return want(tx, band_rest, every_record());
+    }
+    /// Whether nothing was told since everything was wanted.
+    template <class Tx>
+    [[nodiscard]] result<bool> wants_everything(Tx& tx) const {
+        auto all = wanted_.first(tx, (std::numeric_limits<std::size_t>::max)());
+        if (!all) { return all.error(); }
+        std::sort(all->begin(), all->end(),
+                  [](record_range const& a, record_range const& b) { return compare(a.from, b.from) < 0; });
+        record_range const whole = every_record();
+        bytes at = whole.from;
+        for (record_range const& r : *all) {
+            if (compare(at, r.from) < 0) { return false; }
+            if (compare(at, r.to) < 0) { at = r.to; }
+        }
+        return compare(at, whole.to) >= 0;
     }
     /// A range is wanted, whatever of the log was read already.
     template <class Tx>
