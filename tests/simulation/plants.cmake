@@ -11,9 +11,15 @@ function(syncline_planted_headers target plants_folder)
     endif()
     set(here "${PROJECT_SOURCE_DIR}/tests/simulation")
     set(folder "${CMAKE_CURRENT_BINARY_DIR}/${target}")
+    set(planted "${folder}/include/syncline_plants.hpp")
+    foreach(header IN LISTS syncline_headers)
+        file(RELATIVE_PATH name "${PROJECT_SOURCE_DIR}/include" "${header}")
+        list(APPEND planted "${folder}/include/${name}")
+    endforeach()
     file(GLOB plants CONFIGURE_DEPENDS "${here}/${plants_folder}/*.plant")
     add_custom_command(
         OUTPUT "${folder}/stamp"
+        BYPRODUCTS ${planted}
         COMMAND "${SYNCLINE_PYTHON}" "${here}/plant.py" --output "${folder}/include"
                 --include "${PROJECT_SOURCE_DIR}/include" --plants "${here}/${plants_folder}"
         COMMAND "${CMAKE_COMMAND}" -E touch "${folder}/stamp"

@@ -464,6 +464,7 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
     }
     mutation rest = detail::as_edit(c.local, remote);
     std::vector<field_path const*> paths;
+    paths.reserve(fields.size());
     for (contested_field const& f : fields) { paths.push_back(&f.path); }
     detail::take_out_all(rest.ops, paths);
     auto const applied = detail::apply_rest(remote, rest, rules, as.author, as.host);
@@ -555,6 +556,7 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
         // What is not contested, by the rules.
         mutation rest = detail::as_edit(c.local, *c.remote);
         std::vector<field_path const*> theirs;
+        theirs.reserve(choices->size());
         for (field_decision const& d : *choices) { theirs.push_back(&d.path); }
         detail::take_out_all(rest.ops, theirs);
         // After a decision that was taken back, what stands there is what that wrote.
