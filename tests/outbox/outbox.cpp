@@ -587,11 +587,11 @@ TEST_CASE("outbox: what stands behind claimed ones only may be claimed too, and 
     SECTION("a group when what stands before it on each of its records is claimed") {
         auto const left = put_one(box, tx, "r", priority::normal, 6);
         auto const right = put_one(box, tx, "s", priority::normal, 6);
-        std::vector<sl::bytes_view> const more{view("s")};
+        std::vector<sl::bytes_view> const more{sl::as_bytes("s")};
         sl::outbox_item both;
-        both.record = view("r");
+        both.record = sl::as_bytes("r");
         both.more_records = more;
-        both.payload = view("both");
+        both.payload = sl::as_bytes("both");
         auto const group = box.enqueue(tx, both, at(6));
         REQUIRE(group);
         auto const one = box.claim(tx, {.entries_max = 1}, at(7));

