@@ -1263,12 +1263,17 @@ private:
                    (it == versions_.end() ? std::string{"nothing"} : show(it->second.second));
         });
         position& learned = s.learned_of[to_bytes(k)];
-        bool const fresh = learned < held.version;
-        learned = held.version;
-        if (!fresh || s.doing.what != deed::kind::receive) { return; }
+        position const known = std::exchange(learned, held.version);
+        if (known >= held.version || s.doing.what != deed::kind::receive) { return; }
         timestamp const believable = latest_within(s.doing.now.wall, options_.clock.accept_ahead_max);
+        // What stood there before was looked at then: it may have been too far ahead.
+        std::set<timestamp> old;
+        if (auto const before = versions_.find(known); before != versions_.end()) {
+            old.insert(before->second.second.floor.stamp);
+            for (auto const& [field, w] : before->second.second.marks) { old.insert(w.stamp); }
+        }
         auto const learn = [&](timestamp t) {
-            if (t <= believable) { s.learned = (std::max)(s.learned, t); }
+            if (t <= believable && !old.contains(t)) { s.learned = (std::max)(s.learned, t); }
         };
         learn(held.floor.stamp);
         for (auto const& [field, w] : held.marks) { learn(w.stamp); }
