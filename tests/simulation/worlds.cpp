@@ -37,7 +37,7 @@ constexpr simulated_world world(char const* name, std::uint64_t seeds) {
 
 constexpr simulated_world worlds[] = {
     world<scope_simulation_options, simulate_scopes, shrink_scopes>("scopes", 400),
-    world<peer_simulation_options, simulate_peers, shrink_peers>("device to device", 400),
+    world<peer_simulation_options, simulate_peers, shrink_peers>("device to device", 1'000),
     world<fact_simulation_options, simulate_facts, shrink_facts>("facts", 300),
     world<shared_conflict_simulation_options, simulate_shared_conflicts, shrink_shared_conflicts>("shared conflicts",
                                                                                                   300),
