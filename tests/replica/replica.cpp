@@ -262,6 +262,28 @@ TEST_CASE("what a decision takes along beats nothing that it would not have beat
     CHECK(field(confirmed(w.c).at("a"), "count") == 17);
 }
 
+TEST_CASE("what a decision takes along does not come back over what its own writer has written since") {
+    pair_of_devices w;
+    REQUIRE(w.update(w.one, key_a, {set("asked", 5)}));
+    REQUIRE(w.update(w.two, key_a, {add("count", 3), set("asked", 6), set("name", 7)}));
+    REQUIRE(sync(w.one, w.c, w.clock.now));
+    REQUIRE(sync(w.two, w.c, w.clock.now));
+    w.clock.pass(10);
+    REQUIRE(w.update(w.two, key_a, {set("name", 8)}));
+    REQUIRE(sync(w.two, w.c, w.clock.now));
+    auto const open_ones = w.conflicts(w.two);
+    REQUIRE(open_ones.size() == 1);
+    w.clock.pass(10);
+    REQUIRE(w.two.write([&](auto& tx) {
+        return w.two.self.resolve(tx, open_ones[0].token, open_ones[0].remote->version,
+                                  {{"asked", field_resolution::choice::local, {}}}, w.clock.now);
+    }));
+    REQUIRE(sync(w.two, w.c, w.clock.now));
+    CHECK(field(confirmed(w.c).at("a"), "asked") == 6);
+    CHECK(field(confirmed(w.c).at("a"), "name") == 8);
+    CHECK(field(confirmed(w.c).at("a"), "count") == 13);
+}
+
 TEST_CASE("a manual conflict is parked for a person, who decides it by a new mutation") {
     pair_of_devices w;
     REQUIRE(w.update(w.one, key_a, {set("asked", 5)}));

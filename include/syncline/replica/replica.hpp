@@ -1688,6 +1688,7 @@ private:
         }
         mutation rest = c.local;
         for (std::string const& field : c.fields) { (void)detail::take_out(rest.ops, {field}); }
+        detail::take_out_overwritten(rest, *c.remote, me);
         for (;;) {
             auto applied = detail::apply_rest(*c.remote, rest, rules_.of(c.local.record.collection), me, nullptr);
             if (!applied) { return std::nullopt; }
