@@ -61,6 +61,23 @@ bytes reframed(bytes_view body) {
     return out;
 }
 
+/// A request of fifty mutations.
+request request_of_many(std::uint64_t features) {
+    request q = sample_request();
+    q.features = features;
+    q.mutations.clear();
+    for (unsigned i = 0; i < 50; ++i) {
+        mutation m;
+        m.sequence = 1 + i;
+        m.record = {"things", "x" + std::to_string(i)};
+        m.ops = {set("a", i)};
+        cbor_writer w{q.mutations.emplace_back()};
+        encode_mutation(w, m);
+        q.origins.push_back({7, i});
+    }
+    return q;
+}
+
 }  // namespace
 
 TEST_CASE("requests and replies give themselves back") {
@@ -321,18 +338,7 @@ TEST_CASE("a verdict of an unknown kind is taken as one to ask again for: parked
 }
 
 TEST_CASE("a request in columns says the same, and which form it takes is told by its features", "[protocol]") {
-    request q = sample_request();
-    q.features = feature_columns;
-    q.mutations.clear();
-    for (unsigned i = 0; i < 50; ++i) {
-        mutation m;
-        m.sequence = 1 + i;
-        m.record = {"things", "x" + std::to_string(i)};
-        m.ops = {set("a", i)};
-        cbor_writer w{q.mutations.emplace_back()};
-        encode_mutation(w, m);
-        q.origins.push_back({7, i});
-    }
+    request q = request_of_many(feature_columns);
     bytes const columns = encode(q);
     request rows = q;
     rows.features = 0;
@@ -362,18 +368,7 @@ TEST_CASE("an authority tells what it understands, and a request is written for 
     w.unsigned_integer(0);
     CHECK(decode_reply(reframed(none)).error() == errc::not_deterministic);
 
-    request q = sample_request();
-    q.features = feature_columns | feature_sums;
-    q.mutations.clear();
-    for (unsigned i = 0; i < 50; ++i) {
-        mutation m;
-        m.sequence = 1 + i;
-        m.record = {"things", "x" + std::to_string(i)};
-        m.ops = {set("a", i)};
-        cbor_writer one{q.mutations.emplace_back()};
-        encode_mutation(one, m);
-        q.origins.push_back({7, i});
-    }
+    request q = request_of_many(feature_columns | feature_sums);
     CHECK(encode(q, feature_columns) == encode(q));
     CHECK(*decode_request(encode(q, 0)) == q);
     CHECK(testing::first_codec::read_request(encode(q, feature_sums))->mutations == q.mutations);

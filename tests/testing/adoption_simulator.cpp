@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "support/catch.hpp"
+#include "testing/told_life.hpp"
 #include "support/sanitized.hpp"
 
 using namespace syncline;
@@ -61,23 +62,9 @@ TEST_CASE("lives of adoptions that once showed a mistake") {
 }
 
 TEST_CASE("a life of adoptions is the same each time, on every machine") {
-    adoption_simulation_options o;
-    o.steps = 60;
-    CHECK(simulate_adoptions(3, o).trace == simulate_adoptions(3, o).trace);
-    CHECK(simulate_adoptions(3, o).trace != simulate_adoptions(4, o).trace);
+    told_life::check_repeats<adoption_simulation_options>(simulate_adoptions);
 }
 
 TEST_CASE("a life of adoptions can be told, and lived again in part") {
-    adoption_simulation_options o;
-    o.steps = 60;
-    auto const whole = simulate_adoptions(3, o);
-    o.tell = true;
-    auto const told = simulate_adoptions(3, o);
-    CHECK(told.trace == whole.trace);
-    CHECK(told.story.size() > 60);
-    o.only = {{1, 5, 6, 7, 20, 21, 22, 23, 24, 25}};
-    auto const part = simulate_adoptions(3, o);
-    CHECK(to_text(part.found) == "");
-    CHECK(part.story.size() < told.story.size());
-    CHECK(simulate_adoptions(3, o).story == part.story);
+    told_life::check_told<adoption_simulation_options>(simulate_adoptions);
 }

@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "support/catch.hpp"
+#include "testing/told_life.hpp"
 #include "support/sanitized.hpp"
 
 using namespace syncline;
@@ -52,23 +53,9 @@ TEST_CASE("lives of facts that once showed a mistake") {
 }
 
 TEST_CASE("a life of facts is the same each time, on every machine") {
-    fact_simulation_options o;
-    o.steps = 60;
-    CHECK(simulate_facts(3, o).trace == simulate_facts(3, o).trace);
-    CHECK(simulate_facts(3, o).trace != simulate_facts(4, o).trace);
+    told_life::check_repeats<fact_simulation_options>(simulate_facts);
 }
 
 TEST_CASE("a life of facts can be told, and lived again in part") {
-    fact_simulation_options o;
-    o.steps = 60;
-    auto const whole = simulate_facts(3, o);
-    o.tell = true;
-    auto const told = simulate_facts(3, o);
-    CHECK(told.trace == whole.trace);
-    CHECK(told.story.size() > 60);
-    o.only = {{1, 5, 6, 7, 20, 21, 22, 23, 24, 25}};
-    auto const part = simulate_facts(3, o);
-    CHECK(to_text(part.found) == "");
-    CHECK(part.story.size() < told.story.size());
-    CHECK(simulate_facts(3, o).story == part.story);
+    told_life::check_told<fact_simulation_options>(simulate_facts);
 }

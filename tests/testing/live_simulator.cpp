@@ -42,10 +42,7 @@ TEST_CASE("whatever happens to connections, no wake-up is lost, and what is told
 }
 
 TEST_CASE("a life of devices that listen is the same each time, on every machine") {
-    live_simulation_options o;
-    o.steps = 60;
-    CHECK(simulate_live(3, o).trace == simulate_live(3, o).trace);
-    CHECK(simulate_live(3, o).trace != simulate_live(4, o).trace);
+    told_life::check_repeats<live_simulation_options>(simulate_live);
 }
 
 TEST_CASE("a life of devices that listen that breaks a promise is shrunk to the few steps that it takes, and told") {

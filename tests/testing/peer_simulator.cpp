@@ -48,10 +48,7 @@ TEST_CASE("lives of peers that once showed a mistake") {
 }
 
 TEST_CASE("a life of peers is the same each time, on every machine") {
-    peer_simulation_options o;
-    o.steps = 60;
-    CHECK(simulate_peers(3, o).trace == simulate_peers(3, o).trace);
-    CHECK(simulate_peers(3, o).trace != simulate_peers(4, o).trace);
+    told_life::check_repeats<peer_simulation_options>(simulate_peers);
 }
 
 TEST_CASE("a life of peers that breaks a promise is shrunk to the few steps that it takes") {

@@ -46,10 +46,7 @@ TEST_CASE("lives with scopes that once showed a mistake") {
 }
 
 TEST_CASE("a life with scopes is the same each time, on every machine") {
-    scope_simulation_options o;
-    o.steps = 60;
-    CHECK(simulate_scopes(3, o).trace == simulate_scopes(3, o).trace);
-    CHECK(simulate_scopes(3, o).trace != simulate_scopes(4, o).trace);
+    told_life::check_repeats<scope_simulation_options>(simulate_scopes);
 }
 
 TEST_CASE("a life with scopes that breaks a promise is shrunk to the few steps that it takes, and told") {

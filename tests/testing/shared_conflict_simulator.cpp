@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "support/catch.hpp"
+#include "testing/told_life.hpp"
 #include "support/sanitized.hpp"
 
 using namespace syncline;
@@ -39,23 +40,9 @@ TEST_CASE("each conflict is seen on all devices and decided once, by who may, an
 }
 
 TEST_CASE("a life of shared conflicts is the same each time, on every machine") {
-    shared_conflict_simulation_options o;
-    o.steps = 60;
-    CHECK(simulate_shared_conflicts(3, o).trace == simulate_shared_conflicts(3, o).trace);
-    CHECK(simulate_shared_conflicts(3, o).trace != simulate_shared_conflicts(4, o).trace);
+    told_life::check_repeats<shared_conflict_simulation_options>(simulate_shared_conflicts);
 }
 
 TEST_CASE("a life of shared conflicts can be told, and lived again in part") {
-    shared_conflict_simulation_options o;
-    o.steps = 60;
-    auto const whole = simulate_shared_conflicts(3, o);
-    o.tell = true;
-    auto const told = simulate_shared_conflicts(3, o);
-    CHECK(told.trace == whole.trace);
-    CHECK(told.story.size() > 60);
-    o.only = {{1, 5, 6, 7, 20, 21, 22, 23, 24, 25}};
-    auto const part = simulate_shared_conflicts(3, o);
-    CHECK(to_text(part.found) == "");
-    CHECK(part.story.size() < told.story.size());
-    CHECK(simulate_shared_conflicts(3, o).story == part.story);
+    told_life::check_told<shared_conflict_simulation_options>(simulate_shared_conflicts);
 }

@@ -13,6 +13,32 @@
 
 namespace told_life {
 
+/// That a life is the same each time, and another seed's another.
+template <class Options, class Simulate>
+void check_repeats(Simulate&& simulate) {
+    Options o;
+    o.steps = 60;
+    CHECK(simulate(3, o).trace == simulate(3, o).trace);
+    CHECK(simulate(3, o).trace != simulate(4, o).trace);
+}
+
+/// That a life can be told without being changed, and lived again in part.
+template <class Options, class Simulate>
+void check_told(Simulate&& simulate) {
+    Options o;
+    o.steps = 60;
+    auto const whole = simulate(3, o);
+    o.tell = true;
+    auto const told = simulate(3, o);
+    CHECK(told.trace == whole.trace);
+    CHECK(told.story.size() > o.steps);
+    o.only = {{1, 5, 6, 7, 20, 21, 22, 23, 24, 25}};
+    auto const part = simulate(3, o);
+    CHECK(to_text(part.found) == "");
+    CHECK(part.story.size() < told.story.size());
+    CHECK(simulate(3, o).story == part.story);
+}
+
 /// The first life that breaks that promise, of some hundred; `simulate(seed)` lives one.
 template <class Simulate>
 [[nodiscard]] auto first_failure(std::string const& promise, Simulate&& simulate) {

@@ -175,11 +175,6 @@ inline void encode_event(cbor_writer& out, history_event const& e) {
 
 namespace detail {
 
-[[nodiscard]] inline bool has_text_keys(bytes_view map) {
-    cbor_map_cursor at{map};
-    while (at.next()) {}
-    return !at.failed();
-}
 /// A map whose keys are asked for in its own order. A view of none is none.
 class map_in_order {
 public:
@@ -199,14 +194,6 @@ private:
     cbor_map_cursor at_;
     bool more_;
 };
-/// The operation on a field among those of a mutation; none where null. Cost: logarithmic.
-[[nodiscard]] inline field_op const* operation_of(mutation const& m, std::string_view field) {
-    auto const at = std::lower_bound(
-        m.ops.begin(), m.ops.end(), field,
-        [](field_op const& op, std::string_view wanted) { return compare_keys(op.field, wanted) < 0; });
-    return at != m.ops.end() && at->field == field ? &*at : nullptr;
-}
-
 /// What a counter, a set or a map becomes of `now` by what turned the effect's value before into the one after: the sum,
 /// items added and removed, keys changed. Where there is no such thing it is the value after. `op` may be null.
 [[nodiscard]] inline std::optional<bytes> redone(syncline::field_effect const& f, field_op const* op,
@@ -261,9 +248,7 @@ private:
     }
     if (type == cbor_type::map && now) {
         // One with other keys than texts is a value.
-        if (!(has_text_keys(*f.after) && has_text_keys(*now) && (!f.before || has_text_keys(*f.before)))) {
-            return f.after;
-        }
+        if (!(text_keyed(*f.after) && text_keyed(*now) && (!f.before || text_keyed(*f.before)))) { return f.after; }
         map_in_order was{f.before ? bytes_view{*f.before} : bytes_view{}};
         map_in_order is{*now};
         map_in_order made{*f.after};
@@ -1019,7 +1004,7 @@ private:
         };
         if (!e.lived || !e.lives) { note({}, false); }
         for (field_effect const& f : e.effects) {
-            field_op const* const op = detail::operation_of(e.change, f.field);
+            field_op const* const op = operation_on(e.change.ops, f.field);
             note(f.field, op != nullptr && op->kind == op_kind::add);
         }
         if (fresh.empty()) { return; }
@@ -1033,7 +1018,7 @@ private:
     }
     /// The operation that undoes an effect.
     [[nodiscard]] static result<field_op> inverse(history_event const& e, field_effect const& f, timestamp stamp) {
-        field_op const* const op = detail::operation_of(e.change, f.field);
+        field_op const* const op = operation_on(e.change.ops, f.field);
         if (op == nullptr || op->kind != op_kind::add) { return set_to(f.field, f.before, stamp); }
         cbor_reader in{op->value};
         std::int64_t const n = in.integer();

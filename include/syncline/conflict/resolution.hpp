@@ -576,7 +576,7 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
             field_decision const& d = (*choices)[i];
             std::string const& top = d.path.front();
             if (d.path.size() > 1 && (i == 0 || (*choices)[i - 1].path.front() != top)) {
-                field_op const* const op = detail::operation_on(c.local.ops, top);
+                field_op const* const op = operation_on(c.local.ops, top);
                 auto const v = detail::values_of(c.base, mine, c.remote->fields, {top});
                 if (!v) { return v.error(); }
                 auto const is_map = [](std::optional<bytes_view> const& item) {

@@ -365,7 +365,7 @@ public:
                 while (mark != end && compare_keys(mark->field, top) < 0) { ++mark; }
                 bool const marked = mark != end && mark->field == top && mark->path.empty();
                 theirs = marked ? mark->mark.stamp : c.remote->floor.stamp;
-                if (field_op const* const op = detail::operation_on(c.local.ops, top)) { ours = op->stamp; }
+                if (field_op const* const op = operation_on(c.local.ops, top)) { ours = op->stamp; }
             }
             q.local = {v->local, ours, c.local_by.role, f.local_edits};
             q.remote = {v->remote, theirs, c.remote_by.role, f.remote_edits};

@@ -950,6 +950,13 @@ private:
     bool ended_ = false;
 };
 
+/// Whether an item is a map with no other keys than texts, each of which can be named as a field. Cost: linear.
+[[nodiscard]] inline bool text_keyed(bytes_view item) noexcept {
+    cbor_map_cursor at{item};
+    while (at.next()) {}
+    return !at.failed();
+}
+
 /// The encoded value of a text key in an encoded map with text keys, or nothing when it isn't there.
 ///
 /// Errors as of `cbor_map_cursor`, in the part of the map up to where the key is or would be: the rest is not

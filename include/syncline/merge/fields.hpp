@@ -28,14 +28,6 @@ namespace syncline::inline SYNCLINE_ABI::detail {
 /// The type of an item without looking into it.
 [[nodiscard]] inline cbor_type type_of(bytes_view item) noexcept { return cbor_reader{item}.peek(); }
 
-/// Whether an item is a map with no other keys than texts, each of which can be named as a field. Cost: O(length).
-[[nodiscard]] inline bool text_keyed(bytes_view item) {
-    if (type_of(item) != cbor_type::map) { return false; }
-    cbor_map_cursor at{item};
-    while (at.next()) {}
-    return !at.failed();
-}
-
 /// A canonical map whose fields are asked for in its own order.
 class fields_in_order {
 public:

@@ -85,13 +85,6 @@ inline void take_out_all(std::vector<field_op>& ops, std::span<field_path const*
     };
     ops.erase(std::remove_if(ops.begin(), ops.end(), goes), ops.end());
 }
-/// The operation on a field; none where null. Cost: logarithmic.
-[[nodiscard]] inline field_op const* operation_on(std::vector<field_op> const& ops, std::string_view field) {
-    auto const at = std::lower_bound(ops.begin(), ops.end(), field, [](field_op const& op, std::string_view wanted) {
-        return compare_keys(op.field, wanted) < 0;
-    });
-    return at != ops.end() && at->field == field ? &*at : nullptr;
-}
 /// Leaves of operations only that at a path. False: there is none.
 [[nodiscard]] inline bool leave_only(std::vector<field_op>& ops, field_path const& path, std::size_t depth = 0) {
     auto const at = std::find_if(ops.begin(), ops.end(), [&](field_op const& op) { return op.field == path[depth]; });

@@ -4,6 +4,7 @@
 /// A mutation: what somebody did to a record, as operations on its fields. It is not a new state. A group is one of many
 /// parts, each of a record of its own.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -98,6 +99,14 @@ constexpr void each_part(M& m, F&& visit) {
         if (part.record == k) { found = &part; }
     });
     return found;
+}
+
+/// The operation on a field; null where there is none. `ops` are in canonical key order. Cost: logarithmic.
+[[nodiscard]] inline field_op const* operation_on(std::vector<field_op> const& ops, std::string_view field) noexcept {
+    auto const at = std::lower_bound(ops.begin(), ops.end(), field, [](field_op const& op, std::string_view wanted) {
+        return compare_keys(op.field, wanted) < 0;
+    });
+    return at != ops.end() && at->field == field ? &*at : nullptr;
 }
 
 /// Appends the canonical form of one operation: an array of two to four.
