@@ -111,6 +111,13 @@ TEST_CASE("what goes along does not come back over what its own writer has writt
     auto const before = settle(c, resolution::use_remote(), rules, timestamp{300}, 1);
     REQUIRE(before);
     CHECK(field(*before, "note") == value{"window"});
+    // An extreme is of all that was written.
+    c.local.ops.push_back({"deposit", op_kind::set, item(20), timestamp{100}});
+    c.remote->fields = fields({{"note", "door"}, {"price", 90}, {"table", "terrace"}, {"guests", 38}, {"deposit", 30}});
+    c.remote->exceptions.push_back({"deposit", {9, timestamp{150}, 1}});
+    auto const extreme = settle(c, resolution::use_remote(), rules, timestamp{300}, 1);
+    REQUIRE(extreme);
+    CHECK(field(*extreme, "deposit") == value{20});
 }
 
 TEST_CASE("taking an edit of a former life that a minimum keeps out changes nothing, and is a decision") {

@@ -265,11 +265,11 @@ TEST_CASE("what a decision takes along beats nothing that it would not have beat
 TEST_CASE("what a decision takes along does not come back over what its own writer has written since") {
     pair_of_devices w;
     REQUIRE(w.update(w.one, key_a, {set("asked", 5)}));
-    REQUIRE(w.update(w.two, key_a, {add("count", 3), set("asked", 6), set("name", 7)}));
+    REQUIRE(w.update(w.two, key_a, {add("count", 3), set("asked", 6), set("most", 40), set("name", 7)}));
     REQUIRE(sync(w.one, w.c, w.clock.now));
     REQUIRE(sync(w.two, w.c, w.clock.now));
     w.clock.pass(10);
-    REQUIRE(w.update(w.two, key_a, {set("name", 8)}));
+    REQUIRE(w.update(w.two, key_a, {set("most", 30), set("name", 8)}));
     REQUIRE(sync(w.two, w.c, w.clock.now));
     auto const open_ones = w.conflicts(w.two);
     REQUIRE(open_ones.size() == 1);
@@ -281,6 +281,7 @@ TEST_CASE("what a decision takes along does not come back over what its own writ
     REQUIRE(sync(w.two, w.c, w.clock.now));
     CHECK(field(confirmed(w.c).at("a"), "asked") == 6);
     CHECK(field(confirmed(w.c).at("a"), "name") == 8);
+    CHECK(field(confirmed(w.c).at("a"), "most") == 40);  // an extreme is of all that was written
     CHECK(field(confirmed(w.c).at("a"), "count") == 13);
 }
 

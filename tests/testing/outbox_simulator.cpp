@@ -174,6 +174,10 @@ TEST_CASE("A failing life of the outbox's world shrinks to the few steps that it
     CHECK(small_one.parts.size() <= whole.planned);
     o.only = small_one.parts;
     CHECK_FALSE(simulate_outbox(whole.seed, o, setup).found.empty());
+    // A life in which nothing is done, and nothing happens by itself, ends too.
+    o.only.emplace();
+    o.faults_off = ~std::uint64_t{0};
+    CHECK(simulate_outbox(1, o).found.empty());
 }
 
 TEST_CASE("Faults that are turned off do not happen in the outbox's world", "[outbox_simulator]") {

@@ -560,7 +560,7 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
         for (field_decision const& d : *choices) { theirs.push_back(&d.path); }
         detail::take_out_all(rest.ops, theirs);
         // After a decision that was taken back, what stands there is what that wrote.
-        if (c.last_decision == 0) { detail::take_out_overwritten(rest, *c.remote, author); }
+        if (c.last_decision == 0) { detail::take_out_overwritten(rest, *c.remote, rules, author); }
         auto applied = detail::apply_rest(*c.remote, rest, rules, author, host);
         if (!applied) { return applied.error(); }
         if (!applied->asked.empty()) { return failure{errc::contended, "another field is contested"}; }

@@ -141,13 +141,16 @@ struct rest_applied {
 }
 
 /// Takes out what its own writer has written over since, as is confirmed: it was made, and is not to come back. Additions
-/// count beside what came later.
-inline void take_out_overwritten(mutation& m, row const& remote, author_index author) {
+/// count beside what came later, and an extreme is of all that was written.
+inline void take_out_overwritten(mutation& m, row const& remote, collection_rules const& rules, author_index author) {
     if (author == unknown_author) { return; }
+    group_index const groups(rules);
     auto const over = [&](field_op const& op) {
         write_mark const& there = remote.mark_of(op.field);
         bool const whole = op.kind == op_kind::set || op.kind == op_kind::unset;
-        return whole && there.author == author && there.stamp > op.stamp;
+        rule const by = groups.decides(op.field);
+        bool const extreme = op.kind == op_kind::set && (by == rule::minimum || by == rule::maximum);
+        return whole && !extreme && there.author == author && there.stamp > op.stamp;
     };
     m.ops.erase(std::remove_if(m.ops.begin(), m.ops.end(), over), m.ops.end());
 }

@@ -1686,11 +1686,12 @@ private:
         if (!c.remote || c.remote->deleted || c.local.kind != change_kind::update || c.local.life != c.remote->life) {
             return std::nullopt;
         }
+        collection_rules const& rules = rules_.of(c.local.record.collection);
         mutation rest = c.local;
         for (std::string const& field : c.fields) { (void)detail::take_out(rest.ops, {field}); }
-        detail::take_out_overwritten(rest, *c.remote, me);
+        detail::take_out_overwritten(rest, *c.remote, rules, me);
         for (;;) {
-            auto applied = detail::apply_rest(*c.remote, rest, rules_.of(c.local.record.collection), me, nullptr);
+            auto applied = detail::apply_rest(*c.remote, rest, rules, me, nullptr);
             if (!applied) { return std::nullopt; }
             if (applied->asked.empty()) { return std::move(applied->after); }
             // Here a field is decided as a whole.

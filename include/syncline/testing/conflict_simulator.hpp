@@ -801,7 +801,9 @@ private:
             field_op const& op = rest.ops[i];
             write_mark const& mark = c.remote->mark_of(op.field);
             bool const whole = op.kind == op_kind::set || op.kind == op_kind::unset;
-            bool const over = whole && mark.author == 3 && mark.stamp > op.stamp;
+            rule const by = rules_of(c.record).decides(op.field);
+            bool const extreme = op.kind == op_kind::set && (by == rule::minimum || by == rule::maximum);
+            bool const over = whole && !extreme && mark.author == 3 && mark.stamp > op.stamp;
             if (over) { rest.ops.erase(rest.ops.begin() + static_cast<std::ptrdiff_t>(i)); }
         }
         std::optional<row> after = c.remote;

@@ -771,7 +771,7 @@ public:
             pass(pause(dice));
             bool const kept = !options_.only || std::binary_search(options_.only->begin(), options_.only->end(), n);
             if (kept && fine()) { perform(n, dice); }
-            if (options_.only && !options_.only->empty() && n >= options_.only->back()) { break; }
+            if (options_.only && (options_.only->empty() || n >= options_.only->back())) { break; }
         }
         if (fine()) { calm_down(); }
         for (violation const& v : report_.found) { tell("VIOLATED " + v.axiom + ": " + v.what); }

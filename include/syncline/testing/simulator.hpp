@@ -1610,12 +1610,22 @@ private:
         auto const decided = [&](field_op const& op) {
             return std::find(c.fields.begin(), c.fields.end(), op.field) != c.fields.end();
         };
-        mutation rest = c.local;
-        std::erase_if(rest.ops, decided);
-        std::vector<field_op> ops;
-        if (rest.ops.empty()) { return ops; }
         collection_rules const rules = simulated_rules().of(c.local.record.collection);
         naive_row const before{*c.remote};
+        // What its own writer has written over since does not come back; an extreme is of all that was written.
+        auto const over = [&](field_op const& op) {
+            bool const whole = op.kind == op_kind::set || op.kind == op_kind::unset;
+            rule const by = rules.of(op.field);
+            bool const extreme = op.kind == op_kind::set && (by == rule::minimum || by == rule::maximum);
+            auto const mark = before.marks.find(op.field);
+            write_mark const& there = mark == before.marks.end() ? before.floor : mark->second;
+            return whole && !extreme && there.author == judge_.author(m.number) && there.stamp > op.stamp;
+        };
+        mutation rest = c.local;
+        std::erase_if(rest.ops, decided);
+        std::erase_if(rest.ops, over);
+        std::vector<field_op> ops;
+        if (rest.ops.empty()) { return ops; }
         naive_row after = before;
         timestamp const unbounded{(std::numeric_limits<std::uint64_t>::max)()};
         auto const out = naive_apply(after, rest, rules, judge_.author(m.number), pending_position, unbounded);
