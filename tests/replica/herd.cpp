@@ -14,17 +14,14 @@
 
 #include "replica/world.hpp"
 #include "support/catch.hpp"
+#include "support/sanitized.hpp"
 
 using namespace world;
 
 namespace {
 
 // A third where nothing is optimised: it is the same storm, and ten times as slow.
-#ifdef __OPTIMIZE__
-constexpr std::size_t herd_size = 300;
-#else
-constexpr std::size_t herd_size = 100;
-#endif
+constexpr std::size_t herd_size = optimised ? 300 : 100;
 constexpr milliseconds service{50};          // an exchange keeps the authority busy for so long: 20 a second
 constexpr std::size_t queue_max = 10;        // more than so many under way are turned away
 constexpr milliseconds outage{120'000};      // nothing is answered before

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-/// Whether a sanitizer watches, under which a test takes ten times as long: long ones then do a slice.
+/// Whether a sanitizer watches, under which a test takes ten times as long, and whether the compiler optimises: long
+/// tests then do a slice.
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     #define SYNCLINE_SANITIZED 1
@@ -15,6 +16,12 @@
 inline constexpr bool sanitized = true;
 #else
 inline constexpr bool sanitized = false;
+#endif
+
+#ifdef __OPTIMIZE__
+inline constexpr bool optimised = true;
+#else
+inline constexpr bool optimised = false;
 #endif
 
 /// How often a long test goes round.
