@@ -319,9 +319,11 @@ TEST_CASE("log: no stored byte can change unseen", "[audit]") {
         auto const report = log.verify(tx, {.anchors = std::span<audit_head const>{&anchor, 1}});
         return report ? !report->sound() : report.error() == errc::unsupported || report.error() == errc::not_found;
     };
+    std::size_t turn = 0;
     for (auto const& [key, value] : rows) {
         ++classes[key[1]];
         for (std::size_t at = 0; at<value.size(); at += value.size()> 600 ? 5 : 1) {
+            if (!in_slice(turn)) { continue; }
             std::string changed = value;
             changed[at] = static_cast<char>(changed[at] ^ static_cast<char>(1U << (at % 8)));
             INFO("row " << key[1] << " byte " << at << " of " << value.size());

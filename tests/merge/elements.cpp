@@ -66,6 +66,7 @@ std::vector<deed> list_deeds(std::string const& who, bool all) {
 
 TEST_CASE("elements: a set's additions and removals by three replicas, in every order, give one set") {
     auto const deeds = set_deeds();
+    std::size_t turn = 0;
     for (rule const by : {rule::add_wins, rule::remove_wins}) {
         auto const rules = ruled(by);
         for (bytes const& before : {array_item({}), array_item({text_item("a")})}) {
@@ -73,6 +74,7 @@ TEST_CASE("elements: a set's additions and removals by three replicas, in every 
             for (deed const& x : deeds) {
                 for (deed const& y : deeds) {
                     for (deed const& z : deeds) {
+                        if (!in_slice(turn)) { continue; }
                         std::optional<bytes> value;
                         bool const free =
                             order_free(before, {{2, {5}, {x}}, {3, {4}, {y}}, {4, {6}, {z}}}, rules, value);
@@ -85,6 +87,7 @@ TEST_CASE("elements: a set's additions and removals by three replicas, in every 
                 for (deed const& y : deeds) {
                     for (deed const& z : deeds) {
                         for (deed const& w : deeds) {
+                            if (!in_slice(turn)) { continue; }
                             std::optional<bytes> value;
                             bool const free =
                                 order_free(before, {{2, {5, 7}, {x, y}}, {3, {4, 6}, {z, w}}}, rules, value);
@@ -180,7 +183,9 @@ TEST_CASE("elements: a set taken away or set as a whole stands among edits by it
 TEST_CASE("elements: a list edited by three replicas, in every order, is one list; nothing twice, nothing lost") {
     bytes const before = array_item({element("a", "1"), element("b", "2"), element("c", "3")});
     auto const rules = ruled(rule::list);
+    std::size_t turn = 0;
     auto const check = [&](std::vector<author_deeds> const& all) {
+        if (!in_slice(turn)) { return; }
         std::optional<bytes> value;
         if (!order_free(before, all, rules, value)) { FAIL("order matters"); }
         // What nobody removed is there once.

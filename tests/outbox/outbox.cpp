@@ -296,14 +296,17 @@ TEST_CASE("outbox: a damaged value is an error, never more", "[outbox]") {
         }
     };
     std::size_t salt = 0;
+    std::size_t turn = 0;
     for (auto const& [k, v] : good) {
         for (std::size_t size = 0; size < v.size(); ++size) {
+            if (!in_slice(turn)) { continue; }
             auto tx = write(store);
             REQUIRE(tx.put(view(k), view(v.substr(0, size))));
             try_all(tx, salt++);
         }
         for (std::size_t i = 0; i < v.size(); ++i) {
             for (int const flip : {0x01, 0x80, 0xFF}) {
+                if (!in_slice(turn)) { continue; }
                 auto tx = write(store);
                 std::string damaged = v;
                 damaged[i] = static_cast<char>(damaged[i] ^ flip);
