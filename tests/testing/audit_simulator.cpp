@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "support/catch.hpp"
+#include "testing/told_life.hpp"
 
 namespace {
 
@@ -27,8 +28,11 @@ TEST_CASE("The audit log's world holds all promises, whatever goes wrong", "[aud
     }
     CHECK(crashes > 5 * seeds);
     CHECK(failures > 5 * seeds);
-    CHECK(simulate_audit(3).trace == simulate_audit(3).trace);
-    CHECK(simulate_audit(3).trace != simulate_audit(4).trace);
+}
+
+TEST_CASE("The audit log's life is the same each time, can be told, and lived again in part", "[audit_simulator]") {
+    told_life::check_repeats<audit_simulation_options>(simulate_audit);
+    told_life::check_told<audit_simulation_options>(simulate_audit);
 }
 
 TEST_CASE("The audit log's world finds a disk that lies", "[audit_simulator]") {

@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "support/catch.hpp"
+#include "testing/told_life.hpp"
 
 using namespace syncline;
 using namespace syncline::testing;
@@ -34,11 +35,12 @@ TEST_CASE("lives of a queue, each judged after every step") {
     CHECK((sum.renewed > 200 && sum.refused > 200 && sum.forgotten > 50));
 }
 
-TEST_CASE("a seed's life is the same each time, on every machine") {
-    conflict_simulation_options o;
-    o.steps = 150;
-    CHECK(simulate_conflicts(3, o).trace == simulate_conflicts(3, o).trace);
-    CHECK(simulate_conflicts(3, o).trace != simulate_conflicts(4, o).trace);
+TEST_CASE("a queue's life is the same each time, on every machine") {
+    told_life::check_repeats<conflict_simulation_options>(simulate_conflicts);
+}
+
+TEST_CASE("a queue's life can be told, and lived again in part") {
+    told_life::check_told<conflict_simulation_options>(simulate_conflicts);
 }
 
 TEST_CASE("disks that lie are found out") {
