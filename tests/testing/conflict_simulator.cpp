@@ -47,11 +47,12 @@ TEST_CASE("disks that lie are found out") {
     for (disk_lie const lie : {disk_lie::forgets_synced, disk_lie::tears_commits}) {
         conflict_simulation_options o;
         o.lie = lie;
-        bool found = false;
-        for (std::uint64_t seed = 1; seed <= 20 && !found; ++seed) {
-            auto const r = simulate_conflicts(seed, o);
-            found = breaks(r.found, conflict_promise::atomicity);
-        }
-        CHECK(found);
+        auto const failed = told_life::first_failure(conflict_promise::atomicity,
+                                                     [&](std::uint64_t seed) { return simulate_conflicts(seed, o); });
+        REQUIRE(!failed.found.empty());
+        CHECK(failed.seed <= 20);
+        auto const few = shrink_conflicts(failed, o);
+        CHECK(few.only->size() <= 10);
+        told_life::check_smallest(failed, few, simulate_conflicts);
     }
 }

@@ -271,6 +271,9 @@ private:
             default: append_some(1 + static_cast<std::size_t>(draw(5))); break;
         }
     }
+    [[nodiscard]] static std::string text_of(std::uint64_t from, std::uint64_t to) {
+        return "entries " + std::to_string(from) + " to " + std::to_string(to - 1);
+    }
     void append_some(std::size_t count) {
         std::vector<naive_audit::entry> told(count);
         std::vector<bytes> values(count);
@@ -292,8 +295,8 @@ private:
         }
         std::uint64_t at = 0;
         std::vector<bytes> leaves;
-        std::string what =
-            "entries " + std::to_string(serial_ - count + 1) + " to " + std::to_string(serial_) + " are appended, of";
+        std::size_t const first = model_.entries.size();
+        std::string what = text_of(first, first + count) + " are appended, of";
         for (std::size_t i = 0; i < count && i < 5; ++i) {
             what += (i == 0 ? " " : ", ") + (told[i].record.empty() ? "no record" : told[i].record);
         }
@@ -380,8 +383,7 @@ private:
         bool const with_private = one_in(2);
         std::vector<bytes> leaves;
         in_transaction(
-            "entries from " + std::to_string(from) + " on, below " + std::to_string(to) + ", are sealed" +
-                (with_private ? " with their private parts" : ""),
+            text_of(from, to) + " are sealed" + (with_private ? " with their private parts" : ""),
             [&](auto& tx) -> status {
                 auto const archive = log_.export_segment(tx, from, to, {}, with_private);
                 if (!archive) { return archive.error(); }

@@ -295,7 +295,7 @@ private:
         report_.trace = report_.trace * 31 + digest(p);
         auto const bad = judge_.decided(p, c, now_, since_);
         if (bad) { told_.clear(); }
-        does(text_of(p));
+        if (options_.tell) { does(text_of(p)); }
         if (!holds(!bad, bad ? bad->axiom.c_str() : "", bad ? bad->what : "")) { return; }
         due_ = since_ + p.in;
         if (p.run) { exchange(p, c); }
@@ -396,7 +396,7 @@ private:
                 happened(around_.application.window
                              ? "the program has " + text_of(*around_.application.window) + " left in the background"
                          : around_.application.foreground == true ? "the program is in the foreground"
-                                                                  : "the program is somewhere");
+                                                                  : "nobody says where the program is");
                 break;
             case 4:
                 around_.storage = {};
