@@ -24,12 +24,8 @@
 #include <string>
 #include <thread>
 
-#include <syncline/testing/audit_simulator.hpp>
-#include <syncline/testing/conflict_simulator.hpp>
 #include <syncline/testing/fleet_simulator.hpp>
-#include <syncline/testing/group_simulator.hpp>
 #include <syncline/testing/outbox_simulator.hpp>
-#include <syncline/testing/schedule_simulator.hpp>
 #include <syncline/testing/simulator.hpp>
 
 #include "worlds.hpp"
@@ -74,8 +70,7 @@ bool found_alone(simulation_report& r, char const* part, Report const& alone) {
 /// Whether a long life is lived at a seed: at the first so many, and at each thirty-second.
 bool lives_at(std::uint64_t seed, std::uint64_t first) { return seed <= first || seed % 32 == 0; }
 
-/// A seed's worlds: devices with their authority, a bank that writes groups, and an outbox, an audit log, a queue of
-/// conflicts, a schedule, those of worlds.cpp and a fleet, each alone.
+/// A seed's worlds: devices with their authority, and an outbox, those of worlds.cpp and a fleet, each alone.
 /// Of a later one, only where those before are as they should be; `alone` runs the outbox and nothing else.
 simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& o, bool alone = false) {
     simulation_report r;
@@ -95,21 +90,9 @@ simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& 
     for (std::size_t i = 0; i < r.faults.size(); ++i) { r.faults[i] += second.faults[i]; }
     for (std::size_t i = 0; i < r.points.size(); ++i) { r.points[i] += second.points[i]; }
     if (alone) { return r; }
-    if (lives_at(seed, 100) && found_alone(r, "audit log", simulate_audit(seed, {.lie = o.lie}))) { return r; }
-    conflict_simulation_options brief;
-    brief.steps = 100;
-    conflict_simulation_report const conflicts = simulate_conflicts(seed, brief);
-    r.checks += conflicts.checks;
-    if (found_alone(r, "conflicts", conflicts)) { return r; }
-    group_simulation_options short_life;
-    short_life.steps = 120;
-    group_simulation_report const groups = simulate_groups(seed, short_life);
-    r.checks += groups.checks;
-    if (found_alone(r, "groups", groups)) { return r; }
-    if (lives_at(seed, 200) && found_alone(r, "schedule", simulate_schedule(seed))) { return r; }
     for (simulated_world const& w : simulated_worlds()) {
         if (!lives_at(seed, w.seeds)) { continue; }
-        simulated_world_report const life = w.run(seed, o.only);
+        simulated_world_report const life = w.run(seed, {o.only, o.lie});
         r.checks += life.checks;
         if (found_alone(r, w.name, life)) { return r; }
     }
@@ -235,7 +218,7 @@ void explain(settings const& s, simulation_report const& failed) {
     }
     for (simulated_world const& w : simulated_worlds()) {
         if (what.rfind(std::string{"("} + w.name + " alone)", 0) != 0) { continue; }
-        told_world const told = w.explain(failed.seed, s.options.only);
+        told_world const told = w.explain(failed.seed, {s.options.only, s.options.lie});
         if (told.steps != 0) { print_shrunk(told.steps, told.kept, told.story); }
         return;
     }

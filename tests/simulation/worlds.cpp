@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "worlds.hpp"
 
+#include <limits>
 #include <utility>
 
 #include <syncline/testing/adoption_simulator.hpp>
+#include <syncline/testing/audit_simulator.hpp>
+#include <syncline/testing/conflict_simulator.hpp>
 #include <syncline/testing/fact_simulator.hpp>
+#include <syncline/testing/group_simulator.hpp>
 #include <syncline/testing/live_simulator.hpp>
 #include <syncline/testing/peer_simulator.hpp>
+#include <syncline/testing/schedule_simulator.hpp>
 #include <syncline/testing/scope_simulator.hpp>
 #include <syncline/testing/shared_conflict_simulator.hpp>
 
@@ -14,19 +19,24 @@ namespace {
 
 using namespace syncline::testing;
 
-/// A world whose lives can be told: how it is lived, and how shrunk.
-template <class Options, auto Simulate, auto Shrink>
+template <class Options, std::uint32_t Steps>
+Options options_of(world_options const& w) {
+    Options o;
+    if constexpr (Steps != 0) { o.steps = Steps; }
+    o.only = w.only;
+    if constexpr (requires { o.lie; }) { o.lie = w.lie; }
+    return o;
+}
+/// A world whose lives can be told: how it is lived, and how shrunk; `Steps` where they are not the options' own.
+template <class Options, auto Simulate, auto Shrink, std::uint32_t Steps = 0>
 constexpr simulated_world world(char const* name, std::uint64_t seeds) {
     return {name, seeds,
-            [](std::uint64_t seed, step_choice const& only) {
-                Options o;
-                o.only = only;
-                auto r = Simulate(seed, o);
+            [](std::uint64_t seed, world_options const& w) {
+                auto r = Simulate(seed, options_of<Options, Steps>(w));
                 return simulated_world_report{r.steps, r.checks, r.trace, std::move(r.found)};
             },
-            [](std::uint64_t seed, step_choice const& only) {
-                Options o;
-                o.only = only;
+            [](std::uint64_t seed, world_options const& w) {
+                auto o = options_of<Options, Steps>(w);
                 auto const failed = Simulate(seed, o);
                 if (failed.found.empty()) { return told_world{}; }
                 o = Shrink(failed, o, 1'000);
@@ -35,7 +45,13 @@ constexpr simulated_world world(char const* name, std::uint64_t seeds) {
             }};
 }
 
+constexpr std::uint64_t every = (std::numeric_limits<std::uint64_t>::max)();
+
 constexpr simulated_world worlds[] = {
+    world<audit_simulation_options, simulate_audit, shrink_audit>("audit log", 100),
+    world<conflict_simulation_options, simulate_conflicts, shrink_conflicts, 100>("conflicts", every),
+    world<group_simulation_options, simulate_groups, shrink_groups, 120>("groups", every),
+    world<schedule_simulation_options, simulate_schedule, shrink_schedule>("schedule", 200),
     world<scope_simulation_options, simulate_scopes, shrink_scopes>("scopes", 400),
     world<peer_simulation_options, simulate_peers, shrink_peers>("device to device", 1'000),
     world<fact_simulation_options, simulate_facts, shrink_facts>("facts", 300),

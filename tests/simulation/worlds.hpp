@@ -8,9 +8,14 @@
 #include <string>
 #include <vector>
 
+#include <syncline/testing/simulated_disk.hpp>
 #include <syncline/testing/step_dice.hpp>
 #include <syncline/testing/violation.hpp>
 
+struct world_options {
+    syncline::testing::step_choice only{};
+    syncline::testing::disk_lie lie = syncline::testing::disk_lie::none;  ///< where the world's disks can lie
+};
 struct simulated_world_report {
     std::uint64_t steps = 0;
     std::uint64_t checks = 0;
@@ -26,8 +31,8 @@ struct told_world {
 struct simulated_world {
     char const* name;
     std::uint64_t seeds;  ///< it is run for the first so many, and each thirty-second
-    simulated_world_report (*run)(std::uint64_t seed, syncline::testing::step_choice const& only);
+    simulated_world_report (*run)(std::uint64_t seed, world_options const& o);
     /// What failed there, told; no steps where nothing did.
-    told_world (*explain)(std::uint64_t seed, syncline::testing::step_choice const& only);
+    told_world (*explain)(std::uint64_t seed, world_options const& o);
 };
 [[nodiscard]] std::span<simulated_world const> simulated_worlds();

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "support/catch.hpp"
+#include "testing/told_life.hpp"
 
 namespace {
 
@@ -27,16 +28,23 @@ TEST_CASE("The audit log's world holds all promises, whatever goes wrong", "[aud
     }
     CHECK(crashes > 5 * seeds);
     CHECK(failures > 5 * seeds);
-    CHECK(simulate_audit(3).trace == simulate_audit(3).trace);
-    CHECK(simulate_audit(3).trace != simulate_audit(4).trace);
+}
+
+TEST_CASE("The audit log's life is the same each time, can be told, and lived again in part", "[audit_simulator]") {
+    told_life::check_repeats<audit_simulation_options>(simulate_audit);
+    told_life::check_told<audit_simulation_options>(simulate_audit);
 }
 
 TEST_CASE("The audit log's world finds a disk that lies", "[audit_simulator]") {
     for (disk_lie const lie : {disk_lie::forgets_synced, disk_lie::tears_commits}) {
-        bool found = false;
-        for (std::uint64_t seed = 1; seed <= 40 && !found; ++seed) {
-            found = !simulate_audit(seed, {.lie = lie}).found.empty();
-        }
-        CHECK(found);
+        audit_simulation_options o;
+        o.lie = lie;
+        auto const failed = told_life::first_failure(audit_promise::atomicity,
+                                                     [&](std::uint64_t seed) { return simulate_audit(seed, o); });
+        REQUIRE(!failed.found.empty());
+        CHECK(failed.seed <= 40);
+        auto const few = shrink_audit(failed, o);
+        CHECK(few.only->size() <= 6);
+        told_life::check_smallest(failed, few, simulate_audit);
     }
 }

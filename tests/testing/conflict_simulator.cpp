@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "support/catch.hpp"
+#include "testing/told_life.hpp"
 
 using namespace syncline;
 using namespace syncline::testing;
@@ -34,22 +35,24 @@ TEST_CASE("lives of a queue, each judged after every step") {
     CHECK((sum.renewed > 200 && sum.refused > 200 && sum.forgotten > 50));
 }
 
-TEST_CASE("a seed's life is the same each time, on every machine") {
-    conflict_simulation_options o;
-    o.steps = 150;
-    CHECK(simulate_conflicts(3, o).trace == simulate_conflicts(3, o).trace);
-    CHECK(simulate_conflicts(3, o).trace != simulate_conflicts(4, o).trace);
+TEST_CASE("a queue's life is the same each time, on every machine") {
+    told_life::check_repeats<conflict_simulation_options>(simulate_conflicts);
+}
+
+TEST_CASE("a queue's life can be told, and lived again in part") {
+    told_life::check_told<conflict_simulation_options>(simulate_conflicts);
 }
 
 TEST_CASE("disks that lie are found out") {
     for (disk_lie const lie : {disk_lie::forgets_synced, disk_lie::tears_commits}) {
         conflict_simulation_options o;
         o.lie = lie;
-        bool found = false;
-        for (std::uint64_t seed = 1; seed <= 20 && !found; ++seed) {
-            auto const r = simulate_conflicts(seed, o);
-            found = breaks(r.found, conflict_promise::atomicity);
-        }
-        CHECK(found);
+        auto const failed = told_life::first_failure(conflict_promise::atomicity,
+                                                     [&](std::uint64_t seed) { return simulate_conflicts(seed, o); });
+        REQUIRE(!failed.found.empty());
+        CHECK(failed.seed <= 20);
+        auto const few = shrink_conflicts(failed, o);
+        CHECK(few.only->size() <= 10);
+        told_life::check_smallest(failed, few, simulate_conflicts);
     }
 }

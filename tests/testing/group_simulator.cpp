@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "support/catch.hpp"
+#include "testing/told_life.hpp"
 
 using namespace syncline;
 using namespace syncline::testing;
@@ -36,8 +37,9 @@ TEST_CASE("lives that once showed a mistake") {
 }
 
 TEST_CASE("a bank's life is the same each time, on every machine") {
-    group_simulation_options o;
-    o.steps = 100;
-    CHECK(simulate_groups(3, o).trace == simulate_groups(3, o).trace);
-    CHECK(simulate_groups(3, o).trace != simulate_groups(4, o).trace);
+    told_life::check_repeats<group_simulation_options>(simulate_groups);
+}
+
+TEST_CASE("a bank's life can be told, and lived again in part") {
+    told_life::check_told<group_simulation_options>(simulate_groups);
 }

@@ -6,6 +6,7 @@
 
 #include "support/catch.hpp"
 #include "support/sanitized.hpp"
+#include "testing/told_life.hpp"
 
 namespace {
 
@@ -55,12 +56,16 @@ TEST_CASE("The schedule's world holds all promises, whatever happens", "[schedul
         all.crashes += r.crashes;
         all.jumps += r.jumps;
     }
+    CAPTURE(all.exchanges, all.failures, all.crashes, all.jumps);
     CHECK(all.exchanges > 100 * seeds);
     CHECK(all.failures > 10 * seeds);
     CHECK(all.crashes > 2 * seeds);
     CHECK(all.jumps > seeds);
-    CHECK(simulate_schedule(3).trace == simulate_schedule(3).trace);
-    CHECK(simulate_schedule(3).trace != simulate_schedule(4).trace);
+}
+
+TEST_CASE("The schedule's life is the same each time, can be told, and lived again in part", "[schedule_simulator]") {
+    told_life::check_repeats<schedule_simulation_options>(simulate_schedule);
+    told_life::check_told<schedule_simulation_options>(simulate_schedule);
 }
 
 TEST_CASE("A recorded trace is a world for a simulated device", "[schedule_simulator]") {

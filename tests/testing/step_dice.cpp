@@ -28,32 +28,27 @@ struct small_report {
     std::uint64_t steps = 0;
     std::map<std::uint64_t, std::uint64_t> thrown{};  ///< by the step's number
     std::uint64_t last = 0;                           ///< thrown after the end
+    std::uint64_t checks = 0;
     std::vector<violation> found{};
+    std::vector<std::string> story{};
 };
-class small_world {
+class small_world : testing::detail::small_life<small_options, small_report> {
 public:
-    small_world(std::uint64_t seed, small_options const& o) : options_(o), random_(seed) { report_.seed = seed; }
+    small_world(std::uint64_t seed, small_options const& o) : small_life(seed, seed, o) {}
     small_report run(step_dice& dice) {
         std::uint64_t sixes = 0;
-        dice.live(
-            options_.steps, options_.only, random_, report_.steps, [&] { return report_.found.empty(); },
-            [&] {
-                std::uint64_t const n = below(random_, 40);
-                if (n % 2 == 0) { (void)below(random_, 100); }  // not each step throws as often
-                report_.thrown[report_.steps] = n;
-                sixes += n == 6 ? 1 : 0;
-                if (sixes == options_.bad) {
-                    report_.found.push_back({"few", "step " + std::to_string(report_.steps)});
-                }
-            });
-        report_.last = below(random_, 1'000);
-        return report_;
+        live(dice, [&] {
+            std::uint64_t const n = draw(40);
+            if (n % 2 == 0) { (void)draw(100); }  // not each step throws as often
+            report_.thrown[report_.steps] = n;
+            sixes += n == 6 ? 1 : 0;
+            if (n == 6) { tell("a six"); }
+            holds(sixes != options_.bad, "few", "sixes");
+            holds(sixes != options_.bad, "fewer", "only the first breach counts");
+        });
+        report_.last = draw(1'000);
+        return finished();
     }
-
-private:
-    small_options options_;
-    random_generator random_;
-    small_report report_{};
 };
 
 small_report live(std::uint64_t seed, small_options const& o) {
@@ -87,6 +82,14 @@ TEST_CASE("a life that breaks a promise is shrunk to the steps that it takes") {
         REQUIRE(few.only->size() == 3);
         for (std::uint32_t const step : *few.only) { CHECK(r.thrown.at(step) == 6); }
         CHECK(live(seed, few).found == r.found);
+        CHECK(live(seed, few).story.empty());
+        small_options aloud = few;
+        aloud.tell = true;
+        std::string const first = std::to_string(few.only->front());
+        std::string const last = std::to_string(few.only->back());
+        std::string const second = std::to_string((*few.only)[1]);
+        CHECK(live(seed, aloud).story == std::vector<std::string>{first + " a six", second + " a six", last + " a six",
+                                                                  last + " VIOLATED few: sixes, step " + last});
         // What is shrunk already is shrunk no further, and from fewer steps.
         CHECK(testing::detail::shrink_life<small_world>(r, few, 1'000).only == few.only);
     }

@@ -31,7 +31,7 @@ void check_told(Simulate&& simulate) {
     o.tell = true;
     auto const told = simulate(3, o);
     CHECK(told.trace == whole.trace);
-    CHECK(told.story.size() > o.steps);
+    CHECK(told.story.size() > o.steps / 2);
     o.only = {{1, 5, 6, 7, 20, 21, 22, 23, 24, 25}};
     auto const part = simulate(3, o);
     CHECK(to_text(part.found) == "");

@@ -20,6 +20,7 @@
 #include <syncline/core/random.hpp>
 #include <syncline/testing/faulty_storage.hpp>
 #include <syncline/testing/simulated_disk.hpp>
+#include <syncline/testing/step_dice.hpp>
 #include <syncline/testing/violation.hpp>
 
 namespace syncline::inline SYNCLINE_ABI::testing {
@@ -38,16 +39,20 @@ struct audit_promise {
 };
 
 struct audit_simulation_options {
-    std::size_t steps = 150;
+    std::uint32_t steps = 150;
     disk_lie lie = disk_lie::none;
+    bool tell = false;   ///< write the story
+    step_choice only{};  ///< the steps that are done, each with the dice that it has in the whole life
 };
 struct audit_simulation_report {
     std::uint64_t seed = 0;
     std::uint64_t steps = 0;
+    std::uint64_t checks = 0;
     std::uint64_t crashes = 0;
     std::uint64_t failures = 0;  ///< calls of the storage that failed
     std::uint64_t trace = 0;     ///< the same for the same seed, everywhere
     std::vector<violation> found{};
+    std::vector<std::string> story{};
 };
 
 /// Log and history said without keys: lists. A value.
@@ -121,41 +126,32 @@ struct naive_audit {
     }
 };
 
+namespace detail {
+
 /// One world: a disk, a process on it, and what ought to be there.
-class audit_simulation {
+class audit_world : small_life<audit_simulation_options, audit_simulation_report> {
 public:
-    audit_simulation(std::uint64_t seed, audit_simulation_options const& options)
-        : options_(options), random_(seed * 2 + 1), history_({.snapshot_every = 3}) {
-        report_.seed = seed;
+    audit_world(std::uint64_t seed, audit_simulation_options const& o)
+        : small_life(seed, seed * 2 + 1, o), history_({.snapshot_every = 3}) {
         promise_ = one_in(3) ? durability::ordered : durability::full;
-        disk_ = std::make_unique<simulated_disk>(promise_, options.lie);
+        disk_ = std::make_unique<simulated_disk>(promise_, o.lie);
         boot();
     }
 
-    [[nodiscard]] audit_simulation_report run() {
+    audit_simulation_report run(step_dice& dice) {
         open_log();
         if (one_in(6)) { append_some(250); }  // so many fill a tile of tiles
-        for (std::size_t i = 0; i < options_.steps && report_.found.empty(); ++i) {
-            ++report_.steps;
-            step();
+        live(dice, [&] { step(); });
+        if (fine()) {
+            tell("all is looked over once more");
+            judge(true);
         }
-        if (report_.found.empty()) { judge(true); }
-        return std::move(report_);
+        return finished();
     }
 
 private:
     using store_type = faulty_storage<simulated_disk::storage_type>;
     using tx_type = store_type::transaction;
-
-    [[nodiscard]] bool one_in(std::uint64_t n) { return below(random_, n) == 0; }
-    void broken(char const* promise, std::string const& what) {
-        if (report_.found.empty()) {
-            report_.found.push_back({promise, what + " (step " + std::to_string(report_.steps) + ')'});
-        }
-    }
-    void expect(bool good, char const* promise, char const* what) {
-        if (!good) { broken(promise, what); }
-    }
 
     // The process and its disk.
 
@@ -175,6 +171,8 @@ private:
         for (std::size_t i = states_.size(); i-- > 0;) {
             if (states_[i].print != now) { continue; }
             model_ = states_[i].model;
+            std::size_t const gone = states_.size() - 1 - i;
+            tell("the power is lost" + (gone == 0 ? "" : ", and with it the last " + std::to_string(gone)));
             states_.resize(i + 1);
             synced();
             open_log();
@@ -186,7 +184,7 @@ private:
     void open_log() {
         auto tx = store_->begin(access_mode::write);
         bool const good = tx && log_.open(*tx, {}, random_) && tx->commit();
-        expect(good, audit_promise::answers, "the log can't be opened");
+        holds(good, audit_promise::answers, "the log can't be opened");
         remember();
     }
     void remember() {
@@ -214,14 +212,12 @@ private:
     }
 
     /// Does something in a transaction, perhaps with a storage call that fails, perhaps left; what it means for the
-    /// lists when it was committed.
+    /// lists when it was committed. `what` is how it is told.
     template <class Do, class Mean>
-    void in_transaction(Do&& deed, Mean&& means) {
+    void in_transaction(std::string what, Do&& deed, Mean&& means) {
         bool const faulty = one_in(5);
         bool const leave = one_in(9);
-        if (faulty) {
-            store_->inject({1 + below(random_, 12), errc::storage_io, fault_moment::before, false, std::nullopt});
-        }
+        if (faulty) { store_->inject({1 + draw(12), errc::storage_io, fault_moment::before, false, std::nullopt}); }
         bool committed = false;
         bool failed = false;
         {
@@ -242,6 +238,7 @@ private:
         }
         report_.failures += store_->faults() - faults_;
         faults_ = store_->faults();
+        tell(std::move(what) + (failed ? ", and the storage fails" : leave ? ", and dies before the commit" : ""));
         if (!committed) { return; }
         means(model_);
         remember();
@@ -252,24 +249,30 @@ private:
 
     // What happens.
 
-    [[nodiscard]] std::string some_record() { return "record-" + std::to_string(below(random_, 4)); }
+    [[nodiscard]] std::string some_record() { return "record-" + std::to_string(draw(4)); }
 
     void step() {
-        switch (below(random_, 16)) {
+        switch (draw(16)) {
             case 0: redact(); break;
             case 1: seal(); break;
             case 2: drop(); break;
             case 3: anchor(); break;
             case 4: crash(); break;
             case 5: forget_history(); break;
-            case 6: judge(false); break;
+            case 6:
+                tell("all is looked over");
+                judge(false);
+                break;
             case 7: undo(); break;
             case 8:
             case 9:
             case 10:
             case 11: change(); break;
-            default: append_some(1 + static_cast<std::size_t>(below(random_, 5))); break;
+            default: append_some(1 + static_cast<std::size_t>(draw(5))); break;
         }
+    }
+    [[nodiscard]] static std::string text_of(std::uint64_t from, std::uint64_t to) {
+        return "entries " + std::to_string(from) + " to " + std::to_string(to - 1);
     }
     void append_some(std::size_t count) {
         std::vector<naive_audit::entry> told(count);
@@ -282,7 +285,7 @@ private:
             if (!told[i].record.empty()) { told[i].hidden = "hidden-" + std::to_string(serial_); }
             cbor_writer{values[i]}.text(told[i].hidden);
             fields[i] = {"f", values[i]};
-            items[i].kind = static_cast<audit_kind>(1 + below(random_, 11));
+            items[i].kind = static_cast<audit_kind>(1 + draw(11));
             items[i].stamp = {serial_};
             items[i].record = as_bytes(told[i].record);
             if (!told[i].record.empty()) {
@@ -292,7 +295,13 @@ private:
         }
         std::uint64_t at = 0;
         std::vector<bytes> leaves;
+        std::size_t const first = model_.entries.size();
+        std::string what = text_of(first, first + count) + " are appended, of";
+        for (std::size_t i = 0; i < count && i < 5; ++i) {
+            what += (i == 0 ? " " : ", ") + (told[i].record.empty() ? "no record" : told[i].record);
+        }
         in_transaction(
+            std::move(what),
             [&](auto& tx) -> status {
                 auto const n = log_.append_all(tx, items, random_);
                 if (!n) { return n.error(); }
@@ -300,7 +309,7 @@ private:
                 return keep_leaves(tx, leaves, count);
             },
             [&](naive_audit& m) {
-                expect(at == m.entries.size(), audit_promise::answers, "an entry has another index than its place");
+                holds(at == m.entries.size(), audit_promise::answers, "an entry has another index than its place");
                 for (std::size_t i = 0; i < count; ++i) {
                     told[i].leaf = leaves[i];
                     if (!told[i].record.empty()) { told[i].link = newest(m, told[i].record); }
@@ -332,6 +341,7 @@ private:
         std::uint64_t events = 0;
         std::vector<bytes> leaves;
         in_transaction(
+            record + " is redacted",
             [&](auto& tx) -> status {
                 auto const done = log_.redact(tx, "c", as_bytes(record), {}, random_);
                 if (!done) { return done.error(); }
@@ -350,7 +360,7 @@ private:
                         ++expected;
                     }
                 }
-                expect(n == expected, audit_promise::answers, "another number of private parts was redacted");
+                holds(n == expected, audit_promise::answers, "another number of private parts was redacted");
                 if (!leaves.empty()) {
                     naive_audit::entry own;
                     own.own = true;
@@ -362,17 +372,18 @@ private:
                     if (m.changes[i].record == record && !m.changes[i].gone) { ++expected_events; }
                 }
                 for (naive_audit::change& c : m.changes) { c.gone = c.gone || c.record == record; }
-                expect(events == expected_events, audit_promise::answers, "another number of events was redacted");
+                holds(events == expected_events, audit_promise::answers, "another number of events was redacted");
                 if (m.now[record]) { m.holed[record] = true; }
             });
     }
     void seal() {
         std::uint64_t const from = (std::max)(model_.first, model_.sealed);
         if (from >= model_.entries.size()) { return; }
-        std::uint64_t const to = from + 1 + below(random_, model_.entries.size() - from);
+        std::uint64_t const to = from + 1 + draw(model_.entries.size() - from);
         bool const with_private = one_in(2);
         std::vector<bytes> leaves;
         in_transaction(
+            text_of(from, to) + " are sealed" + (with_private ? " with their private parts" : ""),
             [&](auto& tx) -> status {
                 auto const archive = log_.export_segment(tx, from, to, {}, with_private);
                 if (!archive) { return archive.error(); }
@@ -388,9 +399,10 @@ private:
             });
     }
     void drop() {
-        std::uint64_t const most = below(random_, 6);
+        std::uint64_t const most = draw(6);
         std::uint64_t n = 0;
         in_transaction(
+            "up to " + std::to_string(most) + " sealed entries are dropped",
             [&](auto& tx) -> status {
                 auto const done = log_.drop(tx, most);
                 if (!done) { return done.error(); }
@@ -399,18 +411,19 @@ private:
             },
             [&](naive_audit& m) {
                 std::uint64_t const left = m.sealed > m.first ? m.sealed - m.first : 0;
-                expect(n == (std::min)(most, left), audit_promise::answers, "another number of entries was dropped");
+                holds(n == (std::min)(most, left), audit_promise::answers, "another number of entries was dropped");
                 m.first += (std::min)(most, left);
             });
     }
     void anchor() {
+        tell("all is synced and the head is published");
         // Only what survives may be told to anybody.
         if (!store_->barrier()) { return; }
         if (!states_.empty()) { synced(); }
         auto tx = store_->begin(access_mode::read);
         auto const h = log_.head(*tx, {serial_});
         if (!h) {
-            expect(h.error() == errc::not_found && model_.entries.empty(), audit_promise::answers, "no head");
+            holds(h.error() == errc::not_found && model_.entries.empty(), audit_promise::answers, "no head");
             return;
         }
         anchors_.push_back(*h);
@@ -438,24 +451,26 @@ private:
         auto const current = model_.now[record];
         naive_audit::change c;
         c.record = record;
-        c.stamp = 1'000 + model_.changes.size() * 2 + (one_in(4) ? 0 : below(random_, 20));
+        c.stamp = 1'000 + model_.changes.size() * 2 + (one_in(4) ? 0 : draw(20));
         c.before = current;
         c.asked.record = {"c", std::string_view{record}};
         c.asked.stamp = {c.stamp};
         c.asked.kind = !current ? change_kind::create : one_in(6) ? change_kind::erase : change_kind::update;
         if (c.asked.kind != change_kind::erase) {
-            auto const n = static_cast<std::int64_t>(below(random_, 9));
+            auto const n = static_cast<std::int64_t>(draw(9));
             bool const adds = current && one_in(2);
             field_op op{"n", adds ? op_kind::add : op_kind::set, {}, {c.stamp}};
             cbor_writer{op.value}.integer(n);
             c.asked.ops.push_back(std::move(op));
             c.after = adds ? *current + n : n;
         }
-        tell(c);
+        write(c, "");
     }
-    void tell(naive_audit::change const& c) {
+    void write(naive_audit::change const& c, char const* why) {
         std::uint64_t at = 0;
+        std::string const now = c.after ? " becomes " + std::to_string(*c.after) : std::string{" is erased"};
         in_transaction(
+            "event " + std::to_string(model_.changes.size() + 1) + ": " + c.record + now + why,
             [&](auto& tx) -> status {
                 bytes const before = fields_of(c.before.value_or(0));
                 bytes const after = fields_of(c.after.value_or(0));
@@ -470,13 +485,14 @@ private:
                 m.changes.push_back(c);
                 m.now[c.record] = c.after;
                 if (c.asked.kind != change_kind::update) { m.holed[c.record] = false; }
-                expect(at == m.changes.size(), audit_promise::answers, "an event has another position");
+                holds(at == m.changes.size(), audit_promise::answers, "an event has another position");
             });
     }
     void forget_history() {
-        std::uint64_t const through = below(random_, model_.changes.size() + 1);
+        std::uint64_t const through = draw(model_.changes.size() + 1);
         std::uint64_t n = 0;
         in_transaction(
+            "the history is forgotten through event " + std::to_string(through),
             [&](auto& tx) -> status {
                 auto const done = history_.forget(tx, through, 20);
                 if (!done) { return done.error(); }
@@ -486,7 +502,7 @@ private:
             [&](naive_audit& m) {
                 std::uint64_t const left = through > m.forgotten ? through - m.forgotten : 0;
                 std::uint64_t const most = (std::min)(left, std::uint64_t{20});
-                expect(n == most, audit_promise::answers, "another number of events was forgotten");
+                holds(n == most, audit_promise::answers, "another number of events was forgotten");
                 for (std::uint64_t i = 0; i < most; ++i) {
                     naive_audit::change const& c = m.changes[static_cast<std::size_t>(m.forgotten++)];
                     if (!c.gone) { m.forgotten_stamp = (std::max)(m.forgotten_stamp, c.stamp); }
@@ -495,17 +511,18 @@ private:
     }
     void undo() {
         if (model_.changes.size() == model_.forgotten) { return; }
-        std::uint64_t const at = model_.forgotten + below(random_, model_.changes.size() - model_.forgotten);
+        std::uint64_t const at = model_.forgotten + draw(model_.changes.size() - model_.forgotten);
         naive_audit::change const c = model_.changes[static_cast<std::size_t>(at)];
+        tell("event " + std::to_string(at + 1) + ", of " + c.record + ", is to be undone");
         std::optional<undo_plan> plan;
         {
             auto tx = store_->begin(access_mode::read);
             auto p = history_.undo(*tx, at + 1, {9});
             if (c.gone) {
-                expect(!p && p.error() == errc::not_found, audit_promise::undoing, "what was redacted can be undone");
+                holds(!p && p.error() == errc::not_found, audit_promise::undoing, "what was redacted can be undone");
                 return;
             }
-            expect(p.has_value(), audit_promise::undoing, "an event can't be undone");
+            holds(p.has_value(), audit_promise::undoing, "an event can't be undone");
             if (!p) { return; }
             plan = std::move(*p);
         }
@@ -518,8 +535,8 @@ private:
             touched = touched || !both_add;
         }
         bool const does = c.before != c.after;
-        expect(!does || plan->clean() == !touched, audit_promise::undoing,
-               "somebody in the way was not seen, or was imagined");
+        holds(!does || plan->clean() == !touched, audit_promise::undoing,
+              "somebody in the way was not seen, or was imagined");
         if (!does || !plan->clean() || touched) { return; }
         // Apply it: the record is as it was before, but for what others added.
         naive_audit::change u;
@@ -538,8 +555,8 @@ private:
         auto const expected = c.asked.kind == change_kind::update && c.asked.ops[0].kind == op_kind::add
                                   ? std::optional<std::int64_t>{*u.before - (*c.after - *c.before)}
                                   : c.before;
-        expect(u.after == expected, audit_promise::undoing, "an undo gives something else than what was");
-        tell(u);
+        holds(u.after == expected, audit_promise::undoing, "an undo gives something else than what was");
+        write(u, ", which undoes it");
     }
 
     // Judging.
@@ -548,29 +565,28 @@ private:
         auto tx = store_->begin(access_mode::read);
         auto const extent = log_.extent(*tx);
         if (!extent) {
-            expect(extent.error() == errc::not_found && model_.entries.empty(), audit_promise::answers, "no extent");
+            holds(extent.error() == errc::not_found && model_.entries.empty(), audit_promise::answers, "no extent");
             return;
         }
-        expect(
-            extent->size == model_.entries.size() && extent->first == model_.first && extent->sealed == model_.sealed,
-            audit_promise::contents, "the log goes from or to elsewhere");
+        holds(extent->size == model_.entries.size() && extent->first == model_.first && extent->sealed == model_.sealed,
+              audit_promise::contents, "the log goes from or to elsewhere");
         std::uint64_t index = model_.first;
         auto const ok = log_.scan(*tx, 0, extent->size, [&](audit_entry const& e) {
             naive_audit::entry const& t = model_.entries[static_cast<std::size_t>(index++)];
-            expect(e.commitment.has_value() == !t.record.empty() && e.redacted() == t.redacted, audit_promise::contents,
-                   "an entry is redacted or not, as it should not be");
+            holds(e.commitment.has_value() == !t.record.empty() && e.redacted() == t.redacted, audit_promise::contents,
+                  "an entry is redacted or not, as it should not be");
             if (e.opened) {
-                expect(as_text(e.opened->record) == t.record, audit_promise::contents, "an entry of another record");
-                expect(as_text(e.opened->masked).find(t.hidden) != std::string_view::npos, audit_promise::contents,
-                       "a masked value is another");
+                holds(as_text(e.opened->record) == t.record, audit_promise::contents, "an entry of another record");
+                holds(as_text(e.opened->masked).find(t.hidden) != std::string_view::npos, audit_promise::contents,
+                      "a masked value is another");
             }
             if (t.redacted) { guess(e, t); }
-            return report_.found.empty();
+            return fine();
         });
-        expect(ok.has_value() && index == extent->size, audit_promise::contents, "entries are missing");
+        holds(ok.has_value() && index == extent->size, audit_promise::contents, "entries are missing");
         expect_gone(*tx);
         past(*tx);
-        if (!report_.found.empty() || extent->size == 0) { return; }
+        if (!fine() || extent->size == 0) { return; }
         tree(*tx, *extent, whole);
     }
     /// Somebody who knows all but the key tries whether it was this value.
@@ -585,8 +601,8 @@ private:
         cbor_writer w{secret};
         encode_secret(w, item, t.link);
         auto const salt = audit_salt(sha256_function{}, audit_record_key{}, e.index);
-        expect(audit_commitment(sha256_function{}, salt, secret) != *e.commitment, audit_promise::forgotten,
-               "a redacted value can be guessed");
+        holds(audit_commitment(sha256_function{}, salt, secret) != *e.commitment, audit_promise::forgotten,
+              "a redacted value can be guessed");
     }
     /// No row holds a value that was redacted.
     void expect_gone(tx_type& tx) {
@@ -594,9 +610,9 @@ private:
             for (std::size_t i = static_cast<std::size_t>(model_.first); i < model_.entries.size(); ++i) {
                 naive_audit::entry const& e = model_.entries[i];
                 bool const there = e.redacted && contains(as_text(v), e.hidden);
-                expect(!there, audit_promise::forgotten, "a redacted value is still stored");
+                holds(!there, audit_promise::forgotten, "a redacted value is still stored");
             }
-            return report_.found.empty();
+            return fine();
         });
     }
     [[nodiscard]] static bool contains(std::string_view all, std::string const& part) {
@@ -610,7 +626,7 @@ private:
     void tree(tx_type& tx, audit_extent const& extent, bool whole) {
         auto const n = static_cast<std::size_t>(extent.size);
         auto const head = log_.head(tx, {});
-        expect(head && head->root == model_.root(0, n), audit_promise::the_tree, "the root is another");
+        holds(head && head->root == model_.root(0, n), audit_promise::the_tree, "the root is another");
         auto const verified = log_.verify(tx, {.anchors = anchors_});
         if (!verified || !verified->sound()) {
             broken(audit_promise::sound, verified
@@ -621,52 +637,52 @@ private:
         std::size_t const step = 1 + n / (whole ? 40 : 5);
         for (std::size_t i = 0; i < n; i += step) {
             auto const p = log_.prove_inclusion(tx, i);
-            expect(p && verify_inclusion(sha256_function{}, model_.root(i, i + 1), *p, head->root),
-                   audit_promise::proofs, "an inclusion is not proved");
+            holds(p && verify_inclusion(sha256_function{}, model_.root(i, i + 1), *p, head->root),
+                  audit_promise::proofs, "an inclusion is not proved");
             auto const c = log_.prove_consistency(tx, i + 1);
-            expect(c && verify_consistency(sha256_function{}, *c, model_.root(0, i + 1), head->root),
-                   audit_promise::proofs, "consistency is not proved");
+            holds(c && verify_consistency(sha256_function{}, *c, model_.root(0, i + 1), head->root),
+                  audit_promise::proofs, "consistency is not proved");
         }
     }
     void past(tx_type& tx) {
         for (int i = 0; i < 8; ++i) {
             std::string const record = some_record();
-            std::uint64_t const at = below(random_, model_.changes.size() + 1);
+            std::uint64_t const at = draw(model_.changes.size() + 1);
             bool const by_stamp = one_in(2);
             history_bound bound;
             if (by_stamp) {
-                bound.stamp = {995 + below(random_, 30 + 2 * model_.changes.size())};
+                bound.stamp = {995 + draw(30 + 2 * model_.changes.size())};
             } else {
                 bound.position = at;
             }
             bool const known = by_stamp ? bound.stamp.raw >= model_.forgotten_stamp : at >= model_.forgotten;
             auto const got = history_.as_of(tx, {"c", std::string_view{record}}, bound);
             if (!known) {
-                expect(!got && got.error() == errc::not_found, audit_promise::past, "what was forgotten is told");
+                holds(!got && got.error() == errc::not_found, audit_promise::past, "what was forgotten is told");
                 continue;
             }
             // A record that lives on after its redaction may or may not be known again: it must not be wrong.
             auto const expected = model_.as_of(record, by_stamp ? model_.changes.size() : at, bound.stamp.raw);
             if (was_redacted(record)) {
                 if (got && at == model_.changes.size() && !by_stamp && *got) {
-                    expect(number_in(*got) == model_.now[record], audit_promise::past, "a state that never was");
+                    holds(number_in(*got) == model_.now[record], audit_promise::past, "a state that never was");
                 }
                 continue;
             }
-            expect(got && (number_in(*got) == expected.value || !expected.known), audit_promise::past,
-                   "a record was something else");
+            holds(got && (number_in(*got) == expected.value || !expected.known), audit_promise::past,
+                  "a record was something else");
         }
         std::uint64_t position = model_.forgotten;
         auto const ok = history_.scan(tx, 1, model_.changes.size(), [&](history_event const& e) {
             while (position < model_.changes.size() && model_.changes[static_cast<std::size_t>(position)].gone) {
                 ++position;
             }
-            expect(e.position == position + 1 && e.change == model_.changes[static_cast<std::size_t>(position)].asked,
-                   audit_promise::contents, "an event is another");
+            holds(e.position == position + 1 && e.change == model_.changes[static_cast<std::size_t>(position)].asked,
+                  audit_promise::contents, "an event is another");
             ++position;
-            return report_.found.empty();
+            return fine();
         });
-        expect(ok.has_value(), audit_promise::contents, "the history can't be read");
+        holds(ok.has_value(), audit_promise::contents, "the history can't be read");
     }
     [[nodiscard]] bool was_redacted(std::string const& record) const {
         return std::any_of(model_.changes.begin(), model_.changes.end(),
@@ -678,8 +694,6 @@ private:
         naive_audit model{};
     };
 
-    audit_simulation_options options_;
-    random_generator random_;
     audit_log<> log_{};
     mutation_history history_;
     durability promise_ = durability::full;
@@ -691,13 +705,22 @@ private:
     naive_audit model_{};
     std::vector<known_state> states_{{sha256_hasher{}.finish(), {}}};  // those that a power cut may bring back
     std::vector<audit_head> anchors_{};
-    audit_simulation_report report_{};
 };
 
-/// Runs one seed.
+}  // namespace detail
+
+/// One life of a log and a history. The same seed and options give the same life and the same report, on every machine.
+/// With `only`, the whole life is lived first, for its dice.
 [[nodiscard]] inline audit_simulation_report simulate_audit(std::uint64_t seed,
-                                                            audit_simulation_options const& options = {}) {
-    return audit_simulation{seed, options}.run();
+                                                            audit_simulation_options const& o = {}) {
+    return detail::live_life<detail::audit_world>(seed, o);
+}
+
+/// The options under which a seed that was found to break a promise breaks it with as few steps as `lives` tries find;
+/// with `tell` set in them, one more life tells the story. Precondition: `failed` has found something, under `o`.
+[[nodiscard]] inline audit_simulation_options shrink_audit(audit_simulation_report const& failed,
+                                                           audit_simulation_options o = {}, std::size_t lives = 1'000) {
+    return detail::shrink_life<detail::audit_world>(failed, std::move(o), lives);
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI::testing

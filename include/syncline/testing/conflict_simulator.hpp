@@ -17,6 +17,7 @@
 #include <syncline/core/random.hpp>
 #include <syncline/testing/faulty_storage.hpp>
 #include <syncline/testing/simulated_disk.hpp>
+#include <syncline/testing/step_dice.hpp>
 #include <syncline/testing/violation.hpp>
 
 namespace syncline::inline SYNCLINE_ABI::testing {
@@ -37,6 +38,8 @@ struct conflict_promise {
 struct conflict_simulation_options {
     std::uint32_t steps = 300;
     disk_lie lie = disk_lie::none;
+    bool tell = false;   ///< write the story
+    step_choice only{};  ///< the steps that are done, each with the dice that it has in the whole life
 };
 struct conflict_simulation_report {
     std::uint64_t seed = 0;
@@ -47,6 +50,7 @@ struct conflict_simulation_report {
     std::uint64_t decided = 0, undone = 0, redone = 0, renewed = 0, refused = 0, forgotten = 0;
     std::uint64_t trace = 0;  ///< of everything that was done and answered: the same on every machine
     std::vector<violation> found{};
+    std::vector<std::string> story{};
 };
 
 namespace detail {
@@ -58,14 +62,12 @@ inline constexpr std::string_view conflict_world_fields[] = {"a",   "b",   "n", 
 /// The fields that a host's own conflicts are about, whose base has nothing to do with the row.
 inline constexpr std::string_view conflict_world_plain[] = {"a", "b", "n", "map", "free"};
 
-class conflict_world {
+class conflict_world : small_life<conflict_simulation_options, conflict_simulation_report> {
 public:
     conflict_world(std::uint64_t seed, conflict_simulation_options const& o)
-        : options_(o),
-          random_(seed * 2'654'435'761U + 99),
+        : small_life(seed, seed * 2'654'435'761U + 99, o),
           disk_(draw(2) == 0 ? durability::full : durability::ordered, o.lie),
           queue_({.open_max = 6 + draw(8), .bytes_max = 1'500 + draw(6000), .events_max = 3 + draw(30)}) {
-        report_.seed = seed;
         collection_rules by{"things",
                             rule::last_writer,
                             {{"a", rule::manual},
@@ -90,21 +92,21 @@ public:
         saved_.push_back(model_);
     }
 
-    conflict_simulation_report run() && {
-        for (std::uint32_t i = 0; i < options_.steps && report_.found.empty(); ++i) {
-            ++report_.steps;
-            now_ += milliseconds{static_cast<std::int64_t>(draw(20'000)) - 2'000};  // a clock that is set back at times
+    conflict_simulation_report run(step_dice& dice) {
+        live(dice, [&] {
+            now_ += milliseconds{draw_number(20'000) - 2'000};  // a clock that is set back at times
             if (draw(25) == 0) {
                 power_cut();
             } else if (draw(30) == 0) {
+                tell("all is synced");
                 (void)store_->barrier();
                 saved_.assign(1, model_);
             } else {
                 deed();
             }
-            if (report_.found.empty()) { compare(); }
-        }
-        return std::move(report_);
+            if (fine()) { compare(); }
+        });
+        return finished();
     }
 
 private:
@@ -130,7 +132,6 @@ private:
         }
     };
 
-    std::uint64_t draw(std::uint64_t n) { return below(random_, n); }
     [[nodiscard]] collection_rules const& rules_of(record_key const& k) const { return table_.of(k.collection); }
     [[nodiscard]] apply_context context(author_index author, position at) const {
         apply_context out;
@@ -139,24 +140,11 @@ private:
         out.host = &host_;
         return out;
     }
-    void broken(char const* promise, std::string what) {
-        if (report_.found.empty()) {
-            report_.found.push_back(
-                {promise, std::move(what) + " after " + doing_ + ", step " + std::to_string(report_.steps)});
-        }
-    }
-    bool holds(bool ok, char const* promise, char const* what) {
-        ++report_.checks;
-        if (!ok) { broken(promise, what); }
-        return ok;
-    }
-
     void open() {
         disk_handle_ = disk_.open();
         store_ = std::make_unique<faulty_storage<simulated_disk::storage_type>>(*disk_handle_);
     }
     void power_cut() {
-        doing_ = "power_cut";
         ++report_.power_cuts;
         store_.reset();
         disk_handle_.reset();
@@ -166,6 +154,8 @@ private:
         auto tx = store_->begin(access_mode::read);
         for (std::size_t i = saved_.size(); i-- != 0;) {
             if (same(*tx, saved_[i])) {
+                std::size_t const gone = saved_.size() - 1 - i;
+                tell("the power is lost" + (gone == 0 ? "" : ", and with it the last " + std::to_string(gone)));
                 model_ = saved_[i];
                 saved_.assign(1, model_);
                 return;
@@ -479,8 +469,9 @@ private:
 
     // Deeds. Each runs in one transaction, perhaps with one storage call that fails; then nothing of it is there.
 
+    /// `what` is how it is told.
     template <class Deed>
-    void in_transaction(Deed&& deed) {
+    void in_transaction(std::string what, Deed&& deed) {
         naive_queue const before = model_;
         std::uint64_t const faults = store_->faults();
         if (draw(3) == 0) {
@@ -492,6 +483,7 @@ private:
         }
         bool committed = false;
         bool asked = false;
+        why_ = errc{};
         {
             auto tx = store_->begin(access_mode::write);
             if (tx) {
@@ -513,6 +505,9 @@ private:
             auto tx = store_->begin(access_mode::read);
             took = !same(*tx, before);
         }
+        tell(std::move(what) + (!failed ? why_ == errc{} ? "" : std::string{", which is refused: "} + message(why_)
+                                : took ? ", and the storage says that it failed, and has it"
+                                        : ", and the storage fails"));
         if (took) {
             saved_.push_back(model_);
         } else {
@@ -533,6 +528,34 @@ private:
             return tx.put(as_bytes("audit"), raw);
         };
     }
+    // How it is told.
+
+    template <class R>
+    [[nodiscard]] R heard(R answer) {
+        why_ = answer ? errc{} : errc{answer.error().code};
+        return answer;
+    }
+
+    [[nodiscard]] static std::string text_of(record_key const& k) {
+        return k.collection + "/" + std::string{k.id_text()};
+    }
+    [[nodiscard]] static std::string text_of(naive_conflict const& n) { return "conflict " + std::to_string(n.c.id); }
+    [[nodiscard]] static std::string text_of(std::vector<contested_field> const& fields) {
+        std::string out;
+        for (contested_field const& f : fields) {
+            out += (out.empty() ? "" : ", ") + (f.path.empty() ? "all of it" : syncline::to_text(f.path));
+        }
+        return out.empty() ? "nothing" : out;
+    }
+    [[nodiscard]] static std::string text_of(resolution const& how) {
+        switch (how.kind) {
+            case resolve_kind::use_local: return " for this side";
+            case resolve_kind::use_remote: return " for the other side";
+            case resolve_kind::merge_fields: return " field by field";
+            case resolve_kind::custom: break;
+        }
+        return " with a record of its own";
+    }
     naive_conflict* any_known() {
         if (model_.all.empty()) { return nullptr; }
         return &model_.all[static_cast<std::size_t>(draw(model_.all.size()))];
@@ -543,7 +566,7 @@ private:
         encode_conflict(w, c);
         return raw.size();
     }
-    conflict_entry& tell(naive_conflict& n, conflict_event what) {
+    conflict_entry& enter(naive_conflict& n, conflict_event what) {
         conflict_entry e;
         e.number = n.history.size() + 1;
         e.what = what;
@@ -572,7 +595,6 @@ private:
     }
 
     void raise() {
-        doing_ = "raise";
         auto met = draw(3) != 0 ? met_conflict() : std::nullopt;
         conflict c = met ? *met : any_conflict();
         naive_conflict* const again = draw(4) == 0 ? any_known() : nullptr;
@@ -590,8 +612,11 @@ private:
                 c.fields = again->c.fields;
             }
         }
-        in_transaction([&](auto& tx) {
-            auto const id = queue_.raise(tx, c, now_, audit(tx));
+        std::string what = again != nullptr ? text_of(*again) + " is raised again"
+                                            : "conflict " + std::to_string(model_.last + 1) + " is raised";
+        what += " about " + text_of(c.record) + ": " + text_of(c.fields);
+        in_transaction(std::move(what), [&](auto& tx) {
+            auto const id = heard(queue_.raise(tx, c, now_, audit(tx)));
             if (c.fields.empty()) {
                 return holds(!id && id.error() == errc::invalid, conflict_promise::answers, "a conflict of nothing");
             }
@@ -611,7 +636,7 @@ private:
             naive_conflict n;
             n.c = expected;
             n.met = met.has_value();
-            tell(n, conflict_event::opened).by = c.local_by.writer;
+            enter(n, conflict_event::opened).by = c.local_by.writer;
             model_.all.push_back(std::move(n));
             return true;
         });
@@ -659,7 +684,7 @@ private:
             ++model_.told;  // told, and not kept
             return;
         }
-        conflict_entry& e = tell(n, conflict_event::remote_changed);
+        conflict_entry& e = enter(n, conflict_event::remote_changed);
         e.by = by.writer;
         e.remote = std::move(before);
         ++report_.renewed;
@@ -681,18 +706,19 @@ private:
     }
 
     void remote_changed() {
-        doing_ = "remote_changed";
         auto& [key, r] = any_row();
         record_key const name = key;
         row next = r;
         change_row(key, next);
         conflict_writer const by{to_bytes("other"), stamp(), 2};
-        in_transaction([&](auto& tx) {
+        std::string what = "version " + std::to_string(next.version) + " of " + text_of(name);
+        what += next.deleted ? " comes from elsewhere, deleted" : " comes from elsewhere";
+        in_transaction(std::move(what), [&](auto& tx) {
             for (auto& [k, known] : model_.rows) {
                 if (k == name) { known = next; }
             }
-            auto const n =
-                queue_.remote_changed(tx, name, next, by, rules_of(name), now_, audit(tx), context(3, next.version));
+            auto const n = heard(
+                queue_.remote_changed(tx, name, next, by, rules_of(name), now_, audit(tx), context(3, next.version)));
             naive_queue const before = model_;
             std::size_t expected = 0;
             for (naive_conflict& c : model_.all) {
@@ -713,7 +739,6 @@ private:
         });
     }
     void suggest() {
-        doing_ = "suggest";
         naive_conflict* const n = any_known();
         if (n == nullptr) { return; }
         std::vector<suggestion> all(n->c.fields.size());
@@ -721,8 +746,8 @@ private:
             s.what = static_cast<conflict_action>(1 + draw(4));
             s.confidence = static_cast<share16>(draw(share_one + 1));
         }
-        in_transaction([&](auto& tx) {
-            auto const ok = queue_.suggest(tx, n->c.id, all, now_, audit(tx));
+        in_transaction(text_of(*n) + " gets suggestions", [&](auto& tx) {
+            auto const ok = heard(queue_.suggest(tx, n->c.id, all, now_, audit(tx)));
             if (n->c.state != conflict_state::open) {
                 return holds(!ok && ok.error() == errc::invalid, conflict_promise::answers, "a suggestion too late");
             }
@@ -850,7 +875,7 @@ private:
         naive_conflict next = n;
         std::uint64_t const told = model_.told;
         if (expected) {
-            conflict_entry& e = tell(next, what);
+            conflict_entry& e = enter(next, what);
             e.by = to_bytes(w.by);
             e.automatic = w.automatic;
             e.how = how;
@@ -889,15 +914,15 @@ private:
         return true;
     }
     void resolve() {
-        doing_ = "resolve";
         naive_conflict* const n = any_known();
         if (n == nullptr) { return; }
         resolution const how = any_resolution(n->c);
         decision_maker const w = who();
         std::uint64_t const seen = n->c.revision - (draw(10) == 0 ? 1 : 0);
-        in_transaction([&](auto& tx) {
+        std::string const unseen = seen != n->c.revision ? ", at an old revision" : "";
+        in_transaction(text_of(*n) + " is decided" + text_of(how) + unseen, [&](auto& tx) {
             auto const shown = queue_.preview(tx, n->c.id, how, rules_of(n->c.record), w);
-            auto const got = queue_.resolve(tx, n->c.id, seen, how, rules_of(n->c.record), w, audit(tx));
+            auto const got = heard(queue_.resolve(tx, n->c.id, seen, how, rules_of(n->c.record), w, audit(tx)));
             if (n->c.state != conflict_state::open) {
                 return holds(!got && got.error() == errc::invalid, conflict_promise::answers, "decided twice");
             }
@@ -922,46 +947,47 @@ private:
         }
     }
     void resolve_all() {
-        doing_ = "resolve_all";
         resolution const how = draw(2) == 0 ? resolution::use_local() : resolution::use_remote();
         decision_maker const w = who();
         conflict_query q;
         if (draw(2) == 0) { q.collection = "things"; }
         q.count_max = 1 + static_cast<std::size_t>(draw(4));
-        in_transaction([&](auto& tx) {
-            auto const pick = [&](conflict const& c) {
-                return c.id % 5 == 0 ? std::nullopt : std::optional<resolution>{how};
-            };
-            auto const got = queue_.resolve_all(tx, q, pick, table_, w, audit(tx));
-            if (!holds(static_cast<bool>(got), conflict_promise::answers, "a batch")) { return false; }
-            std::size_t looked = 0;
-            std::size_t done = 0;
-            std::size_t left = 0;
-            for (naive_conflict& n : model_.all) {
-                bool const fits = n.c.state == conflict_state::open &&
-                                  (q.collection.empty() || n.c.record.collection == q.collection);
-                if (!fits || looked == q.count_max) { continue; }
-                ++looked;
-                if (n.c.id % 5 == 0) { continue; }
-                bool const is_done = done < got->done.size() && got->done[done].first == n.c.id;
-                result<settled> one{errc::limit};
-                if (is_done) {
-                    one = got->done[done++].second;
-                } else if (left < got->left.size() && got->left[left].id == n.c.id) {
-                    one = got->left[left++].why;
-                } else {
-                    return holds(false, conflict_promise::answers, "a batch that passed over one");
-                }
-                bool const ok = decided(n, conflict_event::decided, how, w, one);
-                if (!report_.found.empty()) { return false; }
-                if (!holds(ok == is_done, conflict_promise::answers, "a batch")) { return false; }
-                report_.decided += ok ? 1 : 0;
-            }
-            return holds(done == got->done.size() && left == got->left.size(), conflict_promise::answers, "a batch");
-        });
+        std::string const of = q.collection.empty() ? "" : " of " + std::string{q.collection};
+        in_transaction("up to " + std::to_string(q.count_max) + " conflicts" + of + " are decided" + text_of(how),
+                       [&](auto& tx) {
+                           auto const pick = [&](conflict const& c) {
+                               return c.id % 5 == 0 ? std::nullopt : std::optional<resolution>{how};
+                           };
+                           auto const got = heard(queue_.resolve_all(tx, q, pick, table_, w, audit(tx)));
+                           if (!holds(static_cast<bool>(got), conflict_promise::answers, "a batch")) { return false; }
+                           std::size_t looked = 0;
+                           std::size_t done = 0;
+                           std::size_t left = 0;
+                           for (naive_conflict& n : model_.all) {
+                               bool const fits = n.c.state == conflict_state::open &&
+                                                 (q.collection.empty() || n.c.record.collection == q.collection);
+                               if (!fits || looked == q.count_max) { continue; }
+                               ++looked;
+                               if (n.c.id % 5 == 0) { continue; }
+                               bool const is_done = done < got->done.size() && got->done[done].first == n.c.id;
+                               result<settled> one{errc::limit};
+                               if (is_done) {
+                                   one = got->done[done++].second;
+                               } else if (left < got->left.size() && got->left[left].id == n.c.id) {
+                                   one = got->left[left++].why;
+                               } else {
+                                   return holds(false, conflict_promise::answers, "a batch that passed over one");
+                               }
+                               bool const ok = decided(n, conflict_event::decided, how, w, one);
+                               if (!fine()) { return false; }
+                               if (!holds(ok == is_done, conflict_promise::answers, "a batch")) { return false; }
+                               report_.decided += ok ? 1 : 0;
+                           }
+                           return holds(done == got->done.size() && left == got->left.size(), conflict_promise::answers,
+                                        "a batch");
+                       });
     }
     void undo() {
-        doing_ = "undo";
         naive_conflict* const n = any_known();
         if (n == nullptr) { return; }
         row current;
@@ -969,8 +995,8 @@ private:
             if (k == n->c.record) { current = r; }
         }
         decision_maker const w = who();
-        in_transaction([&](auto& tx) {
-            auto const got = queue_.undo(tx, n->c.id, current, rules_of(n->c.record), w, audit(tx));
+        in_transaction("the decision on " + text_of(*n) + " is taken back", [&](auto& tx) {
+            auto const got = heard(queue_.undo(tx, n->c.id, current, rules_of(n->c.record), w, audit(tx)));
             if (n->c.state != conflict_state::decided) {
                 return holds(!got && got.error() == errc::invalid, conflict_promise::answers,
                              "undone without a decision");
@@ -1003,7 +1029,7 @@ private:
                           "an undone field");
                 }
             }
-            conflict_entry& e = tell(*n, conflict_event::undone);
+            conflict_entry& e = enter(*n, conflict_event::undone);
             e.by = to_bytes(w.by);
             e.automatic = w.automatic;
             if (got->sends()) { e.change = got->change; }
@@ -1020,12 +1046,11 @@ private:
         });
     }
     void redo() {
-        doing_ = "redo";
         naive_conflict* const n = any_known();
         if (n == nullptr) { return; }
         decision_maker const w = who();
-        in_transaction([&](auto& tx) {
-            auto const got = queue_.redo(tx, n->c.id, n->c.revision, rules_of(n->c.record), w, audit(tx));
+        in_transaction("the decision on " + text_of(*n) + " is made again", [&](auto& tx) {
+            auto const got = heard(queue_.redo(tx, n->c.id, n->c.revision, rules_of(n->c.record), w, audit(tx)));
             if (n->c.state != conflict_state::open || n->c.last_decision == 0) {
                 return holds(!got && got.error() == errc::invalid, conflict_promise::answers, "nothing to do again");
             }
@@ -1043,11 +1068,10 @@ private:
         });
     }
     void forget() {
-        doing_ = "forget";
         wall_time const before = now_ - milliseconds{static_cast<std::int64_t>(draw(200'000))};
         std::size_t const most = 1 + static_cast<std::size_t>(draw(3));
-        in_transaction([&](auto& tx) {
-            auto const n = queue_.forget(tx, before, most);
+        in_transaction("up to " + std::to_string(most) + " decided conflicts are forgotten", [&](auto& tx) {
+            auto const n = heard(queue_.forget(tx, before, most));
             std::vector<std::pair<wall_time, std::uint64_t>> old;
             for (naive_conflict const& c : model_.all) {
                 if (c.c.state == conflict_state::decided && c.c.changed < before) {
@@ -1066,7 +1090,6 @@ private:
     }
     /// A list by record, age, collection, a page of it.
     void look() {
-        doing_ = "look";
         auto tx = store_->begin(access_mode::read);
         conflict_query q;
         if (draw(3) == 0) { q.state.reset(); }
@@ -1096,6 +1119,7 @@ private:
             got.push_back(c);
             return true;
         });
+        tell("conflicts are listed, " + std::to_string(got.size()) + " of them");
         holds(ok && got == expected, conflict_promise::order, "a list");
     }
 
@@ -1141,8 +1165,6 @@ private:
         report_.trace = xxh3_64(raw);
     }
 
-    conflict_simulation_options options_;
-    random_generator random_;
     simulated_disk disk_;
     std::unique_ptr<simulated_disk::storage_type> disk_handle_{};
     std::unique_ptr<faulty_storage<simulated_disk::storage_type>> store_{};
@@ -1153,16 +1175,24 @@ private:
     std::vector<naive_queue> saved_{};  // what a power cut may bring back, the newest last
     wall_time now_{milliseconds{1'790'000'000'000}};
     std::uint64_t stamps_ = 0;
-    char const* doing_ = "nothing";
-    conflict_simulation_report report_{};
+    errc why_{};  // what the last call was refused for
 };
 
 }  // namespace detail
 
 /// One life of a queue. The same seed and options give the same life and the same report, on every machine.
+/// With `only`, the whole life is lived first, for its dice.
 [[nodiscard]] inline conflict_simulation_report simulate_conflicts(std::uint64_t seed,
                                                                    conflict_simulation_options const& o = {}) {
-    return detail::conflict_world{seed, o}.run();
+    return detail::live_life<detail::conflict_world>(seed, o);
+}
+
+/// The options under which a seed that was found to break a promise breaks it with as few steps as `lives` tries find;
+/// with `tell` set in them, one more life tells the story. Precondition: `failed` has found something, under `o`.
+[[nodiscard]] inline conflict_simulation_options shrink_conflicts(conflict_simulation_report const& failed,
+                                                                  conflict_simulation_options o = {},
+                                                                  std::size_t lives = 1'000) {
+    return detail::shrink_life<detail::conflict_world>(failed, std::move(o), lives);
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI::testing

@@ -22,6 +22,7 @@
 #include <syncline/testing/faulty_storage.hpp>
 #include <syncline/testing/naive_merge.hpp>
 #include <syncline/testing/simulated_disk.hpp>
+#include <syncline/testing/step_dice.hpp>
 #include <syncline/testing/violation.hpp>
 
 namespace syncline::inline SYNCLINE_ABI::testing {
@@ -39,6 +40,8 @@ struct group_promise {
 
 struct group_simulation_options {
     std::uint32_t steps = 250;
+    bool tell = false;   ///< write the story
+    step_choice only{};  ///< the steps that are done, each with the dice that it has in the whole life
 };
 struct group_simulation_report {
     std::uint64_t seed = 0;
@@ -51,6 +54,7 @@ struct group_simulation_report {
     std::uint64_t kept_back = 0;  ///< replies whose rows waited for a later page
     std::uint64_t trace = 0;      ///< of everything that was done and answered: the same on every machine
     std::vector<violation> found{};
+    std::vector<std::string> story{};
 };
 
 namespace detail {
@@ -65,23 +69,20 @@ struct group_world_policy {
     }
 };
 
-class group_world {
+class group_world : small_life<group_simulation_options, group_simulation_report> {
 public:
     group_world(std::uint64_t seed, group_simulation_options const& o)
-        : options_(o), random_(seed * 2'654'435'761U + 77), home_(rules(), home_options(1 + draw(4))) {
-        report_.seed = seed;
-    }
+        : small_life(seed, seed * 2'654'435'761U + 77, o), home_(rules(), home_options(1 + draw(4))) {}
 
-    group_simulation_report run() && {
+    group_simulation_report run(step_dice& dice) {
         begin();
-        for (std::uint32_t i = 0; i < options_.steps && report_.found.empty(); ++i) {
-            ++report_.steps;
-            now_.wall += milliseconds{static_cast<std::int64_t>(draw(50))};
+        live(dice, [&] {
+            now_.wall += milliseconds{draw_number(50)};
             now_.monotonic += milliseconds{1};
-            deed(i);
-        }
+            deed();
+        });
         end();
-        return std::move(report_);
+        return finished();
     }
 
 private:
@@ -114,7 +115,9 @@ private:
         std::vector<bytes> requests{};
         std::vector<bytes> replies{};
         std::uint64_t notes = 0;  ///< of its ledger
-        explicit branch(replica r, std::uint64_t seed) : self(std::move(r)), random(seed) {}
+        std::string label;        ///< by which the story tells of it
+        branch(replica r, std::uint64_t seed, std::size_t who)
+            : self(std::move(r)), random(seed), label("branch " + std::to_string(who)) {}
     };
     using records = std::map<std::string, std::map<std::string, std::int64_t>>;  ///< by collection/id
 
@@ -146,16 +149,7 @@ private:
     [[nodiscard]] static record_key account(std::size_t n) { return {"accounts", "a" + std::to_string(n)}; }
     [[nodiscard]] static record_key note() { return {"notes", "n"}; }
 
-    std::uint64_t draw(std::uint64_t n) { return below(random_, n); }
     void trace(bytes_view what) { report_.trace = report_.trace * 1'099'511'628'211U + crc32c(what); }
-    bool holds(bool ok, char const* promise, std::string const& what) {
-        ++report_.checks;
-        if (!ok && report_.found.empty()) {
-            report_.found.push_back({promise, what + ", step " + std::to_string(report_.steps)});
-        }
-        return ok;
-    }
-
     void begin() {
         {
             auto tx = home_box_.store->begin(access_mode::write);
@@ -170,6 +164,8 @@ private:
         auto tx = first.box.store->begin(access_mode::write);
         bool const there = tx && first.self.write_group(*tx, g, now_) && tx->commit();
         holds(there, group_promise::honest, "the accounts are not opened");
+        tell(first.label + " opens " + std::to_string(accounts) + " accounts with " + std::to_string(opening) +
+             " each; the branches are " + std::to_string(count));
         tx = errc::busy;
         for (int i = 0; i < 3; ++i) { (void)exchange(first); }
     }
@@ -178,7 +174,7 @@ private:
         o.rows_max = 1 + draw(5);
         o.mutations_max = static_cast<std::size_t>(1 + draw(3));
         o.bytes_max = draw(2) == 0 ? 60 : 10'000;
-        branches_.push_back(std::make_unique<branch>(replica{rules(), o}, random_()));
+        branches_.push_back(std::make_unique<branch>(replica{rules(), o}, random_(), branches_.size()));
         open(*branches_.back());
     }
     void open(branch& b) {
@@ -205,8 +201,13 @@ private:
         }
         if (box.store->faults() != faults) { ++report_.faults; }
         failed_ = box.store->faults() != faults;
+        torn_ = torn;
         box.store->heal();
         return took;
+    }
+    /// How the last attempt ended, where it is told.
+    [[nodiscard]] std::string ending(bool took) const {
+        return took ? "" : failed_ ? ", and its storage fails" : torn_ ? ", and dies before the commit" : ", in vain";
     }
 
     // The books.
@@ -301,7 +302,7 @@ private:
 
     // Deeds.
 
-    void deed(std::uint32_t step) {
+    void deed() {
         auto const who = static_cast<std::size_t>(draw(branches_.size()));
         branch& b = *branches_[who];
         bool ready = false;
@@ -316,13 +317,16 @@ private:
             write_note(b);
         } else if (what == 12) {
             ++report_.power_cuts;
+            tell(b.label + " loses power");
             b.box.cut(b.random);
             if (draw(2) == 0) { open(b); }
         } else if (what == 13) {
             ++report_.power_cuts;
+            tell("the authority loses power");
             home_box_.cut(random_);
-        } else if (what == 14 && branches_.size() < 5 && step > options_.steps / 2) {
+        } else if (what == 14 && branches_.size() < 5 && report_.steps > options_.steps / 2 + 1) {
             add_branch();
+            tell(branches_.back()->label + " joins");
         } else if (what < 24) {
             ask(b);
         } else if (what < 32) {
@@ -352,20 +356,27 @@ private:
             auto const written = b.self.write_group(tx, g, now_);
             return written.has_value();
         };
-        if (attempt(b.box, done)) {
+        bool const took = attempt(b.box, done);
+        tell(b.label + " moves " + std::to_string(amount) + " from a" + std::to_string(from) + " to a" +
+             std::to_string(to) + " as ledger/" + std::string{entry.id_text()} + (noted ? ", with the note" : "") +
+             ending(took));
+        if (took) {
             ++report_.written;
             written_.insert_or_assign("ledger/" + std::string{entry.id_text()}, who);
         }
     }
     void write_note(branch& b) {
         bool const erases = draw(2) == 0;
-        (void)attempt(b.box, [&](auto& tx) {
+        bool const took = attempt(b.box, [&](auto& tx) {
             return erases ? b.self.erase(tx, note(), now_).has_value()
                           : b.self.put(tx, note(), fields_of({{"v", 1}}), now_).has_value();
         });
+        tell(b.label + (erases ? " deletes" : " writes") + " the note" + ending(took));
     }
     void ask(branch& b) {
-        if (!attempt(b.box, [&](auto& tx) { return b.self.prepare(tx, now_).has_value(); })) { return; }
+        bool const took = attempt(b.box, [&](auto& tx) { return b.self.prepare(tx, now_).has_value(); });
+        tell(b.label + " asks" + ending(took));
+        if (!took) { return; }
         auto tx = b.box.store->begin(access_mode::read);
         auto q = b.self.request_message(*tx);
         if (!holds(q.has_value(), group_promise::honest, "no request can be made")) { return; }
@@ -389,9 +400,14 @@ private:
                 return said.has_value();
             });
             holds(why == errc{} || failed_, group_promise::honest, std::string{"no answer: "} + message(why));
+            auto const told = took ? decode_reply(p) : result<reply>{errc::not_found};
+            tell("the authority answers " + b.label + (took ? "" : ", and dies before the commit") +
+                 (told && told->partial ? " with a part of a group" : "") +
+                 (fate == 1   ? ", and the answer is lost"
+                  : fate == 2 ? ", and will be asked once more"
+                              : ""));
             if (took) {
                 trace(p);
-                auto const told = decode_reply(p);
                 if (!holds(told.has_value(), group_promise::honest, "a reply that does not decode")) { return; }
                 report_.kept_back += told->partial ? 1 : 0;
                 if (fate != 1) { b.replies.push_back(std::move(p)); }
@@ -405,11 +421,12 @@ private:
         bytes const heard = b.replies[i];
         if (draw(8) != 0) { b.replies.erase(b.replies.begin() + static_cast<std::ptrdiff_t>(i)); }
         errc why{};
-        (void)attempt(b.box, [&](auto& tx) {
+        bool const took = attempt(b.box, [&](auto& tx) {
             auto const r = b.self.absorb(tx, heard, now_, b.random);
             if (!r) { why = r.error().code; }
             return r.has_value();
         });
+        tell(b.label + " takes an answer in" + ending(took));
         // One that was overtaken by so much that it does not follow any more is told so.
         holds(why == errc{} || why == errc::foreign || failed_, group_promise::honest,
               std::string{"a reply is not taken: "} + message(why));
@@ -442,17 +459,18 @@ private:
         return holds(ok, group_promise::honest, "an exchange fails on healthy machines") && more;
     }
     void end() {
+        if (fine()) { tell("the trouble is over"); }
         int left = rest_max;
         for (int round = 0; round < 3; ++round) {
-            for (std::size_t who = 0; who < branches_.size() && report_.found.empty(); ++who) {
-                while (report_.found.empty() && exchange(*branches_[who])) {
+            for (std::size_t who = 0; who < branches_.size() && fine(); ++who) {
+                while (fine() && exchange(*branches_[who])) {
                     judge(who);
                     if (!holds(--left > 0, group_promise::rest, "it does not come to rest")) { return; }
                 }
                 judge(who);
             }
         }
-        if (!report_.found.empty()) { return; }
+        if (!fine()) { return; }
         judge_home();
         records home;
         {
@@ -486,23 +504,30 @@ private:
         }
     }
 
-    group_simulation_options options_;
-    group_simulation_report report_{};
-    random_generator random_;
     instant now_{wall_time{milliseconds{1'790'000'000'000}}, monotonic_time{milliseconds{1'000}}};
     machine home_box_{};
     authority<group_world_policy> home_;
     std::vector<std::unique_ptr<branch>> branches_{};
     std::map<std::string, std::size_t> written_{};  ///< the ledger's entries that were acknowledged, and by whom
     bool failed_ = false;                           ///< a storage call of the last attempt did
+    bool torn_ = false;                             ///< the process died before its commit
 };
 
 }  // namespace detail
 
 /// One life of a bank. The same seed and options give the same life and the same report, on every machine.
+/// With `only`, the whole life is lived first, for its dice.
 [[nodiscard]] inline group_simulation_report simulate_groups(std::uint64_t seed,
                                                              group_simulation_options const& o = {}) {
-    return detail::group_world{seed, o}.run();
+    return detail::live_life<detail::group_world>(seed, o);
+}
+
+/// The options under which a seed that was found to break a promise breaks it with as few steps as `lives` tries find;
+/// with `tell` set in them, one more life tells the story. Precondition: `failed` has found something, under `o`.
+[[nodiscard]] inline group_simulation_options shrink_groups(group_simulation_report const& failed,
+                                                            group_simulation_options o = {},
+                                                            std::size_t lives = 1'000) {
+    return detail::shrink_life<detail::group_world>(failed, std::move(o), lives);
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI::testing

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,6 +27,7 @@
 #include <syncline/schedule/plan.hpp>
 #include <syncline/schedule/scheduler.hpp>
 #include <syncline/schedule/trace.hpp>
+#include <syncline/testing/step_dice.hpp>
 #include <syncline/testing/violation.hpp>
 
 namespace syncline::inline SYNCLINE_ABI::testing {
@@ -44,17 +46,21 @@ struct schedule_promise {
 };
 
 struct schedule_simulation_options {
-    std::size_t steps = 300;  ///< events and decisions before all becomes calm
+    std::uint32_t steps = 80;  ///< events, each with the decisions before it, until all becomes calm
+    bool tell = false;         ///< write the story
+    step_choice only{};        ///< the steps that are done, each with the dice that it has in the whole life
 };
 struct schedule_simulation_report {
     std::uint64_t seed = 0;
     std::uint64_t steps = 0;
+    std::uint64_t checks = 0;
     std::uint64_t exchanges = 0;
     std::uint64_t failures = 0;  ///< exchanges that failed
     std::uint64_t crashes = 0;
     std::uint64_t jumps = 0;  ///< of the wall clock
     std::uint64_t trace = 0;  ///< the same for the same seed, everywhere
     std::vector<violation> found{};
+    std::vector<std::string> story{};
 };
 
 /// Judges one plan after the other by what a reader of the documentation would expect.
@@ -225,55 +231,42 @@ private:
     collection_list collections_{};
 };
 
+namespace detail {
+
 /// One world: a device, its schedule, what happens to both, and what ought to hold.
-class schedule_simulation {
+class schedule_world : small_life<schedule_simulation_options, schedule_simulation_report> {
 public:
-    schedule_simulation(std::uint64_t seed, schedule_simulation_options const& options)
-        : random_(seed * 2 + 1),
-          steps_max_(options.steps),
-          options_(any_options()),
-          judge_(options_),
-          schedule_(schedule_memory(random_()), options_) {
-        report_.seed = seed;
-        for (std::uint64_t i = 1 + below(random_, 6); i != 0; --i) {
+    schedule_world(std::uint64_t seed, schedule_simulation_options const& o)
+        : small_life(seed, seed * 2 + 1, o),
+          scheduling_(any_options()),
+          judge_(scheduling_),
+          schedule_(schedule_memory(random_()), scheduling_) {
+        for (std::uint64_t i = 1 + draw(6); i != 0; --i) {
             collection_state k;
             k.id = static_cast<std::uint16_t>(i);
-            k.scope = static_cast<std::uint16_t>(below(random_, 3));
-            k.urgency = static_cast<sync_class>(below(random_, sync_classes));
+            k.scope = static_cast<std::uint16_t>(draw(3));
+            k.urgency = static_cast<sync_class>(draw(sync_classes));
             if (!one_in(3)) { k.fresh_at = now_; }
             if (k.fresh_at && one_in(3)) { k.complete_by = now_ + up_to(std::int64_t{20} * 86'400'000); }
             device_.add(k);
         }
-        next_event_ = some_time();
     }
 
-    [[nodiscard]] schedule_simulation_report run() {
-        for (std::size_t i = 0; i < steps_max_ && report_.found.empty(); ++i) { step(); }
-        if (report_.found.empty()) { calm(); }
-        if (report_.found.empty()) { replay(); }
-        return std::move(report_);
+    schedule_simulation_report run(step_dice& dice) {
+        live(dice, [&] { step(); });
+        if (fine()) { calm(); }
+        if (fine()) { replay(); }
+        return finished();
     }
-    /// What was decided of late, for `simulate_trace`.
-    [[nodiscard]] bytes trace() const { return schedule_.encoded(); }
-    [[nodiscard]] schedule_options const& options() const noexcept { return options_; }
 
 private:
-    [[nodiscard]] bool one_in(std::uint64_t n) { return below(random_, n) == 0; }
     [[nodiscard]] milliseconds up_to(std::int64_t ms) {
-        return milliseconds{static_cast<std::int64_t>(below(random_, static_cast<std::uint64_t>(ms)))};
-    }
-    [[nodiscard]] milliseconds some_time() {
-        return since_ + milliseconds{1} + up_to(one_in(10) ? 7'200'000 : 300'000);
-    }
-    void broken(char const* promise, std::string const& what) {
-        if (report_.found.empty()) {
-            report_.found.push_back({promise, what + " (step " + std::to_string(report_.steps) + ')'});
-        }
+        return milliseconds{static_cast<std::int64_t>(draw(static_cast<std::uint64_t>(ms)))};
     }
     [[nodiscard]] schedule_options any_options() {
         schedule_options o;
-        if (one_in(2)) { o.day_bytes = 20'000 + below(random_, 200'000); }
-        o.utc_offset = milliseconds{(static_cast<std::int64_t>(below(random_, 27)) - 12) * 3'600'000};
+        if (one_in(2)) { o.day_bytes = 20'000 + draw(200'000); }
+        o.utc_offset = milliseconds{(static_cast<std::int64_t>(draw(27)) - 12) * 3'600'000};
         return o;
     }
     void pass(milliseconds t) {
@@ -281,25 +274,62 @@ private:
         since_ += t;
     }
 
+    /// The next event, and until then the decisions that are due.
     void step() {
-        ++report_.steps;
-        if (due_ <= next_event_) {
+        milliseconds const event = since_ + milliseconds{1} + up_to(one_in(10) ? 7'200'000 : 300'000);
+        // Dice of its own: the event stays what it is when there are fewer decisions before it.
+        random_generator const happening(random_());
+        while (fine() && due_ <= event) {
             pass((std::max)(due_ - since_, milliseconds{0}));
-        } else {
-            pass((std::max)(next_event_ - since_, milliseconds{0}));
-            happens();
-            next_event_ = some_time();
+            decide();
         }
-        decide();
+        pass((std::max)(event - since_, milliseconds{0}));
+        random_ = happening;
+        if (fine()) { happens(); }
+        if (fine()) { decide(); }
     }
     /// Asks, judges the answer and does what it says.
     void decide() {
         conditions const c = device_.among(around_);
         sync_plan const p = schedule_.decide(c, now_);
         report_.trace = report_.trace * 31 + digest(p);
-        if (auto bad = judge_.decided(p, c, now_, since_)) { return broken(bad->axiom.c_str(), bad->what); }
+        auto const bad = judge_.decided(p, c, now_, since_);
+        if (bad) { told_.clear(); }
+        if (options_.tell) { does(text_of(p)); }
+        if (!holds(!bad, bad ? bad->axiom.c_str() : "", bad ? bad->what : "")) { return; }
         due_ = since_ + p.in;
         if (p.run) { exchange(p, c); }
+    }
+    /// What the world does; what the device does about it is told anew.
+    void happened(std::string const& what) {
+        told_.clear();
+        does(what);
+    }
+    /// What the device does; nothing twice between two events, as it exchanges every other minute.
+    void does(std::string const& what) {
+        if (options_.tell && told_.insert(what).second) { tell("at " + text_of(since_) + " " + what); }
+    }
+    [[nodiscard]] static std::string text_of(sync_plan const& p) {
+        std::string out = "the device ";
+        if (p.push) { out += std::string{"sends all down to "} + class_names[static_cast<std::size_t>(p.lowest)]; }
+        if (p.pull) { out += p.push ? " and pulls" : "pulls"; }
+        if (!p.run) { out += "waits"; }
+        return out + ", as " + words(p[plan_choice::when].because);
+    }
+    [[nodiscard]] static std::string text_of(milliseconds t) {
+        auto const two = [](std::int64_t n) { return (n < 10 ? "0" : "") + std::to_string(n); };
+        std::int64_t const s = t.count() / 1000;
+        return std::to_string(s / 3600) + ':' + two(s / 60 % 60) + ':' + two(s % 60);
+    }
+    [[nodiscard]] static std::string text_of(network_conditions const& n) {
+        constexpr std::array<char const*, 5> kinds{"wired", "wifi", "cellular", "satellite", "some"};
+        std::string out = n.online == false ? "the network is gone" : "the link is ";
+        if (n.online != false) { out += n.kind ? kinds[static_cast<std::size_t>(*n.kind)] : "unknown"; }
+        if (n.metered) { out += *n.metered ? ", metered" : ", unmetered"; }
+        if (n.roaming == true) { out += ", roaming"; }
+        if (n.data_saver == true) { out += ", saving data"; }
+        if (n.effective == effective_type::slow_2g) { out += ", very slow"; }
+        return out;
     }
     void exchange(sync_plan const& p, conditions const& c) {
         milliseconds const took = milliseconds{50} + up_to(3'000);
@@ -307,15 +337,18 @@ private:
         ++report_.exchanges;
         transfer_report r;
         if (calm_ || !one_in(4)) {
-            r = device_.exchange(p, c, options_, took, now_, since_);
+            r = device_.exchange(p, c, scheduling_, took, now_, since_);
             schedule_.succeeded(r, now_);
+            if (r.entries != 0) { does("what was to be sent is sent"); }
         } else {
             ++report_.failures;
             r.took = took;
-            r.metered = costs_by_byte(c.network, options_);
-            r.bytes_up = below(random_, 3'000);
+            r.metered = costs_by_byte(c.network, scheduling_);
+            r.bytes_up = draw(3'000);
             if (one_in(3)) { r.retry_after = up_to(900'000); }
             schedule_.failed(r, now_, random_);
+            does(r.retry_after ? "the exchange fails, and the server asks to wait " + text_of(*r.retry_after)
+                               : "the exchange fails");
         }
         judge_.exchanged(r, now_);
         if (one_in(2)) { stored_ = to_array(schedule_.memory()); }
@@ -326,27 +359,33 @@ private:
     void happens() {
         auto& n = around_.network;
         auto const truth = [this] { return one_in(4) ? std::optional<bool>{} : std::optional(one_in(2)); };
-        switch (below(random_, 12)) {
+        switch (draw(12)) {
             case 0:
             case 1: {
                 network_conditions const before = n;
                 n = {};
                 n.online = one_in(3) ? std::optional(false) : one_in(4) ? std::optional<bool>{} : std::optional(true);
-                if (!one_in(4)) { n.kind = static_cast<link_kind>(below(random_, 5)); }
+                if (!one_in(4)) { n.kind = static_cast<link_kind>(draw(5)); }
                 n.metered = truth();
                 if (one_in(5)) { n.roaming = true; }
                 if (one_in(5)) { n.data_saver = true; }
-                if (one_in(2)) { n.effective = static_cast<effective_type>(below(random_, 4)); }
-                if (one_in(2)) { n.downlink_kbps = static_cast<std::uint32_t>(below(random_, 30'000)); }
+                if (one_in(2)) { n.effective = static_cast<effective_type>(draw(4)); }
+                if (one_in(2)) { n.downlink_kbps = static_cast<std::uint32_t>(draw(30'000)); }
                 if (before.online != n.online || before.kind != n.kind) { judge_.link_changed(); }
+                happened(text_of(n));
                 break;
             }
             case 2:
                 around_.power = {};
-                if (one_in(2)) { around_.power.level = static_cast<std::uint8_t>(below(random_, 101)); }
+                if (one_in(2)) { around_.power.level = static_cast<std::uint8_t>(draw(101)); }
                 around_.power.charging = truth();
                 around_.power.low_power_mode = truth();
-                if (one_in(4)) { around_.power.thermal = static_cast<thermal_state>(below(random_, 4)); }
+                if (one_in(4)) { around_.power.thermal = static_cast<thermal_state>(draw(4)); }
+                happened("the battery is at " +
+                         (around_.power.level ? std::to_string(*around_.power.level) : "unknown") +
+                         (around_.power.charging == true ? ", charging" : "") +
+                         (around_.power.low_power_mode == true ? ", saving power" : "") +
+                         (around_.power.thermal >= thermal_state::serious ? ", hot" : ""));
                 break;
             case 3:
                 around_.application = {};
@@ -354,19 +393,32 @@ private:
                 if (around_.application.foreground == false) { around_.application.window = up_to(60'000); }
                 if (one_in(4)) { around_.application.quiet = one_in(2); }
                 around_.application.notices_live = truth();
+                happened(around_.application.window
+                             ? "the program has " + text_of(*around_.application.window) + " left in the background"
+                         : around_.application.foreground == true ? "the program is in the foreground"
+                                                                  : "nobody says where the program is");
                 break;
             case 4:
                 around_.storage = {};
-                if (one_in(3)) { around_.storage.free_bytes = below(random_, std::uint64_t{200} << 20); }
+                if (one_in(3)) { around_.storage.free_bytes = draw(std::uint64_t{200} << 20); }
+                happened(around_.storage.free_bytes
+                             ? std::to_string(*around_.storage.free_bytes >> 20) + " MiB are free"
+                             : "there is room");
                 break;
             case 5:
                 around_.server = {};
                 if (one_in(3)) { around_.server.not_before = now_ + up_to(600'000); }
-                if (one_in(3)) { around_.server.load = static_cast<std::uint8_t>(below(random_, 101)); }
+                if (one_in(3)) { around_.server.load = static_cast<std::uint8_t>(draw(101)); }
+                happened((around_.server.not_before
+                              ? "the server asks to wait " + text_of(*around_.server.not_before - now_)
+                              : "the server asks for no wait") +
+                         (around_.server.load ? ", and is loaded by " + std::to_string(*around_.server.load) : ""));
                 break;
             case 6: {
                 if (device_.collections().size() == 0) { break; }
-                device_.collections()[below(random_, device_.collections().size())].told_at = now_;
+                collection_state& told = device_.collections()[draw(device_.collections().size())];
+                told.told_at = now_;
+                happened("collection " + std::to_string(told.id) + " is said to have changed");
                 break;
             }
             case 7: crash(); break;
@@ -374,12 +426,17 @@ private:
                 if (one_in(3)) { clock_is_set(); }
                 break;
             case 9:
-                if (one_in(4)) { pass(up_to(3 * 86'400'000)); }  // asleep
+                if (one_in(4)) {
+                    pass(up_to(3 * 86'400'000));
+                    happened("the device wakes from a long sleep");
+                }
                 break;
             default: {
                 // One draw a statement: in which order arguments are evaluated is the compiler's.
-                std::uint64_t const size = 50 + below(random_, 2'000);
-                device_.write(static_cast<sync_class>(below(random_, sync_classes)), size, now_, since_);
+                std::uint64_t const size = 50 + draw(2'000);
+                auto const urgency = static_cast<std::size_t>(draw(sync_classes));
+                happened(std::to_string(size) + " bytes are written, " + class_names[urgency]);
+                device_.write(static_cast<sync_class>(urgency), size, now_, since_);
                 break;
             }
         }
@@ -387,12 +444,14 @@ private:
     /// The program ends; what was stored last is what it begins with.
     void crash() {
         ++report_.crashes;
+        happened(stored_ ? "the program ends, and begins with what it stored"
+                         : "the program ends, and had stored nothing");
         schedule_memory memory(7);
         if (stored_) {
             if (!memory.restore(*stored_)) { return broken(schedule_promise::kept, "what was stored is refused"); }
             if (to_array(memory) != *stored_) { broken(schedule_promise::kept, "and stored otherwise"); }
         }
-        schedule_ = traced_schedule(memory, options_);
+        schedule_ = traced_schedule(memory, scheduling_);
         judge_.restarted();
     }
     void clock_is_set() {
@@ -400,18 +459,21 @@ private:
         std::int64_t const most = one_in(4) ? 400LL * 86'400'000 : 7'200'000;
         milliseconds const by = up_to(2 * most) - milliseconds{most};
         now_ += by;
+        happened((by.count() < 0 ? "the clock is set back by " : "the clock is set on by ") +
+                 text_of(by.count() < 0 ? -by : by));
         judge_.restarted();  // what was reckoned under another clock is not held against it
     }
 
     /// All that is left in the way is thrift: everything that waits goes, everything stale is pulled, in bounded time.
     void calm() {
         calm_ = true;
+        tell("the trouble is over");
         if (one_in(2)) { clock_is_set(); }
         around_ = {};
         auto& n = around_.network;
         n.online = true;
         n.kind = one_in(2) ? link_kind::cellular : link_kind::wifi;
-        n.metered = !options_.day_bytes && one_in(2);  // a day's bytes may be used up by what is more urgent
+        n.metered = !scheduling_.day_bytes && one_in(2);  // a day's bytes may be used up by what is more urgent
         n.data_saver = one_in(3);
         n.effective = one_in(3) ? effective_type::slow_2g : effective_type::type_3g;
         around_.power.low_power_mode = one_in(3);
@@ -428,12 +490,11 @@ private:
         milliseconds const length = longest() + day;
         std::size_t const before = device_.entries().size();
         decide();
-        while (since_ < began + length && report_.found.empty()) {
-            ++report_.steps;
+        while (since_ < began + length && fine()) {
             pass((std::max)(due_ - since_, milliseconds{0}));
             decide();
         }
-        if (!report_.found.empty()) { return; }
+        if (!fine()) { return; }
         if (!device_.entries().empty()) {
             broken(schedule_promise::fairness,
                    std::to_string(device_.entries().size()) + " of " + std::to_string(before) + " entries still wait");
@@ -448,16 +509,16 @@ private:
     [[nodiscard]] milliseconds longest() const {
         milliseconds most{0};
         for (std::size_t i = 0; i < sync_classes; ++i) {
-            milliseconds const interval = (std::max)({options_.interval[i], options_.interval_noticed[i]});
-            most = (std::max)({most, options_.stale_max[i],
-                               interval * options_.idle_per_mille / 1000 * options_.save_per_mille / 1000});
+            milliseconds const interval = (std::max)({scheduling_.interval[i], scheduling_.interval_noticed[i]});
+            most = (std::max)({most, scheduling_.stale_max[i],
+                               interval * scheduling_.idle_per_mille / 1000 * scheduling_.save_per_mille / 1000});
         }
         return most + most / 5;
     }
 
     /// The log decides the same, and leads to the same memory.
     void replay() {
-        auto const again = traced_schedule::replay(schedule_.encoded(), options_);
+        auto const again = traced_schedule::replay(schedule_.encoded(), scheduling_);
         if (!again) { return broken(schedule_promise::replayed, "a log that can't be read"); }
         if (again->differs) { broken(schedule_promise::replayed, "another decision"); }
         if (to_array(again->memory) != to_array(schedule_.memory())) {
@@ -466,10 +527,9 @@ private:
     }
 
     static constexpr milliseconds day{86'400'000};
+    static constexpr std::array<char const*, sync_classes> class_names{"critical", "important", "normal", "background"};
 
-    random_generator random_;
-    std::size_t steps_max_;
-    schedule_options options_;
+    schedule_options scheduling_;
     schedule_judge judge_;
     traced_schedule schedule_;
     scheduled_device device_{};
@@ -477,16 +537,26 @@ private:
     wall_time now_{milliseconds{1'790'000'000'000}};
     milliseconds since_{0};  ///< what really passed
     milliseconds due_{0};    ///< the next decision, in real time
-    milliseconds next_event_{0};
     bool calm_ = false;
     std::optional<schedule_memory::state> stored_{};
-    schedule_simulation_report report_{};
+    std::set<std::string> told_{};  ///< of the device since the last event
 };
 
-/// Runs one seed.
+}  // namespace detail
+
+/// One life of a schedule. The same seed and options give the same life and the same report, on every machine.
+/// With `only`, the whole life is lived first, for its dice.
 [[nodiscard]] inline schedule_simulation_report simulate_schedule(std::uint64_t seed,
-                                                                  schedule_simulation_options const& options = {}) {
-    return schedule_simulation{seed, options}.run();
+                                                                  schedule_simulation_options const& o = {}) {
+    return detail::live_life<detail::schedule_world>(seed, o);
+}
+
+/// The options under which a seed that was found to break a promise breaks it with as few steps as `lives` tries find;
+/// with `tell` set in them, one more life tells the story. Precondition: `failed` has found something, under `o`.
+[[nodiscard]] inline schedule_simulation_options shrink_schedule(schedule_simulation_report const& failed,
+                                                                 schedule_simulation_options o = {},
+                                                                 std::size_t lives = 1'000) {
+    return detail::shrink_life<detail::schedule_world>(failed, std::move(o), lives);
 }
 
 /// What a device that lives through a recorded trace did, beside what was recorded.

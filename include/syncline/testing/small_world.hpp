@@ -89,38 +89,27 @@ struct small_device {
     small_device& operator=(small_device const&) = delete;
 };
 
-/// The world itself. `Options` has steps, tell and only; `Report` has seed, steps, checks, faults, power_cuts, trace, found
-/// and story.
+/// The world itself. `Report` has faults, power_cuts and trace besides.
 template <class Options, class Report, class Device, class Authority = authority<>>
-class small_world {
+class small_world : protected small_life<Options, Report> {
+    using life = small_life<Options, Report>;
+
 protected:
+    using life::draw, life::draw_number, life::draw_of, life::fine, life::holds, life::tell;
+    using life::options_, life::random_, life::report_;
+
     static constexpr int rest_max = 3'000;  ///< exchanges until all is at rest
 
     small_world(std::uint64_t seed, std::uint64_t kind, Options const& o)
-        : options_(o), random_(seed * 2'654'435'761U + kind) {
-        report_.seed = seed;
-    }
-    small_world(small_world const&) = delete;
-    small_world& operator=(small_world const&) = delete;
-    ~small_world() = default;
+        : life(seed, seed * 2'654'435'761U + kind, o) {}
 
     /// The steps, each a second after the one before.
     template <class Deed>
     void live(step_dice& dice, Deed&& deed) {
-        dice.live(
-            options_.steps, options_.only, random_, report_.steps, [&] { return fine(); },
-            [&] {
-                pass(1'000);
-                deed();
-            });
-    }
-    /// The report, with what was broken at the story's end.
-    [[nodiscard]] Report finished() {
-        for (violation const& v : report_.found) { tell("VIOLATED " + v.axiom + ": " + v.what); }
-        return std::move(report_);
-    }
-    void tell(std::string line) {
-        if (options_.tell) { report_.story.push_back(std::to_string(report_.steps) + " " + std::move(line)); }
+        life::live(dice, [&] {
+            pass(1'000);
+            deed();
+        });
     }
     /// How the last attempt ended, where it is told.
     [[nodiscard]] std::string ending(bool took) const {
@@ -129,12 +118,6 @@ protected:
                                 : std::string{", and dies before the commit"};
     }
 
-    std::uint64_t draw(std::uint64_t n) { return below(random_, n); }
-    std::int64_t draw_number(std::uint64_t n) { return static_cast<std::int64_t>(draw(n)); }
-    template <class All>
-    auto& draw_of(All& all) {
-        return all[static_cast<std::size_t>(draw(all.size()))];
-    }
     /// Now and then pages and requests of a few.
     void draw_pages(replica_options& r) {
         r.rows_max = draw(2) == 0 ? 1 + draw(4) : 1'000;
@@ -150,13 +133,7 @@ protected:
         return at;
     }
     void trace(bytes_view what) { report_.trace = report_.trace * 1'099'511'628'211U + crc32c(what); }
-    [[nodiscard]] bool fine() const { return report_.found.empty(); }
-    bool holds(bool ok, char const* promise, std::string const& what) {
-        ++report_.checks;
-        if (!ok && fine()) { report_.found.push_back({promise, what + ", step " + std::to_string(report_.steps)}); }
-        return ok;
-    }
-    bool honest(bool ok, std::string const& what) { return holds(ok, small_promise::honest, what); }
+    bool honest(bool ok, std::string_view what) { return holds(ok, small_promise::honest, what); }
 
     void open_home() {
         honest(home_.attempt([&](auto& tx) { return cloud_->open(tx, now_, random_); }).took,
@@ -286,9 +263,6 @@ protected:
         while (fine() && exchange(d)) { holds(--left > 0, small_promise::rest, "it does not come to rest"); }
     }
 
-    Options options_;
-    Report report_{};
-    random_generator random_;
     instant now_{wall_time{milliseconds{1'790'000'000'000}}, monotonic_time{milliseconds{1'000}}};
     simulated_machine home_{};
     std::unique_ptr<Authority> cloud_{};

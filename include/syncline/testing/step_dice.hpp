@@ -9,12 +9,14 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <syncline/core/config.hpp>
 #include <syncline/core/random.hpp>
 #include <syncline/testing/shrink.hpp>
+#include <syncline/testing/violation.hpp>
 
 namespace syncline::inline SYNCLINE_ABI::testing {
 
@@ -60,6 +62,56 @@ private:
 };
 
 namespace detail {
+
+/// What is the same in all lives of steps: dice, a report, and a story where one is asked for. `Options` has steps, tell and
+/// only; `Report` has seed, steps, checks, found and story.
+template <class Options, class Report>
+class small_life {
+protected:
+    small_life(std::uint64_t seed, std::uint64_t dice, Options const& o) : options_(o), random_(dice) {
+        report_.seed = seed;
+    }
+    small_life(small_life const&) = delete;
+    small_life& operator=(small_life const&) = delete;
+    ~small_life() = default;
+
+    template <class Step>
+    void live(step_dice& dice, Step&& step) {
+        dice.live(
+            options_.steps, options_.only, random_, report_.steps, [&] { return fine(); }, std::forward<Step>(step));
+    }
+    /// The report, with what was broken at the story's end.
+    [[nodiscard]] Report finished() {
+        for (violation const& v : report_.found) { tell("VIOLATED " + v.axiom + ": " + v.what); }
+        return std::move(report_);
+    }
+    void tell(std::string line) {
+        if (options_.tell) { report_.story.push_back(std::to_string(report_.steps) + " " + std::move(line)); }
+    }
+
+    std::uint64_t draw(std::uint64_t n) { return below(random_, n); }
+    std::int64_t draw_number(std::uint64_t n) { return static_cast<std::int64_t>(draw(n)); }
+    template <class All>
+    auto& draw_of(All& all) {
+        return all[static_cast<std::size_t>(draw(all.size()))];
+    }
+    [[nodiscard]] bool one_in(std::uint64_t n) { return draw(n) == 0; }
+
+    [[nodiscard]] bool fine() const { return report_.found.empty(); }
+    /// The first breach is the one that counts.
+    void broken(char const* promise, std::string const& what) {
+        if (fine()) { report_.found.push_back({promise, what + ", step " + std::to_string(report_.steps)}); }
+    }
+    bool holds(bool ok, char const* promise, std::string_view what) {
+        ++report_.checks;
+        if (!ok) { broken(promise, std::string{what}); }
+        return ok;
+    }
+
+    Options options_;
+    Report report_{};
+    random_generator random_;
+};
 
 /// A world's life: `World(seed, options)`, whose `run(step_dice&)` gives the report. With `only` set in the options, the
 /// whole life is lived first, for its dice.
