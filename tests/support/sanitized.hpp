@@ -29,7 +29,7 @@ inline constexpr bool optimised = false;
 /// How often a long test goes round.
 template <class N>
 constexpr N rounds(N most) {
-    return sanitized ? (most + 9) / 10 : optimised ? most : (most + 1) / 2;
+    return sanitized ? (most + 9) / 10 : most;
 }
 
 /// Whether a long enumeration looks at this one: at all of them, or where a sanitizer watches at each seventh.
