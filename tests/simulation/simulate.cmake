@@ -9,14 +9,14 @@ if(SYNCLINE_TEST_UNITS AND NOT SYNCLINE_TEST_TAG AND TARGET Threads::Threads)
     set(SYNCLINE_TEST_SEEDS "${seeds}" CACHE STRING "Seeds that simulation.seeds runs, beside the kept ones")
     set(here "${CMAKE_CURRENT_LIST_DIR}")
 
-    function(syncline_simulation program headers optimise)
+    function(syncline_simulation program headers)
         add_executable(${program} "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/simulate.cpp"
             "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/worlds.cpp")
         target_link_libraries(${program} PRIVATE ${headers} Threads::Threads)
         # Both share most of their templates: as one unit they compile in a quarter of the time.
         set_target_properties(${program} PROPERTIES UNITY_BUILD ON)
         if(NOT MSVC AND NOT CMAKE_CXX_FLAGS MATCHES "sanitize")
-            target_compile_options(${program} PRIVATE ${optimise})
+            target_compile_options(${program} PRIVATE -O1)
         endif()
         if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
             # GCC 12 takes optional values that it has moved through several layers for uninitialised ones.
@@ -24,7 +24,7 @@ if(SYNCLINE_TEST_UNITS AND NOT SYNCLINE_TEST_TAG AND TARGET Threads::Threads)
         endif()
     endfunction()
 
-    syncline_simulation(simulation_simulate syncline_strict -O1)
+    syncline_simulation(simulation_simulate syncline_strict)
     add_test(NAME simulation.seeds COMMAND simulation_simulate
         --seeds-file "${here}/seeds.txt" --seeds ${SYNCLINE_TEST_SEEDS})
     set_tests_properties(simulation.seeds PROPERTIES TIMEOUT 900)
@@ -34,8 +34,7 @@ if(SYNCLINE_TEST_UNITS AND NOT SYNCLINE_TEST_TAG AND TARGET Threads::Threads)
         set_tests_properties(simulation.trace PROPERTIES TIMEOUT 900)
     endif()
     if(SYNCLINE_TEST_REPOSITORY AND TARGET syncline_planted)
-        # Each mistake lives its own seed only.
-        syncline_simulation(simulation_planted syncline_planted -O0)
+        syncline_simulation(simulation_planted syncline_planted)
         add_test(NAME simulation.finds COMMAND simulation_planted --known "${here}/plants.txt")
         set_tests_properties(simulation.finds PROPERTIES TIMEOUT 900)
         # Mistakes in parts that no simulated world runs.
