@@ -36,15 +36,5 @@ TEST_CASE("The audit log's life is the same each time, can be told, and lived ag
 }
 
 TEST_CASE("The audit log's world finds a disk that lies", "[audit_simulator]") {
-    for (disk_lie const lie : {disk_lie::forgets_synced, disk_lie::tears_commits}) {
-        audit_simulation_options o;
-        o.lie = lie;
-        auto const failed = told_life::first_failure(audit_promise::atomicity,
-                                                     [&](std::uint64_t seed) { return simulate_audit(seed, o); });
-        REQUIRE(!failed.found.empty());
-        CHECK(failed.seed <= 40);
-        auto const few = shrink_audit(failed, o);
-        CHECK(few.only->size() <= 6);
-        told_life::check_smallest(failed, few, simulate_audit);
-    }
+    told_life::check_lies<audit_simulation_options>(audit_promise::atomicity, 40, 6, simulate_audit, shrink_audit);
 }

@@ -40,19 +40,10 @@ TEST_CASE("a queue's life is the same each time, on every machine") {
 }
 
 TEST_CASE("a queue's life can be told, and lived again in part") {
-    told_life::check_told<conflict_simulation_options>(simulate_conflicts);
+    told_life::check_told<conflict_simulation_options>(simulate_conflicts, 5);
 }
 
 TEST_CASE("disks that lie are found out") {
-    for (disk_lie const lie : {disk_lie::forgets_synced, disk_lie::tears_commits}) {
-        conflict_simulation_options o;
-        o.lie = lie;
-        auto const failed = told_life::first_failure(conflict_promise::atomicity,
-                                                     [&](std::uint64_t seed) { return simulate_conflicts(seed, o); });
-        REQUIRE(!failed.found.empty());
-        CHECK(failed.seed <= 20);
-        auto const few = shrink_conflicts(failed, o);
-        CHECK(few.only->size() <= 10);
-        told_life::check_smallest(failed, few, simulate_conflicts);
-    }
+    told_life::check_lies<conflict_simulation_options>(conflict_promise::atomicity, 20, 10, simulate_conflicts,
+                                                       shrink_conflicts);
 }

@@ -41,5 +41,5 @@ TEST_CASE("a bank's life is the same each time, on every machine") {
 }
 
 TEST_CASE("a bank's life can be told, and lived again in part") {
-    told_life::check_told<group_simulation_options>(simulate_groups);
+    told_life::check_told<group_simulation_options>(simulate_groups, 20);
 }

@@ -9,6 +9,8 @@
 #include <iterator>
 #include <string>
 
+#include <syncline/testing/simulated_disk.hpp>
+
 #include "support/catch.hpp"
 
 namespace told_life {
@@ -22,16 +24,17 @@ void check_repeats(Simulate&& simulate) {
     CHECK(simulate(3, o).trace != simulate(4, o).trace);
 }
 
-/// That a life can be told without being changed, and lived again in part.
+/// That a life can be told without being changed, and lived again in part. In `idle` of its steps there may be nothing to
+/// do, so nothing to tell.
 template <class Options, class Simulate>
-void check_told(Simulate&& simulate) {
+void check_told(Simulate&& simulate, std::size_t idle = 0) {
     Options o;
     o.steps = 60;
     auto const whole = simulate(3, o);
     o.tell = true;
     auto const told = simulate(3, o);
     CHECK(told.trace == whole.trace);
-    CHECK(told.story.size() > o.steps / 2);
+    CHECK(told.story.size() + idle > o.steps);
     o.only = {{1, 5, 6, 7, 20, 21, 22, 23, 24, 25}};
     auto const part = simulate(3, o);
     CHECK(to_text(part.found) == "");
@@ -61,6 +64,23 @@ void check_smallest(Report const& failed, Options const& few, Simulate&& simulat
         Options fewer = few;
         fewer.only->erase(fewer.only->begin() + static_cast<std::ptrdiff_t>(i));
         CHECK_FALSE(breaks(fewer));
+    }
+}
+
+/// That each disk that lies about power cuts is found among the first `seed_max` lives, in at most `steps_max` steps.
+template <class Options, class Simulate, class Shrink>
+void check_lies(std::string const& promise, std::uint64_t seed_max, std::size_t steps_max, Simulate&& simulate,
+                Shrink&& shrink) {
+    using syncline::testing::disk_lie;
+    for (disk_lie const lie : {disk_lie::forgets_synced, disk_lie::tears_commits}) {
+        Options o;
+        o.lie = lie;
+        auto const failed = first_failure(promise, [&](std::uint64_t seed) { return simulate(seed, o); });
+        REQUIRE(!failed.found.empty());
+        CHECK(failed.seed <= seed_max);
+        Options const few = shrink(failed, o, 1'000);
+        CHECK(few.only->size() <= steps_max);
+        check_smallest(failed, few, simulate);
     }
 }
 
