@@ -11,6 +11,8 @@ if(SYNCLINE_TEST_UNITS AND NOT SYNCLINE_TEST_TAG AND SYNCLINE_TEST_LAYERS_MAX GR
     set(quick "--quick")
     if(CMAKE_BUILD_TYPE MATCHES "Rel")
         set(quick "")
+    elseif(NOT MSVC)
+        target_compile_options(simulation_small_scopes PRIVATE -O1)
     endif()
     add_test(NAME simulation.small_scopes COMMAND simulation_small_scopes ${quick})
     set_tests_properties(simulation.small_scopes PROPERTIES TIMEOUT 1500)
