@@ -843,8 +843,9 @@ private:
             });
         };
         auto const is_there = [&](field_path const& path) {
-            holds(field_of(done.after->fields, path) == field_of(after->fields, path), conflict_promise::nothing_lost,
-                  "a field that was not contested");
+            bool const there = field_of(done.after->fields, path) == field_of(after->fields, path);
+            holds(there, conflict_promise::nothing_lost,
+                  there ? std::string{} : "a field that was not contested: " + syncline::to_text(path));
         };
         for (std::string_view const f : conflict_world_fields) {
             field_path path{std::string{f}};
@@ -1127,33 +1128,67 @@ private:
 
     template <class Tx>
     [[nodiscard]] bool same(Tx& tx, naive_queue const& model) {
+        return difference(tx, model).empty();
+    }
+    /// What the store holds otherwise than the list; nothing where it doesn't.
+    template <class Tx>
+    [[nodiscard]] std::string difference(Tx& tx, naive_queue const& model) {
         auto const counts = queue_.counts(tx);
-        if (!counts || counts->open != model.open() || counts->decided != model.all.size() - model.open()) {
-            return false;
+        if (!counts) { return "it can't be counted"; }
+        if (counts->open != model.open() || counts->decided != model.all.size() - model.open()) {
+            return "it counts " + std::to_string(counts->open) + " open ones and " + std::to_string(counts->decided) +
+                   " decided, instead of " + std::to_string(model.open()) + " and " +
+                   std::to_string(model.all.size() - model.open());
         }
         bytes raw;
         auto const told = tx.get(as_bytes("audit"), raw);
-        if (!told || (*told ? read_u64(raw) : 0) != model.told) { return false; }
+        if (!told || (*told ? read_u64(raw) : 0) != model.told) { return "the audit was told otherwise"; }
         std::size_t at = 0;
         conflict_query q;
         q.state.reset();
-        bool equal_so_far = true;
+        std::string out;
         auto const ok = queue_.list(tx, q, [&](conflict const& c) {
-            equal_so_far = at < model.all.size() && c == model.all[at].c;
-            if (!equal_so_far) { return false; }
+            if (at == model.all.size()) {
+                out = "conflict " + std::to_string(c.id) + " is one too many";
+                return false;
+            }
+            naive_conflict const& n = model.all[at];
             auto const history = queue_.history(tx, c.id);
-            equal_so_far = history && *history == model.all[at].history;
+            if (!(c == n.c)) {
+                out = text_of(n) + " has other " + parts_that_differ(c, n.c);
+            } else if (!history || *history != n.history) {
+                out = text_of(n) + " has another history";
+            }
             ++at;
-            return equal_so_far;
+            return out.empty();
         });
-        return ok && equal_so_far && at == model.all.size();
+        if (!ok) { return "it can't be listed"; }
+        if (out.empty() && at != model.all.size()) { return text_of(model.all[at]) + " is missing"; }
+        return out;
+    }
+    [[nodiscard]] static std::string parts_that_differ(conflict const& a, conflict const& b) {
+        std::string out;
+        auto const part = [&](bool equal, std::string const& name) {
+            if (!equal) { out += (out.empty() ? "" : ", ") + name; }
+        };
+        part(a.record == b.record, "record");
+        part(a.local == b.local && a.local_by == b.local_by, "local side");
+        part(a.base == b.base, "base");
+        part(a.remote == b.remote && a.remote_by == b.remote_by, "remote side");
+        part(a.fields == b.fields, "fields (" + text_of(a.fields) + " instead of " + text_of(b.fields) + ")");
+        part(a.opened == b.opened && a.changed == b.changed, "times");
+        part(a.revision == b.revision, "revision");
+        part(a.events == b.events && a.last_decision == b.last_decision, "count of events");
+        part(a.state == b.state, "state");
+        return out.empty() ? "parts" : out;
     }
     void compare() {
         auto tx = store_->begin(access_mode::read);
         bytes raw;
         auto const told = tx->get(as_bytes("audit"), raw);
         holds(told && (*told ? read_u64(raw) : 0) == model_.told, conflict_promise::audited, "what the audit was told");
-        holds(same(*tx, model_), conflict_promise::contents, "the store differs from the list");
+        std::string const otherwise = difference(*tx, model_);
+        holds(otherwise.empty(), conflict_promise::contents, "the store differs from the list: " + otherwise);
         holds(static_cast<bool>(queue_.verify(*tx)), conflict_promise::contents,
               "the store's parts don't fit together");
         note(model_.all.size());

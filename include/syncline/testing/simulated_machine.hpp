@@ -90,6 +90,19 @@ public:
         return f(*tx);
     }
 
+    /// Whether raw storage has anything of this kind.
+    [[nodiscard]] bool has(char end, char kind) {
+        bool any = false;
+        (void)read([&](auto& tx) {
+            return scan_prefix(tx, bytes{static_cast<std::byte>(end), static_cast<std::byte>(kind)},
+                               [&](bytes_view, bytes_view) {
+                                   any = true;
+                                   return false;
+                               });
+        });
+        return any;
+    }
+
     using row_fields = std::map<std::string, bytes>;  ///< by the record's id
 
     /// The rows of one collection that are not deleted, read from raw storage: 'r' 'v' of a replica, with what is visible,
