@@ -625,7 +625,7 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
     // Who takes this side's record over another life of it has said nothing of a maximum that stands higher there.
     bool const extremes_stay = r.kind == resolve_kind::use_local && other_life;
     bool const refused = std::any_of(done.decisions.begin(), done.decisions.end(), [&](decision const& d) {
-        bool const stays = extremes_stay && (d.by == rule::minimum || d.by == rule::maximum);
+        bool const stays = extremes_stay && is_extreme(d.by);
         return d.won == winner::confirmed && !stays;
     });
     if (!done.changed && !refused && extremes_stay) {
@@ -758,8 +758,7 @@ namespace detail {
             left.push_back(std::move(op));
             continue;
         }
-        bool const extreme = by == rule::minimum || by == rule::maximum;
-        if (extreme && op.kind == op_kind::set && now) {
+        if (is_extreme(by) && op.kind == op_kind::set && now) {
             auto const order = compare_values(*before, *now);
             if (by == rule::minimum ? order > 0 : order < 0) {
                 told.push_back({top.empty() ? op.field : top, by, winner::confirmed, reason::by_value, here});

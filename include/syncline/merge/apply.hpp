@@ -240,7 +240,6 @@ private:
         write_mark mine = app_.mark_of(op.stamp);
         e.present = op.kind != op_kind::unset;
         e.borrowed = op.value;
-        bool const extreme = by == rule::minimum || by == rule::maximum;
         choice const* const group = group_of(op.field);
 
         if (sets && mistyped(op.value, by)) {
@@ -266,7 +265,7 @@ private:
                 e.won = winner::confirmed;
                 e.why = reason::by_hint;
             }
-        } else if (extreme && sets && site.had) {
+        } else if (is_extreme(by) && sets && site.had) {
             auto const order = compare_values(op.value, site.was);
             bool const keeps = by == rule::minimum ? order > 0 : order < 0;
             e.won = order == 0 ? winner::both : keeps ? winner::confirmed : winner::mutation;

@@ -51,8 +51,7 @@ struct side_by_side {
     /// A field that one side alone has written; `made` is what it is there.
     static void alone(field_op& op, rule by, std::optional<bytes_view> made, as_written& taken) {
         if (op.kind == op_kind::elements || op.kind == op_kind::nested) { whole(op, made); }
-        bool const extreme = by == rule::minimum || by == rule::maximum;
-        bool const refusable = op.kind == op_kind::set && (extreme || mistyped(op.value, by));
+        bool const refusable = op.kind == op_kind::set && (is_extreme(by) || mistyped(op.value, by));
         if (refusable || (by == rule::siblings && op.kind != op_kind::add)) {
             taken.inside.push_back({op.field, true, {}});
         }
@@ -72,9 +71,7 @@ struct side_by_side {
         if (our.kind == op_kind::nested && their.kind == op_kind::nested) {
             return nested(their, our, inside, *was, *they_made, *we_made);
         }
-        if (their.kind == op_kind::set && (by == rule::minimum || by == rule::maximum)) {
-            theirs.inside.push_back({our.field, true, {}});
-        }
+        if (their.kind == op_kind::set && is_extreme(by)) { theirs.inside.push_back({our.field, true, {}}); }
         // An addition to what the other side did not add to, or an edit inside of what it replaced, is this side's value
         // against that one's, whichever side is which. Edits of a set know to stand beside one who replaced it.
         if (our.kind == their.kind || is_set(by)) { return; }

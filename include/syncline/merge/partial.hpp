@@ -149,7 +149,7 @@ inline void take_out_overwritten(mutation& m, row const& remote, collection_rule
         write_mark const& there = remote.mark_of(op.field);
         bool const whole = op.kind == op_kind::set || op.kind == op_kind::unset;
         rule const by = groups.decides(op.field);
-        bool const extreme = op.kind == op_kind::set && (by == rule::minimum || by == rule::maximum);
+        bool const extreme = op.kind == op_kind::set && is_extreme(by);
         return whole && !extreme && there.author == author && there.stamp > op.stamp;
     };
     m.ops.erase(std::remove_if(m.ops.begin(), m.ops.end(), over), m.ops.end());

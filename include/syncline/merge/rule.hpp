@@ -112,6 +112,8 @@ inline constexpr std::uint8_t rules_count = 21;  ///< rules are numbered from 1 
         default: return false;
     }
 }
+/// Whether a rule keeps the one of two values that lies further out, whoever wrote it and whenever.
+[[nodiscard]] constexpr bool is_extreme(rule r) noexcept { return r == rule::minimum || r == rule::maximum; }
 [[nodiscard]] constexpr bool is_set(rule r) noexcept { return r == rule::add_wins || r == rule::remove_wins; }
 [[nodiscard]] constexpr bool is_flag(rule r) noexcept { return r == rule::enable_wins || r == rule::disable_wins; }
 [[nodiscard]] constexpr bool is_text(rule r) noexcept {

@@ -187,7 +187,7 @@ private:
     [[nodiscard]] static std::optional<field_op> compose(field_op const& first, field_op const& second,
                                                          collection_rules const& rules) {
         rule const by = rules.of(second.field);
-        if (by == rule::minimum || by == rule::maximum) {
+        if (is_extreme(by)) {
             // What is there moves one way only: the second does not replace what the first has reached.
             if (first.kind != second.kind) { return std::nullopt; }
             if (second.kind == op_kind::set) {

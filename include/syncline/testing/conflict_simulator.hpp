@@ -827,7 +827,7 @@ private:
             write_mark const& mark = c.remote->mark_of(op.field);
             bool const whole = op.kind == op_kind::set || op.kind == op_kind::unset;
             rule const by = rules_of(c.record).decides(op.field);
-            bool const extreme = op.kind == op_kind::set && (by == rule::minimum || by == rule::maximum);
+            bool const extreme = op.kind == op_kind::set && is_extreme(by);
             bool const over = whole && !extreme && mark.author == 3 && mark.stamp > op.stamp;
             if (over) { rest.ops.erase(rest.ops.begin() + static_cast<std::ptrdiff_t>(i)); }
         }

@@ -1616,7 +1616,7 @@ private:
         auto const over = [&](field_op const& op) {
             bool const whole = op.kind == op_kind::set || op.kind == op_kind::unset;
             rule const by = rules.of(op.field);
-            bool const extreme = op.kind == op_kind::set && (by == rule::minimum || by == rule::maximum);
+            bool const extreme = op.kind == op_kind::set && is_extreme(by);
             auto const mark = before.marks.find(op.field);
             write_mark const& there = mark == before.marks.end() ? before.floor : mark->second;
             return whole && !extreme && there.author == judge_.author(m.number) && there.stamp > op.stamp;
