@@ -199,8 +199,13 @@ private:
 [[nodiscard]] inline std::optional<bytes> redone(syncline::field_effect const& f, field_op const* op,
                                                  std::optional<bytes_view> now) {
     if (!f.after) { return f.after; }
-    cbor_type const type = cbor_reader{*f.after}.peek();
-    auto const alike = [type](bytes_view item) { return cbor_reader{item}.peek() == type; };
+    // A sum that falls below nothing is of the same type still.
+    auto const type_of_item = [](bytes_view item) {
+        cbor_type const t = cbor_reader{item}.peek();
+        return t == cbor_type::negative_integer ? cbor_type::unsigned_integer : t;
+    };
+    cbor_type const type = type_of_item(*f.after);
+    auto const alike = [&](bytes_view item) { return type_of_item(item) == type; };
     if ((f.before && !alike(*f.before)) || (now && !alike(*now))) { return f.after; }
     bytes out;
     cbor_writer w{out};

@@ -457,8 +457,9 @@ private:
         c.asked.stamp = {c.stamp};
         c.asked.kind = !current ? change_kind::create : one_in(6) ? change_kind::erase : change_kind::update;
         if (c.asked.kind != change_kind::erase) {
-            auto const n = static_cast<std::int64_t>(draw(9));
+            auto n = static_cast<std::int64_t>(draw(9));
             bool const adds = current && one_in(2);
+            if (adds) { n = 3 - n; }  // so that sums lie on either side of nothing
             field_op op{"n", adds ? op_kind::add : op_kind::set, {}, {c.stamp}};
             cbor_writer{op.value}.integer(n);
             c.asked.ops.push_back(std::move(op));
