@@ -338,7 +338,10 @@ TEST_CASE("history: as of a stamp nothing later is in it, in whatever order it c
             (void)apply(now, all[i], rules, {.author = static_cast<sl::author_index>(i), .at = 2 + i});
             REQUIRE(h.record(tx, author(i), all[i], bytes_view{before}, bytes_view{now->fields}));
         }
+        if (below(random, 2) == 0) { REQUIRE(h.forget(tx, below(random, n + 1), 100)); }
+        std::uint64_t const known = h.extent(tx)->forgotten.raw;
         for (std::uint64_t stamp = 95; stamp < 170; stamp += 10) {
+            if (stamp < known) { continue; }
             std::optional<sl::row> then;
             begin(then);
             for (std::size_t i = 0; i < all.size(); ++i) {
@@ -350,6 +353,59 @@ TEST_CASE("history: as of a stamp nothing later is in it, in whatever order it c
             REQUIRE((told && *told));
             REQUIRE(as_set(**told) == as_set(then->fields));
         }
+    }
+}
+
+TEST_CASE("history: which word stood in a field is known after a whole state, and of one that is gone", "[audit]") {
+    record_key const k{"c", std::string_view{"r"}};
+    sl::collection_rules const rules{"c", sl::rule::last_writer, {}};
+    struct word {
+        std::uint64_t stamp;
+        sl::position base;
+        std::string field;
+        std::optional<std::int64_t> value;  // nothing: unset
+    };
+    struct life {
+        std::string what;
+        std::vector<word> words;
+        std::uint32_t snapshot_every;
+        std::uint64_t forgotten;
+    };
+    life const lives[] = {
+        {"events were forgotten", {{10, 0, "a", 1}, {40, 1, "a", 2}, {60, 2, "b", 3}, {30, 1, "b", 4}}, 64, 2},
+        {"unset twice", {{10, 0, "a", 1}, {20, 1, "a", {}}, {40, 2, "a", {}}, {60, 3, "a", 9}, {30, 1, "a", 5}}, 64, 0},
+        {"the same value late, after a whole state",
+         {{10, 0, "a", 1}, {40, 1, "a", 3}, {20, 1, "a", 3}, {60, 3, "a", 9}, {30, 1, "a", 0}},
+         2,
+         0},
+    };
+    for (life const& l : lives) {
+        INFO(l.what);
+        sl::memory_storage store;
+        mutation_history const h({.snapshot_every = l.snapshot_every});
+        auto tx = write(store);
+        std::optional<sl::row> now;
+        std::optional<sl::row> then;
+        auto const view = [](std::optional<bytes> const& b) {
+            return b ? std::optional<bytes_view>{*b} : std::optional<bytes_view>{};
+        };
+        for (std::size_t i = 0; i < l.words.size(); ++i) {
+            word const& said = l.words[i];
+            mutation m = change_of(k, i == 0 ? change_kind::create : change_kind::update, said.stamp);
+            m.base = said.base;
+            sl::field_op op{said.field, said.value ? sl::op_kind::set : sl::op_kind::unset, {}, {said.stamp}};
+            if (said.value) { sl::cbor_writer{op.value}.integer(*said.value); }
+            m.ops = {op};
+            sl::apply_context const context{.author = static_cast<sl::author_index>(i), .at = i + 1};
+            auto const before = now ? std::optional<bytes>{now->fields} : std::nullopt;
+            (void)apply(now, m, rules, context);
+            if (said.stamp <= 50) { (void)apply(then, m, rules, context); }
+            REQUIRE(h.record(tx, author(i), m, view(before), bytes_view{now->fields}));
+        }
+        REQUIRE(h.forget(tx, l.forgotten, 100));
+        auto const told = h.as_of(tx, k, {.stamp = {50}});
+        REQUIRE((told && *told));
+        CHECK(**told == then->fields);
     }
 }
 

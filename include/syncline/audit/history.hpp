@@ -329,7 +329,7 @@ public:
     /// Of a group each part is told by itself. Errors: `errc::invalid` for a record key out of range, fields that are no
     /// canonical map, a mutation that could not be read back (a group, an erase with operations, operations out of order,
     /// values that aren't canonical); nothing was written.
-    /// Cost: two gets, four puts, one more each `snapshot_every` events of the record.
+    /// Cost: two gets, four puts; each `snapshot_every` events of the record one more, and a scan of those events.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::uint64_t> record(Tx& tx, replica_id const& author, mutation const& change,
                                                std::optional<bytes_view> before,
@@ -359,8 +359,12 @@ public:
         row.stamp_max = (std::max)(row.stamp_max, change.stamp);
         if (++row.since == options_.snapshot_every) {
             row.since = 0;
+            auto here = replayed(tx, record, {.position = e.position});
+            if (!here) { return here.error(); }
+            // What it was made of may be redacted: as far as that goes it was all written by now.
+            if (here->is == presence::unknown && after) { here->note_all(*after, row.stamp_max); }
             snapshot const whole{e.position, row.stamp_max, after ? presence::there : presence::absent,
-                                 after ? to_bytes(*after) : bytes{}};
+                                 after ? to_bytes(*after) : bytes{}, std::move(here->written)};
             if (auto const ok = put_snapshot(tx, record, whole); !ok) { return ok.error(); }
         }
         if (auto const ok = store_record(tx, record, row); !ok) { return ok.error(); }
@@ -436,7 +440,7 @@ public:
         auto const s = load(tx);
         if (!s) { return s.error(); }
         if (auto const ok = reaches(*s, bound); !ok) { return ok.error(); }
-        return state_of(tx, record_part(record), bound, s->first);
+        return state_of(tx, record_part(record), bound);
     }
     /// All records of a collection as they were, in the order of key lengths and keys; those that were not there are
     /// left out. An empty collection: all collections. Errors as of `as_of`.
@@ -455,7 +459,7 @@ public:
         auto const row = [&](bytes_view key, bytes_view) {
             bytes_view const record = key.subspan(prefix_.size() + 1);
             auto const k = record_of_part(record);
-            auto const fields = k ? state_of(tx, record, bound, s->first) : result<std::optional<bytes>>{k.error()};
+            auto const fields = k ? state_of(tx, record, bound) : result<std::optional<bytes>>{k.error()};
             if (!fields) {
                 failed = fields.error();
                 return false;
@@ -577,11 +581,13 @@ private:
         std::uint32_t since = 0;  ///< events since the last snapshot
         timestamp stamp_max{};
     };
+    using field_marks = std::vector<std::pair<std::string, timestamp>>;  ///< in the order of names' bytes
     struct snapshot {
         std::uint64_t position = 0;
         timestamp stamp_max{};
         presence is = presence::absent;
         bytes fields{};
+        field_marks written{};  ///< fields, those that are gone too, and when the word was said that stands
     };
     struct later_touch {
         std::string field;  ///< empty: the whole record
@@ -687,22 +693,34 @@ private:
     [[nodiscard]] status put_snapshot(Tx& tx, bytes_view record, snapshot const& s) const {
         bytes value;
         cbor_writer w{value};
-        w.array(3);
+        w.array(4);
         w.unsigned_integer(s.stamp_max.raw);
         w.unsigned_integer(static_cast<std::uint64_t>(s.is));
         w.byte_string(s.fields);
+        w.array(2 * s.written.size());
+        for (auto const& [field, stamp] : s.written) {
+            w.text(field);
+            w.unsigned_integer(stamp.raw);
+        }
         return tx.put(snapshot_key(record, s.position), value);
     }
     [[nodiscard]] static result<snapshot> snapshot_from(bytes_view key, bytes_view value) {
         snapshot s;
         s.position = ~read_u64(key.last(8));
         cbor_reader in{value};
-        if (in.array() != 3) { in.fail({errc::corrupt}); }
+        if (in.array() != 4) { in.fail({errc::corrupt}); }
         s.stamp_max = timestamp{in.unsigned_integer()};
         std::uint64_t const is = in.unsigned_integer();
         s.is = static_cast<presence>(is);
         s.fields = to_bytes(in.byte_string());
-        bool const sound = in.finish() && is <= 2 && (s.is == presence::there) == !s.fields.empty();
+        std::size_t const n = in.array();
+        bool ordered = n % 2 == 0;
+        for (std::size_t i = 0; i < n / 2 && !in.failed(); ++i) {
+            std::string name{in.text()};
+            ordered = ordered && (s.written.empty() || s.written.back().first < name);
+            s.written.emplace_back(std::move(name), timestamp{in.unsigned_integer()});
+        }
+        bool const sound = in.finish() && ordered && is <= 2 && (s.is == presence::there) == !s.fields.empty();
         if (!sound || (!s.fields.empty() && !validate_fields(s.fields))) {
             return failure{errc::corrupt, "snapshot of the history"};
         }
@@ -798,15 +816,20 @@ private:
     struct replay {
         presence is = presence::absent;
         fields_map fields{};
-        timestamp floor{};     ///< no field was written later, but those in `written`
         bool complete = true;  ///< no event was left out because of its stamp
-        bool unsure = false;   ///< who wrote a field before the state that this began with would count
-        std::vector<std::pair<std::string, timestamp>> written{};  ///< in the order of names' bytes
+        field_marks written{};
 
-        void begin(snapshot const& s) {
+        void begin(snapshot s) {
             is = s.is;
             fields = fields_map::of(s.fields);
-            floor = s.stamp_max;
+            written = std::move(s.written);
+        }
+        /// Whatever is in a record that has no mark gets one.
+        void note_all(bytes_view record, timestamp stamp) {
+            for (auto const& [field, value] : fields_map::of(record).all) {
+                auto const at = place_of(field);
+                if (at == written.end() || at->first != field) { written.insert(at, {field, stamp}); }
+            }
         }
         /// An event that is left out.
         void pass(history_event const& e) {
@@ -838,7 +861,7 @@ private:
             for (field_effect const& f : e.effects) {
                 while (op != e.change.ops.end() && compare_keys(op->field, f.field) < 0) { ++op; }
                 bool const named = op != e.change.ops.end() && op->field == f.field;
-                put(f, named ? &*op : nullptr);
+                put(f, named ? &*op : nullptr, e.change.stamp);
             }
         }
 
@@ -846,12 +869,14 @@ private:
         std::vector<std::string> touched{};  ///< fields that were changed by what is left out, sorted
         bool all_touched = false;
 
-        void put(field_effect const& f, field_op const* op) {
+        void put(field_effect const& f, field_op const* op, timestamp stamp) {
             if (complete || op == nullptr ||
                 !(all_touched || std::binary_search(touched.begin(), touched.end(), f.field))) {
-                // Also one who writes what is there already: a later word for it.
-                bool const says = op != nullptr && op->kind == op_kind::set && f.after && *f.after == op->value;
-                if (says || (op != nullptr && f.before != f.after)) { note(*op); }
+                // Also one who writes what is there already, or takes away what is not: a later word for it.
+                bool const says = op != nullptr && (op->kind == op_kind::set     ? f.after && *f.after == op->value
+                                                    : op->kind == op_kind::unset ? !f.after
+                                                                                 : false);
+                if (says || f.before != f.after) { note(f.field, op != nullptr ? op->stamp : stamp); }
                 return fields.put(f.field, f.after);
             }
             switch (op->kind) {
@@ -860,10 +885,8 @@ private:
                     auto const at = place_of(f.field);
                     bool const known = at != written.end() && at->first == f.field;
                     // What was beaten by something that is left out stands, unless something later is there.
-                    bool const beaten = f.before == f.after;
-                    if (beaten && !known) { unsure = unsure || floor != timestamp{}; }
-                    if (beaten && op->stamp <= (known ? at->second : floor)) { return; }
-                    note(*op);
+                    if (f.before == f.after && known && op->stamp <= at->second) { return; }
+                    note(op->field, op->stamp);
                     return fields.put(f.field,
                                       op->kind == op_kind::set ? std::optional<bytes>{op->value} : std::nullopt);
                 }
@@ -877,30 +900,27 @@ private:
                 default: return fields.put(f.field, detail::redone(f, op, fields.get(f.field)));
             }
         }
-        [[nodiscard]] std::vector<std::pair<std::string, timestamp>>::iterator place_of(std::string const& field) {
+        [[nodiscard]] field_marks::iterator place_of(std::string const& field) {
             return std::lower_bound(written.begin(), written.end(), field,
                                     [](auto const& w, std::string const& name) { return w.first < name; });
         }
-        void note(field_op const& op) {
-            auto at = place_of(op.field);
-            if (at == written.end() || at->first != op.field) { at = written.insert(at, {op.field, timestamp{}}); }
-            at->second = (std::max)(at->second, op.stamp);
+        void note(std::string const& field, timestamp stamp) {
+            auto at = place_of(field);
+            if (at == written.end() || at->first != field) { at = written.insert(at, {field, timestamp{}}); }
+            at->second = (std::max)(at->second, stamp);
         }
     };
     template <storage_transaction Tx>
-    [[nodiscard]] result<std::optional<bytes>> state_of(Tx& tx, bytes_view record, history_bound const& bound,
-                                                        std::uint64_t first) const {
-        auto r = replayed(tx, record, bound, (std::numeric_limits<std::uint64_t>::max)());
-        if (r && r->unsure) { r = replayed(tx, record, bound, first); }
+    [[nodiscard]] result<std::optional<bytes>> state_of(Tx& tx, bytes_view record, history_bound const& bound) const {
+        auto const r = replayed(tx, record, bound);
         if (!r) { return r.error(); }
         if (r->is == presence::unknown) { return failure{errc::not_found, "redacted in the history"}; }
         if (r->is == presence::absent) { return std::optional<bytes>{}; }
         return std::optional<bytes>{r->fields.encode()};
     }
-    /// What events make of the last whole state that may count and stands before `before`.
+    /// What events make of the last whole state that may count.
     template <storage_transaction Tx>
-    [[nodiscard]] result<replay> replayed(Tx& tx, bytes_view record, history_bound const& bound,
-                                          std::uint64_t before) const {
+    [[nodiscard]] result<replay> replayed(Tx& tx, bytes_view record, history_bound const& bound) const {
         std::optional<snapshot> from;
         status failed;
         auto const whole = [&](bytes_view key, bytes_view value) {
@@ -909,7 +929,7 @@ private:
                 failed = s.error();
                 return false;
             }
-            if (s->stamp_max > bound.stamp || s->position >= before) { return true; }  // holds what came later
+            if (s->stamp_max > bound.stamp) { return true; }  // holds what came later
             from = std::move(*s);
             return false;
         };
@@ -919,7 +939,8 @@ private:
         }
         if (!failed) { return failed.error(); }
         replay r;
-        if (from) { r.begin(*from); }
+        std::uint64_t const first = from ? from->position + 1 : 1;
+        if (from) { r.begin(std::move(*from)); }
         auto const event = [&](history_event const& e) {
             if (e.change.stamp <= bound.stamp) {
                 r.apply(e);
@@ -928,7 +949,6 @@ private:
             }
             return true;
         };
-        std::uint64_t const first = from ? from->position + 1 : 1;
         if (first != 0) {
             if (auto const ok = events_of(tx, record, first, bound.position, event); !ok) { return ok.error(); }
         }
@@ -964,9 +984,9 @@ private:
         replay r;
         timestamp stamp = e->change.stamp;
         if (before) {
-            r.begin(*before);
             stamp = (std::max)(stamp, before->stamp_max);
             if (auto const ok = tx.erase(snapshot_key(record, before->position)); !ok) { return ok; }
+            r.begin(std::move(*before));
         }
         r.apply(*e);
         s.forgotten = (std::max)(s.forgotten, e->change.stamp);
@@ -983,7 +1003,8 @@ private:
             if (auto const ok = tx.erase(snapshot_key(record, s.first)); !ok) { return ok; }
             return tx.erase(key_of('r', record));
         }
-        return put_snapshot(tx, record, {s.first, stamp, r.is, r.is == presence::there ? r.fields.encode() : bytes{}});
+        bytes fields = r.is == presence::there ? r.fields.encode() : bytes{};
+        return put_snapshot(tx, record, {s.first, stamp, r.is, std::move(fields), std::move(r.written)});
     }
 
     // ---- Inverses -----------------------------------------------------------------------------------------------
