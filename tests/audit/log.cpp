@@ -727,6 +727,68 @@ TEST_CASE("log: a personal value that is changed, exchanged, or taken without a 
     CHECK(damaged);
 }
 
+TEST_CASE("log: what was redacted and comes back from a copy is found", "[audit]") {
+    sl::memory_storage store;
+    audit_log<> const log;
+    std::map<bytes, bytes> copy;
+    {
+        sl::random_generator random{3};
+        auto tx = write(store);
+        REQUIRE(log.open(tx, now, random));
+        for (int i = 0; i < 40; ++i) {
+            told t;
+            t.collection = "people";
+            t.record = i % 2 == 0 ? "p" : "q";
+            t.mail = "same@example";
+            t.phone = "+49";
+            REQUIRE(tell(tx, log, t, random));
+        }
+        REQUIRE(tx.scan({}, [&](sl::bytes_view k, sl::bytes_view v) {
+            copy.emplace(sl::to_bytes(k), sl::to_bytes(v));
+            return true;
+        }));
+        REQUIRE(log.redact(tx, "people", sl::as_bytes("p"), {}, random));
+        REQUIRE(log.redact_field(tx, "people", sl::as_bytes("q"), "phone", {}, random));
+        REQUIRE(tx.commit());
+    }
+    auto const key = [](std::uint64_t i) {
+        bytes k = sl::to_bytes("ae");
+        sl::append_u64(k, i);
+        return k;
+    };
+    REQUIRE(sound(store, log));
+    auto const faults = [&](auto& tx, audit_verification const& what = {}) {
+        std::vector<sl::audit_finding> out = log.verify(tx, what)->findings;
+        return out;
+    };
+    using all = std::vector<sl::audit_finding>;
+    {
+        auto tx = write(store);
+        REQUIRE(tx.put(key(7), copy.at(key(7))));
+        CHECK(faults(tx) == all{{audit_fault::returned, 7}});
+        CHECK(faults(tx, {.last = 10}) == all{{audit_fault::returned, 7}});
+    }
+    {
+        // A private part, with the key that opens it.
+        auto tx = write(store);
+        for (auto const& [k, v] : copy) {
+            bytes now_there;
+            if (k.size() > 2 && k[1] == std::byte{'k'} && !*tx.get(k, now_there)) { REQUIRE(tx.put(k, v)); }
+        }
+        REQUIRE(tx.put(key(38), copy.at(key(38))));
+        CHECK(faults(tx) == all{{audit_fault::returned, 38}});
+    }
+    {
+        // Without its key it opens nothing.
+        auto tx = write(store);
+        REQUIRE(tx.put(key(38), copy.at(key(38))));
+        CHECK(faults(tx) == all{{audit_fault::opening, 38}});
+    }
+    auto tx = write(store);
+    REQUIRE(tx.put(sl::as_bytes("ac."), sl::as_bytes("x")));
+    CHECK(faults(tx) == all{{audit_fault::stray, 0}});
+}
+
 TEST_CASE("log: archives, their seals, and what is dropped", "[audit]") {
     sl::memory_storage store;
     audit_log<> const log;

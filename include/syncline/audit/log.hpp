@@ -69,6 +69,7 @@ enum class audit_fault : std::uint8_t {
     forked = 12,     ///< of that size it was another; at its size
     other_log = 13,  ///< a head that was given is another log's
     state = 14,      ///< the log's own row says other than its entries
+    returned = 15,   ///< a private part or value that is there, and a redaction says that it was destroyed
 };
 [[nodiscard]] constexpr char const* name(audit_fault f) noexcept {
     switch (f) {
@@ -86,6 +87,7 @@ enum class audit_fault : std::uint8_t {
         case audit_fault::forked: return "forked";
         case audit_fault::other_log: return "another log";
         case audit_fault::state: return "state changed";
+        case audit_fault::returned: return "redacted part is back";
     }
     return "unknown fault";
 }
@@ -119,7 +121,8 @@ struct audit_field_redaction {
 struct audit_verification {
     std::uint64_t first = 0;  ///< from here, or from the first that was not dropped
     std::uint64_t last = (std::numeric_limits<std::uint64_t>::max)();  ///< to before here, or to the end
-    /// The tiles and the records' rows too: then `first` and `last` should leave nothing out.
+    /// The tiles and the records' rows too, and that nothing is back that was redacted: then `first` and `last` should
+    /// leave nothing out.
     bool whole = true;
     std::size_t findings_max = 100;
     std::span<audit_head const> anchors{};  ///< heads of earlier, from where the writer of this storage can't reach
@@ -941,8 +944,10 @@ private:
         audit_verification const& what;
         audit_report report{};
         interval_set hidden{};                                 ///< private parts that are not there
+        interval_set shown{};                                  ///< … and that are
         std::vector<interval> redacted{};                      ///< those of which an entry says so, in no order
         std::vector<interval_set> hidden_fields{};             ///< values that are not there, by place
+        std::vector<interval_set> shown_fields{};              ///< … and that are
         std::vector<std::vector<interval>> redacted_fields{};  ///< those of which an entry says so
         std::optional<sha256_digest> previous{};
         std::uint64_t sealed = 0;  ///< as the last of the log's entries about it says
@@ -964,13 +969,12 @@ private:
                 if (auto const ok = entries(tx, first, last); !ok) { return ok; }
             }
             if (auto const ok = later_redactions(tx, last); !ok) { return ok; }
-            interval_set const unsaid = hidden.difference(set_of(std::move(redacted)));
-            for (interval const& i : unsaid.intervals()) { found(audit_fault::hidden, i.first); }
-            for (std::size_t place = 0; place < hidden_fields.size(); ++place) {
-                interval_set const said =
-                    place < redacted_fields.size() ? set_of(std::move(redacted_fields[place])) : interval_set{};
-                interval_set const taken = hidden_fields[place].difference(said);
-                for (interval const& i : taken.intervals()) { found(audit_fault::hidden, i.first); }
+            held_against(hidden, shown, set_of(std::move(redacted)));
+            redacted_fields.resize((std::max)(redacted_fields.size(), hidden_fields.size()));
+            hidden_fields.resize(redacted_fields.size());
+            shown_fields.resize((std::max)(shown_fields.size(), redacted_fields.size()));
+            for (std::size_t place = 0; place < redacted_fields.size(); ++place) {
+                held_against(hidden_fields[place], shown_fields[place], set_of(std::move(redacted_fields[place])));
             }
             if (what.whole) {
                 bool const empty = size == 0;
@@ -983,6 +987,14 @@ private:
                 if (auto const ok = records(tx); !ok) { return ok; }
             }
             return anchors(tx);
+        }
+
+        /// What is not there, and what is, against what redactions say.
+        void held_against(interval_set const& gone, interval_set const& there, interval_set const& said) {
+            interval_set const unsaid = gone.difference(said);
+            for (interval const& i : unsaid.intervals()) { found(audit_fault::hidden, i.first); }
+            interval_set const back = there.difference(there.difference(said));
+            for (interval const& i : back.intervals()) { found(audit_fault::returned, i.first); }
         }
 
         template <storage_transaction Tx>
@@ -1047,20 +1059,26 @@ private:
                 opens = audit_commitment(log.hash_, o) == *e.entry.commitment && fields(index, e, value);
                 if ((*row)->last < index + 1) { found(audit_fault::record, index); }
             }
-            if (!opens) { found(audit_fault::opening, index); }
+            if (opens) {
+                shown.add(index);
+            } else {
+                found(audit_fault::opening, index);
+            }
             return {};
         }
-        /// That the personal fields that are there open their commitments; which aren't there is kept.
+        /// That the personal fields that are there open their commitments; which are there and which aren't is kept.
         [[nodiscard]] bool fields(std::uint64_t index, stored_entry const& e, bytes_view value) {
             auto const& personal = e.entry.opened->personal;
             if (personal.empty()) { return true; }
+            bool const open = open_fields(log.hash_, *e.entry.opened, e.fields_in(value)).has_value();
             for (std::size_t place = 0; place < personal.size(); ++place) {
-                if (personal[place].item) { continue; }
-                ++report.redacted_fields;
-                if (hidden_fields.size() <= place) { hidden_fields.resize(place + 1); }
-                hidden_fields[place].add(index);
+                if (personal[place].item && !open) { continue; }
+                auto& by_place = personal[place].item ? shown_fields : hidden_fields;
+                if (by_place.size() <= place) { by_place.resize(place + 1); }
+                by_place[place].add(index);
+                report.redacted_fields += personal[place].item ? 0 : 1;
             }
-            return open_fields(log.hash_, *e.entry.opened, e.fields_in(value)).has_value();
+            return open;
         }
         void redaction(audit_entry const& e) {
             interval_set const said = redacted_by(e);
@@ -1093,7 +1111,8 @@ private:
         /// Redactions behind the range that was looked at speak of entries in it.
         template <storage_transaction Tx>
         [[nodiscard]] status later_redactions(Tx& tx, std::uint64_t from) {
-            if ((hidden.empty() && hidden_fields.empty()) || from >= s.tree.size()) { return {}; }
+            bool const asked = what.whole || !hidden.empty() || !hidden_fields.empty();
+            if (!asked || from >= s.tree.size()) { return {}; }
             auto const row = [&](bytes_view, bytes_view value) {
                 auto const e = log.parse_row(value);
                 if (e && e->entry.kind == audit_kind::redaction) { redaction(e->entry); }
@@ -1101,9 +1120,14 @@ private:
             };
             return tx.scan({log.entry_key(from), log.entry_end((std::numeric_limits<std::uint64_t>::max)())}, row);
         }
-        /// Rows of entries where there are none.
+        /// Rows of entries where there are none, and such behind the state's.
         template <storage_transaction Tx>
         [[nodiscard]] status strays(Tx& tx) {
+            auto const behind = [&](bytes_view key, bytes_view) {
+                if (key.size() != log.prefix_.size() + 1) { found(audit_fault::stray, 0); }
+                return true;
+            };
+            if (auto const ok = tx.scan({log.key_of('c'), log.key_of('d')}, behind); !ok) { return ok; }
             auto const row = [&](bytes_view key, bytes_view) {
                 bool const shaped = key.size() == log.prefix_.size() + 9;
                 std::uint64_t const index = shaped ? read_u64(key.last(8)) : 0;
