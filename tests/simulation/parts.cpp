@@ -485,6 +485,14 @@ bool changed_values_are_found() {
     l.write(1, fields);
     return !l.sound();
 }
+bool returned_values_are_found() {
+    personal_log l;
+    bytes held;
+    auto const fields = l.fields(1, held);
+    if (!l.redact("phone")) { return false; }
+    l.write(1, fields);
+    return !l.sound();
+}
 bool changed_archives_are_found() {
     personal_log l;
     auto const whole = l.log.export_segment(l.tx, 0, 3, {}, true);
@@ -753,6 +761,7 @@ constexpr property properties[] = {
     {"redacted values are gone", redacted_values_are_gone},
     {"redactions are said", redactions_are_said},
     {"taken values are found", taken_values_are_found},
+    {"returned values are found", returned_values_are_found},
     {"changed values are found", changed_values_are_found},
     {"changed archives are found", changed_archives_are_found},
     {"a seat that is left is free", a_seat_that_is_left_is_free},
