@@ -6,9 +6,11 @@ plant.py --list           names and stories of the plants
 plant.py --check          every plant still fits the headers
 plant.py --output FOLDER  writes FOLDER/syncline, a copy of the headers with all plants in it, each behind a switch that
                           is off, and FOLDER/syncline_plants.hpp, the switches; files that would not change are left
+plant.py --page FILE      the table of FILE, a document, says what plants.txt and the plants say; --update writes it
 plant.py refuse           each complaint below is made where it is due
   --include FOLDER        the shipped headers (include/ of this repository)
   --plants FOLDER         the plants (plants/ beside this script)
+  --known FILE            where each is seen first (plants.txt beside this script)
 
 A plant is one file, plants/<name>.plant:
 
@@ -222,6 +224,42 @@ inline void all_off() noexcept {{ switches = {{}}; }}
 """
 
 
+# Mistakes of the host and the disk, which no header has.
+OTHERS = {
+    "host:acknowledges-before-commit": "The host says that it is saved, then rolls back.",
+    "host:replies-before-commit": "The authority's host sends the reply, and the commit never happens.",
+    "host:drops-events": "The host overhears every third event.",
+    "host:forgets-deadlines": "The host does not come back when it was asked to.",
+    "disk:forgets-synced": "What was promised to survive a power cut goes.",
+    "disk:tears-commits": "A power cut leaves half of a commit.",
+}
+PAGE_HEAD = "| mistake | what was done | first seed that shows it | first seen as |\n|---|---|---|---|\n"
+
+
+def page(text, plants, known):
+    """The document with its table as it should be."""
+    begin = text.find(PAGE_HEAD)
+    if begin < 0:
+        raise Wrong("the document has no table of plants")
+    begin += len(PAGE_HEAD)
+    end = begin
+    while text.startswith("|", end):
+        end = text.index("\n", end) + 1
+    stories = {**OTHERS, **{plant.name: plant.words["story"] for plant in plants}}
+    rows = ""
+    for line in known.splitlines():
+        if not line or line.startswith("#"):
+            continue
+        name, seed, axiom = line.split()
+        if name not in stories:
+            raise Wrong(f"{name}: no such mistake is planted")
+        story = stories.pop(name).replace("|", "\\|")
+        rows += f"| {name} | {story} | {'not yet found' if seed == '-' else seed} | {'—' if seed == '-' else axiom} |\n"
+    if stories:
+        raise Wrong(f"not in the table of what is known: {', '.join(sorted(stories))}")
+    return text[:begin] + rows + text[end:]
+
+
 def write(folder, texts):
     """Writes what differs, and takes away what is left of headers that are gone. How many files changed."""
     changed = 0
@@ -287,7 +325,26 @@ def refuse():
             if (said is None) != (complaint is None) or (complaint and not said.startswith(complaint)):
                 print(f"{what}: said '{said}', not '{complaint}'")
                 missed += 1
-    print(f"{len(cases)} cases, {missed} not as they should be")
+    known = "# k\n" + "".join(f"{name} 1 x\n" for name in OTHERS)
+    right = "a\n" + PAGE_HEAD + "".join(f"| {name} | {story} | 1 | x |\n" for name, story in OTHERS.items()) + "\nb\n"
+    pages = [
+        ("right", right, known, right),
+        ("another seed", right.replace("| 1 |", "| 2 |", 1), known, right),
+        ("a row too many", right.replace("\n\nb", "\n| more | than | there | are |\n\nb"), known, right),
+        ("not found", right, known.replace("1 x", "- -", 1), right.replace("| 1 | x |", "| not yet found | — |", 1)),
+        ("unknown", right, known + "other 1 x\n", None),
+        ("one is missing", right, known.replace("disk:tears-commits 1 x\n", ""), None),
+        ("no table", "a\n", known, None),
+    ]
+    for what, text, table, due in pages:
+        try:
+            said = page(text, [], table)
+        except Wrong:
+            said = None
+        if said != due:
+            print(f"page, {what}: {said}")
+            missed += 1
+    print(f"{len(cases) + len(pages)} cases, {missed} not as they should be")
     return 1 if missed else 0
 
 
@@ -298,6 +355,9 @@ def main():
     args.add_argument("--list", action="store_true")
     args.add_argument("--check", action="store_true")
     args.add_argument("--output", type=pathlib.Path)
+    args.add_argument("--page", type=pathlib.Path)
+    args.add_argument("--update", action="store_true")
+    args.add_argument("--known", type=pathlib.Path, default=here / "plants.txt")
     args.add_argument("--include", type=pathlib.Path, default=here.parent.parent / "include")
     args.add_argument("--plants", type=pathlib.Path, default=here / "plants")
     args = args.parse_args()
@@ -312,6 +372,13 @@ def main():
         texts = planted(args.include, plants)
         if args.output:
             write(args.output, {"syncline_plants.hpp": switches(plants), **texts})
+        if args.page:
+            text = args.page.read_text()
+            due = page(text, plants, args.known.read_text())
+            if args.update:
+                args.page.write_text(due)
+            elif text != due:
+                raise Wrong(f"{args.page}: the table is not what the plants say; write it anew with --update")
     except Wrong as wrong:
         print(f"plant.py: {wrong}", file=sys.stderr)
         return 1

@@ -42,6 +42,8 @@ function(syncline_plants_tests)
         return()
     endif()
     syncline_check(simulation.plants.fit "${SYNCLINE_PYTHON}" "${script}" --check)
+    syncline_check(simulation.plants.page "${SYNCLINE_PYTHON}" "${script}"
+        --page "${PROJECT_SOURCE_DIR}/docs/testing.md")
     syncline_check(simulation.parts.fit "${SYNCLINE_PYTHON}" "${script}" --check
         --plants "${PROJECT_SOURCE_DIR}/tests/simulation/parts")
     syncline_check(simulation.plants.refuse "${SYNCLINE_PYTHON}" "${script}" refuse)

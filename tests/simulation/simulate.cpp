@@ -6,6 +6,7 @@
 //          [--plant NAME]          with a planted mistake: of the library (in the planted build), the host or the disk
 //          [--story]               of one seed: everything that happened
 //          [--keep 3,17,20]        of one seed: only these deeds and mishaps of its plan
+//          [--machines N]          at most so many devices; [--without MASK] none of these faults: as a shrunk seed says
 //          [--seeds-file FILE]     also the seeds in a file, one a line, what they found after them
 //          [--trace FILE]          compares trace hashes with a file, or writes it with --update
 //          [--prove [--limit N]]   looks for each planted mistake in up to N seeds, and prints the table
@@ -13,12 +14,14 @@
 // Exit: 0 nothing found (or, with a plant, found), 1 otherwise, 2 not understood.
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <map>
 #include <mutex>
 #include <sstream>
 #include <string>
@@ -56,11 +59,21 @@ struct settings {
     simulation_options options{};
 };
 
-/// What a part's world found that lives alone and has no plan to be shrunk: its words say the deed.
-template <class Report>
-bool found_alone(simulation_report& r, char const* part, Report const& alone) {
+/// Of a seed: of its main worlds, and what happened in the others, by world and what.
+struct seed_report : simulation_report {
+    std::map<std::string, std::uint64_t> others{};
+    std::uint64_t faults_of_others = 0;
+};
+
+/// Adds what a world of its own did and found.
+bool found_alone(seed_report& r, char const* part, simulated_world_report const& alone) {
     r.steps += alone.steps;
+    r.checks += alone.checks;
     r.trace ^= alone.trace;
+    r.faults_of_others += alone.faults;
+    for (auto const& [what, n] : alone.points) { r.others[std::string{part} + ": " + what] += n; }
+    if (!alone.story.empty()) { r.story.push_back(std::string{"-- "} + part); }
+    r.story.insert(r.story.end(), alone.story.begin(), alone.story.end());
     if (alone.found.empty()) { return false; }
     r.found = alone.found;
     r.found[0].what = std::string{"("} + part + " alone) " + r.found[0].what;
@@ -70,15 +83,48 @@ bool found_alone(simulation_report& r, char const* part, Report const& alone) {
 /// Whether a long life is lived at a seed: at the first so many, and at each thirty-second.
 bool lives_at(std::uint64_t seed, std::uint64_t first) { return seed <= first || seed % 32 == 0; }
 
+simulated_world_report run_fleet(std::uint64_t seed, simulation_options const& o) {
+    fleet_options life;
+    life.only = o.only;
+    life.tell = o.tell;
+    fleet_report r = simulate_fleet(seed, life);
+    return {r.steps,
+            r.checks,
+            r.trace,
+            r.faults + r.crashes + r.rotted,
+            {{"exchange", r.exchanges},
+             {"first version", r.first_version},
+             {"later version", r.newer},
+             {"mandatory feature", r.mandatory},
+             {"brought up", r.upgrades},
+             {"closed record", r.closed},
+             {"forbidden", r.forbidden},
+             {"held back", r.held_back},
+             {"rot", r.rotted},
+             {"healed", r.healed},
+             {"put back", r.put_back},
+             {"regressed", r.regressed},
+             {"crash", r.crashes},
+             {"failed call", r.faults},
+             {"collected", r.collected},
+             {"authority of the first version", r.first_authority},
+             {"older authority", r.older_authority},
+             {"unread", r.unread},
+             {"in columns", r.in_columns},
+             {"replaced authority", r.replaced}},
+            std::move(r.found),
+            std::move(r.story)};
+}
+
 /// A seed's worlds: devices with their authority, and an outbox, those of worlds.cpp and a fleet, each alone.
 /// Of a later one, only where those before are as they should be; `alone` runs the outbox and nothing else.
-simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& o, bool alone = false) {
-    simulation_report r;
-    if (!alone) { r = simulate(seed, o); }
+seed_report simulate_worlds(std::uint64_t seed, simulation_options const& o, bool alone = false) {
+    seed_report r;
+    if (!alone) { static_cast<simulation_report&>(r) = simulate(seed, o); }
     if (!r.found.empty() || o.mistake != host_mistake::none) { return r; }
     simulation_report const second = simulate_outbox(seed, o);
     if (!second.found.empty()) {
-        r = second;
+        static_cast<simulation_report&>(r) = second;
         r.found[0].what = "(outbox alone) " + r.found[0].what;
         return r;
     }
@@ -92,16 +138,9 @@ simulation_report simulate_worlds(std::uint64_t seed, simulation_options const& 
     if (alone) { return r; }
     for (simulated_world const& w : simulated_worlds()) {
         if (!lives_at(seed, w.seeds)) { continue; }
-        simulated_world_report const life = w.run(seed, {o.only, o.lie});
-        r.checks += life.checks;
-        if (found_alone(r, w.name, life)) { return r; }
+        if (found_alone(r, w.name, w.run(seed, {o.only, o.lie, o.tell}))) { return r; }
     }
-    if (!lives_at(seed, 4'000)) { return r; }
-    fleet_options life;
-    life.only = o.only;
-    fleet_report const fleet = simulate_fleet(seed, life);
-    r.checks += fleet.checks;
-    (void)found_alone(r, "fleet", fleet);
+    if (lives_at(seed, 4'000)) { (void)found_alone(r, "fleet", run_fleet(seed, o)); }
     return r;
 }
 
@@ -148,13 +187,17 @@ struct totals {
     std::uint64_t seeds = 0, steps = 0, checks = 0, failures = 0;
     std::array<std::uint64_t, sim_fault_count> faults{};
     std::array<std::uint64_t, sim_point_count> points{};
-    void add(simulation_report const& r) {
+    std::map<std::string, std::uint64_t> others{};
+    std::uint64_t faults_of_others = 0;
+    void add(seed_report const& r) {
         ++seeds;
         steps += r.steps;
         checks += r.checks;
         failures += r.found.empty() ? 0 : 1;
         for (std::size_t i = 0; i < faults.size(); ++i) { faults[i] += r.faults[i]; }
         for (std::size_t i = 0; i < points.size(); ++i) { points[i] += r.points[i]; }
+        for (auto const& [what, n] : r.others) { others[what] += n; }
+        faults_of_others += r.faults_of_others;
     }
     void print(double seconds) const {
         std::printf("faults:");
@@ -172,9 +215,14 @@ struct totals {
         };
         look(faults, sim_fault_names);
         look(points, sim_point_names);
-        std::printf("\nreached %zu of %zu points%s%s\n", reached, faults.size() + points.size(),
-                    never.empty() ? "" : "; never: ", never.c_str());
-        std::uint64_t injected = 0;
+        for (auto const& [what, n] : others) {
+            reached += n != 0 ? 1 : 0;
+            if (n == 0) { never += (never.empty() ? "" : ", ") + what; }
+        }
+        std::printf(", in worlds of their own %llu\nreached %zu of %zu points%s%s\n",
+                    static_cast<unsigned long long>(faults_of_others), reached,
+                    faults.size() + points.size() + others.size(), never.empty() ? "" : "; never: ", never.c_str());
+        std::uint64_t injected = faults_of_others;
         for (std::uint64_t const n : faults) { injected += n; }
         std::printf(
             "seeds %llu, steps %llu, faults %llu, checks %llu, failures %llu; %.1f s, %.0f seeds/s, %.0f steps/s\n",
@@ -197,11 +245,24 @@ void print_shrunk(std::uint64_t steps, std::vector<std::uint32_t> const& kept, s
     for (std::string const& line : story) { std::printf("  %s\n", line.c_str()); }
 }
 
+/// The options that a shrunk seed has, as arguments.
+std::string narrowed(simulation_options const& o) {
+    std::string out;
+    if (o.machines_max != simulation_options{}.machines_max) { out += " --machines " + std::to_string(o.machines_max); }
+    if (o.faults_off != 0) {
+        std::array<char, 32> mask{};
+        std::snprintf(mask.data(), mask.size(), " --without 0x%llx", static_cast<unsigned long long>(o.faults_off));
+        out += mask.data();
+    }
+    if (o.only) { out += " --keep " + list(*o.only); }
+    return out;
+}
+
 /// What failed, shrunk to the few deeds and mishaps that it takes, as a story.
 void explain(settings const& s, simulation_report const& failed) {
     std::string how = s.plant.empty() ? "" : " --plant " + s.plant;
     if (s.options.steps != simulation_options{}.steps) { how += " --steps " + std::to_string(s.options.steps); }
-    if (s.options.only) { how += " --keep " + list(*s.options.only); }
+    how += narrowed(s.options);
     std::printf("\nseed %llu: %s: %s\nrepeat: tests/simulate --first %llu --seeds 1%s\n",
                 static_cast<unsigned long long>(failed.seed), failed.found[0].axiom.c_str(),
                 failed.found[0].what.c_str(), static_cast<unsigned long long>(failed.seed), how.c_str());
@@ -224,18 +285,21 @@ void explain(settings const& s, simulation_report const& failed) {
     }
     bool const alone = what.rfind("(outbox alone)", 0) == 0;
     if (what[0] == '(' && !alone) { return; }
+    shrinking_budget budget;
+    if (alone) { budget = {4 * budget.runs, 4 * budget.steps}; }  // an outbox's life is short, and has many steps
     simulation_options o = shrink_simulation(
-        failed, s.options, [&](simulation_options const& tried) { return simulate_worlds(failed.seed, tried, alone); });
+        failed, s.options, [&](simulation_options const& tried) { return simulate_worlds(failed.seed, tried, alone); },
+        budget);
     o.tell = true;
     auto const told = simulate_worlds(failed.seed, o, alone);
-    std::printf("shrunk to %zu of %u planned deeds and mishaps, %llu events: --keep %s\n", o.only->size(),
-                failed.planned, static_cast<unsigned long long>(told.steps), list(*o.only).c_str());
+    std::printf("shrunk to %zu of %u planned deeds and mishaps, %llu events:%s\n", o.only->size(), failed.planned,
+                static_cast<unsigned long long>(told.steps), narrowed(o).c_str());
     for (std::string const& line : told.story) { std::printf("  %s\n", line.c_str()); }
 }
 
 /// Runs seeds on several threads; `each` hears of one report at a time, in no order, and says whether to go on.
 void run(settings const& s, std::vector<std::uint64_t> const& named,
-         std::function<bool(simulation_report const&)> const& each) {
+         std::function<bool(seed_report const&)> const& each) {
     auto const start = clock_type::now();
     std::atomic<std::uint64_t> next{0};
     std::atomic<bool> stop{false};
@@ -261,6 +325,7 @@ void run(settings const& s, std::vector<std::uint64_t> const& named,
 
 std::vector<std::pair<std::string, std::string>> lines_of(std::string const& file) {
     std::ifstream in{file};
+    if (!in) { misunderstood(file + " can't be read"); }
     std::vector<std::pair<std::string, std::string>> out;
     for (std::string line; std::getline(in, line);) {
         if (line.empty() || line[0] == '#') { continue; }
@@ -320,7 +385,8 @@ int known(settings s) {
         listed.insert(name);
         std::istringstream words{rest};
         std::uint64_t seed = 0;
-        if (!(words >> seed)) { continue; }  // one that no seed has shown yet
+        std::string axiom;
+        if (!(words >> seed >> axiom)) { continue; }  // one that no seed has shown yet
         if (!sow(name, s.options)) {
             std::printf("%s: no such mistake is planted\n", name.c_str());
             ++wrong;
@@ -330,6 +396,10 @@ int known(settings s) {
         auto const r = simulate_worlds(seed, s.options);
         if (r.found.empty()) {
             std::printf("%s: not found at its seed %llu\n", name.c_str(), static_cast<unsigned long long>(seed));
+            ++wrong;
+        } else if (r.found[0].axiom != axiom) {
+            std::printf("%s: breaks %s at its seed %llu, and not %s\n", name.c_str(), r.found[0].axiom.c_str(),
+                        static_cast<unsigned long long>(seed), axiom.c_str());
             ++wrong;
         }
     }
@@ -385,15 +455,16 @@ int main(int argc, char** argv) {
             if (i + 1 >= argc) { misunderstood(a + " wants a value"); }
             return argv[++i];
         };
-        auto const number = [&]() -> std::uint64_t {
-            std::string const v = value();
+        auto const read = [&](std::string const& v, int base = 10) -> std::uint64_t {
             char* end = nullptr;
-            auto const n = std::strtoull(v.c_str(), &end, 10);
-            if (v.empty() || v[0] < '0' || v[0] > '9' || *end != '\0') {
+            errno = 0;
+            auto const n = std::strtoull(v.c_str(), &end, base);
+            if (v.empty() || v[0] < '0' || v[0] > '9' || *end != '\0' || errno != 0) {
                 misunderstood(a + " wants a number, not " + v);
             }
             return n;
         };
+        auto const number = [&] { return read(value()); };
         if (a == "--seeds") {
             s.seeds = number();
         } else if (a == "--first") {
@@ -413,11 +484,13 @@ int main(int argc, char** argv) {
         } else if (a == "--keep") {
             std::vector<std::uint32_t> kept;
             std::istringstream in{value()};
-            for (std::string n; std::getline(in, n, ',');) {
-                kept.push_back(static_cast<std::uint32_t>(std::strtoul(n.c_str(), nullptr, 10)));
-            }
+            for (std::string n; std::getline(in, n, ',');) { kept.push_back(static_cast<std::uint32_t>(read(n))); }
             std::sort(kept.begin(), kept.end());
             s.options.only = kept;
+        } else if (a == "--machines") {
+            s.options.machines_max = static_cast<std::size_t>(number());
+        } else if (a == "--without") {
+            s.options.faults_off = read(value(), 16);
         } else if (a == "--seeds-file") {
             s.seeds_file = value();
         } else if (a == "--trace") {
@@ -458,7 +531,7 @@ int main(int argc, char** argv) {
     auto shown = start;
     totals all;
     std::optional<simulation_report> worst;
-    run(s, named, [&](simulation_report const& r) {
+    run(s, named, [&](seed_report const& r) {
         all.add(r);
         if (!r.found.empty()) {
             std::printf("seed %llu: %s: %s\n", static_cast<unsigned long long>(r.seed), r.found[0].axiom.c_str(),

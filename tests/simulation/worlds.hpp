@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <syncline/testing/simulated_disk.hpp>
@@ -15,12 +16,18 @@
 struct world_options {
     syncline::testing::step_choice only{};
     syncline::testing::disk_lie lie = syncline::testing::disk_lie::none;  ///< where the world's disks can lie
+    bool tell = false;                                                    ///< write the story
 };
+/// What should happen now and then in some life of a world, and how often it did in one.
+using world_points = std::vector<std::pair<char const*, std::uint64_t>>;
 struct simulated_world_report {
     std::uint64_t steps = 0;
     std::uint64_t checks = 0;
     std::uint64_t trace = 0;
+    std::uint64_t faults = 0;  ///< calls that were made to fail, power cuts and crashes
+    world_points points{};
     std::vector<syncline::testing::violation> found{};
+    std::vector<std::string> story{};
 };
 /// A life that broke a promise, shrunk.
 struct told_world {

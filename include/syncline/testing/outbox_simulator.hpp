@@ -633,23 +633,33 @@ struct naive_outbox {
                                            : entry_state::ready;
     }
     /// The name of the first thing in which an entry is not what it should be, after `mark()`; null: it is.
-    [[nodiscard]] char const* difference(outbox_entry const& seen, naive_entry const& e, bool is_dead = false) const {
+    /// Nothing where they are the same.
+    [[nodiscard]] std::string difference(outbox_entry const& seen, naive_entry const& e, bool is_dead = false) const {
         auto const time = [](wall_time t) { return t.time_since_epoch().count(); };
-        if (seen.token != e.token) { return "token"; }
-        if (seen.fence != e.fence) { return "fence"; }
-        if (seen.urgency != e.urgency) { return "urgency"; }
-        if (seen.served_as != e.served_as) { return "served_as"; }
-        if (seen.lane != e.lane) { return "lane"; }
-        if (seen.state != (is_dead ? entry_state::dead : state_of(e))) { return "state"; }
-        if (time(seen.entered) != e.entered) { return "entered"; }
-        if (time(seen.not_before) != e.time) { return "not_before"; }
-        if (seen.attempts != e.attempts) { return "attempts"; }
-        if (seen.batch_max != e.batch_max) { return "batch_max"; }
-        if (seen.dependants != dependants(e.token)) { return "dependants"; }
+        auto const told = [](char const* field, auto is, auto due) {
+            return std::string{field} + ": " + std::to_string(is) + " instead of " + std::to_string(due);
+        };
+        auto const index = [](auto of) { return static_cast<int>(of); };
+        entry_state const state = is_dead ? entry_state::dead : state_of(e);
+        if (seen.token != e.token) { return told("token", seen.token, e.token); }
+        if (seen.fence != e.fence) { return told("fence", seen.fence, e.fence); }
+        if (seen.urgency != e.urgency) { return told("urgency", index(seen.urgency), index(e.urgency)); }
+        if (seen.served_as != e.served_as) { return told("served_as", index(seen.served_as), index(e.served_as)); }
+        if (seen.lane != e.lane) { return told("lane", seen.lane, e.lane); }
+        if (seen.state != state) { return told("state", index(seen.state), index(state)); }
+        if (time(seen.entered) != e.entered) { return told("entered", time(seen.entered), e.entered); }
+        if (time(seen.not_before) != e.time) { return told("not_before", time(seen.not_before), e.time); }
+        if (seen.attempts != e.attempts) { return told("attempts", seen.attempts, e.attempts); }
+        if (seen.batch_max != e.batch_max) { return told("batch_max", seen.batch_max, e.batch_max); }
+        if (std::size_t const due = dependants(e.token); seen.dependants != due) {
+            return told("dependants", seen.dependants, due);
+        }
         if (seen.patience.has_value() != e.patience.has_value()) { return "patience"; }
-        if (e.patience && seen.patience->count() != *e.patience) { return "patience"; }
+        if (e.patience && seen.patience->count() != *e.patience) {
+            return told("patience", seen.patience->count(), *e.patience);
+        }
         if (seen.expires.has_value() != e.expires.has_value()) { return "expires"; }
-        if (e.expires && time(*seen.expires) != *e.expires) { return "expires"; }
+        if (e.expires && time(*seen.expires) != *e.expires) { return told("expires", time(*seen.expires), *e.expires); }
         if (seen.after != e.after) { return "after"; }
         if (seen.more_records.size() + (seen.record.empty() ? 0 : 1) != e.record_count) { return "records"; }
         for (std::size_t i = 0; i < e.record_count; ++i) {
@@ -657,9 +667,9 @@ struct naive_outbox {
             if (!equal(r, naive_record(e.records[i]))) { return "records"; }
         }
         if (!e.payload.is(seen.payload)) { return "payload"; }
-        if (seen.reason != e.reason) { return "reason"; }
+        if (seen.reason != e.reason) { return told("reason", index(seen.reason), index(e.reason)); }
         if (!equal(seen.verdict, as_bytes(std::string_view{e.verdict}))) { return "verdict"; }
-        return nullptr;
+        return {};
     }
     /// After `mark()`.
     [[nodiscard]] outbox_summary summary() const {
@@ -909,6 +919,20 @@ private:
     }
     [[nodiscard]] static std::string name(process const& p) { return "process " + std::to_string(p.number); }
     [[nodiscard]] static std::string text(errc e) { return e == errc{} ? "success" : message(e); }
+    [[nodiscard]] static std::string text(naive_entry const& e) {
+        std::string out = std::to_string(e.token) + ", urgency " + std::to_string(static_cast<int>(e.urgency));
+        if (e.lane != 0) { out += ", lane " + std::to_string(e.lane); }
+        for (std::size_t i = 0; i < e.record_count; ++i) {
+            out += (i == 0 ? ", of record " : " and ") + std::to_string(e.records[i]);
+        }
+        for (std::size_t i = 0; i < e.after.size(); ++i) {
+            out += (i == 0 ? ", after " : " and ") + std::to_string(e.after[i]);
+        }
+        if (e.patience) { out += ", patience " + std::to_string(*e.patience) + " ms"; }
+        if (e.expires) { out += ", expires after " + std::to_string(*e.expires - e.entered) + " ms"; }
+        return out;
+    }
+    static constexpr char const* host_row = "the host's own row";  ///< told of only where it fails
     template <class T>
     [[nodiscard]] static errc code(result<T> const& r) {
         return r ? errc{} : r.error().code;
@@ -917,7 +941,8 @@ private:
     template <class R>
     [[nodiscard]] bool agreed(R const& r, errc should, char const* call) {
         errc const said = code(r);
-        if (options_.tell) { tell("    " + std::string{call} + ": " + text(said)); }
+        bool const dull = call == host_row && said == errc{};
+        if (options_.tell && !dull) { tell("    " + std::string{call} + ": " + text(said)); }
         if (said != errc{} && struck()) { return false; }
         bool const about_limits = said == errc::limit || should == errc::limit;
         return check(said == should, about_limits ? outbox_promise::limits : outbox_promise::answers, [&] {
@@ -939,11 +964,11 @@ private:
         std::size_t at = 0;
         std::string wrong;
         auto const see = [&](outbox_entry const& seen, naive_entry const* e, bool dead) {
-            char const* const field = e == nullptr ? "presence" : model_.difference(seen, *e, dead);
-            if (field != nullptr) {
+            std::string const field = e == nullptr ? "presence" : model_.difference(seen, *e, dead);
+            if (!field.empty()) {
                 wrong = (dead ? "dead letter " : "entry ") + std::to_string(seen.token) + " has a wrong " + field;
             }
-            return field == nullptr;
+            return field.empty();
         };
         std::vector<std::uint64_t> visited;
         auto s = box_.scan(*tx, [&](outbox_entry const& seen) {
@@ -1028,7 +1053,7 @@ private:
             for (naive_entry const& e : *all) {
                 if (e.token % 3 != report_.steps % 3) { continue; }
                 auto const found = box_.find(tx, e.token);
-                check(found && *found && model_.difference(**found, e, all == &model_.dead) == nullptr, axiom,
+                check(found && *found && model_.difference(**found, e, all == &model_.dead).empty(), axiom,
                       [&] { return "entry " + std::to_string(e.token) + " is found otherwise than it is scanned"; });
                 std::uint32_t after = 0;
                 auto const ok = box_.scan_dependants(tx, e.token, [&](std::uint64_t t) {
@@ -1284,11 +1309,11 @@ private:
         for (std::uint64_t const id : next.gone) {
             key = to_bytes(as_bytes("h"));
             append_u64(key, id);
-            if (!agreed(tx.erase(key), errc{}, "erase")) { return false; }
+            if (!agreed(tx.erase(key), errc{}, host_row)) { return false; }
         }
         bytes serial;
         append_u64(serial, next.serial);
-        return agreed(tx.put(as_bytes("g"), serial), errc{}, "put");
+        return agreed(tx.put(as_bytes("g"), serial), errc{}, host_row);
     }
     /// What was committed until now survives, if this is true.
     bool bar(process& p) {
@@ -1420,7 +1445,8 @@ private:
             for (std::size_t const p : drafts[i].after_items) { e.after.push_back(drafts[p].entry.token); }
             bytes key = to_bytes(as_bytes("h"));
             append_u64(key, e.id);
-            if (!agreed(tx.put(key, drafts[i].payload), errc{}, "put")) { return false; }
+            if (!agreed(tx.put(key, drafts[i].payload), errc{}, host_row)) { return false; }
+            if (options_.tell) { tell("        " + text(e)); }
         }
         for (draft const& d : drafts) { m.living.push_back(d.entry); }
         for (draft const& d : drafts) {
@@ -1587,8 +1613,8 @@ private:
             m.mark();
             for (std::size_t i = 0; i < given->size(); ++i) {
                 naive_entry const& e = *m.find((*given)[i].token);
-                char const* const field = m.difference((*given)[i], e);
-                if (!check(field == nullptr, outbox_promise::answers,
+                std::string const field = m.difference((*given)[i], e);
+                if (!check(field.empty(), outbox_promise::answers,
                            [&] { return "a claimed entry " + std::to_string(e.token) + " has a wrong " + field; })) {
                     return false;
                 }
