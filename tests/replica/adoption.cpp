@@ -439,6 +439,68 @@ TEST_CASE("what the authority did not accept is matched anew by a later run", "[
     CHECK(s.shown("halls") == std::map<std::string, texts>{{"theirs", {{"name", "Great"}, {"rows", "4"}}}});
 }
 
+TEST_CASE("a question about a record that the authority refuses can be closed, and is asked anew of theirs", "[replica]") {
+    constraint_table unique;
+    unique.uniques = {{"one_a_day", "events", {"hall", "day"}}};
+    shop s;
+    authority_options o;
+    o.constraints = &unique;
+    s.home = authority<>{house_rules(), o};
+    s.sync();
+    // Theirs has come first, and is not known here.
+    {
+        shop other{9};
+        other.create({"events", "theirs"}, {{"day", "mon"}, {"hall", "x"}, {"note", "c"}});
+        REQUIRE(in(other.store, [&](auto& tx) { return other.self.prepare(tx, now); }));
+        auto const q = in(other.store, [&](auto& tx) { return other.self.request_message(tx); });
+        REQUIRE(serve(s.home_store, s.home, "anna", *q, now));
+    }
+    s.create({"events", "mine"}, {{"day", "mon"}, {"hall", "x"}, {"note", "a"}});
+    adoption_plan plan = house_plan();
+    plan.collections = {{"events", {"hall", "day"}}};
+    adoption const a{plan, s.queue};
+    tables from;
+    from.all["events"] = {{"1", {{"day", "mon"}, {"hall", "x"}, {"note", "b"}}}};
+    CHECK(run(s, a, from).counts.queued == 1);
+    auto const decide = [&](conflict const& c, resolution const& how) {
+        return in(s.store, [&](auto& tx) {
+            return s.desk.resolve(tx, s.self, c.id, c.revision, how, as_bytes("anna"), now);
+        });
+    };
+    // While it waits for its verdict nothing of it is decided.
+    CHECK(decide(s.queued()[0], resolution::use_remote()).error() == errc::contended);
+    s.sync();
+    CHECK(s.shown("events").size() == 1);
+    REQUIRE(s.queued().size() == 1);
+    conflict const lost = s.queued()[0];
+    CHECK_FALSE(lost.remote);
+    bool const first = GENERATE(true, false);
+    auto const close = [&] {
+        CHECK(decide(lost, resolution::use_local()).error() == errc::not_found);
+        REQUIRE(decide(lost, resolution::use_remote()));
+        CHECK(decide(lost, resolution::use_remote()).error() == errc::invalid);
+        auto tx = s.store.begin(access_mode::write);
+        CHECK(s.queue.verify(*tx));
+        CHECK(s.desk.undo(*tx, s.self, lost.id, as_bytes("anna"), now).error() == errc::not_found);
+        decision_maker const who{as_bytes("anna")};
+        CHECK(s.queue.undo(*tx, lost.id, row{}, collection_rules{}, who).error() == errc::invalid);
+        CHECK(s.queue.find(*tx, lost.id)->local == lost.local);  // what the source says is not lost
+    };
+    if (first) { close(); }
+    // The next run asks about theirs.
+    REQUIRE(in(s.store, [&](auto& tx) { return a.restart(tx); }));
+    CHECK(run(s, a, from).counts.queued == 1);
+    if (!first) { close(); }
+    auto const asked = s.queued();
+    REQUIRE(asked.size() == 1);
+    CHECK(asked[0].record == record_key{"events", "theirs"});
+    REQUIRE(decide(asked[0], resolution::use_local()));
+    s.sync();
+    CHECK(s.shown("events") ==
+          std::map<std::string, texts>{{"theirs", {{"day", "mon"}, {"hall", "x"}, {"note", "b"}}}});
+    CHECK(s.queued().empty());
+}
+
 TEST_CASE("of two rows with one natural key and ids of their own one record is made", "[replica]") {
     shop s;
     s.sync();
