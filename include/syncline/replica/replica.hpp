@@ -1476,6 +1476,36 @@ public:
         });
         return ok ? outcome : ok;
     }
+    /// Where a reader of events stands: batches up to `whole` are read, and of `batch` what is before `at`.
+    struct event_cursor {
+        std::uint64_t whole = 0;  ///< what `forget_events` takes
+        std::uint64_t batch = 0;
+        event_place at{};
+    };
+    /// Appends the next events, at most `most` and of one batch; none: all are read. `errc::corrupt` for one that is none,
+    /// which is said once those before it are read. Cost: one look-up, and that of the events.
+    template <storage_transaction Tx>
+    [[nodiscard]] status next_events(Tx& tx, event_cursor& from, std::size_t most, std::vector<event>& out) const {
+        bytes first = key('e');
+        append_u64(first, from.whole + 1);
+        status outcome;
+        std::size_t const before = out.size();
+        auto ok = tx.scan({first, prefix_end(key('e'))}, [&](bytes_view k, bytes_view v) {
+            std::uint64_t const batch = k.size() == 10 ? read_u64(k.subspan(2)) : 0;
+            if (batch != from.batch) {
+                from.batch = batch;
+                from.at = {};
+            }
+            auto const ended = event_batch::read_on(v, from.at, most, out);
+            if (!ended) {
+                outcome = ended.error();
+                return false;
+            }
+            if (*ended) { from.whole = batch; }
+            return out.size() == before;
+        });
+        return ok ? outcome : ok;
+    }
     /// Drops the batches up to `through`.
     template <storage_transaction Tx>
     [[nodiscard]] status forget_events(Tx& tx, std::uint64_t through) const {
