@@ -33,8 +33,7 @@ namespace syncline::inline SYNCLINE_ABI::testing {
 struct peer_promise {
     /// In every stored row, at home and on each device, there are as many counts as marks: each write once, or not yet.
     static constexpr char const* once = "exactly_once";
-    /// What was written to two records together is in both, at home and on each device; where peers' rows are taken, at
-    /// home.
+    /// What was written to two records together is in both, at home and on each device.
     static constexpr char const* whole = "group_atomicity";
     /// At rest what was written is home, by whoever's hands; of a lost device, what others had of it.
     static constexpr char const* kept = "nothing_lost";
@@ -114,7 +113,7 @@ private:
         relay_options o;
         o.realm = "venue";
         if (options_.open_gate) { gate_.verify = nullptr; }
-        o.trust_rows = trusts_ = draw(3) == 0;
+        o.trust_rows = draw(3) == 0;
         bool const verifies = draw(2) == 0;
         if (verifies) { o.gate = &gate_; }
         forges_ = draw(2) == 0;
@@ -172,7 +171,7 @@ private:
         });
     }
     /// The marks in rows; what counts otherwise than it is marked is a breach.
-    std::set<std::string> marks_in(records const& all, std::string const& where, bool whole) {
+    std::set<std::string> marks_in(records const& all, std::string const& where) {
         std::set<std::string> out;
         std::map<std::string, int> times;
         for (auto const& [id, f] : all) {
@@ -193,12 +192,12 @@ private:
                 where + " counts " + std::to_string(counts) + " of the " + std::to_string(marks) + " writes in " + id);
         }
         for (std::string const& m : groups_) {
-            holds(!whole || times[m] != 1, peer_promise::whole, where + " has half of the group " + m);
+            holds(times[m] != 1, peer_promise::whole, where + " has half of the group " + m);
         }
         return out;
     }
     void judge(device& d) {
-        auto there = marks_in(visible(d), d.name, !trusts_);
+        auto there = marks_in(visible(d), d.name);
         there.merge(letters(d));
         for (std::string const& m : d.marks) {
             holds(there.contains(m), peer_promise::seen, d.name + " does not see its own write " + m);
@@ -232,7 +231,7 @@ private:
         return out;
     }
     std::set<std::string> judge_home() {
-        auto there = marks_in(home_.rows('a', 'r'), "the authority", true);
+        auto there = marks_in(home_.rows('a', 'r'), "the authority");
         for (std::string const& m : there) { holds(m[0] != 'f', peer_promise::sealed, "a forgery got home: " + m); }
         return there;
     }
@@ -424,7 +423,7 @@ private:
         std::set<std::string> there = judge_home();
         for (auto const& other : devices_) {
             if (other->lost) { continue; }
-            there.merge(marks_in(visible(*other), other->name, !trusts_));
+            there.merge(marks_in(visible(*other), other->name));
         }
         for (std::string const& m : d.marks) {
             if (!there.contains(m)) { break; }  // nor need what builds on it
@@ -502,7 +501,6 @@ private:
     std::map<std::string, std::set<device const*>> made_{};  ///< records, and on whose writes their creation builds
     std::set<std::string> groups_{};                         ///< marks that two records have
     std::vector<std::string> orphans_{};                     ///< marks of the lost device that others have
-    bool trusts_ = false;                                    ///< devices take peers' rows
     bool forges_ = false;                                    ///< a stranger does
     bool deceived_ = false;                                  ///< … and is believed
     bool may_lose_ = false;                                  ///< a device may be lost
