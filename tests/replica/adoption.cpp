@@ -439,6 +439,68 @@ TEST_CASE("what the authority did not accept is matched anew by a later run", "[
     CHECK(s.shown("halls") == std::map<std::string, texts>{{"theirs", {{"name", "Great"}, {"rows", "4"}}}});
 }
 
+TEST_CASE("a question about a record that the authority refuses can be closed, and is asked anew of theirs", "[replica]") {
+    constraint_table unique;
+    unique.uniques = {{"one_a_day", "events", {"hall", "day"}}};
+    shop s;
+    authority_options o;
+    o.constraints = &unique;
+    s.home = authority<>{house_rules(), o};
+    s.sync();
+    // Theirs has come first, and is not known here.
+    {
+        shop other{9};
+        other.create({"events", "theirs"}, {{"day", "mon"}, {"hall", "x"}, {"note", "c"}});
+        REQUIRE(in(other.store, [&](auto& tx) { return other.self.prepare(tx, now); }));
+        auto const q = in(other.store, [&](auto& tx) { return other.self.request_message(tx); });
+        REQUIRE(serve(s.home_store, s.home, "anna", *q, now));
+    }
+    s.create({"events", "mine"}, {{"day", "mon"}, {"hall", "x"}, {"note", "a"}});
+    adoption_plan plan = house_plan();
+    plan.collections = {{"events", {"hall", "day"}}};
+    adoption const a{plan, s.queue};
+    tables from;
+    from.all["events"] = {{"1", {{"day", "mon"}, {"hall", "x"}, {"note", "b"}}}};
+    CHECK(run(s, a, from).counts.queued == 1);
+    auto const decide = [&](conflict const& c, resolution const& how) {
+        return in(s.store, [&](auto& tx) {
+            return s.desk.resolve(tx, s.self, c.id, c.revision, how, as_bytes("anna"), now);
+        });
+    };
+    // While it waits for its verdict nothing of it is decided.
+    CHECK(decide(s.queued()[0], resolution::use_remote()).error() == errc::contended);
+    s.sync();
+    CHECK(s.shown("events").size() == 1);
+    REQUIRE(s.queued().size() == 1);
+    conflict const lost = s.queued()[0];
+    CHECK_FALSE(lost.remote);
+    bool const first = GENERATE(true, false);
+    auto const close = [&] {
+        CHECK(decide(lost, resolution::use_local()).error() == errc::not_found);
+        REQUIRE(decide(lost, resolution::use_remote()));
+        CHECK(decide(lost, resolution::use_remote()).error() == errc::invalid);
+        auto tx = s.store.begin(access_mode::write);
+        CHECK(s.queue.verify(*tx));
+        CHECK(s.desk.undo(*tx, s.self, lost.id, as_bytes("anna"), now).error() == errc::not_found);
+        decision_maker const who{as_bytes("anna")};
+        CHECK(s.queue.undo(*tx, lost.id, row{}, collection_rules{}, who).error() == errc::invalid);
+        CHECK(s.queue.find(*tx, lost.id)->local == lost.local);  // what the source says is not lost
+    };
+    if (first) { close(); }
+    // The next run asks about theirs.
+    REQUIRE(in(s.store, [&](auto& tx) { return a.restart(tx); }));
+    CHECK(run(s, a, from).counts.queued == 1);
+    if (!first) { close(); }
+    auto const asked = s.queued();
+    REQUIRE(asked.size() == 1);
+    CHECK(asked[0].record == record_key{"events", "theirs"});
+    REQUIRE(decide(asked[0], resolution::use_local()));
+    s.sync();
+    CHECK(s.shown("events") ==
+          std::map<std::string, texts>{{"theirs", {{"day", "mon"}, {"hall", "x"}, {"note", "b"}}}});
+    CHECK(s.queued().empty());
+}
+
 TEST_CASE("of two rows with one natural key and ids of their own one record is made", "[replica]") {
     shop s;
     s.sync();
@@ -666,6 +728,102 @@ TEST_CASE("a match that was not adopted is looked for anew when its record has g
     CHECK(run(s, a, from).counts.merged == 1);
     CHECK(s.shown("halls") ==
           std::map<std::string, texts>{{"h", {{"name", "Small"}}}, {"i", {{"name", "Great"}, {"rows", "4"}}}});
+}
+
+TEST_CASE("two sources whose rows have the same ids are adopted one after the other", "[replica]") {
+    shop s;
+    s.sync();
+    tables one;
+    one.all["halls"] = {{"1", {{"name", "Great"}, {"rows", "4"}}}, {"2", {{"name", "Small"}}}};
+    tables two;
+    two.all["halls"] = {{"1", {{"name", "Cellar"}, {"rows", "7"}}}, {"2", {{"name", "Great"}, {"bar", "y"}}}};
+    adoption_plan other = house_plan();
+    other.source = "till 4";
+    adoption const first{house_plan(), s.queue};
+    adoption const second{other, s.queue};
+    CHECK(run(s, first, one).counts.created == 2);
+    REQUIRE(in(s.store, [&](auto& tx) { return second.restart(tx); }));
+    auto const report = run(s, second, two);
+    CHECK((report.counts.created == 1 && report.counts.merged == 1 && report.counts.duplicates == 0));
+    std::map<std::string, texts> by_name;
+    for (auto const& [id, f] : s.shown("halls")) { by_name[f.at("name")] = f; }
+    CHECK(by_name == std::map<std::string, texts>{{"Great", {{"name", "Great"}, {"rows", "4"}, {"bar", "y"}}},
+                                                  {"Small", {{"name", "Small"}}},
+                                                  {"Cellar", {{"name", "Cellar"}, {"rows", "7"}}}});
+    CHECK(target_of(s, first, {"halls", "1"}) == target_of(s, second, {"halls", "2"}));
+    CHECK(target_of(s, first, {"halls", "1"}) != target_of(s, second, {"halls", "1"}));
+    // Each has its own memory.
+    auto const before = s.shown("halls");
+    for (bool const is_first : {true, false}) {
+        adoption const& a = is_first ? first : second;
+        REQUIRE(in(s.store, [&](auto& tx) { return a.restart(tx); }));
+        CHECK(run(s, a, is_first ? one : two).counts.kept == 2);
+    }
+    CHECK(s.shown("halls") == before);
+}
+
+TEST_CASE("a row follows its record when its natural key is edited, on either side", "[replica]") {
+    shop s;
+    s.create({"halls", "h"}, {{"name", "Great"}});
+    s.sync();
+    tables from;
+    from.all["halls"] = {{"1", {{"name", "Great"}, {"rows", "4"}}, at(-5)}, {"2", {{"name", "Small"}}, at(-5)}};
+    adoption const a{house_plan(), s.queue};
+    auto const again = [&] {
+        s.sync();
+        REQUIRE(in(s.store, [&](auto& tx) { return a.restart(tx); }));
+        auto const counts = run(s, a, from).counts;
+        s.sync();
+        return counts;
+    };
+    SECTION("here, before what was matched is adopted: it is another record's now") {
+        while (target_of(s, a, {"halls", "1"}).empty()) {
+            REQUIRE(in(s.store, [&](auto& tx) { return a.step(tx, s.self, from, now, 1, [](auto&) {}); }));
+        }
+        REQUIRE(in(s.store, [&](auto& tx) { return s.self.put(tx, {"halls", "h"}, encoded({{"name", "Old"}}), now); }));
+        auto const counts = run(s, a, from).counts;
+        CHECK((counts.created == 2 && counts.merged == 0));
+        CHECK(s.shown("halls").at("h") == texts{{"name", "Old"}});
+        CHECK(s.shown("halls").size() == 3);
+    }
+    SECTION("here, after it is adopted") {
+        run(s, a, from);
+        REQUIRE(in(s.store, [&](auto& tx) {
+            return s.self.put(tx, {"halls", "h"}, encoded({{"name", "Grand"}, {"rows", "4"}}), now);
+        }));
+        CHECK(again().kept == 2);
+        from.all["halls"][0].fields["rows"] = "5";  // written before the new name was
+        CHECK(again().merged == 1);
+        CHECK(s.shown("halls").at("h") == texts{{"name", "Grand"}, {"rows", "4"}});
+        CHECK(s.shown("halls").size() == 2);
+    }
+    SECTION("in the source, after it is adopted: to a name that nobody has") {
+        run(s, a, from);
+        from.all["halls"][0].fields["name"] = "Grand";
+        from.all["halls"][0].written = at(5);
+        CHECK(again().merged == 1);
+        CHECK(s.shown("halls").at("h") == texts{{"name", "Grand"}, {"rows", "4"}});
+        CHECK(s.shown("halls").size() == 2);
+    }
+    SECTION("in the source: two rows swap their names") {
+        run(s, a, from);
+        std::string const small = target_of(s, a, {"halls", "2"});
+        from.all["halls"][0].fields["name"] = "Small";
+        from.all["halls"][1].fields["name"] = "Great";
+        from.all["halls"][0].written = from.all["halls"][1].written = at(5);
+        CHECK(again().merged == 2);
+        CHECK(s.shown("halls") == std::map<std::string, texts>{{"h", {{"name", "Small"}, {"rows", "4"}}},
+                                                               {small, {{"name", "Great"}}}});
+    }
+    SECTION("in the source, while the run goes: it is what it says now") {
+        while (target_of(s, a, {"halls", "1"}).empty()) {
+            REQUIRE(in(s.store, [&](auto& tx) { return a.step(tx, s.self, from, now, 1, [](auto&) {}); }));
+        }
+        from.all["halls"][0].fields["name"] = "Other";
+        run(s, a, from);
+        CHECK(s.shown("halls").at("h") == texts{{"name", "Great"}});
+        CHECK(s.shown("halls").size() == 3);
+    }
 }
 
 TEST_CASE("adoption refuses what it can't do, and waits where there is no room", "[replica]") {

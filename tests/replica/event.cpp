@@ -60,6 +60,54 @@ TEST_CASE("a visitor may stop") {
     CHECK(seen == 2);
 }
 
+TEST_CASE("a batch is read on from wherever a reader stopped") {
+    bytes const stored = sample().encode();
+    auto const whole = all(stored);
+    for (std::size_t most = 1; most <= 8; ++most) {
+        event_place at;
+        std::vector<event> out;
+        for (;;) {
+            std::size_t const had = out.size();
+            auto const ended = event_batch::read_on(stored, at, most, out);
+            REQUIRE(ended);
+            CHECK(out.size() - had <= most);
+            CHECK(at.index == out.size());
+            CHECK(*ended == (out.size() == whole.size()));
+            if (*ended) { break; }
+        }
+        CHECK(out == whole);
+        CHECK(at.offset == stored.size());
+    }
+    event_place beyond{1, stored.size() + 1};
+    std::vector<event> none;
+    CHECK(event_batch::read_on(stored, beyond, 1, none).error() == errc::corrupt);
+}
+
+TEST_CASE("what comes before a damage is read on, as a visitor has it") {
+    bytes const good = sample().encode();
+    random_generator dice{10};
+    std::size_t damaged = 0;
+    for (int i = 0; i < 10'000; ++i) {
+        bytes bad = good;
+        bad[dice() % bad.size()] = static_cast<std::byte>(dice());
+        if (dice() % 4 == 0) { bad.resize(dice() % bad.size()); }
+        std::vector<event> visited;
+        status const whole = event_batch::read(bad, [&](event const& e) {
+            visited.push_back(e);
+            return true;
+        });
+        event_place at;
+        std::vector<event> out;
+        result<bool> ended = false;
+        std::size_t const most = 1 + dice() % 3;
+        while (ended && !*ended) { ended = event_batch::read_on(bad, at, most, out); }
+        CHECK(out == visited);
+        CHECK(ended.has_value() == whole.has_value());
+        damaged += whole ? 0 : 1;
+    }
+    CHECK(damaged > 1'000);
+}
+
 TEST_CASE("a damaged batch is an error, never anything else") {
     bytes const good = sample().encode();
     for (std::size_t n = 0; n < good.size(); ++n) {

@@ -793,6 +793,93 @@ TEST_CASE("confirmed rows pass between devices that trust each other, and move n
     CHECK(v[1].sees("a") == 8);
 }
 
+TEST_CASE("a group's rows pass between devices that trust each other whole or not at all", "[replica]") {
+    std::size_t in_full = 0;
+    std::size_t in_part = 0;  // meetings after which some groups are there, and others not
+    for (std::uint64_t seed = 1; seed <= 120; ++seed) {
+        CAPTURE(seed);
+        syncline::random_generator dice(seed);
+        auto const draw = [&](std::uint64_t n) { return static_cast<std::size_t>(below(dice, n)); };
+        venue v({"anna", "ben", "cleo"}, {.trust_rows = true, .rows_max = 1 + draw(4)});
+        std::vector<std::string> const ids{"a", "b", "c", "d", "e", "f"};
+        for (std::string const& id : ids) { REQUIRE(v.create(v[0], id)); }
+        for (std::size_t i = 0; i < 3; ++i) { v.go_home(v[i]); }
+        std::vector<std::array<std::string, 2>> groups;
+        auto const pay = [&](venue::person& p) {
+            // Each group sets a field of its own in two records: nothing later hides that it is there.
+            std::size_t const first = draw(ids.size());
+            std::size_t const second = (first + 1 + draw(ids.size() - 1)) % ids.size();
+            std::string const mark = "g" + std::to_string(groups.size());
+            record_group g;
+            g.update({"things", ids[first]}, {world::set(mark, 1)});
+            g.update({"things", ids[second]}, {world::set(mark, 1)});
+            REQUIRE(p.write([&](auto& tx) { return p.self.write_group(tx, g, v.clock.now); }));
+            groups.push_back({ids[first], ids[second]});
+        };
+        for (std::size_t i = 1 + draw(8); i != 0; --i) {
+            venue::person& p = v[draw(2)];
+            if (draw(3) == 0) {
+                REQUIRE(v.count(p, ids[draw(ids.size())]));
+            } else {
+                pay(p);
+            }
+            v.go_home(p);
+            v.clock.pass(1);
+        }
+        if (draw(2) == 0) { REQUIRE(v.count(v[2], ids[draw(ids.size())], 100)); }
+        // The meeting may break off, and the other may come home during it.
+        venue::person& other = v[draw(2)];
+        peer_exchange mine(v[2].self, *v[2].sealer);
+        peer_exchange theirs(other.self, *other.sealer);
+        std::size_t left = draw(3) == 0 ? draw(4) : 1'000;
+        auto answer = [&](bytes_view m) -> result<bytes> {
+            if (left-- == 0) { return errc::connection_lost; }
+            if (draw(4) == 0) {
+                pay(v[0]);
+                v.go_home(v[0]);
+            }
+            if (draw(3) == 0) { v.go_home(other); }
+            return serve_peer(other.store, theirs, v[2].name, m, v.clock.now);
+        };
+        loopback_transport way(answer);
+        REQUIRE(meet(v[2].store, mine, way, other.name, v.clock.now));
+        std::size_t there = 0;
+        for (std::size_t i = 0; i < groups.size(); ++i) {
+            std::string const mark = "g" + std::to_string(i);
+            auto const has = [&](std::string const& id) {
+                auto const r = v[2].read(
+                    [&](auto& tx) { return v[2].self.read_confirmed(tx, record_key{"things", std::string_view{id}}); });
+                REQUIRE(r);
+                return field((*r)->fields, mark).has_value();
+            };
+            CHECK(has(groups[i][0]) == has(groups[i][1]));
+            there += has(groups[i][0]) ? 1 : 0;
+        }
+        in_full += there != 0 && there == groups.size() ? 1 : 0;
+        in_part += there != 0 && there != groups.size() ? 1 : 0;
+        for (std::size_t i = 0; i < 3; ++i) { v.go_home(v[i]); }
+        v.go_home(v[2]);
+        for (std::string const& id : ids) {
+            auto const is = v[2].read(
+                [&](auto& tx) { return v[2].self.read_confirmed(tx, record_key{"things", std::string_view{id}}); });
+            CHECK((*is)->fields == v.confirmed().at(id));
+        }
+    }
+    CHECK(in_full > 5);
+    CHECK(in_part > 2);
+}
+
+TEST_CASE("of more rows than a meeting may hold none is taken", "[replica]") {
+    venue v({"anna", "ben"}, {.trust_rows = true, .rows_max = 2, .rows_bytes_max = 300});
+    v.go_home(v[1]);
+    for (std::string_view id : {"a", "b", "c", "d", "e"}) { REQUIRE(v.create(v[0], id)); }
+    v.go_home(v[0]);
+    auto const met = v.meets(v[1], v[0]);
+    CHECK(!met.failed);
+    CHECK(met.taken.rows == 0);
+    CHECK(!v[1].sees("a"));
+}
+
 TEST_CASE("confirmed rows pass between no devices where the authority may be put back", "[replica]") {
     // By its positions a replica would tell the authority, put back, that it holds what it never had from it.
     bool const backups = GENERATE(false, true);

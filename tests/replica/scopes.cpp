@@ -997,6 +997,85 @@ TEST_CASE("scopes: a mutation of what is hidden is answered as one of what is no
     CHECK(answers[0] == answers[1]);
 }
 
+TEST_CASE("scopes: what others carry home is decided by its author's scopes, and brought by who holds everything") {
+    virtual_clock clock;
+    relay_gate const gate{"house"};  // whatever is brought is taken: seals have tests of their own
+    authority_options with;
+    with.relays = &gate;
+    scoped_cloud home{clock.now, with};
+    std::optional<person> slot;
+    person& admin = root(slot, clock.now);
+    home.may.places = {{"anna", 1}, {"ben", 2}};
+    create(admin, "hers", thing(1, 10, 7), clock.now);
+    create(admin, "theirs", thing(2, 10, 7), clock.now);
+    settle(admin, home, clock.now);
+    // Anna wrote two things on a device that only others bring home; Ben may see the second alone, and root all.
+    replica_id const annas{id128{{std::byte{9}}}, 1};
+    auto const item = [&](std::uint64_t sequence, std::string_view id) {
+        mutation m;
+        m.sequence = sequence;
+        m.stamp = timestamp::make(clock.now.wall);
+        m.kind = change_kind::update;
+        m.record = {"things", id};
+        m.base = 1;
+        m.ops = {add("count", 5)};
+        envelope e;
+        e.realm = "house";
+        e.principal = "anna";
+        e.author = annas;
+        cbor_writer w{e.frozen};
+        encode_mutation(w, m);
+        no_seal none;
+        return relayed_item{{annas, sequence}, *seal(e, none)};
+    };
+    request q;
+    q.replica = {id128{{std::byte{2}}}, 1};
+    q.relayed = {item(1, "hers"), item(2, "theirs")};
+    auto const counts = [&] {
+        std::map<std::string, std::int64_t> out;
+        auto tx = home.store.begin(access_mode::read);
+        REQUIRE(home.self->scan(*tx, [&](record_key const& k, row const& r) {
+            out[std::string{k.id_text()}] = *field(r.fields, "count");
+            return true;
+        }));
+        return out;
+    };
+    // Who holds scopes brings nothing, whatever is in them: the answers would tell of what is in none.
+    auto const before = home.store.snapshot();
+    for (bool const empty : {false, true}) {
+        request scoped = q;
+        scoped.scopes.emplace();
+        if (empty) { scoped.relayed->clear(); }
+        CHECK(home.answer(encode(scoped), clock.now, "ben").error() == errc::unsupported);
+        CHECK(home.answer(encode(scoped), clock.now, "root").error() == errc::unsupported);
+    }
+    CHECK(home.answer(encode(q), clock.now, "ben").error() == errc::forbidden);
+    CHECK(home.store.snapshot() == before);
+
+    auto const reply = home.answer(encode(q), clock.now, "root");
+    REQUIRE(reply);
+    auto const p = decode_reply(*reply);
+    REQUIRE(p);
+    REQUIRE(p->relayed->size() == 2);
+    for (relay_answer const& a : *p->relayed) { CHECK(a.outcome == relay_outcome::home); }
+    CHECK(counts() == std::map<std::string, std::int64_t>{{"hers", 15}, {"theirs", 10}});
+    // Her device hears when it comes itself, which of them was out of her scopes.
+    request own;
+    own.replica = annas;
+    own.scopes.emplace();
+    for (std::uint64_t sequence = 1; sequence <= 2; ++sequence) {
+        auto const opened = open_envelope(item(sequence, sequence == 1 ? "hers" : "theirs").sealed, {});
+        REQUIRE(opened);
+        own.mutations.push_back(opened->said.frozen);
+    }
+    auto const heard = decode_reply(*home.answer(encode(own), clock.now, "anna"));
+    REQUIRE(heard);
+    REQUIRE(heard->verdicts.size() == 2);
+    CHECK(heard->verdicts[0].reason == errc{});
+    CHECK(heard->verdicts[1].reason == errc::forbidden);
+    CHECK(counts() == std::map<std::string, std::int64_t>{{"hers", 15}, {"theirs", 10}});
+}
+
 TEST_CASE("scopes: a stranger's requests and replies are refused, and change nothing") {
     virtual_clock clock;
     scoped_cloud home{clock.now};

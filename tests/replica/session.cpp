@@ -9,6 +9,8 @@
 #include <variant>
 #include <vector>
 
+#include <syncline/testing/faulty_storage.hpp>
+
 #include "replica/asking.hpp"
 #include "replica/world.hpp"
 
@@ -212,6 +214,59 @@ TEST_CASE("events that were not told before a crash are told after it") {
             return true;
         });
     }));
+}
+
+TEST_CASE("what a reply changed is told at the cost of its events, whatever comes between") {
+    linked l;
+    std::size_t const many = 2'000;
+    for (std::size_t i = 0; i < many; ++i) {
+        record_key const k{"things", "n" + std::to_string(i)};
+        REQUIRE(l.d.write([&](auto& tx) { return l.d.self.create(tx, k, fields({{"asked", 1}}), l.clock.now); }));
+    }
+    REQUIRE(l.go());
+    device other{101};
+    REQUIRE(open(other, l.clock.now));
+    std::uint64_t const page = other.self.options().rows_max;
+    REQUIRE(page >= 600);  // more than is read at once
+    std::uint64_t last = 0;  // batch
+    std::vector<std::string> stored;
+    auto const pull = [&] {
+        REQUIRE(absorb(other, *l.c.answer(request_of(other, l.clock.now), l.clock.now), l.clock.now));
+        REQUIRE(other.read([&](auto& tx) {
+            return other.self.events(tx, last, [&](std::uint64_t batch, event const& e) {
+                last = batch;
+                stored.emplace_back(e.record.id_text());
+                return true;
+            });
+        }));
+    };
+    pull();
+    std::size_t const first = stored.size();
+    REQUIRE(first == page);
+    bool const disturbed = GENERATE(false, true);
+    testing::faulty_storage counted{other.store};
+    session link{counted, other.self, syncline::random_generator{7}};
+    std::vector<std::string> told;
+    for (;;) {
+        auto out = link.poll(l.clock.now);
+        REQUIRE(out);
+        if (std::holds_alternative<wait_until>(*out)) { break; }
+        auto const* const note = std::get_if<notify>(&*out);
+        if (note == nullptr) { continue; }
+        told.emplace_back(note->what->record.id_text());
+        if (!disturbed) { continue; }
+        // The next reply comes while the last is being told, and what was told whole is forgotten, nothing else.
+        if (told.size() == 3) { pull(); }
+        if (told.size() % 150 == 0) {
+            auto tx = counted.begin(access_mode::write);
+            REQUIRE(tx);
+            REQUIRE(link.handle(tick{}, *tx, l.clock.now));
+            REQUIRE(tx->commit());
+        }
+    }
+    CHECK(told == stored);
+    CHECK(stored.size() == (disturbed ? 2 * first : first));
+    if (!disturbed) { CHECK(counted.calls() < 50); }
 }
 
 TEST_CASE("with a whole policy the waits are the budget's and the breaker's, and survive a restart") {

@@ -445,6 +445,92 @@ TEST_CASE("what a lost device has decided another carries out", "[replica][share
     CHECK(c.ben.listed()[0].late.empty());
 }
 
+TEST_CASE("a conflict about a record that the authority refused is closed by who asks, on all", "[replica][shared]") {
+    clash c;
+    record_key const key_b{"things", "b"};
+    // As an adoption asks about a record that waits for its verdict, which will be that nothing comes of it.
+    conflict asked;
+    asked.record = asked.local.record = key_b;
+    asked.local.life = 1;
+    asked.local.sequence = 77;
+    asked.local.ops = {set("asked", 5)};
+    asked.local_by.writer = to_bytes("till 3");
+    asked.fields.push_back({{"asked"}, rule::manual});
+    REQUIRE(c.anna.write([&](auto& tx) { return c.anna.queue.raise(tx, asked, c.h.clock.now.wall); }));
+    c.anna.sync();
+    c.settle();
+    auto const about_b = [&](device& d) {
+        for (shared_conflict const& one : d.listed()) {
+            if (one.about.record == key_b) { return one; }
+        }
+        FAIL("it is not listed");
+        return shared_conflict{};
+    };
+    shared_conflict const open = about_b(c.anna);
+    CHECK_FALSE(open.about.remote);
+    // Who only doesn't hold the record can't know.
+    CHECK(c.cleo.decide(about_b(c.cleo), resolution::use_remote()).error() == errc::contended);
+    CHECK(c.anna.decide(open, resolution::use_local()).error() == errc::not_found);
+    SECTION("it is not there") {
+        REQUIRE(c.anna.decide(open, resolution::use_remote()));
+        CHECK(c.anna.sync() == std::vector<followed>{followed::carried_out});
+        c.settle();
+        for (device* const d : {&c.anna, &c.ben, &c.cleo}) { CHECK(about_b(*d).state == shared_state::closed); }
+        CHECK(c.anna.waiting() == 1);  // the other one
+    }
+    SECTION("it is there after all when the decision is confirmed") {
+        REQUIRE(c.anna.decide(open, resolution::use_remote()));
+        REQUIRE(c.ben.write([&](auto& tx) {
+            return c.ben.self.create(tx, key_b, world::fields({{"asked", 8}}), c.h.clock.now);
+        }));
+        c.ben.sync();
+        CHECK(c.anna.sync() == std::vector<followed>{followed::reopened});
+        c.settle();
+        CHECK(about_b(c.ben).state == shared_state::open);
+        REQUIRE(c.ben.decide(about_b(c.ben), resolution::use_local()));
+        c.ben.sync();
+        c.settle();
+        auto const r = c.anna.read([&](auto& tx) { return c.anna.self.read(tx, key_b); });
+        CHECK(field((*r)->fields, "asked") == 5);
+        CHECK(c.anna.waiting() == 1);
+    }
+}
+
+TEST_CASE("a conflict that may not be shared is tried once, and stands in the own queue", "[replica][shared]") {
+    clash c;
+    c.h.self = authority<access_policy<>>{c.h.rules, c.h.options(), [] {
+                                              access_rule things;
+                                              things.collection = "things";
+                                              things.creates = things.updates = things.erases = true;
+                                              return access_policy<>{{things}, {}};
+                                          }()};
+    REQUIRE(c.ben.update({set("asked", 12)}));
+    REQUIRE(c.anna.update({set("asked", 13)}));
+    c.ben.sync();
+    for (int i = 0; i < 4; ++i) { c.anna.sync(); }
+    std::vector<std::uint64_t> dead;
+    auto const look = [&] {
+        dead.clear();
+        REQUIRE(c.anna.read([&](auto& tx) {
+            return c.anna.self.queue().scan_dead(tx, [&](outbox_entry const& e) {
+                dead.push_back(e.token);
+                return true;
+            });
+        }));
+        return dead.size();
+    };
+    CHECK(look() == 1);
+    CHECK(c.anna.waiting() == 2);
+    CHECK(c.anna.listed().size() == 1);
+    // Once it may be, the letter is sent anew.
+    c.h.self = authority<access_policy<>>{c.h.rules, c.h.options(), house_policy()};
+    REQUIRE(c.anna.write([&](auto& tx) { return c.anna.self.queue().revive(tx, dead[0], c.h.clock.now.wall); }));
+    c.anna.sync();
+    c.settle();
+    CHECK(look() == 0);
+    CHECK(c.cleo.listed().size() == 2);
+}
+
 TEST_CASE("masked values are named and missing, and who can't see them doesn't decide", "[replica][shared]") {
     clash c;
     // As a device holds the record that may not read `asked`.

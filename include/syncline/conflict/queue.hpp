@@ -396,10 +396,27 @@ public:
         tell_decided(tx, told, out.done.size());
         return out;
     }
+    /// Closes an open conflict whose record is not there and is not to come, as the authority refused it, or tells it here no
+    /// more: decided for the remote side, which is nothing. Nothing is to be sent; what this side wrote stays in the conflict
+    /// until it is forgotten. Only the caller can know that a record is not to come. Errors: as of `resolve`, but `settle`'s.
+    template <storage_transaction Tx, conflict_audit A = no_audit, observer O = no_observer>
+    [[nodiscard]] status withdraw(Tx& tx, std::uint64_t id, std::uint64_t seen, decision_maker const& who,
+                                  A&& audit = {}, O&& told = {}) const {
+        auto c = load(tx, id);
+        if (!c) { return c.error(); }
+        if (c->state != conflict_state::open) { return failure{errc::invalid, "decided already"}; }
+        if (c->revision != seen) { return failure{errc::contended, "the remote has changed since"}; }
+        auto drawn = draft(*c, resolution::use_remote(), settled{}, who, conflict_event::decided);
+        if (!drawn) { return drawn.error(); }
+        if (auto done = decide(tx, std::move(*c), std::move(*drawn), who, audit); !done) { return done.error(); }
+        tell_decided(tx, told, 1);
+        return {};
+    }
     /// Takes the decision back: the conflict is open again, the mutation that the answer holds restores the fields.
     /// `current` is the record now, as a confirmed row. The history keeps both.
-    /// Errors: `errc::not_found`; `errc::invalid` (no decision stands; a row with marks of what is pending); `errc::contended` (those fields were changed
-    /// since: decide anew by an ordinary edit); `errc::limit`; those of `inverse` and of the audit.
+    /// Errors: `errc::not_found`; `errc::invalid` (no decision stands, or it was about no row; a row with marks of what is
+    /// pending); `errc::contended` (those fields were changed since: decide anew by an ordinary edit); `errc::limit`; those
+    /// of `inverse` and of the audit.
     template <storage_transaction Tx, conflict_audit A = no_audit>
     [[nodiscard]] result<settled> undo(Tx& tx, std::uint64_t id, row const& current, collection_rules const& rules,
                                        decision_maker const& who, A&& audit = {}) const {
@@ -411,7 +428,7 @@ public:
         if (total->counts.open >= options_.open_max) { return failure{errc::limit, "open conflicts"}; }
         auto entry = load_entry(tx, id, c->last_decision);
         if (!entry) { return entry.error(); }
-        if (!entry->remote) { return failure{errc::corrupt, "history of a conflict"}; }
+        if (!entry->remote) { return failure{errc::invalid, "it was decided about no row"}; }
         settled done;
         if (entry->change) { done.change = *entry->change; }
         done.after = entry->remote;

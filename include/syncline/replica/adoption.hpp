@@ -257,8 +257,9 @@ struct adoption_report {
 /// step goes on, and nothing is done twice. After the end a step does nothing; `restart` begins a run that keeps what
 /// is adopted and not changed since, and tries the rest.
 /// In memory: the records of one step. Keys begin with `prefix`: "s" the state, "x" the index of natural keys while it
-/// runs, "m" a source record -> its target and outcome, for ever, "t" a target -> the source record that came
-/// first to it.
+/// runs, "m" source, its record -> its target and outcome, for ever, "t" source, target -> the source's record that came
+/// first to it. A source is 8 bytes of the SHA-256 of its name. Several sources are adopted one after the other, `restart`
+/// between them.
 ///
 /// The queue outlives it. Whoever uses a desk adopts into the desk's queue.
 class adoption {
@@ -332,7 +333,7 @@ public:
         return out;
     }
 
-    /// Begins a new run, also with another plan; what is adopted stays so. For what was refused, for what the source
+    /// Begins a new run, also with another plan, of another source too; what is adopted stays so. For what was refused, for what the source
     /// has got since, and for what the authority did not accept.
     template <storage_transaction Tx>
     [[nodiscard]] status restart(Tx& tx) const {
@@ -356,7 +357,7 @@ public:
     template <storage_transaction Tx>
     [[nodiscard]] status left(Tx& tx, function_ref<bool(record_key const&, errc why)> visit) const {
         status outcome;
-        bytes const head = key('m');
+        bytes const head = sourced('m');
         auto const ok = scan_prefix(tx, head, [&](bytes_view k, bytes_view raw) {
             auto const source = record_key_from(k.subspan(head.size()));
             auto const m = decode_match(raw);
@@ -410,8 +411,15 @@ private:
         k.push_back(static_cast<std::byte>(kind));
         return k;
     }
-    [[nodiscard]] bytes named(char kind, record_key const& record) const {
+    /// Of this source: another has the same ids for other things.
+    [[nodiscard]] bytes sourced(char kind) const {
         bytes k = key(kind);
+        auto const digest = sha256(as_bytes(plan_.source));
+        append(k, bytes_view{digest}.first(8));
+        return k;
+    }
+    [[nodiscard]] bytes named(char kind, record_key const& record) const {
+        bytes k = sourced(kind);
         append_key(k, record.collection, record.id);
         return k;
     }
@@ -767,6 +775,22 @@ private:
         return to_bytes(bytes_view{digest}.first(hash_bytes));
     }
 
+    /// Whether a record's match is one still: the record may have got another natural key since, and so may its match.
+    template <class Tx, class Records, class Journal>
+    [[nodiscard]] result<bool> matches(Tx& tx, basic_replica<Records, Journal> const& r, adopted_collection const& c,
+                                       taken_record const& from, match_entry const& m) const {
+        auto const there = r.records().find(tx, record_key{c.collection, m.target});
+        if (!there) { return there.error(); }
+        if (!*there || (*there)->visible.deleted) { return true; }
+        auto const fields = key_fields(tx, c, from);
+        if (!fields) { return fields.error(); }
+        bytes const natural = index_key(c, *fields);
+        if (natural.empty()) { return true; }
+        auto const theirs = followed(tx, r, c, (*there)->visible.fields, *fields, true);
+        if (!theirs) { return theirs.error(); }
+        return index_key(c, *theirs) == natural;
+    }
+
     /// Others with the key of a record that was adopted find its target, also where that refers to what is no more and
     /// follows only when it is written.
     template <class Tx>
@@ -1114,7 +1138,12 @@ private:
         for (taken_record& one : *records) {
             auto known = find_match(w.tx, one.key);
             if (!known) { return known.error(); }
-            if (!*known) {  // new in the source since all were matched
+            if (*known && !is_adopted(**known)) {
+                auto const stands = matches(w.tx, w.r, c, one, **known);
+                if (!stands) { return stands.error(); }
+                if (!*stands) { known->reset(); }
+            }
+            if (!*known) {  // new in the source, or another, since all were matched
                 auto m = place(w.tx, w.r, c, one);
                 if (!m) { return m.error(); }
                 known->emplace(std::move(*m));

@@ -162,7 +162,7 @@ public:
     ///
     /// `message` is a stranger's. Errors leave nothing to commit: those of `decode_request`;
     /// `errc::malformed` for a mutation without a readable sequence; `errc::forbidden` for a replica that
-    /// belongs to another principal, or must ask for scopes and doesn't; `errc::unsupported` for scopes where there are none;
+    /// belongs to another principal, or must ask for scopes and doesn't; `errc::unsupported` for scopes where there are none, or beside others' mutations;
     /// `errc::limit` when no more replicas are registered; `errc::busy` while the index of
     /// the constraints or scopes is not built; `errc::corrupt` and the storage's own. A poison mutation gets its verdict and blocks
     /// nobody.
@@ -1616,6 +1616,8 @@ private:
         if (options_.scopes == nullptr) {
             return q.scopes ? failure{errc::unsupported, "there are no scopes here"} : status{};
         }
+        // The answers tell of versions, whatever scopes the records are in.
+        if (q.scopes && q.relayed) { return failure{errc::unsupported, "who holds scopes carries nothing"}; }
         bool const whole = options_.scopes->unscoped(principal) && mask().fingerprint(principal) == 0;
         if (!q.scopes && !whole) { return failure{errc::forbidden, "scopes must be asked for"}; }
         return scopes_.current(tx, *options_.scopes, mask(), head);

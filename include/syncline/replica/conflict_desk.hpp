@@ -118,6 +118,21 @@ template <class Tx, class Records, class Journal>
     return done ? status{} : status{done.error()};
 }
 
+/// Whether a record is not there and not to come: nothing of it is held, confirmed or pending, and all that the authority
+/// has told of is held.
+template <class Tx, class Records, class Journal>
+[[nodiscard]] result<bool> is_gone(Tx& tx, basic_replica<Records, Journal> const& r, record_key const& k) {
+    auto const progress = r.status_of(tx);
+    if (!progress) { return progress.error(); }
+    if (progress->cursor < progress->head || !progress->complete) { return false; }
+    auto const held = r.records().find(tx, k);
+    if (!held) { return held.error(); }
+    if (*held) { return false; }
+    auto const decided = r.decided_at(tx, k);
+    if (!decided) { return decided.error(); }
+    return *decided == 0;
+}
+
 }  // namespace detail
 
 /// Keeps a replica's conflicts in a conflict queue.
@@ -179,8 +194,10 @@ public:
     }
 
     /// Decides a conflict, and writes what that comes to. `seen` is the revision that the person saw, `by` their name, at
-    /// most 255 bytes.
-    /// Errors that leave everything as it was: `errc::not_found`, `errc::contended` (another remote since), `errc::invalid`
+    /// most 255 bytes. Of a record that is not there and not to come, as the authority refused it or tells it here no more,
+    /// only the remote side can be taken, `resolution::use_remote`: nothing is written, and the conflict is closed.
+    /// Errors that leave everything as it was: `errc::not_found` (no such conflict; the record is not there, for what is
+    /// not `use_remote`), `errc::contended` (another remote since), `errc::invalid`
     /// (decided already), those of `settle` and of the replica's writes. After any other roll back.
     template <storage_transaction Tx, class Records, class Journal, conflict_audit A = no_audit>
     [[nodiscard]] result<settled> resolve(Tx& tx, basic_replica<Records, Journal> const& r, std::uint64_t id,
@@ -190,9 +207,17 @@ public:
         if (!c) { return c.error(); }
         if (c->state != conflict_state::open) { return failure{errc::invalid, "decided already"}; }
         if (c->revision != seen) { return failure{errc::contended, "the remote has changed since"}; }
-        if (auto ok = stands_on(tx, r, *c); !ok) { return ok.error(); }
         auto const who = decider(tx, r, by, now);
         if (!who) { return who.error(); }
+        auto const gone = detail::is_gone(tx, r, c->record);
+        if (!gone) { return gone.error(); }
+        if (*gone) {
+            if (how.kind != resolve_kind::use_remote) { return failure{errc::not_found, "the record is not there"}; }
+            if (auto ok = queue_->withdraw(tx, id, seen, *who, audit); !ok) { return ok.error(); }
+            if (auto ok = follow(tx, r, *c, how.kind); !ok) { return ok.error(); }
+            return settled{};
+        }
+        if (auto ok = stands_on(tx, r, *c); !ok) { return ok.error(); }
         collection_rules const& rules = rules_->of(c->record.collection);
         auto const would = queue_->preview(tx, id, how, rules, *who);
         if (!would) { return would.error(); }

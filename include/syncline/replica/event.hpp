@@ -42,6 +42,13 @@ struct event {
     friend bool operator==(event const&, event const&) = default;
 };
 
+/// Where a reader of a stored batch stands. Of another batch it means nothing.
+struct event_place {
+    std::size_t index = 0;   ///< events before it
+    std::size_t offset = 0;  ///< bytes before it; 0: nothing is read yet
+    friend bool operator==(event_place const&, event_place const&) = default;
+};
+
 /// The events of one exchange, as one stored value.
 class event_batch {
 public:
@@ -82,19 +89,50 @@ public:
         std::size_t const n = in.array();
         for (std::size_t i = 0; i < n; ++i) {
             event e;
-            std::uint64_t const kind = in.unsigned_integer();
-            e.kind = static_cast<event_kind>(kind);
-            e.record.collection = std::string{in.text()};
-            e.record.id = to_bytes(in.byte_string());
-            if (e.kind == event_kind::decided) { e.said = decode_verdict(in); }
-            if (e.kind == event_kind::regressed) { e.lost = {in.unsigned_integer(), in.unsigned_integer()}; }
-            if (in.failed() || kind < 1 || kind > 6) { return failure{errc::corrupt, "event"}; }
+            if (!next(in, e)) { return failure{errc::corrupt, "event"}; }
             if (!visit(e)) { return {}; }
         }
         return in.finish() ? status{} : status{failure{errc::corrupt, "event"}};
     }
+    /// Appends up to `most` events from a place in a stored batch on, which moves behind them; whether they end it.
+    /// `errc::corrupt` where the first of them is none, or nothing follows where there should: what comes before a damage
+    /// is read first. Cost: O(most), and a look at the batch's head.
+    [[nodiscard]] static result<bool> read_on(bytes_view stored, event_place& at, std::size_t most,
+                                              std::vector<event>& out) {
+        cbor_reader head{stored};
+        std::size_t const n = head.array();
+        std::size_t const from = at.offset == 0 ? head.position() : at.offset;
+        if (head.failed() || from > stored.size()) { return failure{errc::corrupt, "event"}; }
+        cbor_reader in{stored.subspan(from)};
+        for (std::size_t read = 0; at.index < n && read < most; ++read) {
+            event e;
+            if (!next(in, e)) {
+                if (read != 0) { return false; }
+                return failure{errc::corrupt, "event"};
+            }
+            out.push_back(std::move(e));
+            ++at.index;
+            at.offset = from + in.position();
+        }
+        if (at.index < n) { return false; }
+        if (!in.finish()) { return failure{errc::corrupt, "event"}; }
+        return true;
+    }
 
 private:
+    /// The next event; false where there is none, or it is damaged.
+    [[nodiscard]] static bool next(cbor_reader& in, event& e) {
+        std::uint64_t const kind = in.unsigned_integer();
+        e.kind = static_cast<event_kind>(kind);
+        e.record.collection = std::string{in.text()};
+        e.record.id = to_bytes(in.byte_string());
+        if (e.kind == event_kind::decided) { e.said = decode_verdict(in); }
+        if (e.kind == event_kind::regressed) {
+            e.lost.offered = in.unsigned_integer();
+            e.lost.fetched = in.unsigned_integer();
+        }
+        return !in.failed() && kind >= 1 && kind <= 6;
+    }
     void head(event_kind kind, record_key const& k) {
         cbor_writer w{body_};
         w.unsigned_integer(static_cast<std::uint64_t>(kind));

@@ -259,14 +259,14 @@ public:
         bool const same_epoch = state->epoch && m->epoch && *state->epoch == *m->epoch;
         auto report = self_.take_envelopes(tx, m->envelopes, {m->replica, principal, same_epoch}, now);
         if (!report) { return report; }
-        if (same_epoch && !m->rows.empty() && self_.carried().options().trust_rows) {
-            auto rows = self_.take_peer_rows(tx, m->rows, m->cursor, now);
+        hear_rows(*m, same_epoch && self_.carried().options().trust_rows);
+        if (rows_done_ && !rows_.empty()) {
+            auto rows = self_.take_peer_rows(tx, rows_, rows_at_, now);
+            rows_.clear();
             if (!rows) { return rows; }
             report->rows = rows->rows;
             report->changed += rows->changed;
         }
-        rows_done_ = !m->rows_next || compare(*m->rows_next, rows_from_) <= 0;
-        if (!rows_done_) { rows_from_ = *m->rows_next; }
         for (dot const& d : report->left_out) { note(left_out_, d); }
         // More may follow only what was new: who tells the same again and again is left.
         bool const went_on = report->added != 0 || !report->left_out.empty();
@@ -298,8 +298,13 @@ public:
         if (!held) { return held.error(); }
         m->held = std::move(*held);
         if (auto ok = hand(tx, q->held, *m, nullptr); !ok) { return ok.error(); }
-        bool const tells = self_.carried().options().trust_rows && same_epoch && m->cursor > q->cursor;
-        if (q->rows_from && tells) {
+        bool tells = q->rows_from && self_.carried().options().trust_rows && same_epoch && m->cursor > q->cursor;
+        if (tells) {
+            auto const stands = self_.status_of(tx);
+            if (!stands) { return stands.error(); }
+            tells = stands->complete;  // what is told in part has parts of groups
+        }
+        if (tells) {
             if (auto ok = tell_rows(tx, *q, *m); !ok) { return ok.error(); }
         }
         return encode(*m);
@@ -311,6 +316,31 @@ private:
         if (!m) { return m; }
         if (m->realm != self_.carried().options().realm) { return failure{errc::forbidden, "of another realm"}; }
         return m;
+    }
+    /// Keeps the rows that were told until all are, of one state of the peer: in another a group stands elsewhere.
+    void hear_rows(peer_message& m, bool trusted) {
+        if (rows_done_) { return; }
+        bool const moved = rows_at_ != m.cursor;
+        bool const begins = rows_from_.empty();
+        rows_at_ = m.cursor;
+        if (moved && !begins) {
+            rows_.clear();
+            rows_bytes_ = 0;
+            rows_from_.clear();
+            rows_done_ = ++rows_again_ == 3;
+            return;
+        }
+        for (row_update& u : m.rows) {
+            if (!trusted) { break; }
+            rows_bytes_ += u.state.fields.size() + u.key.collection.size() + u.key.id.size() + 64;
+            rows_.push_back(std::move(u));
+        }
+        rows_done_ = !m.rows_next || compare(*m.rows_next, rows_from_) <= 0;
+        if (rows_bytes_ > self_.carried().options().rows_bytes_max) {
+            rows_.clear();
+            rows_done_ = true;
+        }
+        if (!rows_done_) { rows_from_ = *m.rows_next; }
     }
     static void note(std::vector<held_of_author>& all, dot const& d) {
         held_of_author one{d.replica, 0, {}};
@@ -453,6 +483,10 @@ private:
     std::vector<held_of_author> given_{};
     std::vector<held_of_author> left_out_{};
     bytes rows_from_{};
+    std::vector<row_update> rows_{};
+    std::size_t rows_bytes_ = 0;
+    position rows_at_ = 0;  ///< where the peer stood that tells them
+    unsigned rows_again_ = 0;
     bool rows_done_ = false;
     bool done_ = false;
 };

@@ -42,6 +42,8 @@ struct relay_options {
     /// Declared trust: confirmed rows that a peer tells are taken as if the authority had told them. The cursor stays.
     bool trust_rows = false;
     std::size_t rows_max = 1'000;  ///< records looked at for one message to a peer
+    /// Bytes of a peer's rows that a meeting holds until all are told, to be taken together; of more none is taken.
+    std::size_t rows_bytes_max = std::size_t{64} << 20;
 };
 
 /// What a carried envelope does to one record.

@@ -1339,8 +1339,9 @@ public:
     /// Takes confirmed rows that a peer told who is declared to be trusted, and who stands at `cursor`. The own cursor does
     /// not move: the authority tells them once more. Rows of a peer that is not ahead are left out, as this replica may
     /// know deletions that it doesn't; so are those of records on which own mutations wait, as a row may contain one whose
-    /// verdict was not heard yet. None is taken from an authority that may be put back to a backup. `errc::invalid` where
-    /// no such trust is declared.
+    /// verdict was not heard yet. With a row go those that were changed by the same group, as far as its marks tell: `rows`
+    /// are all that the peer holds after the own cursor, so that a group is seen whole or not at all.
+    /// None is taken from an authority that may be put back to a backup. `errc::invalid` where no such trust is declared.
     template <storage_transaction Tx>
     [[nodiscard]] result<handed_report> take_peer_rows(Tx& tx, std::span<row_update> rows, position cursor,
                                                        instant now) const {
@@ -1352,21 +1353,32 @@ public:
         // What a restored authority has lost is told by positions up to the own head.
         if (sync->kept) { return report; }
         std::vector<row_update> taken;
+        std::vector<bool> left;
+        bool any_left = false;
         for (row_update& u : rows) {
-            if (u.state.version > sync->cursor && u.state.version <= cursor) { taken.push_back(std::move(u)); }
+            if (u.state.version <= sync->cursor) { continue; }
+            bool leaves = u.state.version > cursor;
+            if (!leaves) {
+                auto ok = outbox_.scan_record(tx, to_bytes(u.key), [&](outbox_entry const&) {
+                    leaves = true;
+                    return false;
+                });
+                if (!ok) { return ok.error(); }
+            }
+            any_left = any_left || leaves;
+            left.push_back(leaves);
+            taken.push_back(std::move(u));
+        }
+        if (any_left) {
+            leave_groups(taken, sync->cursor, left);
+            std::size_t at = 0;
+            std::erase_if(taken, [&](row_update const&) { return left[at++]; });
         }
         if (auto ok = learn_clock(tx, taken, now); !ok) { return ok.error(); }
         std::vector<bytes> dirty;
         event_batch events;
         for (row_update& u : taken) {
             bytes name = to_bytes(u.key);
-            bool waits = false;
-            auto ok = outbox_.scan_record(tx, name, [&](outbox_entry const&) {
-                waits = true;
-                return false;
-            });
-            if (!ok) { return ok.error(); }
-            if (waits) { continue; }
             auto const newer = take_row(tx, u, true, false, dirty, events);
             if (!newer) { return newer.error(); }
             report.rows += *newer ? 1 : 0;
@@ -1473,6 +1485,36 @@ public:
             bool on = true;
             outcome = event_batch::read(v, [&](event const& e) { return on = visit(batch, e); });
             return outcome.has_value() && on;
+        });
+        return ok ? outcome : ok;
+    }
+    /// Where a reader of events stands: batches up to `whole` are read, and of `batch` what is before `at`.
+    struct event_cursor {
+        std::uint64_t whole = 0;  ///< what `forget_events` takes
+        std::uint64_t batch = 0;
+        event_place at{};
+    };
+    /// Appends the next events, at most `most` and of one batch; none: all are read. `errc::corrupt` for one that is none,
+    /// which is said once those before it are read. Cost: one look-up, and that of the events.
+    template <storage_transaction Tx>
+    [[nodiscard]] status next_events(Tx& tx, event_cursor& from, std::size_t most, std::vector<event>& out) const {
+        bytes first = key('e');
+        append_u64(first, from.whole + 1);
+        status outcome;
+        std::size_t const before = out.size();
+        auto ok = tx.scan({first, prefix_end(key('e'))}, [&](bytes_view k, bytes_view v) {
+            std::uint64_t const batch = k.size() == 10 ? read_u64(k.subspan(2)) : 0;
+            if (batch != from.batch) {
+                from.batch = batch;
+                from.at = {};
+            }
+            auto const ended = event_batch::read_on(v, from.at, most, out);
+            if (!ended) {
+                outcome = ended.error();
+                return false;
+            }
+            if (*ended) { from.whole = batch; }
+            return out.size() == before;
         });
         return ok ? outcome : ok;
     }
@@ -1680,6 +1722,46 @@ public:
     }
 
 private:
+    /// With a row that is left out go those that show a mutation of after `held` which it shows too, and so on.
+    static void leave_groups(std::vector<row_update> const& rows, position held, std::vector<bool>& left) {
+        struct shown {
+            timestamp stamp{};
+            author_index author = 0;
+            std::size_t row = 0;
+            [[nodiscard]] bool before(shown const& o) const noexcept {
+                return stamp != o.stamp ? stamp < o.stamp : author < o.author;
+            }
+        };
+        auto const each_of = [&](std::size_t i, auto&& f) {
+            row const& r = rows[i].state;
+            auto const one = [&](write_mark const& m) {
+                if (m.at > held) { f(shown{m.stamp, m.author, i}); }
+            };
+            one(r.floor);
+            for (field_mark const& e : r.exceptions) { one(e.mark); }
+        };
+        std::vector<shown> all;
+        std::vector<std::size_t> next;
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            each_of(i, [&](shown const& s) { all.push_back(s); });
+            if (left[i]) { next.push_back(i); }
+        }
+        auto const by_mutation = [](shown const& a, shown const& b) { return a.before(b); };
+        std::sort(all.begin(), all.end(), by_mutation);
+        while (!next.empty()) {
+            std::size_t const i = next.back();
+            next.pop_back();
+            each_of(i, [&](shown const& s) {
+                auto const range = std::equal_range(all.begin(), all.end(), s, by_mutation);
+                for (auto at = range.first; at != range.second; ++at) {
+                    if (left[at->row]) { continue; }
+                    left[at->row] = true;
+                    next.push_back(at->row);
+                }
+            });
+        }
+    }
+
     /// The remote row with what a parked mutation did in fields that don't wait for a person, by the rules; its fields get
     /// those that do by now. Nothing where there is no such row, or the authority would refuse it.
     [[nodiscard]] std::optional<row> without_asked(open_conflict& c, author_index me) const {

@@ -149,6 +149,7 @@ public:
 
     /// The next thing to do.
     [[nodiscard]] result<session_output> poll(instant now) {
+        if (next_event_ < events_.size() && !send_ && !taken_) { return tell_event(); }
         // A power loss must not take back what was frozen, or whose verdict's receipt was confirmed, once that was said.
         if (send_ && store_.commit_durability() == durability::ordered) {
             if (auto ok = store_.barrier(); !ok) { return ok.error(); }
@@ -169,31 +170,13 @@ public:
             sent_ = now.monotonic;
             return session_output{transmit{message_}};
         }
-        bool found = false;
-        std::uint64_t seen = 0;
-        auto ok = replica_.events(*tx, told_, [&](std::uint64_t batch, event const& e) {
-            // Within a batch, events are told one a call.
-            if (batch != batch_) {
-                told_ = (std::max)(told_, batch_);
-                batch_ = batch;
-                index_ = 0;
-                seen = 0;
-            }
-            if (seen++ < index_) { return true; }
-            event_ = e;
-            found = true;
-            return false;
-        });
-        if (!ok) { return ok.error(); }
-        if (found) {
-            ++index_;
-            if (event_.kind == event_kind::decided) {
-                tell_verdict(event_.said.kind);
-                tell_decided();
-            }
-            return session_output{notify{&event_}};
-        }
-        if (batch_ > told_) { told_ = batch_; }
+        if (next_event_ < events_.size()) { return tell_event(); }
+        events_.clear();
+        next_event_ = 0;
+        told_ = read_.whole;
+        if (auto ok = replica_.next_events(*tx, read_, events_at_once, events_); !ok) { return ok.error(); }
+        if (!events_.empty()) { return tell_event(); }
+        told_ = read_.whole;
 
         wait_until wait;
         wait.paused = paused_;
@@ -205,7 +188,7 @@ public:
             wait.deadline = *due;
         }
         tell_state(*tx, now);
-        if (ok = tell_rest(*tx, now); !ok) { return ok.error(); }
+        if (auto ok = tell_rest(*tx, now); !ok) { return ok.error(); }
         return session_output{wait};
     }
 
@@ -273,6 +256,15 @@ private:
         }
     }
 
+    /// Precondition: one is read and not told.
+    [[nodiscard]] session_output tell_event() noexcept {
+        event_ = std::move(events_[next_event_++]);
+        if (event_.kind == event_kind::decided) {
+            tell_verdict(event_.said.kind);
+            tell_decided();
+        }
+        return session_output{notify{&event_}};
+    }
     void tell_decided() noexcept {
         if constexpr (notice_observer<O>) {
             switch (event_.said.kind) {
@@ -458,9 +450,12 @@ private:
 
     bytes message_{};
     event event_{};
-    std::uint64_t told_ = 0;   ///< batches up to here were told whole
-    std::uint64_t batch_ = 0;  ///< the batch that is being told …
-    std::uint64_t index_ = 0;  ///< … and how many of its events were
+    std::uint64_t told_ = 0;  ///< batches up to here were told whole
+    /// Events are read some at a time, from where the last ones ended: a batch has as many as a page has rows.
+    static constexpr std::size_t events_at_once = 256;
+    typename basic_replica<Records, Journal>::event_cursor read_{};
+    std::vector<event> events_{};  ///< read; those before `next_event_` are told
+    std::size_t next_event_ = 0;
 };
 
 /// How a run of exchanges ended.

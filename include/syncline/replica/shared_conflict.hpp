@@ -177,21 +177,26 @@ public:
     [[nodiscard]] static bool reads(record_key const& k, bytes_view fields) { return decode(k, fields).has_value(); }
 
     /// Makes records of the open conflicts of the device's queue that are none yet; at most `budget`. How many.
-    /// What may not be a record (too large, names too long) stays in the queue alone.
+    /// What may not be a record (too large, names too long) stays in the queue alone, and so does what the authority has
+    /// refused, as long as its dead letter is there: that is sent again, or goes.
     /// Errors: the storage's, `errc::corrupt`, `errc::limit` for an outbox that is full; then roll back.
     template <storage_transaction Tx, class Records, class Journal>
     [[nodiscard]] result<std::size_t> share(Tx& tx, basic_replica<Records, Journal> const& r, std::size_t budget,
                                             instant now) const {
         std::vector<conflict> fresh;
+        std::optional<std::vector<record_key>> refused;  // looked for where it is asked
         status outcome;
         auto const ok = queue_->list(tx, {}, [&](conflict const& c) {
             if (!shares(c.record.collection) || fresh.size() == budget) { return fresh.size() != budget; }
-            auto const known = r.records().find(tx, key_of(c));
+            record_key const k = key_of(c);
+            auto const known = r.records().find(tx, k);
             if (!known) {
                 outcome = known.error();
                 return false;
             }
-            if (!*known) { fresh.push_back(c); }
+            if (*known) { return true; }
+            if (!refused && !(outcome = find_refused(tx, r, refused.emplace()))) { return false; }
+            if (std::find(refused->begin(), refused->end(), k) == refused->end()) { fresh.push_back(c); }
             return true;
         });
         if (!ok) { return ok.error(); }
@@ -247,6 +252,8 @@ public:
     }
 
     /// Decides an open conflict. `seen` is the version of the remote row that the person saw, `by` the principal's name.
+    /// Of a record that is not there and not to come, as the authority refused it, the device in whose queue the conflict
+    /// waits can take the remote side, with 0 as `seen`: it is closed, and nothing is written.
     /// Errors, state unchanged: `errc::not_found`; `errc::already_exists` (decided, as far as is known here);
     /// `errc::busy` (something of it is on its way: exchange and `follow` first);
     /// `errc::contended` (another remote since: show it again); `errc::forbidden` (values that are masked here);
@@ -264,10 +271,16 @@ public:
         auto const told = tx.get(attempt_key(k), waits);
         if (!told) { return told.error(); }
         if (*told) { return failure{errc::busy, "what became of the last decision is not followed up yet"}; }
-        if (!c->about.remote || c->about.remote->version != seen) {
+        if (!c->about.remote && seen == 0) {
+            auto const lost = asks_about_nothing(tx, r, *c, k);
+            if (!lost) { return lost.error(); }
+            if (!*lost) { return failure{errc::contended, "the row is not held"}; }
+            if (how.kind != resolve_kind::use_remote) { return failure{errc::not_found, "the record is not there"}; }
+        } else if (!c->about.remote || c->about.remote->version != seen) {
             return failure{errc::contended, "the remote has changed since"};
+        } else if (auto const would = settle_with(*c, how, now); !would) {
+            return would.error();
         }
-        if (auto const would = settle_with(*c, how, now); !would) { return would.error(); }
         auto const self = r.self(tx);
         if (!self) { return self.error(); }
         attempt mine;
@@ -365,6 +378,32 @@ private:
         c.about.fields = contested_now(c.about, *c.about.remote, rules_->of(c.about.record.collection));
         return {};
     }
+    /// The records of dead letters that would have opened a conflict.
+    template <class Tx, class Records, class Journal>
+    [[nodiscard]] static status find_refused(Tx& tx, basic_replica<Records, Journal> const& r,
+                                             std::vector<record_key>& out) {
+        return r.queue().scan_dead(tx, [&](outbox_entry const& e) {
+            auto const m = basic_replica<Records, Journal>::mutation_of(e);
+            bool const opens = m && m->kind == change_kind::create &&
+                               m->record.collection.compare(0, conflicts_prefix.size(), conflicts_prefix) == 0;
+            if (opens) { out.push_back(m->record); }
+            return true;
+        });
+    }
+    /// Whether a conflict of this device's own queue is about a record that is not there and not to come.
+    template <class Tx, class Records, class Journal>
+    [[nodiscard]] result<bool> asks_about_nothing(Tx& tx, basic_replica<Records, Journal> const& r,
+                                                  shared_conflict const& c, record_key const& k) const {
+        bool own = false;
+        conflict_query here;
+        here.record = &c.about.record;
+        auto const ok = queue_->list(tx, here, [&](conflict const& one) {
+            own = key_of(one) == k;
+            return !own;
+        });
+        if (!ok) { return ok.error(); }
+        return own ? detail::is_gone(tx, r, c.about.record) : result<bool>{false};
+    }
     /// As nobody in particular: the edit is its writer's, whose number isn't known, and not of who decides. So its rank isn't
     /// either, and what goes by ranks is asked.
     [[nodiscard]] result<settled> settle_with(shared_conflict const& c, resolution const& how, instant now) const {
@@ -413,7 +452,13 @@ private:
         if (c->state == shared_state::closed) { return std::optional<followed>{followed::carried_out}; }
         if (auto ok = stand_on_held(tx, r, *c); !ok) { return ok.error(); }
         result<settled> done = errc::contended;
-        if (c->about.remote && stands(*c)) { done = settle_with(*c, *c->how, now); }
+        if (c->about.remote && stands(*c)) {
+            done = settle_with(*c, *c->how, now);
+        } else if (!c->about.remote && c->seen == 0 && c->how->kind == resolve_kind::use_remote) {
+            auto const gone = detail::is_gone(tx, r, c->about.record);
+            if (!gone) { return gone.error(); }
+            if (*gone) { done = settled{}; }
+        }
         if (done) {
             auto const written = detail::write_settled(tx, r, *done, now);
             if (!written && (!is_refusal(written.error()) || written.error() == errc::limit)) {
@@ -475,11 +520,12 @@ private:
                                      unknown_author, false};
             collection_rules const& rules = rules_->of(c.record.collection);
             auto closed = queue_->resolve(tx, c.id, c.revision, *shared.how, rules, who);
-            if (!closed && is_refusal(closed.error())) {
-                // What it came to is on its way as the confirmed row: there is nothing to do about it here.
-                closed = queue_->resolve(tx, c.id, c.revision, resolution::use_remote(), rules, who);
-            }
             if (!closed && !is_refusal(closed.error())) { return closed.error(); }
+            if (!closed) {
+                // What it came to is on its way as the confirmed row: there is nothing to do about it here.
+                auto const left = queue_->withdraw(tx, c.id, c.revision, who);
+                if (!left && !is_refusal(left.error())) { return left.error(); }
+            }
             std::uint64_t token = 0;
             ok = r.conflicts(tx, [&](open_conflict const& o) {
                 if (o.local == c.local) { token = o.token; }

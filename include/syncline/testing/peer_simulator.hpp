@@ -33,8 +33,7 @@ namespace syncline::inline SYNCLINE_ABI::testing {
 struct peer_promise {
     /// In every stored row, at home and on each device, there are as many counts as marks: each write once, or not yet.
     static constexpr char const* once = "exactly_once";
-    /// What was written to two records together is in both, at home and on each device that has all; where peers' rows
-    /// are taken, at home.
+    /// What was written to two records together is in both, at home and on each device that has all.
     static constexpr char const* whole = "group_atomicity";
     /// At rest what was written is home, by whoever's hands; of a lost device, what others had of it.
     static constexpr char const* kept = "nothing_lost";
@@ -118,7 +117,7 @@ private:
         relay_options o;
         o.realm = "venue";
         if (options_.open_gate) { gate_.verify = nullptr; }
-        o.trust_rows = trusts_ = draw(3) == 0;
+        o.trust_rows = draw(3) == 0;
         bool const verifies = draw(2) == 0;
         if (verifies) { o.gate = &gate_; }
         forges_ = draw(2) == 0;
@@ -203,7 +202,7 @@ private:
     }
     void judge(device& d) {
         // A first sync is whole once no range is yet to be told.
-        auto there = marks_in(visible(d), d.name, !trusts_ && !d.box.has('r', 'w'));
+        auto there = marks_in(visible(d), d.name, !d.box.has('r', 'w'));
         there.merge(letters(d));
         for (std::string const& m : d.marks) {
             holds(there.contains(m), peer_promise::seen, d.name + " does not see its own write " + m);
@@ -429,7 +428,7 @@ private:
         std::set<std::string> there = judge_home();
         for (auto const& other : devices_) {
             if (other->lost) { continue; }
-            there.merge(marks_in(visible(*other), other->name, false));
+            there.merge(marks_in(visible(*other), other->name, !other->box.has('r', 'w')));
         }
         for (std::string const& m : d.marks) {
             if (!there.contains(m)) { break; }  // nor need what builds on it
@@ -508,7 +507,6 @@ private:
     std::map<std::string, std::set<device const*>> made_{};  ///< records, and on whose writes their creation builds
     std::set<std::string> groups_{};                         ///< marks that two records have
     std::vector<std::string> orphans_{};                     ///< marks of the lost device that others have
-    bool trusts_ = false;                                    ///< devices take peers' rows
     bool forges_ = false;                                    ///< a stranger does
     bool deceived_ = false;                                  ///< … and is believed
     bool may_lose_ = false;                                  ///< a device may be lost
