@@ -3,6 +3,8 @@
 #include "support/catch.hpp"
 
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <syncline/core/random.hpp>
 #include <syncline/model/record.hpp>
@@ -51,6 +53,39 @@ TEST_CASE("a row gives itself back, as does a tombstone and what is pending") {
             CHECK(validate_canonical(raw));
         }
     }
+}
+
+TEST_CASE("a key in storage is a prefix and the ordered bytes, and is read where it stands") {
+    for (std::size_t const c : {1U, 6U, 64U}) {
+        for (std::size_t const i : {1U, 16U, 255U}) {
+            record_key const k{std::string(c, 'c'), std::string(i, 'i')};
+            bytes expected = to_bytes(std::string_view{"rv"});
+            append_key(expected, k.collection, k.id);
+            record_entry const entry{"rv", k};
+            CHECK(equal(entry, expected));
+            bytes_view const name = bytes_view{entry}.subspan(2);
+            CHECK(equal(name, to_bytes(k)));
+            CHECK(equal(record_entry{"", k}, name));
+            auto const seen = record_key_in(name);
+            REQUIRE(seen);
+            CHECK(seen->collection == k.collection);
+            CHECK(seen->id.data() == name.data() + 1 + c);
+            CHECK(*record_key_from(name) == k);
+        }
+    }
+    record_key const other{"c", "i"};
+    bytes const raw = to_bytes(other);
+    CHECK(record_key_in({}).error() == errc::corrupt);
+    CHECK(record_key_in(bytes_view{raw}.first(2)).error() == errc::corrupt);
+    CHECK(record_key_in(to_bytes(std::string_view{"\x01\xFFi"})).error() == errc::corrupt);
+}
+
+TEST_CASE("a row is written into room of its own, the same as behind other bytes") {
+    row r = sample();
+    std::vector<std::byte> room(encoded_row_max(r));
+    cbor_room_writer w{room};
+    encode_row(w, r);
+    CHECK(equal(w.written(), encoded(r)));
 }
 
 TEST_CASE("a row's bytes are pinned: they are on disks and wires") {

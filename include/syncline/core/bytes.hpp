@@ -85,4 +85,46 @@ inline void append_u64(bytes& out, std::uint64_t n) {
     return out;
 }
 
+namespace detail {
+
+/// Room for some bytes that are written before they are read: on the stack, where they are few.
+template <std::size_t Near>
+class scratch_room {
+public:
+    explicit scratch_room(std::size_t n) : size_(n) {
+        if (n > Near) { far_.resize(n); }
+    }
+    scratch_room(scratch_room const&) = delete;
+    scratch_room& operator=(scratch_room const&) = delete;
+    operator std::span<std::byte>() noexcept { return {size_ > Near ? far_.data() : near_.data(), size_}; }
+
+private:
+    std::size_t size_;
+    bytes far_{};
+    std::array<std::byte, Near> near_;  // not initialised
+};
+
+/// Bytes that are appended a few at a time, many times: room is made ahead, so that an append is a copy.
+class byte_tail {
+public:
+    /// Where the next `n` bytes may be written; `end` then says how far they were.
+    [[nodiscard]] std::byte* room(std::size_t n) {
+        if (held_.size() - size_ < n) { held_.resize((std::max)({size_ + n, 2 * held_.size(), std::size_t{128}})); }
+        return held_.data() + size_;
+    }
+    void end(std::byte const* at) noexcept { size_ = static_cast<std::size_t>(at - held_.data()); }
+    void append(bytes_view b) {
+        std::byte* const to = room(b.size());
+        if (!b.empty()) { std::memcpy(to, b.data(), b.size()); }
+        size_ += b.size();
+    }
+    [[nodiscard]] bytes_view view() const noexcept { return {held_.data(), size_}; }
+
+private:
+    bytes held_{};  // longer than what was written
+    std::size_t size_ = 0;
+};
+
+}  // namespace detail
+
 }  // namespace syncline::inline SYNCLINE_ABI

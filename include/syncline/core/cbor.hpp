@@ -212,6 +212,38 @@ struct cbor_any_head {
     return h.info == 31 && may_be_indefinite ? h : cbor_any_head{};
 }
 
+/// The type of an item that begins with this byte.
+[[nodiscard]] constexpr cbor_type cbor_type_of(unsigned initial) noexcept {
+    unsigned const info = initial & 31U;
+    if (info >= 28 && info <= 30) { return cbor_type::invalid; }
+    bool const indefinite = info == 31;
+    switch (initial >> 5) {
+        case 0: return indefinite ? cbor_type::invalid : cbor_type::unsigned_integer;
+        case 1: return indefinite ? cbor_type::invalid : cbor_type::negative_integer;
+        case 2: return cbor_type::byte_string;
+        case 3: return cbor_type::text;
+        case 4: return cbor_type::array;
+        case 5: return cbor_type::map;
+        case 6: return indefinite ? cbor_type::invalid : cbor_type::tag;
+        default: break;
+    }
+    switch (info) {
+        case 20:
+        case 21: return cbor_type::boolean;
+        case 22: return cbor_type::null;
+        case 25:
+        case 26:
+        case 27: return cbor_type::floating;
+        case 31: return cbor_type::invalid;
+        default: return cbor_type::simple;
+    }
+}
+inline constexpr std::array<cbor_type, 256> cbor_types = [] {
+    std::array<cbor_type, 256> all{};
+    for (std::size_t i = 0; i < all.size(); ++i) { all[i] = cbor_type_of(static_cast<unsigned>(i)); }
+    return all;
+}();
+
 }  // namespace detail
 
 /// Writes deterministic CBOR into room that the caller knows to be enough: what is small, written often and of a known
@@ -225,6 +257,10 @@ public:
     void null() noexcept {
         SYNCLINE_ASSERT(at_ != end_);
         *at_++ = std::byte{0xF6};
+    }
+    void boolean(bool b) noexcept {
+        SYNCLINE_ASSERT(at_ != end_);
+        *at_++ = std::byte{b ? std::uint8_t{0xF5} : std::uint8_t{0xF4}};
     }
     void unsigned_integer(std::uint64_t n) noexcept { head(0, n, 0); }
     /// Precondition: `s` is valid UTF-8.
@@ -242,6 +278,7 @@ public:
     }
     /// Bytes written so far.
     [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(at_ - begin_); }
+    [[nodiscard]] bytes_view written() const noexcept { return {begin_, size()}; }
 
 private:
     void head(unsigned major, std::uint64_t n, std::size_t more) noexcept {
@@ -329,6 +366,12 @@ private:
         }
     }
     void string(unsigned major, bytes_view b) {
+        if (b.size() < 24) {  // head and content at once
+            std::byte* const p = grow(1 + b.size());
+            *p = static_cast<std::byte>((major << 5) | static_cast<unsigned>(b.size()));
+            if (!b.empty()) { std::memcpy(p + 1, b.data(), b.size()); }
+            return;
+        }
         room_for(detail::cbor_head_max + b.size());
         head(major, b.size());
         append(out_, b);
@@ -364,31 +407,7 @@ public:
 
     /// The type of the next item; consumes nothing and never fails.
     [[nodiscard]] cbor_type peek() const noexcept {
-        if (at_ == end_) { return cbor_type::invalid; }
-        auto const initial = std::to_integer<unsigned>(*at_);
-        unsigned const info = initial & 31U;
-        if (info >= 28 && info <= 30) { return cbor_type::invalid; }
-        bool const indefinite = info == 31;
-        switch (initial >> 5) {
-            case 0: return indefinite ? cbor_type::invalid : cbor_type::unsigned_integer;
-            case 1: return indefinite ? cbor_type::invalid : cbor_type::negative_integer;
-            case 2: return cbor_type::byte_string;
-            case 3: return cbor_type::text;
-            case 4: return cbor_type::array;
-            case 5: return cbor_type::map;
-            case 6: return indefinite ? cbor_type::invalid : cbor_type::tag;
-            default: break;
-        }
-        switch (info) {
-            case 20:
-            case 21: return cbor_type::boolean;
-            case 22: return cbor_type::null;
-            case 25:
-            case 26:
-            case 27: return cbor_type::floating;
-            case 31: return cbor_type::invalid;
-            default: return cbor_type::simple;
-        }
+        return at_ == end_ ? cbor_type::invalid : detail::cbor_types[std::to_integer<std::size_t>(*at_)];
     }
 
     /// True, and a null consumed; or false, and nothing consumed: then it is another item, or the end.
@@ -411,8 +430,14 @@ public:
     /// An integer of either sign; `errc::overflow` outside 64 signed bits.
     [[nodiscard]] std::int64_t integer() noexcept {
         if (at_ == end_) { return end_of_input(), 0; }
-        unsigned const major = std::to_integer<unsigned>(*at_) >> 5;
+        unsigned const initial = std::to_integer<unsigned>(*at_);
+        unsigned const major = initial >> 5;
         if (major > 1) { return wrong_type(), 0; }
+        if ((initial & 31U) < 24 && work_.charge(2)) {  // most are small
+            ++at_;
+            auto const n = static_cast<std::int64_t>(initial & 31U);
+            return major == 0 ? n : ~n;
+        }
         std::byte const* const start = at_;
         std::uint64_t n = 0;
         if (!head(n)) { return 0; }
@@ -475,7 +500,9 @@ public:
     /// Cost: linear; a stack of fixed size, no recursion.
     [[nodiscard]] bytes_view skip(std::size_t entered = 0) noexcept {
         std::byte const* const start = at_;
-        if (at_ != end_ && skip_short(start)) { return {start, static_cast<std::size_t>(at_ - start)}; }
+        if (at_ != end_ && (skip_short(start) || (entered < depth_max_ && skip_flat(start)))) {
+            return {start, static_cast<std::size_t>(at_ - start)};
+        }
         if (!skip_whole(entered < depth_max_ ? depth_max_ - entered : 0)) { return {}; }
         return {start, static_cast<std::size_t>(at_ - start)};
     }
@@ -773,6 +800,38 @@ private:
         if (!work_.charge(2 + n)) { return false; }
         at_ = item + head + n;
         return true;
+    }
+    /// The way of most records: a map of a few short text keys, each with what `skip_short` passes over. Else it does
+    /// nothing, and what is wrong is found by `skip_whole`.
+    [[nodiscard]] bool skip_flat(std::byte const* item) noexcept {
+        std::size_t const pairs = std::to_integer<unsigned>(*item) - 0xA0U;
+        if (pairs >= 24 || pairs > items_max_) { return false; }
+        work_budget const before = work_;
+        std::byte const* last = nullptr;
+        std::size_t units = 2;
+        at_ = item + 1;
+        // A text of less than 24 bytes, or nothing done.
+        auto const short_text = [&] {
+            std::size_t const n = at_ == end_ ? 24 : std::to_integer<unsigned>(*at_) - 0x60U;
+            if (n >= 24 || n >= remaining() || n > string_max_ || !valid_utf8(as_text({at_ + 1, n}))) { return false; }
+            at_ += 1 + n;
+            units += 2 + n;
+            return true;
+        };
+        bool good = true;
+        for (std::size_t i = 0; good && i < pairs; ++i) {
+            std::byte const* const key = at_;
+            good = short_text() && (last == nullptr || *last < *key ||
+                                    (*last == *key && std::memcmp(last, key, static_cast<std::size_t>(at_ - key)) < 0));
+            good = good && (short_text() || (at_ != end_ && skip_short(at_)));
+            last = key;
+        }
+        good = good && work_.charge(units);
+        if (!good) {
+            at_ = item;
+            work_ = before;
+        }
+        return good;
     }
     /// The key of `f` that ends at `at` against the one before.
     [[nodiscard]] bool key_in_order(frame const& f, std::byte const* at) noexcept {

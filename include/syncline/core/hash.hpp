@@ -79,42 +79,38 @@ inline constexpr std::array<std::uint32_t, 64> sha256_constants{
 
 /// Runs the compression function over `count` blocks of 64 bytes.
 inline void sha256_blocks(std::array<std::uint32_t, 8>& state, std::byte const* p, std::size_t count) noexcept {
-    auto s = state;
-    std::array<std::uint32_t, 16> w;
     // The eight variables change roles instead of places, so that a round moves nothing.
-    auto const round = [&](std::uint32_t a, std::uint32_t b, std::uint32_t c, std::uint32_t& d, std::uint32_t e,
-                           std::uint32_t f, std::uint32_t g, std::uint32_t& h, std::uint32_t k) {
+    auto const round = [](std::uint32_t a, std::uint32_t b, std::uint32_t c, std::uint32_t& d, std::uint32_t e,
+                          std::uint32_t f, std::uint32_t g, std::uint32_t& h, std::uint32_t k) {
         std::uint32_t const t = h + (std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25)) + (g ^ (e & (f ^ g))) + k;
         d += t;
         h = t + (std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22)) + ((a & b) | (c & (a | b)));
     };
-    auto const extend = [&](std::size_t i) {
-        std::uint32_t const x = w[(i + 1) & 15];
-        std::uint32_t const y = w[(i + 14) & 15];
-        return w[i & 15] += (std::rotr(x, 7) ^ std::rotr(x, 18) ^ (x >> 3)) + w[(i + 9) & 15] +
-                            (std::rotr(y, 17) ^ std::rotr(y, 19) ^ (y >> 10));
-    };
-    auto const eight = [&](std::size_t i, auto const& word) {
-        auto const& k = sha256_constants;
-        auto& [a, b, c, d, e, f, g, h] = s;
-        round(a, b, c, d, e, f, g, h, k[i] + word(i));
-        round(h, a, b, c, d, e, f, g, k[i + 1] + word(i + 1));
-        round(g, h, a, b, c, d, e, f, k[i + 2] + word(i + 2));
-        round(f, g, h, a, b, c, d, e, k[i + 3] + word(i + 3));
-        round(e, f, g, h, a, b, c, d, k[i + 4] + word(i + 4));
-        round(d, e, f, g, h, a, b, c, k[i + 5] + word(i + 5));
-        round(c, d, e, f, g, h, a, b, k[i + 6] + word(i + 6));
-        round(b, c, d, e, f, g, h, a, k[i + 7] + word(i + 7));
-    };
     for (; count > 0; --count, p += 64) {
-        auto const first = [&](std::size_t i) { return w[i] = load_big32(p + 4 * i); };
-        eight(0, first);
-        eight(8, first);
-        for (std::size_t i = 16; i < 64; i += 16) {
-            eight(i, extend);
-            eight(i + 8, extend);
+        // The whole schedule first: then the eight rounds stand in one place, where they are inlined and keep their
+        // variables in registers.
+        std::array<std::uint32_t, 64> w;
+        for (std::size_t i = 0; i < 16; ++i) { w[i] = load_big32(p + 4 * i); }
+        for (std::size_t i = 16; i < 64; ++i) {
+            std::uint32_t const x = w[i - 15];
+            std::uint32_t const y = w[i - 2];
+            w[i] = w[i - 16] + (std::rotr(x, 7) ^ std::rotr(x, 18) ^ (x >> 3)) + w[i - 7] +
+                   (std::rotr(y, 17) ^ std::rotr(y, 19) ^ (y >> 10));
         }
-        for (std::size_t i = 0; i < 8; ++i) { s[i] = state[i] += s[i]; }
+        auto [a, b, c, d, e, f, g, h] = state;
+        for (std::size_t i = 0; i < 64; i += 8) {
+            auto const& k = sha256_constants;
+            round(a, b, c, d, e, f, g, h, k[i] + w[i]);
+            round(h, a, b, c, d, e, f, g, k[i + 1] + w[i + 1]);
+            round(g, h, a, b, c, d, e, f, k[i + 2] + w[i + 2]);
+            round(f, g, h, a, b, c, d, e, k[i + 3] + w[i + 3]);
+            round(e, f, g, h, a, b, c, d, k[i + 4] + w[i + 4]);
+            round(d, e, f, g, h, a, b, c, k[i + 5] + w[i + 5]);
+            round(c, d, e, f, g, h, a, b, k[i + 6] + w[i + 6]);
+            round(b, c, d, e, f, g, h, a, k[i + 7] + w[i + 7]);
+        }
+        state[0] += a, state[1] += b, state[2] += c, state[3] += d;
+        state[4] += e, state[5] += f, state[6] += g, state[7] += h;
     }
 }
 

@@ -125,8 +125,8 @@ public:
     /// `errc{}`, or why the mutation can't be. `before`: a canonical map, or empty.
     [[nodiscard]] errc run(bytes_view before, std::vector<field_mark>& exceptions, std::vector<field_op> const& ops) {
         std::vector<field_change> changes;
-        std::vector<bytes> made;  // values made here; the changes borrow from them
-        made.reserve(ops.size());
+        std::vector<bytes> made;  // values made here; the changes borrow what they own, which stays where it is
+        changes.reserve(ops.size());
         marks.reserve(exceptions.size() + ops.size());
         auto mark_at = exceptions.begin();
         cbor_map_cursor old{before};
@@ -137,6 +137,12 @@ public:
             site.name = op.field;
             site.had = more && old.key() == op.field;
             if (site.had) { site.was = old.value(); }
+            // Where the pair stands, or would: before the next one, or at the end.
+            std::size_t const key_size = more ? cbor_head_size(old.key().size()) : 0;
+            std::size_t const begin =
+                more ? static_cast<std::size_t>(as_bytes(old.key()).data() - before.data()) - key_size : before.size();
+            std::size_t const end =
+                site.had ? static_cast<std::size_t>(site.was.data() - before.data()) + site.was.size() : begin;
             while (mark_at != exceptions.end() && compare_keys(mark_at->field, op.field) < 0) {
                 marks.push_back(std::move(*mark_at++));
             }
@@ -171,10 +177,10 @@ public:
                 continue;
             }
             if (e.value.empty()) {
-                changes.push_back({op.field, e.present, e.borrowed});
+                changes.push_back({op.field, e.present, e.borrowed, begin, end});
             } else {
                 made.push_back(std::move(e.value));
-                changes.push_back({op.field, e.present, made.back()});
+                changes.push_back({op.field, e.present, made.back(), begin, end});
             }
             if (!e.whole) {
                 if (site.marked) { marks.push_back({op.field, site.mark}); }
@@ -185,7 +191,10 @@ public:
             std::move(e.inside.begin(), e.inside.end(), std::back_inserter(marks));
         }
         std::move(mark_at, exceptions.end(), std::back_inserter(marks));
-        if (!asks && (lost != ops.size() || ops.empty())) { fields = rewrite_fields(before, changes); }
+        if (!asks && (lost != ops.size() || ops.empty())) {
+            bool const whole = before.empty() || !old.failed();
+            fields = whole ? rewrite_fields_at(before, changes) : rewrite_fields(before, changes);
+        }
         return errc{};
     }
 

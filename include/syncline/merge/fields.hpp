@@ -46,6 +46,9 @@ struct field_change {
     std::string_view field;
     bool present = false;
     bytes_view value{};
+    // Where its pair stands in the map that is changed, or would stand: for `rewrite_fields_at`.
+    std::size_t begin = 0;
+    std::size_t end = 0;
 };
 
 /// The canonical map `fields` with `changes` (in key order) put in.
@@ -97,6 +100,38 @@ struct field_change {
     auto const spare = static_cast<std::ptrdiff_t>(cbor_head_max) - length;
     std::copy(static_cast<std::byte const*>(head.data()), end, whole.begin() + spare);
     whole.erase(whole.begin(), whole.begin() + spare);
+    return whole;
+}
+
+/// The same where each change says where its pair stands: the map is not walked again.
+[[nodiscard]] inline bytes rewrite_fields_at(bytes_view fields, std::vector<field_change> const& changes) {
+    cbor_any_head const old = fields.empty() ? cbor_any_head{} : cbor_read_any_head(fields);
+    auto count = static_cast<std::size_t>(old.number);
+    std::size_t size = fields.size() - old.size;
+    std::size_t kept = old.size;
+    for (field_change const& c : changes) {
+        if (c.begin < kept || c.end < c.begin) { return rewrite_fields(fields, changes); }  // not in their order
+        kept = c.end;
+        if (c.end != c.begin) { --count; }
+        size -= c.end - c.begin;
+        if (c.present) {
+            ++count;
+            size += cbor_head_size(c.field.size()) + c.field.size() + c.value.size();
+        }
+    }
+    bytes whole(cbor_head_size(count) + size);
+    cbor_room_writer out{whole};
+    out.map(count);
+    kept = old.size;
+    for (field_change const& c : changes) {
+        out.raw(fields.subspan(kept, c.begin - kept));
+        if (c.present) {
+            out.text(c.field);
+            out.raw(c.value);
+        }
+        kept = c.end;
+    }
+    out.raw(fields.subspan(kept));
     return whole;
 }
 

@@ -3,8 +3,10 @@
 
 /// Records as the library sees them: a key, and a row of canonical fields with the marks of who wrote what.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -35,34 +37,72 @@ struct record_key {
     friend bool operator==(record_key const&, record_key const&) = default;
 };
 
-[[nodiscard]] inline bool valid(record_key const& key) noexcept {
-    return !key.collection.empty() && key.collection.size() <= collection_bytes_max && valid_utf8(key.collection) &&
-           !key.id.empty() && key.id.size() <= record_id_bytes_max;
+[[nodiscard]] inline bool valid(std::string_view collection, bytes_view id) noexcept {
+    return !collection.empty() && collection.size() <= collection_bytes_max && valid_utf8(collection) && !id.empty() &&
+           id.size() <= record_id_bytes_max;
 }
+[[nodiscard]] inline bool valid(record_key const& key) noexcept { return valid(key.collection, key.id); }
 
 /// Appends the key as ordered bytes: all of a collection together, its ids in byte order.
 /// Precondition: `valid(key)`. At most 320 bytes.
 inline void append_key(bytes& out, std::string_view collection, bytes_view id) {
     SYNCLINE_ASSERT(!collection.empty() && collection.size() <= collection_bytes_max &&
                     id.size() <= record_id_bytes_max);
-    out.push_back(static_cast<std::byte>(collection.size()));
-    append(out, as_bytes(collection));
-    append(out, id);
+    std::size_t const before = out.size();
+    out.resize(before + 1 + collection.size() + id.size());
+    std::byte* const to = out.data() + before;
+    *to = static_cast<std::byte>(collection.size());
+    std::memcpy(to + 1, collection.data(), collection.size());
+    if (!id.empty()) { std::memcpy(to + 1 + collection.size(), id.data(), id.size()); }
 }
 [[nodiscard]] inline bytes to_bytes(record_key const& key) {
     bytes out;
-    out.reserve(1 + key.collection.size() + key.id.size());
     append_key(out, key.collection, key.id);
     return out;
 }
-/// The key that `append_key` wrote; `errc::corrupt` for anything else.
-[[nodiscard]] inline result<record_key> record_key_from(bytes_view b) {
+/// A key in storage: a prefix, and what `append_key` writes. A value that allocates nothing.
+class record_entry {
+public:
+    static constexpr std::size_t prefix_bytes_max = 16;
+
+    /// Preconditions: `valid(key)`, and at most `prefix_bytes_max` bytes of a prefix.
+    record_entry(std::string_view prefix, record_key const& key) noexcept
+        : size_(prefix.size() + 1 + key.collection.size() + key.id.size()) {
+        SYNCLINE_ASSERT(prefix.size() <= prefix_bytes_max && key.collection.size() <= collection_bytes_max &&
+                        key.id.size() <= record_id_bytes_max);
+        std::byte* to = raw_.data();
+        std::memcpy(to, prefix.data(), prefix.size());
+        to += prefix.size();
+        *to++ = static_cast<std::byte>(key.collection.size());
+        std::memcpy(to, key.collection.data(), key.collection.size());
+        to += key.collection.size();
+        if (!key.id.empty()) { std::memcpy(to, key.id.data(), key.id.size()); }
+    }
+    operator bytes_view() const noexcept { return {raw_.data(), size_}; }
+
+private:
+    std::size_t size_;
+    std::array<std::byte, prefix_bytes_max + 1 + collection_bytes_max + record_id_bytes_max> raw_;  // up to size_
+};
+/// A record's key, borrowed.
+struct record_key_view {
+    std::string_view collection;
+    bytes_view id;
+};
+/// The key that `append_key` wrote, borrowed from it; `errc::corrupt` for anything else.
+[[nodiscard]] inline result<record_key_view> record_key_in(bytes_view b) noexcept {
     if (b.empty()) { return failure{errc::corrupt, "empty record key"}; }
     auto const n = std::to_integer<std::size_t>(b[0]);
     if (n >= b.size()) { return failure{errc::corrupt, "truncated record key"}; }
-    record_key key{as_text(b.subspan(1, n)), b.subspan(1 + n)};
-    if (!valid(key)) { return failure{errc::corrupt, "record key out of range"}; }
+    record_key_view const key{as_text(b.subspan(1, n)), b.subspan(1 + n)};
+    if (!valid(key.collection, key.id)) { return failure{errc::corrupt, "record key out of range"}; }
     return key;
+}
+/// The same as a value of its own.
+[[nodiscard]] inline result<record_key> record_key_from(bytes_view b) {
+    auto const key = record_key_in(b);
+    if (!key) { return key.error(); }
+    return record_key{key->collection, key->id};
 }
 
 /// A place in the authority's commit order; the first is 1. As a base or a cursor, 0 says "nothing yet".
@@ -137,37 +177,44 @@ struct row {
     }
 };
 
+/// Bytes that `encode_row` writes at most.
+[[nodiscard]] inline std::size_t encoded_row_max(row const& r) noexcept {
+    std::size_t bound = 64 + r.fields.size();
+    for (field_mark const& e : r.exceptions) { bound += 48 + e.field.size() + e.path.size(); }
+    return bound;
+}
+
 /// Appends the row as one canonical CBOR array: version, life, floor (three items), exceptions, fields or null; of a
 /// tombstone with fields an array of these; and the schema's version, unless it is the first. An exception is its
 /// field, or an array of field and path, and its mark. Marks are differences to the version: in a clean row they cost a byte or two.
-inline void encode_row(cbor_writer& whole, row const& r) {
-    std::size_t bound = 64 + r.fields.size();
-    for (field_mark const& e : r.exceptions) { bound += 48 + e.field.size() + e.path.size(); }
-    whole.in_room(bound, [&](cbor_room_writer& out) {
-        auto const mark = [&](write_mark const& m) {
-            out.unsigned_integer(r.version - m.at);
-            out.unsigned_integer(m.stamp.raw);
-            out.unsigned_integer(m.author);
-        };
-        out.array(r.schema == 1 ? 7 : 8);
-        out.unsigned_integer(r.version);
-        out.unsigned_integer(r.life);
-        mark(r.floor);
-        out.array(r.exceptions.size() * 4);
-        for (field_mark const& e : r.exceptions) {
-            if (!e.path.empty()) { out.array(2); }
-            out.text(e.field);
-            if (!e.path.empty()) { out.byte_string(e.path); }
-            mark(e.mark);
-        }
-        if (r.deleted && r.fields.empty()) {
-            out.null();
-        } else {
-            if (r.deleted) { out.array(1); }
-            out.raw(r.fields);
-        }
-        if (r.schema != 1) { out.unsigned_integer(r.schema); }
-    });
+/// Precondition of the first: the room has `encoded_row_max(r)` bytes.
+inline void encode_row(cbor_room_writer& out, row const& r) {
+    auto const mark = [&](write_mark const& m) {
+        out.unsigned_integer(r.version - m.at);
+        out.unsigned_integer(m.stamp.raw);
+        out.unsigned_integer(m.author);
+    };
+    out.array(r.schema == 1 ? 7 : 8);
+    out.unsigned_integer(r.version);
+    out.unsigned_integer(r.life);
+    mark(r.floor);
+    out.array(r.exceptions.size() * 4);
+    for (field_mark const& e : r.exceptions) {
+        if (!e.path.empty()) { out.array(2); }
+        out.text(e.field);
+        if (!e.path.empty()) { out.byte_string(e.path); }
+        mark(e.mark);
+    }
+    if (r.deleted && r.fields.empty()) {
+        out.null();
+    } else {
+        if (r.deleted) { out.array(1); }
+        out.raw(r.fields);
+    }
+    if (r.schema != 1) { out.unsigned_integer(r.schema); }
+}
+inline void encode_row(cbor_writer& out, row const& r) {
+    out.in_room(encoded_row_max(r), [&](cbor_room_writer& room) { encode_row(room, r); });
 }
 
 /// Reads a schema's version that is written only where it isn't the first.

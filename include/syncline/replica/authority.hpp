@@ -556,13 +556,7 @@ private:
     static constexpr std::size_t hash_bytes = 16;  ///< of SHA-256, beside each kept verdict
 
     [[nodiscard]] static bytes key(char kind) { return {std::byte{'a'}, static_cast<std::byte>(kind)}; }
-    [[nodiscard]] static bytes row_key(record_key const& record) {
-        bytes k;
-        k.reserve(3 + record.collection.size() + record.id.size());
-        k = {std::byte{'a'}, std::byte{'r'}};
-        append_key(k, record.collection, record.id);
-        return k;
-    }
+    [[nodiscard]] static record_entry row_key(record_key const& record) noexcept { return {"ar", record}; }
     [[nodiscard]] static std::array<std::byte, 10> position_key(position at) noexcept {
         std::array<std::byte, 10> k{std::byte{'a'}, std::byte{'p'}};
         write_u64(k.data() + 2, at);
@@ -881,7 +875,7 @@ private:
     }
 
     template <class Tx>
-    [[nodiscard]] result<std::optional<row>> read_row(Tx& tx, bytes const& k, bytes& raw) const {
+    [[nodiscard]] result<std::optional<row>> read_row(Tx& tx, bytes_view k, bytes& raw) const {
         auto found = tx.get(k, raw);
         if (!found) { return found.error(); }
         if (!*found) { return std::optional<row>{}; }
@@ -1336,10 +1330,10 @@ private:
     }
     /// Erases the tombstone of a position under its row's key, and what the scopes know of it.
     template <class Tx>
-    [[nodiscard]] status erase_tombstone(Tx& tx, bytes const& at_row, position at) const {
+    [[nodiscard]] status erase_tombstone(Tx& tx, bytes_view at_row, position at) const {
         auto ok = tx.erase(at_row);
         if (ok) { ok = tx.erase(position_key(at)); }
-        if (ok && options_.scopes != nullptr) { ok = scopes_.forget(tx, to_bytes(bytes_view{at_row}.subspan(2))); }
+        if (ok && options_.scopes != nullptr) { ok = scopes_.forget(tx, to_bytes(at_row.subspan(2))); }
         return ok;
     }
 
@@ -1559,15 +1553,19 @@ private:
                 auto const placed = options_.scopes->of(m.record, *after);
                 if (!placed) { return reject(placed.error().code, placed.error().detail); }
             }
-            std::vector<record_effect> own;
-            own.push_back({m.record, std::move(*before), std::move(*after)});
+            record_effect made{m.record, std::move(*before), std::move(*after)};
+            v.version = made.after.version;
             if (constraints_ && m.kind == change_kind::erase) {
+                std::vector<record_effect> own;
+                own.push_back(std::move(made));
                 auto kept = take_along(tx, principal, m, context, effects, own);
                 if (!kept) { return kept.error(); }
                 if (!kept->accepted) { return reject(kept->reason, std::move(kept->text)); }
+                v.version = own.back().after.version;
+                for (record_effect& e : own) { effects.add(std::move(e)); }
+            } else {
+                effects.add(std::move(made));
             }
-            v.version = own.back().after.version;
-            for (record_effect& e : own) { effects.add(std::move(e)); }
         } else {
             auto const at = seen_version(tx, m.record, after, seen);
             if (!at) { return at.error(); }
@@ -1780,12 +1778,13 @@ private:
         if (*before) {
             if (auto ok = tx.erase(position_key((*before)->version)); !ok) { return ok; }
         }
-        bytes const k = row_key(e.record);
+        record_entry const at_row = row_key(e.record);
+        bytes_view const k = at_row;
         buffer.clear();
         cbor_writer w{buffer};
         encode_row(w, e.after);
         if (auto ok = tx.put(k, buffer); !ok) { return ok; }
-        if (auto ok = tx.put(position_key(e.after.version), bytes_view{k}.subspan(2)); !ok) { return ok; }
+        if (auto ok = tx.put(position_key(e.after.version), k.subspan(2)); !ok) { return ok; }
         if (options_.scopes != nullptr) {
             row const* const was = *before ? &**before : nullptr;
             if (auto ok = scopes_.enter(tx, *options_.scopes, mask(), e.record, was, e.after); !ok) { return ok; }
@@ -1998,7 +1997,7 @@ private:
         status outcome;
         // What is to be done with a row that stands encoded in `one`: told, left to the next page, or withheld.
         enum class fate : std::uint8_t { told, later, withheld };
-        auto const decide_row = [&](bytes_view key_bytes, record_key const& record, bytes_view encoded) {
+        auto const decide_row = [&](bytes_view key_bytes, record_key_view const& record, bytes_view encoded) {
             if (!q.limits) { return fate::told; }
             std::uint64_t const size = key_bytes.size() + encoded.size() + 16;
             cbor_reader in{encoded};
@@ -2011,7 +2010,7 @@ private:
                 std::uint64_t const name = key_bytes.size() + 24;
                 if (rows.size() + name > room) { return fate::later; }
                 room -= name;
-                p.withheld.push_back({record, r.version, r.fields.size()});
+                p.withheld.push_back({{record.collection, record.id}, r.version, r.fields.size()});
                 return fate::withheld;
             }
             bool const alone =
@@ -2025,7 +2024,7 @@ private:
                 outcome = failure{errc::corrupt, "position index"};
                 return false;
             }
-            auto const parsed = record_key_from(record);
+            auto const parsed = record_key_in(record);
             fate becomes = fate::later;
             if (!full()) {
                 k.resize(2);
@@ -2075,7 +2074,7 @@ private:
             bytes to = key('r');
             append(to, answer.covered.to);
             auto ok = tx.scan({from, to}, [&](bytes_view at, bytes_view state) {
-                auto const parsed = record_key_from(at.subspan(2));
+                auto const parsed = record_key_in(at.subspan(2));
                 if (!parsed) {
                     outcome = failure{errc::corrupt, "authority's row"};
                     return false;

@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -21,6 +23,17 @@ namespace syncline::inline SYNCLINE_ABI {
 /// What a decoder of columns may write out: a few bytes can say a large value again and again, so what comes out is
 /// bounded as what goes in is, by `decode_limits::bytes_max`.
 using column_budget = work_budget;
+
+namespace detail {
+
+/// Appends a string of the major type 2 or 3.
+inline void append_string(byte_tail& out, unsigned major, bytes_view content) {
+    std::byte* const to = cbor_put_head(out.room(cbor_head_max + content.size()), major, content.size());
+    out.end(to);
+    out.append(content);
+}
+
+}  // namespace detail
 
 /// Integers: a CBOR sequence in a byte string; a run of three or more of the same is an array of value and count.
 class integer_column_writer {
@@ -42,22 +55,26 @@ public:
     void finish(cbor_writer& w) {
         flush();
         run_ = 0;
-        w.byte_string(out_);
+        w.byte_string(out_.view());
     }
 
 private:
     void flush() {
-        cbor_writer w{out_};
+        if (run_ == 0) { return; }
+        std::byte* to = out_.room(3 * detail::cbor_head_max);
+        unsigned const major = detail::cbor_integer_major(last_);
+        std::uint64_t const magnitude = detail::cbor_integer_magnitude(last_);
         if (run_ >= 3) {
-            w.array(2);
-            w.integer(last_);
-            w.unsigned_integer(run_);
+            to = detail::cbor_put_head(to, 4, 2);
+            to = detail::cbor_put_head(to, major, magnitude);
+            to = detail::cbor_put_head(to, 0, run_);
         } else {
-            for (std::uint64_t i = 0; i != run_; ++i) { w.integer(last_); }
+            for (std::uint64_t i = 0; i != run_; ++i) { to = detail::cbor_put_head(to, major, magnitude); }
         }
+        out_.end(to);
     }
 
-    bytes out_{};
+    detail::byte_tail out_{};
     std::int64_t last_ = 0;
     std::uint64_t run_ = 0;
     std::uint64_t before_ = 0;
@@ -87,7 +104,7 @@ public:
 private:
     void begin_run() noexcept {
         left_ = 1;
-        if (in_.peek() != cbor_type::array) {
+        if (in_.peek() != cbor_type::array) {  // most numbers stand alone
             value_ = in_.integer();
             return;
         }
@@ -167,18 +184,17 @@ public:
         auto const shared = static_cast<std::size_t>(
             std::mismatch(id.begin(), id.begin() + static_cast<std::ptrdiff_t>(most), last_.begin()).first -
             id.begin());
-        cbor_writer w{out_};
         shared_.add(static_cast<std::int64_t>(shared));
-        w.byte_string(id.subspan(shared));
+        detail::append_string(out_, 2, id.subspan(shared));
         last_.assign(id.begin(), id.end());
     }
     void finish(cbor_writer& w) {
         shared_.finish(w);
-        w.byte_string(out_);
+        w.byte_string(out_.view());
     }
 
 private:
-    bytes out_{};
+    detail::byte_tail out_{};
     bytes last_{};
     integer_column_writer shared_{};
 };
@@ -222,6 +238,22 @@ enum class packing : std::uint8_t {
                      ///< next of them, or the number of one that was taken
     affixes = 2,     ///< of a text: bytes shared with the text before at its beginning, at its end, what is between
     integers = 3,    ///< each as the difference to the one before
+};
+
+/// A column of values, one for each row, as they lie beside those of other columns: every `stride`-th. Borrowed.
+class column_view {
+public:
+    column_view(std::vector<bytes_view> const& values) noexcept : first_(values.data()), size_(values.size()) {}
+    /// Column `at` of rows of `stride` values each. Precondition: `at` is less than `stride`, which divides their number.
+    column_view(std::vector<bytes_view> const& values, std::size_t at, std::size_t stride) noexcept
+        : first_(values.empty() ? nullptr : values.data() + at), size_(values.size() / stride), stride_(stride) {}
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] bytes_view operator[](std::size_t i) const noexcept { return first_[i * stride_]; }
+
+private:
+    bytes_view const* first_;
+    std::size_t size_;
+    std::size_t stride_ = 1;
 };
 
 namespace detail {
@@ -299,7 +331,15 @@ struct affix {
     return a;
 }
 
-[[nodiscard]] inline packing choose_packing(std::vector<bytes_view> const& values) {
+/// The integer of a canonical item, or nothing: another type, or outside 64 signed bits.
+[[nodiscard]] inline std::optional<std::int64_t> packed_integer(bytes_view item) noexcept {
+    if (!is_integer(item)) { return std::nullopt; }
+    cbor_any_head const h = cbor_read_any_head(item);
+    if (h.number > static_cast<std::uint64_t>((std::numeric_limits<std::int64_t>::max)())) { return std::nullopt; }
+    return static_cast<std::int64_t>(h.major == 0 ? h.number : ~h.number);
+}
+
+[[nodiscard]] inline packing choose_packing(column_view values) {
     std::size_t const n = (std::min)(values.size(), column_sample);
     item_numbers seen{n};
     std::size_t plain = 0;
@@ -318,9 +358,9 @@ struct affix {
         dictionary += (index == index_before ? 0 : cbor_head_size(index)) + (index == 0 ? v.size() : 0);
         index_before = index;
         if (is_integer(v)) {
-            cbor_reader in{v};
-            auto const number = static_cast<std::uint64_t>(in.integer());
-            all_integers = all_integers && !in.failed();
+            auto const said = packed_integer(v);
+            all_integers = all_integers && said.has_value();
+            auto const number = static_cast<std::uint64_t>(said.value_or(0));
             auto const difference = static_cast<std::int64_t>(number - number_before);
             integers += difference == difference_before ? 0 : cbor_head_size(cbor_integer_magnitude(difference));
             number_before = number;
@@ -357,17 +397,16 @@ struct affix {
 /// Appends a column of values, each one canonical CBOR item: a byte string of them, or an array of the packing and
 /// its byte strings. Which is smallest is judged by the first values.
 /// Cost: O(bytes of the values); allocates the column.
-inline void encode_values(cbor_writer& w, std::vector<bytes_view> const& values) {
-    bytes out;
-    cbor_writer items{out};
+inline void encode_values(cbor_writer& w, column_view values) {
+    detail::byte_tail out;
     packing how = detail::choose_packing(values);
     if (how == packing::integers) {
         integer_column_writer numbers;
         bool good = true;
-        for (bytes_view const v : values) {
-            cbor_reader in{v};
-            numbers.add_difference(static_cast<std::uint64_t>(in.integer()));
-            good = good && !in.failed();
+        for (std::size_t i = 0; i < values.size() && good; ++i) {
+            auto const said = detail::packed_integer(values[i]);
+            numbers.add_difference(static_cast<std::uint64_t>(said.value_or(0)));
+            good = said.has_value();
         }
         if (good) {
             w.array(2);
@@ -380,14 +419,14 @@ inline void encode_values(cbor_writer& w, std::vector<bytes_view> const& values)
     if (how == packing::dictionary) {
         integer_column_writer numbers;
         detail::item_numbers seen{values.size()};
-        for (bytes_view const v : values) {
-            std::size_t const n = seen.find_or_add(v);
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            std::size_t const n = seen.find_or_add(values[i]);
             numbers.add(static_cast<std::int64_t>(n));
-            if (n == 0) { items.raw(v); }
+            if (n == 0) { out.append(values[i]); }
         }
         w.array(3);
         w.unsigned_integer(static_cast<std::uint64_t>(how));
-        w.byte_string(out);
+        w.byte_string(out.view());
         numbers.finish(w);
         return;
     }
@@ -395,29 +434,30 @@ inline void encode_values(cbor_writer& w, std::vector<bytes_view> const& values)
         integer_column_writer fronts;
         integer_column_writer backs;
         bytes_view before;
-        for (bytes_view const v : values) {
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            bytes_view const v = values[i];
             if (!detail::is_text(v)) {
                 fronts.add(0);
                 backs.add(0);
-                items.raw(v);
+                out.append(v);
                 continue;
             }
             bytes_view const text = detail::text_content(v);
             auto const a = detail::shared_affix(before, text);
             fronts.add(static_cast<std::int64_t>(a.front));
             backs.add(static_cast<std::int64_t>(a.back));
-            items.text(as_text(text.subspan(a.front, text.size() - a.front - a.back)));
+            detail::append_string(out, 3, text.subspan(a.front, text.size() - a.front - a.back));
             before = text;
         }
         w.array(4);
         w.unsigned_integer(static_cast<std::uint64_t>(how));
-        w.byte_string(out);
+        w.byte_string(out.view());
         fronts.finish(w);
         backs.finish(w);
         return;
     }
-    for (bytes_view const v : values) { items.raw(v); }
-    w.byte_string(out);
+    for (std::size_t i = 0; i < values.size(); ++i) { out.append(values[i]); }
+    w.byte_string(out.view());
 }
 
 /// Reads what `encode_values` wrote, of a stranger too, one canonical item after the other.
@@ -449,9 +489,10 @@ public:
             case packing::dictionary: item = next_of_dictionary(); break;
             case packing::affixes: item = next_affix(budget); break;
             case packing::integers: {
-                scratch_.clear();
-                cbor_writer{scratch_}.integer(static_cast<std::int64_t>(numbers_.next_sum()));
-                item = scratch_;
+                auto const n = static_cast<std::int64_t>(numbers_.next_sum());
+                std::byte const* const end = detail::cbor_put_head(number_.data(), detail::cbor_integer_major(n),
+                                                                   detail::cbor_integer_magnitude(n));
+                item = {number_.data(), static_cast<std::size_t>(end - number_.data())};
                 if (numbers_.failed()) { item = {}; }
                 break;
             }
@@ -497,10 +538,12 @@ private:
             return items_.skip(1);
         }
         bytes_view const middle = as_bytes(items_.text());
-        std::size_t const held = text_.size();
+        if (text_.empty()) { text_.resize(detail::cbor_head_max); }
+        std::size_t const held = text_.size() - detail::cbor_head_max;
+        std::byte* text = text_.data() + detail::cbor_head_max;
         bool const fits = front <= held && back <= held && front + back <= held;
-        if (!fits || (front < held && detail::continues_utf8(text_[static_cast<std::size_t>(front)])) ||
-            (back > 0 && detail::continues_utf8(text_[held - static_cast<std::size_t>(back)]))) {
+        if (!fits || (front < held && detail::continues_utf8(text[static_cast<std::size_t>(front)])) ||
+            (back > 0 && detail::continues_utf8(text[held - static_cast<std::size_t>(back)]))) {
             items_.fail({errc::malformed, "an affix that is not there"});
             return {};
         }
@@ -511,16 +554,17 @@ private:
             items_.fail({errc::limit, "a message that says too much"});
             return {};
         }
-        other_.clear();
-        append(other_, bytes_view{text_}.first(f));
-        append(other_, middle);
-        append(other_, bytes_view{text_}.last(b));
-        text_.swap(other_);
-        std::array<std::byte, detail::cbor_head_max> head;
-        std::byte const* const end = detail::cbor_put_head(head.data(), 3, size);
-        scratch_.assign(static_cast<std::byte const*>(head.data()), end);
-        append(scratch_, text_);
-        return scratch_;
+        // In place: the beginning stays, the end moves to where it goes, and the head ends where the text begins.
+        if (detail::cbor_head_max + size > text_.size()) {
+            text_.resize(detail::cbor_head_max + size);
+            text = text_.data() + detail::cbor_head_max;
+        }
+        if (b != 0) { std::memmove(text + f + middle.size(), text + held - b, b); }
+        if (!middle.empty()) { std::memcpy(text + f, middle.data(), middle.size()); }
+        text_.resize(detail::cbor_head_max + size);
+        std::size_t const head = detail::cbor_head_size(size);
+        (void)detail::cbor_put_head(text - head, 3, size);
+        return {text - head, head + size};
     }
 
     packing how_ = packing::plain;
@@ -528,9 +572,8 @@ private:
     integer_column numbers_{};
     integer_column backs_{};
     std::vector<bytes_view> taken_{};
-    bytes text_{};
-    bytes other_{};
-    bytes scratch_{};
+    bytes text_{};  ///< the last text, after room for its head; empty before the first
+    std::array<std::byte, detail::cbor_head_max> number_{};
 };
 
 }  // namespace syncline::inline SYNCLINE_ABI

@@ -134,10 +134,11 @@ private:
         return !in.failed() && kind >= 1 && kind <= 6;
     }
     void head(event_kind kind, record_key const& k) {
-        cbor_writer w{body_};
-        w.unsigned_integer(static_cast<std::uint64_t>(kind));
-        w.text(k.collection);
-        w.byte_string(k.id);
+        cbor_writer{body_}.in_room(24 + k.collection.size() + k.id.size(), [&](cbor_room_writer& w) {
+            w.unsigned_integer(static_cast<std::uint64_t>(kind));
+            w.text(k.collection);
+            w.byte_string(k.id);
+        });
         ++count_;
     }
 

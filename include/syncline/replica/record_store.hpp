@@ -74,7 +74,7 @@ public:
     template <storage_transaction Tx>
     [[nodiscard]] result<std::optional<held_record>> find(Tx& tx, record_key const& k) const {
         bytes raw;
-        auto found = tx.get(entry('v', k), raw);
+        auto found = tx.get(record_entry("rv", k), raw);
         if (!found) { return found.error(); }
         if (!*found) { return std::optional<held_record>{}; }
         auto held = parse(raw);
@@ -84,7 +84,7 @@ public:
     template <storage_transaction Tx>
     [[nodiscard]] result<std::optional<row>> find_confirmed(Tx& tx, record_key const& k) const {
         bytes raw;
-        auto found = tx.get(entry('b', k), raw);
+        auto found = tx.get(record_entry("rb", k), raw);
         if (!found) { return found.error(); }
         if (!*found) { return std::optional<row>{}; }
         cbor_reader in{raw};
@@ -95,31 +95,30 @@ public:
     template <storage_transaction Tx>
     [[nodiscard]] status put(Tx& tx, record_key const& k, held_record const& h, row const* confirmed) const {
         SYNCLINE_ASSERT(h.pending || confirmed == nullptr);
-        bytes raw;
         if (confirmed != nullptr) {
-            cbor_writer w{raw};
+            detail::scratch_room<512> room{encoded_row_max(*confirmed)};
+            cbor_room_writer w{room};
             encode_row(w, *confirmed);
-            if (auto ok = tx.put(entry('b', k), raw); !ok) { return ok; }
+            if (auto ok = tx.put(record_entry("rb", k), w.written()); !ok) { return ok; }
         }
-        raw.clear();
-        raw.reserve(80 + 48 * h.visible.exceptions.size() + h.visible.fields.size());
-        cbor_writer w{raw};
+        detail::scratch_room<512> room{16 + encoded_row_max(h.visible)};
+        cbor_room_writer w{room};
         if (h.pending || h.confirmed != h.visible.version) {
             w.array(3);
             w.boolean(h.pending);
             w.unsigned_integer(h.confirmed);
         }
         encode_row(w, h.visible);
-        return tx.put(entry('v', k), raw);
+        return tx.put(record_entry("rv", k), w.written());
     }
     template <storage_transaction Tx>
     [[nodiscard]] status drop_confirmed(Tx& tx, record_key const& k) const {
-        return tx.erase(entry('b', k));
+        return tx.erase(record_entry("rb", k));
     }
     template <storage_transaction Tx>
     [[nodiscard]] status erase(Tx& tx, record_key const& k) const {
-        if (auto ok = tx.erase(entry('b', k)); !ok) { return ok; }
-        return tx.erase(entry('v', k));
+        if (auto ok = tx.erase(record_entry("rb", k)); !ok) { return ok; }
+        return tx.erase(record_entry("rv", k));
     }
     template <storage_transaction Tx>
     [[nodiscard]] status scan(Tx& tx, std::string_view collection, held_visitor visit) const {
@@ -160,15 +159,6 @@ public:
         if (!apart) { h.confirmed = h.visible.version; }
         if (!in.finish()) { return failure{errc::corrupt, "visible record"}; }
         return h;
-    }
-
-private:
-    [[nodiscard]] static bytes entry(char kind, record_key const& k) {
-        bytes out;
-        out.reserve(3 + k.collection.size() + k.id.size());
-        out = {std::byte{'r'}, static_cast<std::byte>(kind)};
-        append_key(out, k.collection, k.id);
-        return out;
     }
 };
 

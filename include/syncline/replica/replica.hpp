@@ -4003,29 +4003,26 @@ private:
                                                  std::span<bytes const> kept_back, position head,
                                                  std::vector<bytes>& dirty, event_batch& events, instant now,
                                                  bool same = false) const {
-        std::vector<bytes> names;
-        names.reserve(told.size());
-        for (row_update const& u : told) { names.push_back(to_bytes(u.key)); }
         std::vector<bool> held(told.size());
         std::vector<record_key> gone;
         std::size_t next = 0;
         auto const look = [&](record_key const& k, held_record& h) {
-            bytes name = to_bytes(k);
-            while (next < names.size() && compare(names[next], name) < 0) { ++next; }
-            if (next < names.size() && equal(names[next], name)) {
+            record_entry const name{"", k};
+            while (next < told.size() && compare(record_entry{"", told[next].key}, name) < 0) { ++next; }
+            if (next < told.size() && told[next].key == k) {
                 held[next] = true;
                 return true;
             }
             if (same && h.confirmed != 0) { return true; }
             // It is there, and was not told as it is too large.
-            bool const back = std::binary_search(kept_back.begin(), kept_back.end(), name,
-                                                 [](bytes const& a, bytes const& b) { return compare(a, b) < 0; });
+            bool const back = std::binary_search(kept_back.begin(), kept_back.end(), bytes_view{name},
+                                                 [](bytes_view a, bytes_view b) { return compare(a, b) < 0; });
             if (back) { return true; }
             // What came in later than the answer was given is no part of what it tells.
             bool const voided = h.confirmed == 0 && h.visible.deleted;
             if (h.confirmed == 0 ? !h.pending && !voided : h.confirmed > head) { return true; }
             if (gone.size() >= options_.rows_max) {
-                covered.to = std::move(name);
+                covered.to = to_bytes(name);
                 std::fill(held.begin() + static_cast<std::ptrdiff_t>(next), held.end(), true);
                 return false;
             }

@@ -30,7 +30,7 @@ struct row_kind {
     row_form form = row_form::live;
     std::vector<std::string_view> names{};
     std::vector<bytes_view> encoded_names{};
-    std::vector<std::vector<bytes_view>> columns{};
+    std::vector<bytes_view> values{};  ///< row by row
 };
 
 }  // namespace detail
@@ -110,7 +110,7 @@ public:
 
         if (!known) { find_kind(collection, form); }
         detail::row_kind& kind = kinds_[kind_];
-        for (std::size_t i = 0; i < values_.size(); ++i) { kind.columns[i].push_back(values_[i]); }
+        kind.values.insert(kind.values.end(), values_.begin(), values_.end());
         of_kind_.add(static_cast<std::int64_t>(kind_));
         ids_.add(id);
         versions_.add_difference(version);
@@ -159,10 +159,10 @@ public:
         marked_.finish(w);
         w.byte_string(exceptions_);
         std::size_t columns = 0;
-        for (detail::row_kind const& k : kinds_) { columns += k.columns.size(); }
+        for (detail::row_kind const& k : kinds_) { columns += k.names.size(); }
         w.array(columns);
         for (detail::row_kind const& k : kinds_) {
-            for (auto const& column : k.columns) { encode_values(w, column); }
+            for (std::size_t i = 0; i < k.names.size(); ++i) { encode_values(w, {k.values, i, k.names.size()}); }
         }
     }
 
@@ -197,7 +197,6 @@ private:
             fresh.names.push_back(f.name);
             fresh.encoded_names.push_back(f.encoded);
         }
-        fresh.columns.resize(fields_.size());
         kind_ = kinds_.size();
         kinds_.push_back(std::move(fresh));
     }
@@ -362,7 +361,7 @@ template <class Count, class Take>
         if (k.form != detail::row_form::gone) {
             // The views of packed values end with the next call of their own column only.
             std::size_t size = k.head.size();
-            parts.clear();
+            parts.resize(k.names.size());
             for (std::size_t i = 0; i < k.names.size(); ++i) {
                 bytes_view const v = values[k.first + i].next(budget);
                 if (v.empty()) {
@@ -370,7 +369,7 @@ template <class Count, class Take>
                     if (!why) { in.fail(why.error()); }
                     return fault("a column that is too short");
                 }
-                parts.push_back(v);
+                parts[i] = v;
                 size += k.encoded_names[i].size() + v.size();
             }
             r.fields.resize(size);
