@@ -439,7 +439,8 @@ TEST_CASE("what the authority did not accept is matched anew by a later run", "[
     CHECK(s.shown("halls") == std::map<std::string, texts>{{"theirs", {{"name", "Great"}, {"rows", "4"}}}});
 }
 
-TEST_CASE("a question about a record that the authority refuses can be closed, and is asked anew of theirs", "[replica]") {
+TEST_CASE("a question about a record that the authority refuses can be closed, and is asked anew of theirs",
+          "[replica]") {
     constraint_table unique;
     unique.uniques = {{"one_a_day", "events", {"hall", "day"}}};
     shop s;
@@ -463,9 +464,8 @@ TEST_CASE("a question about a record that the authority refuses can be closed, a
     from.all["events"] = {{"1", {{"day", "mon"}, {"hall", "x"}, {"note", "b"}}}};
     CHECK(run(s, a, from).counts.queued == 1);
     auto const decide = [&](conflict const& c, resolution const& how) {
-        return in(s.store, [&](auto& tx) {
-            return s.desk.resolve(tx, s.self, c.id, c.revision, how, as_bytes("anna"), now);
-        });
+        return in(s.store,
+                  [&](auto& tx) { return s.desk.resolve(tx, s.self, c.id, c.revision, how, as_bytes("anna"), now); });
     };
     // While it waits for its verdict nothing of it is decided.
     CHECK(decide(s.queued()[0], resolution::use_remote()).error() == errc::contended);
@@ -786,6 +786,17 @@ TEST_CASE("a row follows its record when its natural key is edited, on either si
         CHECK(s.shown("halls").at("h") == texts{{"name", "Old"}});
         CHECK(s.shown("halls").size() == 3);
     }
+    SECTION("here, before what was matched is adopted, and another has its name") {
+        while (target_of(s, a, {"halls", "1"}).empty()) {
+            REQUIRE(in(s.store, [&](auto& tx) { return a.step(tx, s.self, from, now, 1, [](auto&) {}); }));
+        }
+        REQUIRE(in(s.store, [&](auto& tx) { return s.self.put(tx, {"halls", "h"}, encoded({{"name", "Old"}}), now); }));
+        s.create({"halls", "i"}, {{"name", "Great"}});
+        auto const counts = run(s, a, from).counts;
+        CHECK((counts.created == 1 && counts.merged == 1));
+        CHECK(s.shown("halls").at("h") == texts{{"name", "Old"}});
+        CHECK(s.shown("halls").at("i") == texts{{"name", "Great"}, {"rows", "4"}});
+    }
     SECTION("here, after it is adopted") {
         run(s, a, from);
         REQUIRE(in(s.store, [&](auto& tx) {
@@ -812,8 +823,8 @@ TEST_CASE("a row follows its record when its natural key is edited, on either si
         from.all["halls"][1].fields["name"] = "Great";
         from.all["halls"][0].written = from.all["halls"][1].written = at(5);
         CHECK(again().merged == 2);
-        CHECK(s.shown("halls") == std::map<std::string, texts>{{"h", {{"name", "Small"}, {"rows", "4"}}},
-                                                               {small, {{"name", "Great"}}}});
+        CHECK(s.shown("halls") ==
+              std::map<std::string, texts>{{"h", {{"name", "Small"}, {"rows", "4"}}}, {small, {{"name", "Great"}}}});
     }
     SECTION("in the source, while the run goes: it is what it says now") {
         while (target_of(s, a, {"halls", "1"}).empty()) {

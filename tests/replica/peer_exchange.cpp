@@ -847,8 +847,9 @@ TEST_CASE("a group's rows pass between devices that trust each other whole or no
         for (std::size_t i = 0; i < groups.size(); ++i) {
             std::string const mark = "g" + std::to_string(i);
             auto const has = [&](std::string const& id) {
-                auto const r = v[2].read(
-                    [&](auto& tx) { return v[2].self.read_confirmed(tx, record_key{"things", std::string_view{id}}); });
+                auto const r = v[2].read([&](auto& tx) {
+                    return v[2].self.read_confirmed(tx, record_key{"things", std::string_view{id}});
+                });
                 REQUIRE(r);
                 return field((*r)->fields, mark).has_value();
             };
@@ -860,8 +861,9 @@ TEST_CASE("a group's rows pass between devices that trust each other whole or no
         for (std::size_t i = 0; i < 3; ++i) { v.go_home(v[i]); }
         v.go_home(v[2]);
         for (std::string const& id : ids) {
-            auto const is = v[2].read(
-                [&](auto& tx) { return v[2].self.read_confirmed(tx, record_key{"things", std::string_view{id}}); });
+            auto const is = v[2].read([&](auto& tx) {
+                return v[2].self.read_confirmed(tx, record_key{"things", std::string_view{id}});
+            });
             CHECK((*is)->fields == v.confirmed().at(id));
         }
     }

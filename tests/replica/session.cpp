@@ -227,7 +227,7 @@ TEST_CASE("what a reply changed is told at the cost of its events, whatever come
     device other{101};
     REQUIRE(open(other, l.clock.now));
     std::uint64_t const page = other.self.options().rows_max;
-    REQUIRE(page >= 600);  // more than is read at once
+    REQUIRE(page >= 600);    // more than is read at once
     std::uint64_t last = 0;  // batch
     std::vector<std::string> stored;
     auto const pull = [&] {

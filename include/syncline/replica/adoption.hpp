@@ -278,7 +278,8 @@ public:
     /// Errors, all to be rolled back: `errc::invalid` (a plan that is not `valid`, another plan than the run began with,
     /// a source's id that is none, `budget` 0); `errc::busy` where not all of a collection is held yet: exchange first;
     /// `errc::corrupt`, the storage's, the source's.
-    /// Cost: O(`budget`) storage operations and replica writes.
+    /// Cost: O(`budget`) storage operations and replica writes; a scan of the collection for each record whose match got
+    /// another natural key since it was matched.
     template <storage_transaction Tx, class Records, class Journal, adoption_source S>
     [[nodiscard]] result<adoption_report> step(Tx& tx, basic_replica<Records, Journal> const& r, S& source, instant now,
                                                std::size_t budget, function_ref<void(adopted_row const&)> visit) const {
@@ -791,6 +792,25 @@ private:
         return index_key(c, *theirs) == natural;
     }
 
+    /// The index is of before the run wrote: who has a record's natural key now is looked for among all of the collection.
+    template <class Tx, class Records, class Journal>
+    [[nodiscard]] status look_again(Tx& tx, basic_replica<Records, Journal> const& r, adopted_collection const& c,
+                                    taken_record const& from) const {
+        auto const fields = key_fields(tx, c, from);
+        if (!fields) { return fields.error(); }
+        bytes const natural = index_key(c, *fields);
+        if (natural.empty()) { return {}; }
+        bytes first;
+        append_key(first, c.collection, {});
+        bytes holder;
+        auto const ok = r.records().scan_range(tx, first, prefix_end(first), [&](record_key const& k, held_record& h) {
+            if (!h.visible.deleted && index_key(c, h.visible.fields) == natural) { holder = k.id; }
+            return holder.empty();
+        });
+        if (!ok) { return ok; }
+        return holder.empty() ? status{} : tx.put(natural, holder);
+    }
+
     /// Others with the key of a record that was adopted find its target, also where that refers to what is no more and
     /// follows only when it is written.
     template <class Tx>
@@ -1141,7 +1161,10 @@ private:
             if (*known && !is_adopted(**known)) {
                 auto const stands = matches(w.tx, w.r, c, one, **known);
                 if (!stands) { return stands.error(); }
-                if (!*stands) { known->reset(); }
+                if (!*stands) {
+                    if (auto ok = look_again(w.tx, w.r, c, one); !ok) { return ok; }
+                    known->reset();
+                }
             }
             if (!*known) {  // new in the source, or another, since all were matched
                 auto m = place(w.tx, w.r, c, one);
