@@ -279,6 +279,16 @@ bool removed_is_gone() {
                       value) &&
            value == array_item({});
 }
+bool inserted_is_as_the_later_says() {
+    using namespace folding;
+    bytes const p = text_item("p");
+    bytes const early = element("p", "1"), late = element("p", "2");
+    deed const first{op_kind::elements, edits_item({{element_verb::insert, p, {}, early}})};
+    deed const second{op_kind::elements, edits_item({{element_verb::insert, p, {}, late}})};
+    std::optional<bytes> value;
+    return order_free(array_item({}), {{1, {5}, {first}}, {2, {6}, {second}}}, by(rule::list), value) &&
+           value == array_item({late});
+}
 bool moved_is_there_once() {
     using namespace folding;
     bytes const a = text_item("a"), c = text_item("c");
@@ -737,6 +747,7 @@ constexpr property properties[] = {
     {"items are asked about", items_are_asked_about},
     {"lists are order free", lists_are_order_free},
     {"removed is gone", removed_is_gone},
+    {"inserted is as the later says", inserted_is_as_the_later_says},
     {"moved is there once", moved_is_there_once},
     {"added stays", added_stays},
     {"siblings stay", siblings_stay},
