@@ -352,6 +352,8 @@ private:
     std::move(told.begin(), told.end(), std::back_inserter(out.decisions));
     std::stable_sort(out.decisions.begin(), out.decisions.end(),
                      [](decision const& a, decision const& b) { return compare_keys(a.field, b.field) < 0; });
+    std::sort(out.conflicts.begin(), out.conflicts.end(),
+              [](std::string const& a, std::string const& b) { return compare_keys(a, b) < 0; });
     return out;
 }
 
