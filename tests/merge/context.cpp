@@ -454,10 +454,10 @@ TEST_CASE("context: of a change that a guard refuses what touches nothing that t
 
         auto r = record(with(0, 10, 20));
         REQUIRE(lay(r, 2, 2, 1, 5, {set("to", number_item(15))}, plain, &host).changed);
-        auto const met = lay(
-            r, 3, 3, 1, 6,
-            {set("f1", number_item(1)), set("f2", number_item(1)), set("zz", number_item(1)), set("from", number_item(18))},
-            plain, &host);
+        auto const met = lay(r, 3, 3, 1, 6,
+                             {set("f1", number_item(1)), set("f2", number_item(1)), set("zz", number_item(1)),
+                              set("from", number_item(18))},
+                             plain, &host);
         CHECK(met.verdict == verdict_kind::conflict);
         CHECK(met.decisions.size() == 1);
         CHECK(asked_of(met.decisions) == names{"from"});
@@ -507,7 +507,8 @@ TEST_CASE("context: a group goes to the person whole, and all of a change whose 
     auto const with = [](std::int64_t a, std::int64_t b, std::int64_t c) {
         return map_item({{"aa", number_item(a)}, {"bb", number_item(b)}, {"cc", number_item(c)}});
     };
-    auto const changes = std::vector<field_op>{set("aa", number_item(9)), set("bb", number_item(9)), set("cc", number_item(9))};
+    auto const changes =
+        std::vector<field_op>{set("aa", number_item(9)), set("bb", number_item(9)), set("cc", number_item(9))};
     auto const asks = [&](collection_rules const& rules) {
         auto r = record(with(1, 1, 1));
         REQUIRE(lay(r, 2, 2, 1, 5, {set("note", number_item(1))}, rules, &host).changed);

@@ -635,14 +635,14 @@ private:
     return out;
 }
 
-/// Puts what is asked, in canonical key order, in the place of what was told of those fields.
+/// Puts what is asked in the place of what was told of those fields; all in canonical key order.
 inline void put_decisions(std::vector<decision>& all, std::vector<decision> asked) {
     auto const before = [](decision const& a, decision const& b) { return compare_keys(a.field, b.field) < 0; };
-    all.erase(std::remove_if(all.begin(), all.end(),
-                             [&](decision const& d) {
-                                 return std::binary_search(asked.begin(), asked.end(), d, before);
-                             }),
-              all.end());
+    std::stable_sort(asked.begin(), asked.end(), before);
+    all.erase(
+        std::remove_if(all.begin(), all.end(),
+                       [&](decision const& d) { return std::binary_search(asked.begin(), asked.end(), d, before); }),
+        all.end());
     std::move(asked.begin(), asked.end(), std::back_inserter(all));
     std::stable_sort(all.begin(), all.end(), before);
 }
@@ -958,36 +958,57 @@ inline void keep_fields(row& tomb, row&& was) {
     return out;
 }
 
-/// Asks the guards and references about what is left of a mutation, `rest`, without the fields that `out` asks a person about,
-/// and once more without what they refuse of it, until nobody refuses: whoever leaves to the other side what they are asked about has
-/// made a record that may be. Cost: that of `apply` for each that refuses.
-inline void ask_about_rest(std::optional<row> const& current, mutation rest, collection_rules const& rules,
+/// Takes the operations on fields that a person is asked about out of others; both in canonical key order. False: there is none.
+[[nodiscard]] inline bool take_asked(std::vector<field_op>& ops, std::vector<decision> const& told) {
+    std::vector<std::string_view> asked;
+    for (decision const& d : told) {
+        if (d.won == winner::nobody) { asked.emplace_back(d.field); }
+    }
+    auto at = asked.begin();
+    return std::erase_if(ops, [&](field_op const& op) {
+               while (at != asked.end() && compare_keys(*at, op.field) < 0) { ++at; }
+               return at != asked.end() && *at == op.field;
+           }) != 0;
+}
+
+/// A field that a guard or a reference leaves to a person.
+struct refused_field {
+    decision told{};
+    std::string guard{};  ///< the guard's name; of a reference none
+};
+
+/// What guards and references refuse of what is left of a mutation, `rest`, and then of what is left without that, until nobody
+/// refuses: whoever leaves all of it to the other side has made a record that may be. Cost: that of `apply` for each that refuses.
+[[nodiscard]] inline std::vector<refused_field> refused_of_rest(std::optional<row> const& current, mutation rest,
+                                                                collection_rules const& rules,
+                                                                apply_context const& context) {
+    std::vector<refused_field> out;
+    while (context.host != nullptr && !rest.ops.empty()) {
+        std::optional<row> after = current;
+        apply_outcome const more = apply_as_written(after, rest, rules, context, nullptr, true);
+        if (more.verdict != verdict_kind::conflict || !take_asked(rest.ops, more.decisions)) { break; }
+        for (decision const& d : more.decisions) {
+            if (d.won == winner::nobody) { out.push_back({d, more.guard}); }
+        }
+    }
+    return out;
+}
+
+/// Adds to a conflict what else guards and references refuse, beside what is asked already.
+inline void ask_about_rest(std::optional<row> const& current, mutation const& m, collection_rules const& rules,
                            apply_context const& context, apply_outcome& out) {
     if (context.host == nullptr || (context.host->guards.empty() && rules.references.empty())) { return; }
-    std::vector<std::string> named;
-    if (!out.guard.empty()) { named.push_back(out.guard); }
-    std::vector<decision> asked = out.decisions;
-    for (;;) {
-        std::erase_if(asked, [](decision const& d) { return d.won != winner::nobody; });
-        std::size_t const held = rest.ops.size();
-        std::erase_if(rest.ops, [&](field_op const& op) {
-            auto const at = std::lower_bound(
-                asked.begin(), asked.end(), op.field,
-                [](decision const& d, std::string const& wanted) { return compare_keys(d.field, wanted) < 0; });
-            return at != asked.end() && at->field == op.field;
-        });
-        if (rest.ops.empty() || rest.ops.size() == held) { return; }
-        std::optional<row> after = current;
-        apply_outcome more = apply_as_written(after, rest, rules, context, nullptr, true);
-        if (more.verdict != verdict_kind::conflict) { return; }
-        if (!more.guard.empty() && std::find(named.begin(), named.end(), more.guard) == named.end()) {
-            out.guard += (out.guard.empty() ? "" : ", ") + more.guard;
-            named.push_back(std::move(more.guard));
-        }
-        asked = more.decisions;
-        std::erase_if(more.decisions, [](decision const& d) { return d.won != winner::nobody; });
-        put_decisions(out.decisions, std::move(more.decisions));
+    mutation rest = m;
+    if (!take_asked(rest.ops, out.decisions)) { return; }
+    std::vector<std::string> named{out.guard};
+    std::vector<decision> asked;
+    for (refused_field& f : refused_of_rest(current, std::move(rest), rules, context)) {
+        asked.push_back(std::move(f.told));
+        if (f.guard.empty() || std::find(named.begin(), named.end(), f.guard) != named.end()) { continue; }
+        out.guard += (out.guard.empty() ? "" : ", ") + f.guard;
+        named.push_back(std::move(f.guard));
     }
+    put_decisions(out.decisions, std::move(asked));
 }
 
 }  // namespace detail
