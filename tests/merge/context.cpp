@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -556,6 +557,42 @@ TEST_CASE("context: where a guard reads what another has repaired, what that one
     auto const met = lay(r, 3, 3, 1, 6, {set("aa", number_item(3)), set("cc", number_item(9))}, plain, &host);
     CHECK(met.verdict == verdict_kind::conflict);
     CHECK(asked_of(met.decisions) == names{"aa"});
+}
+
+TEST_CASE("context: a counter that one side moved further than int64 counts is its value, whoever looks on") {
+    std::int64_t const least = (std::numeric_limits<std::int64_t>::min)();
+    auto const with = [](std::int64_t n, std::int64_t inner, std::int64_t x) {
+        return map_item({{"n", number_item(n)}, {"x", number_item(x)}, {"in", map_item({{"n", number_item(inner)}})}});
+    };
+    collection_rules counted = plain;
+    counted.fields = {{"n", rule::counter}, {"in", rule::nested, {{"n", rule::counter}}}};
+    collection_rules grouped = counted;
+    grouped.groups = {{"other", rule::last_writer, {"y", "z"}}};
+    merge_host host;
+    host.guards = {{"yes", {}, [](guard_input const&, void const*) { return guard_answer{}; }, nullptr}};
+    bytes const base = with(least, least, 1);
+    side const first{timestamp{5}, 1};
+    side const second{timestamp{6}, 2};
+    struct onlooker {
+        collection_rules const& rules;
+        merge_host const* host;
+    };
+    for (onlooker const& by : {onlooker{counted, nullptr}, onlooker{counted, &host}, onlooker{grouped, nullptr}}) {
+        for (bytes const& moved : {with(10, least, 1), with(least, 10, 1), with(10, 10, 1)}) {
+            bytes const other = with(least, least, 2);
+            bytes const both = detail::rewrite_fields(moved, {{"x", true, number_item(2)}});
+            for (bool const local : {true, false}) {
+                auto const m =
+                    three_way(base, local ? moved : other, local ? other : moved, by.rules, first, second, by.host);
+                REQUIRE(m.has_value());
+                CHECK(m->record == both);
+            }
+            // Where both have moved it there is no sum.
+            bytes const little = with(least + 1, least + 1, 1);
+            CHECK(three_way(base, moved, little, by.rules, first, second, by.host).error() == errc::overflow);
+            CHECK(three_way(base, little, moved, by.rules, first, second, by.host).error() == errc::overflow);
+        }
+    }
 }
 
 TEST_CASE("context: a repair that is there already is no repair; those against each other are a person's") {
