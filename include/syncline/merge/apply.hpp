@@ -635,16 +635,29 @@ private:
     return out;
 }
 
-/// Puts what is asked in the place of what was told of those fields; all in canonical key order.
+/// In canonical key order; of one field by the paths inside.
+[[nodiscard]] inline bool told_before(decision const& a, decision const& b) noexcept {
+    auto const order = compare_keys(a.field, b.field);
+    return order != 0 ? order < 0 : a.inside < b.inside;
+}
+/// So that what is told does not depend on how a merge came about.
+inline void put_in_order(std::vector<decision>& told) {
+    if (!std::is_sorted(told.begin(), told.end(), told_before)) {
+        std::stable_sort(told.begin(), told.end(), told_before);
+    }
+}
+inline void put_in_order(std::vector<std::string>& fields) {
+    std::sort(fields.begin(), fields.end(),
+              [](std::string const& a, std::string const& b) { return compare_keys(a, b) < 0; });
+}
+
+/// Puts what is asked in the place of what was told of those fields; `all` is in canonical key order then.
 inline void put_decisions(std::vector<decision>& all, std::vector<decision> asked) {
+    put_in_order(asked);
     auto const before = [](decision const& a, decision const& b) { return compare_keys(a.field, b.field) < 0; };
-    std::stable_sort(asked.begin(), asked.end(), before);
-    all.erase(
-        std::remove_if(all.begin(), all.end(),
-                       [&](decision const& d) { return std::binary_search(asked.begin(), asked.end(), d, before); }),
-        all.end());
+    std::erase_if(all, [&](decision const& d) { return std::binary_search(asked.begin(), asked.end(), d, before); });
     std::move(asked.begin(), asked.end(), std::back_inserter(all));
-    std::stable_sort(all.begin(), all.end(), before);
+    put_in_order(all);
 }
 
 /// What guards and references say of `next`, the record as merged.

@@ -27,8 +27,9 @@ struct side {
 template <class R>
 struct merged {
     R record{};
-    std::vector<decision> decisions{};     ///< one for each field that both sides changed
-    std::vector<std::string> conflicts{};  ///< fields that a person must decide; they hold the remote value
+    std::vector<decision> decisions{};  ///< one for each field that both sides changed, in canonical key order
+    std::vector<std::string>
+        conflicts{};  ///< fields that a person must decide; they hold the remote value; in order, too
 };
 
 namespace detail {
@@ -359,10 +360,8 @@ private:
     }
     if (!as_it_was.empty()) { out.record = rewrite_fields(out.record, as_it_was); }
     std::move(told.begin(), told.end(), std::back_inserter(out.decisions));
-    std::stable_sort(out.decisions.begin(), out.decisions.end(),
-                     [](decision const& a, decision const& b) { return compare_keys(a.field, b.field) < 0; });
-    std::sort(out.conflicts.begin(), out.conflicts.end(),
-              [](std::string const& a, std::string const& b) { return compare_keys(a, b) < 0; });
+    put_in_order(out.decisions);
+    put_in_order(out.conflicts);
     return out;
 }
 
