@@ -9,8 +9,10 @@
 #include <ctime>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <syncline/conflict/suggester.hpp>
+#include <syncline/core/random.hpp>
 #include <syncline/core/value.hpp>
 
 #include "support/catch.hpp"
@@ -559,6 +561,21 @@ TEST_CASE("a preview asks the guards that the authority asks") {
     // The rest alone would be out of order with what was chosen: as the authority says.
     CHECK(why(settle(c, resolution::use_remote(), by, timestamp{20}, 1, &host)) == errc::forbidden);
     CHECK(settle(c, resolution::use_remote(), by, timestamp{20}, 1));
+    // What is so is contested, once somebody knows it.
+    apply_context as;
+    as.author = 1;
+    as.host = &host;
+    conflict known = c;
+    known.fields = contested_now(c, *c.remote, by, as);
+    REQUIRE(known.fields.size() == 3);
+    CHECK(std::any_of(known.fields.begin(), known.fields.end(), [](contested_field const& f) {
+        return f.path == field_path{"from"} && f.guard == "in order" && f.by == rule::last_writer;
+    }));
+    auto const theirs = settle(known, resolution::use_remote(), by, timestamp{20}, 1, &host);
+    REQUIRE(theirs);
+    CHECK_FALSE(theirs->sends());
+    CHECK(field(*settle(known, resolution::use_local(), by, timestamp{20}, 1, &host), "from") == value{5});
+    CHECK(contested_now(known, *c.remote, by, as) == known.fields);
     host.guards[0].judge = [](guard_input const&, void const*) {
         return guard_answer{guard_answer::kind::escalate, {}};
     };
@@ -730,6 +747,144 @@ TEST_CASE("guards say of a decision, before it is sent, what the authority's wil
     auto now = sample().remote;
     REQUIRE(at_authority(now, repaired->change, &repairs).changed);
     CHECK(now->fields == repaired->after->fields);
+}
+
+namespace {
+
+/// Guards over some of the fields a to e: their sum is at most so much.
+struct sum_guard {
+    std::vector<std::string> reads{};
+    std::int64_t most = 0;
+    [[nodiscard]] bool accepts(bytes_view record) const {
+        std::int64_t sum = 0;
+        for (std::string const& f : reads) { sum += number(*map_find(record, f)); }
+        return sum <= most;
+    }
+};
+guard_answer judge_sum(guard_input const& in, void const* data) {
+    bool const ok = in.after.deleted || static_cast<sum_guard const*>(data)->accepts(in.after.fields);
+    return {ok ? guard_answer::kind::accept : guard_answer::kind::veto, {}};
+}
+std::string const letters[] = {"a", "b", "c", "d", "e"};
+
+}  // namespace
+
+TEST_CASE("a conflict that guards raise is about what they read, and any choice that they accept decides it") {
+    collection_rules const by{"bookings", rule::last_writer, {}};
+    random_generator dice{5};
+    std::size_t conflicts = 0, locals = 0, mixed = 0, with_another = 0;
+    for (int round = 0; round != 10'000; ++round) {
+        std::vector<sum_guard> sums(1 + static_cast<std::size_t>(below(dice, 3)));
+        std::vector<std::string> read;
+        merge_host host;
+        for (sum_guard& g : sums) {
+            for (std::string const& f : letters) {
+                if (below(dice, 3) == 0) { g.reads.push_back(f); }
+            }
+            if (g.reads.empty()) { g.reads.emplace_back("b"); }
+            if (below(dice, 2) == 0) { std::reverse(g.reads.begin(), g.reads.end()); }
+            g.most = static_cast<std::int64_t>(g.reads.size()) * 2 + static_cast<std::int64_t>(below(dice, 4));
+            read.insert(read.end(), g.reads.begin(), g.reads.end());
+            host.guards.push_back({"sum " + std::to_string(&g - sums.data()), g.reads, judge_sum, &g});
+        }
+        auto const draw = [&](bytes_view from) {
+            std::vector<value_entry> out;
+            for (std::string const& f : letters) {
+                bool const other = from.empty() || below(dice, 2) == 0;
+                auto const n = static_cast<std::int64_t>(below(dice, 5));
+                out.push_back({value{f}, value{other ? n : number(*map_find(from, f))}});
+            }
+            return to_bytes(value::map(out)->encoded());
+        };
+        auto const fine = [&](bytes_view record) {
+            return std::all_of(sums.begin(), sums.end(), [&](sum_guard const& g) { return g.accepts(record); });
+        };
+        conflict c;
+        c.record = {"bookings", "b1"};
+        c.base = draw({});
+        bytes const mine = draw(c.base);
+        bytes const theirs = draw(c.base);
+        if (!fine(c.base) || !fine(theirs) || theirs == c.base || mine == c.base) { continue; }
+        c.remote.emplace();
+        c.remote->version = 1;
+        c.remote->floor = {1, timestamp{1}, 9};
+        c.remote->fields = c.base;
+        mutation other;
+        other.base = 1;
+        other.record = c.record;
+        other.stamp = timestamp{static_cast<std::uint64_t>(20 + 20 * below(dice, 2))};
+        other.ops = *diff(c.base, theirs, by, other.stamp);
+        c.local = other;
+        c.local.stamp = timestamp{30};
+        c.local.ops = *diff(c.base, mine, by, c.local.stamp);
+        apply_context as;
+        as.host = &host;
+        as.author = 2;
+        as.at = 2;
+        REQUIRE(apply(c.remote, other, by, as).changed);
+        as.author = 1;
+        as.at = 3;
+        auto after = c.remote;
+        auto const met = apply(after, c.local, by, as);
+        if (met.verdict != verdict_kind::conflict) { continue; }
+        ++conflicts;
+        with_another += met.guard.find(", ") != std::string::npos;
+        for (decision const& d : met.decisions) {
+            if (d.won != winner::nobody) { continue; }
+            REQUIRE(std::find(read.begin(), read.end(), d.field) != read.end());
+            REQUIRE(operation_on(c.local.ops, d.field) != nullptr);
+            c.fields.push_back({{d.field}, d.by, met.guard, 0, 0, {}});
+        }
+        // A device that knows the guards sees the same contested.
+        conflict bare = c;
+        bare.fields.clear();
+        auto const now = contested_now(bare, *c.remote, by, as);
+        REQUIRE(now.size() == c.fields.size());
+        for (std::size_t i = 0; i != now.size(); ++i) { REQUIRE(now[i].path == c.fields[i].path); }
+        // The rest by the rules, the contested as chosen: whatever the guards accept can be decided so.
+        auto const decide = [&](resolution const& how, std::vector<field_take> const& takes) {
+            bytes wanted = c.remote->fields;
+            auto const put = [&](std::string const& f, bytes_view from) {
+                wanted = detail::rewrite_fields(wanted, {{f, true, **map_find(from, f)}});
+            };
+            for (field_op const& op : c.local.ops) {
+                auto const at = std::find_if(c.fields.begin(), c.fields.end(),
+                                             [&](contested_field const& f) { return f.path.front() == op.field; });
+                bool const later = c.remote->mark_of(op.field).stamp < op.stamp;
+                if (at == c.fields.end() && later) { put(op.field, mine); }
+                if (at == c.fields.end()) { continue; }
+                field_take const take = takes[static_cast<std::size_t>(at - c.fields.begin())];
+                if (take != field_take::remote) { put(op.field, take == field_take::local ? mine : c.base); }
+            }
+            auto const s = settle(c, how, by, timestamp{50}, 1, &host);
+            REQUIRE(s.has_value() == fine(wanted));
+            if (!s) {
+                REQUIRE(s.error() == errc::forbidden);
+                return false;
+            }
+            REQUIRE(s->after->fields == wanted);
+            if (!s->sends()) { return true; }
+            auto said = c.remote;
+            as.at = 4;
+            REQUIRE(apply(said, s->change, by, as).verdict == verdict_kind::applied);
+            REQUIRE(said->fields == wanted);
+            return true;
+        };
+        std::size_t const n = c.fields.size();
+        REQUIRE(decide(resolution::use_remote(), std::vector<field_take>(n, field_take::remote)));
+        locals += decide(resolution::use_local(), std::vector<field_take>(n, field_take::local));
+        std::vector<field_decision> choices;
+        std::vector<field_take> takes;
+        for (contested_field const& f : c.fields) {
+            takes.push_back(static_cast<field_take>(1 + below(dice, 3)));
+            choices.push_back({f.path, takes.back(), {}});
+        }
+        mixed += decide(resolution::merge_fields(std::move(choices)), takes);
+    }
+    CHECK(conflicts > 200);
+    CHECK(locals > 20);
+    CHECK(mixed > 50);
+    CHECK(with_another > 5);
 }
 
 TEST_CASE("guards are asked when another rule replays, and when a decision is taken back") {

@@ -147,13 +147,12 @@ std::string hex(bytes_view b) {
     }
     return out;
 }
-/// Everything about a merge, in an order of its own.
+/// Everything about a merge, in its order.
 std::string shown(result<merged<bytes>> const& m) {
     if (!m) { return message(m.error().code); }
     std::vector<std::string> told;
     for (decision const& d : m->decisions) { told.push_back(to_text(d)); }
     for (std::string const& f : m->conflicts) { told.push_back("for a person: " + f); }
-    std::sort(told.begin(), told.end());
     std::string out = hex(m->record);
     for (std::string const& t : told) { out += "\n  " + t; }
     return out;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -411,6 +412,186 @@ TEST_CASE("context: what wins together is refused together") {
         CHECK(holds(m->conflicts, "amount"));
         CHECK(holds(m->conflicts, "currency"));
         CHECK(m->conflicts.size() == 2);
+    }
+}
+
+namespace {
+
+std::vector<std::string> asked_of(std::vector<decision> const& all, reason why = reason::guarded) {
+    std::vector<std::string> out;
+    for (decision const& d : all) {
+        if (d.won == winner::nobody && d.why == why) { out.push_back(d.field); }
+    }
+    return out;
+}
+using names = std::vector<std::string>;
+/// No more than `Most` in a field; the guard's data is the field's name.
+template <std::int64_t Most>
+guard_answer at_most(guard_input const& in, void const* field) {
+    auto const is = in.new_value(static_cast<char const*>(field));
+    bool const ok = !is || number(*is).value_or(0) <= Most;
+    return {ok ? guard_answer::kind::accept : guard_answer::kind::veto, {}};
+}
+
+}  // namespace
+
+TEST_CASE("context: of a change that a guard refuses what touches nothing that the guard reads takes effect") {
+    auto const with = [](std::int64_t others, std::int64_t from, std::int64_t to) {
+        return map_item({{"f1", number_item(others)},
+                         {"f2", number_item(others)},
+                         {"to", number_item(to)},
+                         {"zz", number_item(others)},
+                         {"from", number_item(from)}});
+    };
+    merge_host host;
+    for (names const& reads : {names{"to", "from"}, names{"from", "to"}}) {
+        host.guards = {{"in order", reads, in_order, nullptr}};
+        auto const m = three_way(with(0, 10, 20), with(1, 18, 20), with(0, 10, 15), plain, {timestamp{6}, 1},
+                                 {timestamp{5}, 2}, &host);
+        REQUIRE(m.has_value());
+        CHECK(m->record == with(1, 10, 15));
+        CHECK(m->conflicts == names{"from"});
+        CHECK(asked_of(m->decisions) == names{"from"});
+
+        auto r = record(with(0, 10, 20));
+        REQUIRE(lay(r, 2, 2, 1, 5, {set("to", number_item(15))}, plain, &host).changed);
+        auto const met = lay(r, 3, 3, 1, 6,
+                             {set("f1", number_item(1)), set("f2", number_item(1)), set("zz", number_item(1)),
+                              set("from", number_item(18))},
+                             plain, &host);
+        CHECK(met.verdict == verdict_kind::conflict);
+        CHECK(met.decisions.size() == 1);
+        CHECK(asked_of(met.decisions) == names{"from"});
+
+        // Both fields of the guard were touched: both are the person's, also the one that the other side has won.
+        auto const both = three_way(with(0, 10, 20), with(1, 18, 30), with(0, 10, 15), plain, {timestamp{4}, 1},
+                                    {timestamp{5}, 2}, &host);
+        REQUIRE(both.has_value());
+        CHECK(both->record == with(1, 10, 15));
+        CHECK(both->conflicts == names{"to", "from"});
+    }
+}
+
+TEST_CASE("context: each guard that refuses a part of a change says so at once") {
+    merge_host host;
+    host.guards = {{"few", {"aa"}, at_most<5>, "aa"}, {"fewer", {"bb"}, at_most<4>, "bb"}};
+    auto const with = [](std::int64_t a, std::int64_t b, std::int64_t c) {
+        return map_item({{"aa", number_item(a)}, {"bb", number_item(b)}, {"cc", number_item(c)}});
+    };
+    collection_rules counted = plain;
+    counted.fields = {{"aa", rule::counter}, {"bb", rule::counter}, {"cc", rule::manual}};
+    auto const add = [](std::string_view f, std::int64_t n) {
+        return field_op{std::string{f}, op_kind::add, number_item(n), {}};
+    };
+    auto r = record(with(1, 1, 1));
+    REQUIRE(lay(r, 2, 2, 1, 5, {add("aa", 3), add("bb", 3), set("cc", number_item(2))}, counted, &host).changed);
+    auto const held = r;
+    auto const met = lay(r, 3, 3, 1, 6, {add("aa", 3), add("bb", 3)}, counted, &host);
+    CHECK(met.verdict == verdict_kind::conflict);
+    CHECK(asked_of(met.decisions) == names{"aa", "bb"});
+    CHECK(met.guard == "few, fewer");
+    CHECK(r == held);
+    // Beside what the rules leave open, too.
+    auto const all = lay(r, 3, 3, 1, 6, {add("aa", 1), add("bb", 3), set("cc", number_item(3))}, counted, &host);
+    CHECK(all.verdict == verdict_kind::conflict);
+    CHECK(asked_of(all.decisions) == names{"bb"});
+    CHECK(asked_of(all.decisions, reason::asked) == names{"cc"});
+    CHECK(all.guard == "fewer");
+    CHECK(r == held);
+}
+
+TEST_CASE("context: a group goes to the person whole, and all of a change whose guard names no field") {
+    collection_rules grouped = plain;
+    grouped.groups = {{"money", rule::last_writer, {"aa", "bb"}}};
+    merge_host host;
+    host.guards = {{"fewer", {"bb"}, at_most<4>, "bb"}};
+    auto const with = [](std::int64_t a, std::int64_t b, std::int64_t c) {
+        return map_item({{"aa", number_item(a)}, {"bb", number_item(b)}, {"cc", number_item(c)}});
+    };
+    auto const changes =
+        std::vector<field_op>{set("aa", number_item(9)), set("bb", number_item(9)), set("cc", number_item(9))};
+    auto const asks = [&](collection_rules const& rules) {
+        auto r = record(with(1, 1, 1));
+        REQUIRE(lay(r, 2, 2, 1, 5, {set("note", number_item(1))}, rules, &host).changed);
+        auto const met = lay(r, 3, 3, 1, 6, changes, rules, &host);
+        CHECK(met.verdict == verdict_kind::conflict);
+        return asked_of(met.decisions);
+    };
+    CHECK(asks(plain) == names{"bb"});
+    CHECK(asks(grouped) == names{"aa", "bb"});
+    grouped.whole = rule::last_writer;
+    CHECK(asks(grouped) == names{"aa", "bb", "cc"});
+    host.guards[0].reads.clear();
+    CHECK(asks(plain) == names{"aa", "bb", "cc"});
+    auto const m =
+        three_way(with(1, 1, 1), with(9, 9, 1), with(1, 1, 2), plain, {timestamp{6}, 1}, {timestamp{5}, 2}, &host);
+    REQUIRE(m.has_value());
+    CHECK(m->record == with(1, 1, 2));
+    CHECK(m->conflicts == names{"aa", "bb"});
+}
+
+TEST_CASE("context: where a guard reads what another has repaired, what that one reads is the person's") {
+    merge_host host;
+    host.guards = {{"sum",
+                    {"aa", "bb"},
+                    [](guard_input const& in, void const*) {
+                        auto const a = in.new_value("aa");
+                        auto const b = in.new_value("bb");
+                        std::int64_t const sum = (a ? *number(*a) : 0) + (b ? *number(*b) : 0);
+                        return guard_answer{guard_answer::kind::repair, {set("sum", number_item(sum))}};
+                    },
+                    nullptr},
+                   {"fewer", {"sum"}, at_most<4>, "sum"}};
+    auto const with = [](std::int64_t a, std::int64_t b, std::int64_t c, std::int64_t sum) {
+        return map_item(
+            {{"aa", number_item(a)}, {"bb", number_item(b)}, {"cc", number_item(c)}, {"sum", number_item(sum)}});
+    };
+    auto const m = three_way(with(1, 1, 1, 2), with(3, 1, 9, 4), with(1, 2, 1, 3), plain, {timestamp{6}, 1},
+                             {timestamp{5}, 2}, &host);
+    REQUIRE(m.has_value());
+    // The sums of both were right, and what the local side took for one is the person's, too.
+    CHECK(m->record == with(1, 2, 9, 3));
+    CHECK(m->conflicts == names{"aa", "sum"});
+    auto r = record(with(1, 1, 1, 2));
+    REQUIRE(lay(r, 2, 2, 1, 5, {set("bb", number_item(2))}, plain, &host).changed);
+    auto const met = lay(r, 3, 3, 1, 6, {set("aa", number_item(3)), set("cc", number_item(9))}, plain, &host);
+    CHECK(met.verdict == verdict_kind::conflict);
+    CHECK(asked_of(met.decisions) == names{"aa"});
+}
+
+TEST_CASE("context: a counter that one side moved further than int64 counts is its value, whoever looks on") {
+    std::int64_t const least = (std::numeric_limits<std::int64_t>::min)();
+    auto const with = [](std::int64_t n, std::int64_t inner, std::int64_t x) {
+        return map_item({{"n", number_item(n)}, {"x", number_item(x)}, {"in", map_item({{"n", number_item(inner)}})}});
+    };
+    collection_rules counted = plain;
+    counted.fields = {{"n", rule::counter}, {"in", rule::nested, {{"n", rule::counter}}}};
+    collection_rules grouped = counted;
+    grouped.groups = {{"other", rule::last_writer, {"y", "z"}}};
+    merge_host host;
+    host.guards = {{"yes", {}, [](guard_input const&, void const*) { return guard_answer{}; }, nullptr}};
+    bytes const base = with(least, least, 1);
+    side const first{timestamp{5}, 1};
+    side const second{timestamp{6}, 2};
+    struct onlooker {
+        collection_rules const& rules;
+        merge_host const* host;
+    };
+    for (onlooker const& by : {onlooker{counted, nullptr}, onlooker{counted, &host}, onlooker{grouped, nullptr}}) {
+        for (bytes const& moved : {with(10, least, 1), with(least, 10, 1), with(10, 10, 1)}) {
+            bytes const other = with(least, least, 2);
+            bytes const both = detail::rewrite_fields(moved, {{"x", true, number_item(2)}});
+            for (bool const local : {true, false}) {
+                auto const m =
+                    three_way(base, local ? moved : other, local ? other : moved, by.rules, first, second, by.host);
+                REQUIRE(m.has_value());
+                CHECK(m->record == both);
+            }
+            // Where both have moved it there is no sum.
+            bytes const little = with(least + 1, least + 1, 1);
+            CHECK(three_way(base, moved, little, by.rules, first, second, by.host).error() == errc::overflow);
+            CHECK(three_way(base, little, moved, by.rules, first, second, by.host).error() == errc::overflow);
+        }
     }
 }
 

@@ -225,6 +225,36 @@ TEST_CASE("elements: a list edited by three replicas, in every order, is one lis
     }
 }
 
+TEST_CASE("elements: of two who insert one identity the later has said what it is, in every order") {
+    bytes const before = array_item({element("a", "1")});
+    bytes const a = text_item("a");
+    bytes const cake = text_item("cake");
+    bytes const two = element("cake", "2");
+    bytes const five = element("cake", "5");
+    deed const first{op_kind::elements, edits_item({{element_verb::insert, cake, {}, two}})};
+    deed const later{op_kind::elements, edits_item({{element_verb::insert, cake, a, five}})};
+    deed const edit{op_kind::elements, edits_item({{element_verb::edit, cake, {}, element("cake", "9")}})};
+    deed const remove{op_kind::elements, edits_item({{element_verb::remove, cake, {}, {}}})};
+    auto const rules = ruled(rule::list);
+    std::optional<bytes> value;
+    // It stays where it was put first, as those who stand behind it have found it there.
+    REQUIRE(order_free(before, {{2, {5}, {first}}, {3, {6}, {later}}}, rules, value));
+    CHECK(read_list(*value) == std::vector<std::string>{"cake=5", "a=1"});
+    REQUIRE(order_free(before, {{2, {7}, {first}}, {3, {6}, {later}}}, rules, value));
+    CHECK(read_list(*value) == std::vector<std::string>{"a=1", "cake=2"});
+    // At one time the author's number decides, as everywhere.
+    REQUIRE(order_free(before, {{2, {6}, {first}}, {3, {6}, {later}}}, rules, value));
+    CHECK(read_list(*value) == std::vector<std::string>{"cake=5", "a=1"});
+    // Edits of it by their stamps, before the other's insertion too.
+    REQUIRE(order_free(before, {{2, {5, 6}, {first, edit}}, {3, {7}, {later}}}, rules, value));
+    CHECK(read_list(*value) == std::vector<std::string>{"cake=5", "a=1"});
+    REQUIRE(order_free(before, {{2, {5, 8}, {first, edit}}, {3, {7}, {later}}}, rules, value));
+    CHECK(read_list(*value) == std::vector<std::string>{"cake=9", "a=1"});
+    // One that was removed is inserted anew.
+    REQUIRE(order_free(before, {{2, {5, 6}, {first, remove}}, {3, {7}, {later}}}, rules, value));
+    CHECK(read_list(*value) == std::vector<std::string>{"a=1", "cake=5"});
+}
+
 TEST_CASE("elements: runs that two people insert at one place stay together") {
     bytes const before = array_item({element("a", "1")});
     auto const run = [&](std::string const& who) {

@@ -152,7 +152,6 @@ std::string shown(result<merged<R>> const& m, bytes& record) {
     std::vector<std::string> told;
     for (decision const& d : m->decisions) { told.push_back(to_text(d)); }
     for (std::string const& f : m->conflicts) { told.push_back("for a person: " + f); }
-    std::sort(told.begin(), told.end());
     std::string out;
     for (std::string const& t : told) { out += "\n  " + t; }
     return out;

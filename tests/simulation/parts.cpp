@@ -279,6 +279,16 @@ bool removed_is_gone() {
                       value) &&
            value == array_item({});
 }
+bool inserted_is_as_the_later_says() {
+    using namespace folding;
+    bytes const p = text_item("p");
+    bytes const early = element("p", "1"), late = element("p", "2");
+    deed const first{op_kind::elements, edits_item({{element_verb::insert, p, {}, early}})};
+    deed const second{op_kind::elements, edits_item({{element_verb::insert, p, {}, late}})};
+    std::optional<bytes> value;
+    return order_free(array_item({}), {{1, {5}, {first}}, {2, {6}, {second}}}, by(rule::list), value) &&
+           value == array_item({late});
+}
 bool moved_is_there_once() {
     using namespace folding;
     bytes const a = text_item("a"), c = text_item("c");
@@ -303,6 +313,37 @@ bool siblings_stay() {
     std::optional<bytes> value;
     return order_free(array_item({}), {{1, {5}, {one}}, {2, {6}, {two}}}, by(rule::siblings), value) &&
            value == array_item({number_item(1), number_item(2)});
+}
+/// "At most 5 in the field that the data names."
+guard_answer at_most_five(guard_input const& in, void const* field) {
+    auto const is = in.new_value(static_cast<char const*>(field));
+    bool const ok = !is || detail::integer_of(*is).value_or(0) <= 5;
+    return {ok ? guard_answer::kind::accept : guard_answer::kind::veto, {}};
+}
+/// The fields that wait for a person when two have added three to b and to c at once, and the second has set a.
+std::vector<std::string> waiting(merge_host const& host) {
+    using namespace folding;
+    collection_rules const rules{"things", rule::last_writer, {{"b", rule::counter}, {"c", rule::counter}}};
+    auto const add = [](char const* f) { return field_op{f, op_kind::add, number_item(3), {}}; };
+    std::optional<row> r = start(std::nullopt);
+    r->fields = map_item({{"b", number_item(1)}, {"c", number_item(1)}});
+    (void)lay(r, 1, 2, 1, 5, {add("b"), add("c")}, rules, &host);
+    auto const met = lay(r, 2, 3, 1, 6, {{"a", op_kind::set, number_item(1), {}}, add("b"), add("c")}, rules, &host);
+    std::vector<std::string> out;
+    for (decision const& d : met.decisions) {
+        if (d.won == winner::nobody) { out.push_back(d.field); }
+    }
+    return out;
+}
+bool guards_are_about_what_they_read() {
+    merge_host host;
+    host.guards = {{"c", {"z", "c"}, at_most_five, "c"}};
+    return waiting(host) == std::vector<std::string>{"c"};
+}
+bool every_guard_is_told() {
+    merge_host host;
+    host.guards = {{"c", {"c"}, at_most_five, "c"}, {"b", {"b"}, at_most_five, "b"}};
+    return waiting(host) == std::vector<std::string>{"b", "c"};
 }
 bool undo_spares_what_came_later() {
     using namespace folding;
@@ -745,7 +786,10 @@ constexpr property properties[] = {
     {"items are asked about", items_are_asked_about},
     {"lists are order free", lists_are_order_free},
     {"removed is gone", removed_is_gone},
+    {"inserted is as the later says", inserted_is_as_the_later_says},
     {"moved is there once", moved_is_there_once},
+    {"guards are about what they read", guards_are_about_what_they_read},
+    {"every guard is told", every_guard_is_told},
     {"added stays", added_stays},
     {"siblings stay", siblings_stay},
     {"undo spares what came later", undo_spares_what_came_later},

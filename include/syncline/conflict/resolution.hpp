@@ -454,7 +454,8 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
 /// decide it, but for parts of a map that is contested as a whole now.
 ///
 /// Waiting are fields that the rules leave open, that others have changed by the authority's time since, and those by
-/// rank, where `as.host` doesn't know the ranks. Of a nested field it is the part inside that waits.
+/// rank, where `as.host` doesn't know the ranks; and what its guards and references refuse of the rest, so that the other
+/// side's values in all of them make a record that may be. Of a nested field it is the part inside that waits.
 [[nodiscard]] inline std::vector<contested_field> contested_now(conflict const& c, row const& remote,
                                                                 collection_rules const& rules,
                                                                 apply_context const& as = {}) {
@@ -469,15 +470,28 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
     detail::take_out_all(rest.ops, paths);
     auto const applied = detail::apply_rest(remote, rest, rules, as.author, as.host);
     if (!applied) { return fields; }
+    auto const contest = [&](contested_field one) {
+        fields.erase(std::remove_if(fields.begin(), fields.end(),
+                                    [&](contested_field const& g) { return detail::related(g.path, one.path); }),
+                     fields.end());
+        fields.push_back(std::move(one));
+    };
     for (detail::asked_field const& f : applied->asked) {
         if (f.path.size() > path_depth_max) { continue; }
-        fields.erase(std::remove_if(fields.begin(), fields.end(),
-                                    [&](contested_field const& g) { return detail::related(g.path, f.path); }),
-                     fields.end());
         contested_field one;
         one.path = f.path;
         one.by = f.by;
-        fields.push_back(std::move(one));
+        contest(std::move(one));
+    }
+    if (c.last_decision == 0) { detail::take_out_overwritten(rest, remote, rules, as.author); }
+    apply_context context = as;
+    context.at = remote.version;
+    for (detail::refused_field& f : detail::refused_of_rest(remote, std::move(rest), rules, context)) {
+        contested_field one;
+        one.path = {f.told.field};
+        one.by = f.told.by;
+        if (f.guard.size() <= guard_bytes_max && valid_utf8(f.guard)) { one.guard = std::move(f.guard); }
+        contest(std::move(one));
     }
     detail::sort_paths(fields);
     return fields;

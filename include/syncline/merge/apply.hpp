@@ -644,21 +644,52 @@ private:
     return out;
 }
 
+/// In canonical key order; of one field by the paths inside.
+[[nodiscard]] inline bool told_before(decision const& a, decision const& b) noexcept {
+    auto const order = compare_keys(a.field, b.field);
+    return order != 0 ? order < 0 : a.inside < b.inside;
+}
+/// So that what is told does not depend on how a merge came about.
+inline void put_in_order(std::vector<decision>& told) {
+    if (!std::is_sorted(told.begin(), told.end(), told_before)) {
+        std::stable_sort(told.begin(), told.end(), told_before);
+    }
+}
+inline void put_in_order(std::vector<std::string>& fields) {
+    std::sort(fields.begin(), fields.end(),
+              [](std::string const& a, std::string const& b) { return compare_keys(a, b) < 0; });
+}
+
+/// Puts what is asked in the place of what was told of those fields; `all` is in canonical key order then.
+inline void put_decisions(std::vector<decision>& all, std::vector<decision> asked) {
+    put_in_order(asked);
+    auto const before = [](decision const& a, decision const& b) { return compare_keys(a.field, b.field) < 0; };
+    std::erase_if(all, [&](decision const& d) { return std::binary_search(asked.begin(), asked.end(), d, before); });
+    std::move(asked.begin(), asked.end(), std::back_inserter(all));
+    put_in_order(all);
+}
+
 /// What guards and references say of `next`, the record as merged.
 class refusals {
 public:
-    refusals(application const& app, std::optional<row> const& before) : app_(app), before_(before) {}
+    /// `asks`: the mutation is a person's matter already.
+    refusals(application const& app, std::optional<row> const& before, bool asks)
+        : app_(app), before_(before), asks_(asks) {}
 
     /// False: `next` may not be; the outcome says what becomes of the mutation. Guards' repairs go into `next`.
     [[nodiscard]] bool pass(row& next, bool concurrent) {
         merge_host const* const host = app_.context.host;
         if (host == nullptr) { return true; }
+        bool const asks = concurrent || asks_;
         // A repair may be another guard's business, or refer to something: ask again, but not for ever.
+        std::vector<std::string> read;  // by those that repaired in the last round; of one that reads all, nothing
         for (int rounds = 0; rounds != rounds_max; ++rounds) {
             for (reference_rule const& r : app_.rules.references) {
-                if (!refers(r, next)) { return refuse(r.field, reason::reference, concurrent, errc::not_found); }
+                if (!refers(r, next)) { return refuse({r.field}, reason::reference, asks, errc::not_found); }
             }
             bool repaired = false;
+            bool reads_all = false;
+            read.clear();
             for (guard const& g : host->guards) {
                 if (g.judge == nullptr || !reads(g, next)) { continue; }
                 guard_answer a = g.judge({app_.m, before_, next, concurrent, app_.context.author}, g.data);
@@ -666,39 +697,44 @@ public:
                 if (repairs) { drop_done(a.repairs, next); }
                 if (a.says == guard_answer::kind::accept || (repairs && a.repairs.empty())) { continue; }
                 app_.out.guard = g.name;
-                std::string const field = g.reads.empty() ? std::string{} : g.reads.front();
                 if (a.says == guard_answer::kind::veto) {
-                    return refuse(field, reason::guarded, concurrent, errc::forbidden);
+                    return refuse(g.reads, reason::guarded, asks, errc::forbidden);
                 }
-                if (!repairs) { return refuse(field, reason::guarded, true, errc::forbidden); }
+                if (!repairs) { return refuse(g.reads, reason::guarded, true, errc::forbidden); }
                 repair(next, a.repairs);
+                for (field_op const& op : a.repairs) { repairs_.push_back({op.field, &g}); }
+                read.insert(read.end(), g.reads.begin(), g.reads.end());
+                reads_all = reads_all || g.reads.empty();
                 repaired = true;
             }
             if (!repaired) { return true; }
+            if (reads_all) { read.clear(); }
         }
-        return refuse({}, reason::guarded, true, errc::forbidden);
+        return refuse(std::move(read), reason::guarded, true, errc::forbidden);
     }
 
 private:
     static constexpr int rounds_max = 4;
 
-    /// A merge that may not be is a person's matter; what met nobody is rejected.
-    [[nodiscard]] bool refuse(std::string field, reason why, bool ask, errc otherwise) {
+    /// A merge that may not be is a person's matter; what met nobody is rejected. `read`: the fields that tell.
+    [[nodiscard]] bool refuse(std::vector<std::string> read, reason why, bool ask, errc otherwise) {
         apply_outcome& out = app_.out;
         out.changed = false;
         auto const repaired = [](decision const& d) { return d.won == winner::guard; };
         out.decisions.erase(std::remove_if(out.decisions.begin(), out.decisions.end(), repaired), out.decisions.end());
         if (ask) {
             out.verdict = verdict_kind::conflict;
-            // The field is one that the mutation touches, where it can be: that is what a person decides.
-            bool const touched = std::any_of(app_.m.ops.begin(), app_.m.ops.end(),
-                                             [&](field_op const& op) { return op.field == field; });
-            if (!touched) { field = app_.m.ops.empty() ? std::string{} : app_.m.ops.front().field; }
-            rule const by = field.empty() ? rule::last_writer : app_.rules.decides(field);
-            auto const same = std::find_if(out.decisions.begin(), out.decisions.end(),
-                                           [&](decision const& d) { return d.field == field; });
-            if (same != out.decisions.end()) { out.decisions.erase(same); }
-            out.decisions.push_back({std::move(field), by, winner::nobody, why});
+            std::vector<decision> asked;
+            if (of_whole_record()) {
+                asked.push_back({std::string{}, rule::last_writer, winner::nobody, why});
+            } else {
+                std::vector<bool> const blamed = blame(std::move(read));
+                for (std::size_t i = 0; i != blamed.size(); ++i) {
+                    std::string const& field = app_.m.ops[i].field;
+                    if (blamed[i]) { asked.push_back({field, app_.groups.decides(field), winner::nobody, why}); }
+                }
+            }
+            put_decisions(out.decisions, std::move(asked));
         } else {
             std::string guard = std::move(out.guard);
             out = {};
@@ -707,6 +743,44 @@ private:
             out.reason = otherwise;
         }
         return false;
+    }
+    /// Whether there is no field to choose: the record ends, comes back, or begins another life.
+    [[nodiscard]] bool of_whole_record() const {
+        return app_.m.ops.empty() || app_.m.kind == change_kind::erase ||
+               (before_ && (app_.begins || before_->deleted));
+    }
+    /// Which operations a refusal is about: those on fields that are `read`, and on what wins together with them. Where the
+    /// mutation has touched none of these, those on what was read by the guards whose repairs are among them; where there is
+    /// none either, nothing tells, and it is about all.
+    [[nodiscard]] std::vector<bool> blame(std::vector<std::string> read) const {
+        std::vector<field_op> const& ops = app_.m.ops;
+        auto const reads = [&](std::string_view f) { return std::find(read.begin(), read.end(), f) != read.end(); };
+        for (;;) {
+            std::vector<bool> out(ops.size());
+            std::vector<bool> together(app_.rules.groups.size());
+            bool any = false;
+            for (std::size_t i = 0; i != ops.size(); ++i) {
+                if (!reads(ops[i].field)) { continue; }
+                field_group const* const g = app_.groups.of(ops[i].field);
+                if (g != nullptr) { together[app_.groups.place(*g)] = true; }
+                out[i] = any = true;
+            }
+            if (any) {
+                for (std::size_t i = 0; i != ops.size(); ++i) {
+                    field_group const* const g = app_.groups.of(ops[i].field);
+                    if (app_.rules.whole || (g != nullptr && together[app_.groups.place(*g)])) { out[i] = true; }
+                }
+                return out;
+            }
+            std::size_t const known = read.size();
+            for (auto const& [field, by] : repairs_) {
+                if (!reads(field)) { continue; }
+                for (std::string const& f : by->reads) {
+                    if (!reads(f)) { read.push_back(f); }
+                }
+            }
+            if (read.size() == known) { return std::vector<bool>(ops.size(), true); }
+        }
     }
     [[nodiscard]] std::optional<bytes_view> value_in(std::optional<row> const& r, std::string_view field) const {
         return r ? value_in(*r, field) : std::nullopt;
@@ -775,6 +849,8 @@ private:
 
     application const& app_;
     std::optional<row> const& before_;
+    bool asks_;
+    std::vector<std::pair<std::string, guard const*>> repairs_{};  ///< of which field, by whom
 };
 
 /// Whether tombstones keep what an edit may bring back.
@@ -795,10 +871,12 @@ inline void keep_fields(row& tomb, row&& was) {
     tomb.exceptions = std::move(was.exceptions);
 }
 
-/// `apply`, with some fields as the mutation says them; none where null.
+/// `apply`, with some fields as the mutation says them; none where null. Of what guards refuse the first alone is told, and
+/// nothing beside what the rules leave open. `asks`: the mutation is a person's matter already, and so is what would be
+/// rejected for a guard or a reference.
 [[nodiscard]] inline apply_outcome apply_as_written(std::optional<row>& current, mutation const& m,
                                                     collection_rules const& rules, apply_context const& context,
-                                                    as_written const* as_it_says) {
+                                                    as_written const* as_it_says, bool asks = false) {
     apply_outcome out;
     bool const begins = m.kind == change_kind::create && (!current || m.life > current->life);
     application const app{m, rules, context, begins, out};
@@ -854,7 +932,7 @@ inline void keep_fields(row& tomb, row&& was) {
         tomb.deleted = true;
         tomb.floor = mark_of(m.stamp);
         if (keeps_deleted(rules)) { keep_fields(tomb, row{*current}); }
-        if (!refusals(app, current).pass(tomb, concurrent)) { return out; }
+        if (!refusals(app, current, asks).pass(tomb, concurrent)) { return out; }
         current = std::move(tomb);
         out.changed = true;
         if (concurrent) { return whole_record(verdict_kind::merged, winner::mutation); }
@@ -895,11 +973,64 @@ inline void keep_fields(row& tomb, row&& was) {
     next.exceptions = std::move(fold.marks);
     if (fold.lost != m.ops.size() || m.ops.empty()) { next.fields = std::move(fold.fields); }
     next.version = context.at;
-    if (!refusals(app, current).pass(next, met_somebody)) { return out; }
+    if (!refusals(app, current, asks).pass(next, met_somebody)) { return out; }
     if (!out.decisions.empty()) { out.verdict = verdict_kind::merged; }
     out.changed = true;
     current = std::move(next);
     return out;
+}
+
+/// Takes the operations on fields that a person is asked about out of others; both in canonical key order. False: there is none.
+[[nodiscard]] inline bool take_asked(std::vector<field_op>& ops, std::vector<decision> const& told) {
+    std::vector<std::string_view> asked;
+    for (decision const& d : told) {
+        if (d.won == winner::nobody) { asked.emplace_back(d.field); }
+    }
+    auto at = asked.begin();
+    return std::erase_if(ops, [&](field_op const& op) {
+               while (at != asked.end() && compare_keys(*at, op.field) < 0) { ++at; }
+               return at != asked.end() && *at == op.field;
+           }) != 0;
+}
+
+/// A field that a guard or a reference leaves to a person.
+struct refused_field {
+    decision told{};
+    std::string guard{};  ///< the guard's name; of a reference none
+};
+
+/// What guards and references refuse of what is left of a mutation, `rest`, and then of what is left without that, until nobody
+/// refuses: whoever leaves all of it to the other side has made a record that may be. Cost: that of `apply` for each that refuses.
+[[nodiscard]] inline std::vector<refused_field> refused_of_rest(std::optional<row> const& current, mutation rest,
+                                                                collection_rules const& rules,
+                                                                apply_context const& context) {
+    std::vector<refused_field> out;
+    while (context.host != nullptr && !rest.ops.empty()) {
+        std::optional<row> after = current;
+        apply_outcome const more = apply_as_written(after, rest, rules, context, nullptr, true);
+        if (more.verdict != verdict_kind::conflict || !take_asked(rest.ops, more.decisions)) { break; }
+        for (decision const& d : more.decisions) {
+            if (d.won == winner::nobody) { out.push_back({d, more.guard}); }
+        }
+    }
+    return out;
+}
+
+/// Adds to a conflict what else guards and references refuse, beside what is asked already.
+inline void ask_about_rest(std::optional<row> const& current, mutation const& m, collection_rules const& rules,
+                           apply_context const& context, apply_outcome& out) {
+    if (context.host == nullptr || (context.host->guards.empty() && rules.references.empty())) { return; }
+    mutation rest = m;
+    if (!take_asked(rest.ops, out.decisions)) { return; }
+    std::vector<std::string> named{out.guard};
+    std::vector<decision> asked;
+    for (refused_field& f : refused_of_rest(current, std::move(rest), rules, context)) {
+        asked.push_back(std::move(f.told));
+        if (f.guard.empty() || std::find(named.begin(), named.end(), f.guard) != named.end()) { continue; }
+        out.guard += (out.guard.empty() ? "" : ", ") + f.guard;
+        named.push_back(std::move(f.guard));
+    }
+    put_decisions(out.decisions, std::move(asked));
 }
 
 }  // namespace detail
@@ -913,16 +1044,20 @@ inline void keep_fields(row& tomb, row&& was) {
 /// nobody else's. What is not concurrent takes effect; what is, its field's rule decides. A mutation is taken whole
 /// or not at all: one field that a person must decide parks it, one operation that can't be (a counter over a text,
 /// an overflow, a text where a flag is due) rejects it; `current` is then untouched. A deletion and a concurrent edit
-/// are decided by the collection's `deletes`. An update never creates. Last, the host's guards are asked.
+/// are decided by the collection's `deletes`. An update never creates. Last, the host's guards are asked, of a mutation that
+/// a person must decide about what is left of it.
 ///
 /// Rejections: `errc::not_found` (no such record or life; a reference to nothing), `errc::type_mismatch`,
 /// `errc::overflow`, `errc::contended` (by the authority's time, somebody was first: pull, and apply again),
 /// `errc::forbidden` (a guard), and for what its operations hold `errc::malformed`, `errc::invalid`,
 /// `errc::unsupported`, `errc::limit`.
-/// Cost: O(fields + operations), allocates the new fields; on a list O(elements + operations kept); on a text a diff.
+/// Cost: O(fields + operations), allocates the new fields; on a list O(elements + operations kept); on a text a diff. The
+/// same once more for each guard that refuses a merge.
 [[nodiscard]] inline apply_outcome apply(std::optional<row>& current, mutation const& m, collection_rules const& rules,
                                          apply_context const& context) {
-    return detail::apply_as_written(current, m, rules, context, nullptr);
+    apply_outcome out = detail::apply_as_written(current, m, rules, context, nullptr);
+    if (out.verdict == verdict_kind::conflict) { detail::ask_about_rest(current, m, rules, context, out); }
+    return out;
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI

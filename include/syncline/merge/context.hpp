@@ -57,8 +57,10 @@ inline constexpr std::size_t guard_bytes_max = 255;  ///< of a guard's name that
 
 /// A rule over several fields: "a draft can't replace an approved proposal", "end not before start". A value.
 struct guard {
-    std::string name;                  ///< for people and logs: UTF-8
-    std::vector<std::string> reads{};  ///< it is asked when one of these has changed; empty: always
+    std::string name;  ///< for people and logs: UTF-8
+    /// It is asked when one of these has changed, and what it refuses is about those that a change has touched. Empty: it is
+    /// asked always, and refuses all of a change.
+    std::vector<std::string> reads{};
     guard_answer (*judge)(guard_input const&,
                           void const* data) = nullptr;  ///< pure: the same answer for the same input
     void const* data = nullptr;                         ///< the host's own, handed to `judge`
@@ -86,7 +88,8 @@ struct apply_outcome {
     errc reason{};                      ///< why, when rejected
     bool changed = false;               ///< whether `after` differs from what was there
     std::vector<decision> decisions{};  ///< one for each field that others had changed concurrently
-    std::string guard{};                ///< the guard that refused, escalated or repaired; else empty
+    /// The guard that refused, escalated or repaired; else empty. Of several that refuse their names, with ", " between.
+    std::string guard{};
 };
 
 }  // namespace syncline::inline SYNCLINE_ABI

@@ -26,12 +26,17 @@ namespace detail {
 
 inline constexpr std::size_t diff_depth_max = 8;  ///< nested maps that operations reach into; deeper ones are set whole
 
+/// What becomes of a counter's change that no addition within int64 makes.
+enum class far_counter : std::uint8_t { overflows, is_set };
+
 [[nodiscard]] result<std::vector<field_op>> diff_fields(bytes_view before, bytes_view after, rule_view rules,
-                                                        group_index const* record, timestamp stamp, std::size_t depth);
+                                                        group_index const* record, timestamp stamp, std::size_t depth,
+                                                        far_counter far = far_counter::overflows);
 
 /// The operation that makes `to` of `from`, two different values of one field.
 [[nodiscard]] inline result<field_op> diff_values(std::string_view field, bytes_view from, bytes_view to, rule by,
-                                                  rule_view inside, timestamp stamp, std::size_t depth) {
+                                                  rule_view inside, timestamp stamp, std::size_t depth,
+                                                  far_counter far) {
     field_op op{std::string{field}, op_kind::set, {}, stamp};
     std::optional<bytes> edits;
     switch (by) {
@@ -40,6 +45,7 @@ inline constexpr std::size_t diff_depth_max = 8;  ///< nested maps that operatio
             auto const b = integer_of(to);
             if (!a || !b) { break; }
             auto const delta = checked_subtract(*b, *a);
+            if (!delta && far == far_counter::is_set) { break; }
             if (!delta) { return failure{errc::overflow, "a counter's change leaves int64"}; }
             op.kind = op_kind::add;
             cbor_writer{op.value}.integer(*delta);
@@ -50,7 +56,7 @@ inline constexpr std::size_t diff_depth_max = 8;  ///< nested maps that operatio
         case rule::list: edits = diff_list(from, to); break;
         case rule::nested: {
             if (!text_keyed(from) || !text_keyed(to) || depth == diff_depth_max) { break; }
-            auto ops = diff_fields(from, to, inside, nullptr, stamp, depth + 1);
+            auto ops = diff_fields(from, to, inside, nullptr, stamp, depth + 1, far);
             if (!ops) { return ops.error(); }
             // A key inside may be one that no field can have: then the map goes as one value.
             bool const named = std::all_of(ops->begin(), ops->end(), [](field_op const& inner) {
@@ -131,7 +137,8 @@ inline void complete_groups(std::vector<field_op>& ops, bytes_view before, bytes
 }
 
 inline result<std::vector<field_op>> diff_fields(bytes_view before, bytes_view after, rule_view rules,
-                                                 group_index const* record, timestamp stamp, std::size_t depth) {
+                                                 group_index const* record, timestamp stamp, std::size_t depth,
+                                                 far_counter far) {
     std::vector<field_op> ops;
     cbor_map_cursor was{before};
     cbor_map_cursor is{after};
@@ -147,7 +154,7 @@ inline result<std::vector<field_op>> diff_fields(bytes_view before, bytes_view a
             ops.push_back({std::string{is.key()}, op_kind::set, to_bytes(is.value()), stamp});
         } else if (!equal(was.value(), is.value())) {
             rule const by = record != nullptr ? record->decides(is.key()) : rules.of(is.key());
-            auto op = diff_values(is.key(), was.value(), is.value(), by, rules.inside(is.key()), stamp, depth);
+            auto op = diff_values(is.key(), was.value(), is.value(), by, rules.inside(is.key()), stamp, depth, far);
             if (!op) { return op.error(); }
             ops.push_back(std::move(*op));
         }
@@ -157,6 +164,15 @@ inline result<std::vector<field_op>> diff_fields(bytes_view before, bytes_view a
     if ((!before.empty() && was.failed()) || (!after.empty() && is.failed())) {
         return failure{errc::malformed, "fields that are no canonical map"};
     }
+    return ops;
+}
+
+[[nodiscard]] inline result<std::vector<field_op>> diff_record(bytes_view before, bytes_view after,
+                                                               collection_rules const& rules, timestamp stamp,
+                                                               far_counter far) {
+    group_index const groups(rules);
+    auto ops = diff_fields(before, after, rules.view(), &groups, stamp, 0, far);
+    if (ops) { complete_groups(*ops, before, after, rules, groups, stamp); }
     return ops;
 }
 
@@ -172,10 +188,7 @@ inline result<std::vector<field_op>> diff_fields(bytes_view before, bytes_view a
 /// leaves int64. Cost: O(length of both); of lists a difference of their identities.
 [[nodiscard]] inline result<std::vector<field_op>> diff(bytes_view before, bytes_view after,
                                                         collection_rules const& rules, timestamp stamp) {
-    detail::group_index const groups(rules);
-    auto ops = detail::diff_fields(before, after, rules.view(), &groups, stamp, 0);
-    if (ops) { detail::complete_groups(*ops, before, after, rules, groups, stamp); }
-    return ops;
+    return detail::diff_record(before, after, rules, stamp, detail::far_counter::overflows);
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI

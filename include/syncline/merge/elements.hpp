@@ -471,9 +471,9 @@ public:
         if (!known) { nodes_.push_back({{}, none, none, false}); }
         switch (e.verb) {
             case element_verb::insert:
-                if (nodes_[n].there) { return; }  // each identity once
-                if (nodes_[n].linked) { unlink(n); }
                 nodes_[n].item = e.item;
+                if (nodes_[n].there) { return; }  // each identity once: as the later says, where the earlier put it
+                if (nodes_[n].linked) { unlink(n); }
                 nodes_[n].there = true;
                 link_behind(n, place(e.after, n));
                 return;

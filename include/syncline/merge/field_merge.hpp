@@ -259,6 +259,8 @@ public:
             std::move(some->decisions.begin(), some->decisions.end(), std::back_inserter(decisions_));
         }
         out.decisions = std::move(decisions_);
+        put_in_order(out.decisions);
+        put_in_order(out.conflicts);
         if (count_ != remote_.count) {
             bytes head;
             cbor_writer{head}.map(static_cast<std::size_t>(count_));

@@ -53,6 +53,7 @@ private:
         auto some = field_merge(b, l, r, rules.view(), rules).run(local_side, remote_side, host);
         if (!some) { return some.error(); }
         std::move(some->decisions.begin(), some->decisions.end(), std::back_inserter(out_.decisions));
+        put_in_order(out_.decisions);
         out_.conflicts = std::move(some->conflicts);
         [&]<std::size_t... I>(std::index_sequence<I...>) { (take<I>(some->record, ok), ...); }
         (std::make_index_sequence<field_count<T>>{});

@@ -27,8 +27,9 @@ struct side {
 template <class R>
 struct merged {
     R record{};
-    std::vector<decision> decisions{};     ///< one for each field that both sides changed
-    std::vector<std::string> conflicts{};  ///< fields that a person must decide; they hold the remote value
+    std::vector<decision> decisions{};  ///< one for each field that both sides changed, in canonical key order
+    std::vector<std::string>
+        conflicts{};  ///< fields that a person must decide; they hold the remote value; in order, too
 };
 
 namespace detail {
@@ -46,7 +47,7 @@ namespace detail {
 struct side_by_side {
     timestamp their_stamp{}, our_stamp{};
     as_written theirs{}, ours{};
-    bool refused = false;  ///< both wrote a field, and its rule can't take the remote side's value
+    errc refused{};  ///< both wrote a field, and its rule can't take the remote side's value, or what a side added
 
     /// A field that one side alone has written; `made` is what it is there.
     static void alone(field_op& op, rule by, std::optional<bytes_view> made, as_written& taken) {
@@ -67,7 +68,10 @@ struct side_by_side {
             ours.inside.push_back({our.field, true, {}});
             return;
         }
-        refused = refused || (their.kind == op_kind::set && mistyped(their.value, by));
+        if (by == rule::counter && (too_far(their, was, they_made) || too_far(our, was, we_made))) {
+            refused = errc::overflow;
+        }
+        if (their.kind == op_kind::set && mistyped(their.value, by)) { refused = errc::type_mismatch; }
         if (our.kind == op_kind::nested && their.kind == op_kind::nested) {
             return nested(their, our, inside, *was, *they_made, *we_made);
         }
@@ -80,6 +84,11 @@ struct side_by_side {
     }
 
 private:
+    /// Whether a counter was set to what it is as no addition leads there.
+    [[nodiscard]] static bool too_far(field_op const& op, std::optional<bytes_view> was,
+                                      std::optional<bytes_view> made) {
+        return op.kind == op_kind::set && was && made && integer_of(*was) && integer_of(*made);
+    }
     /// The operation as what it made of its field.
     static void whole(field_op& op, std::optional<bytes_view> made) {
         op.kind = made ? op_kind::set : op_kind::unset;
@@ -112,7 +121,7 @@ private:
             ++other;
         }
         pass([](field_op const&) { return true; });
-        refused = refused || inside.refused;
+        if (inside.refused != errc{}) { refused = inside.refused; }
         theirs.inside.push_back(std::move(inside.theirs));
         ours.inside.push_back(std::move(inside.ours));
         encode(their, their_ops, their_stamp);
@@ -241,9 +250,10 @@ private:
 [[nodiscard]] inline result<merged<bytes>> merge_by_apply(bytes_view base, bytes_view local, bytes_view remote,
                                                           collection_rules const& rules, side local_side,
                                                           side remote_side, merge_host const* host) {
-    auto theirs = diff(base, remote, rules, remote_side.stamp);
+    // What one side alone has written is its value, however far it moved.
+    auto theirs = diff_record(base, remote, rules, remote_side.stamp, far_counter::is_set);
     if (!theirs) { return theirs.error(); }
-    auto ours = diff(base, local, rules, local_side.stamp);
+    auto ours = diff_record(base, local, rules, local_side.stamp, far_counter::is_set);
     if (!ours) { return ours.error(); }
     group_index const groups(rules);
 
@@ -280,7 +290,7 @@ private:
         auto const was = in_base.find(op.field);
         sides.both(*other, op, by, rules.view().inside(op.field), was, in_remote.find(op.field),
                    in_local.find(op.field), by_itself);
-        if (sides.refused) { return rejection(errc::type_mismatch); }
+        if (sides.refused != errc{}) { return rejection(sides.refused); }
         if (!marks_inside(*other, by, sides.theirs)) { continue; }
         unapplied.push_back({op.field, was.has_value(), was.value_or(bytes_view{})});
         first.ops.push_back(std::move(*other));
@@ -350,8 +360,8 @@ private:
     }
     if (!as_it_was.empty()) { out.record = rewrite_fields(out.record, as_it_was); }
     std::move(told.begin(), told.end(), std::back_inserter(out.decisions));
-    std::stable_sort(out.decisions.begin(), out.decisions.end(),
-                     [](decision const& a, decision const& b) { return compare_keys(a.field, b.field) < 0; });
+    put_in_order(out.decisions);
+    put_in_order(out.conflicts);
     return out;
 }
 

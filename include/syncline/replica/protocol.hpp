@@ -69,7 +69,8 @@ struct verdict {
     std::vector<position> versions{};
     /// Of a group that was rejected for one of its parts: which, counted from 0. `decisions` are of that part.
     std::optional<std::uint8_t> part{};
-    std::string guard{};  ///< of a conflict the guard that asks, for people: 1 to 255 bytes of UTF-8; else empty
+    /// Of a conflict the guards that ask, for people, with ", " between: 1 to 255 bytes of UTF-8; else empty.
+    std::string guard{};
     friend bool operator==(verdict const&, verdict const&) = default;
 };
 

@@ -1281,7 +1281,6 @@ void check_rule_of(std::vector<violation>& found, std::string_view field, collec
     std::vector<std::string> told;
     for (decision const& d : m->decisions) { told.push_back(to_text(d)); }
     for (std::string const& f : m->conflicts) { told.push_back("for a person: " + f); }
-    std::sort(told.begin(), told.end());
     auto const record = field_map::parse(m->record);
     std::string out = shown(record);
     for (std::string const& t : told) { out += "; " + t; }

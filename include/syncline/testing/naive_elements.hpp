@@ -114,7 +114,7 @@ struct naive_deed {
 
 /// A list, an encoded array, from what it was and all that came after it, in the order in which it came: all is played
 /// again in the order of stamps, after whatever each knew. An element that was removed keeps its place for those who
-/// speak of it. Precondition: at most `list_operations_max` deeds.
+/// speak of it; who inserts one that is there says what it is, and leaves it where it is. Precondition: at most `list_operations_max` deeds.
 /// Cost: quadratic in deeds and elements.
 [[nodiscard]] inline bytes naive_list(bytes const& before, std::vector<naive_deed> const& deeds) {
     std::vector<std::pair<timestamp, naive_deed const*>> order;
@@ -162,7 +162,7 @@ struct naive_deed {
                 put(std::move(moving), e.after);
             } else if (e.verb == element_verb::remove && there) {
                 at->there = false;
-            } else if (e.verb == element_verb::edit && there) {
+            } else if ((e.verb == element_verb::edit || e.verb == element_verb::insert) && there) {
                 at->item = to_bytes(e.item);
             }
         }

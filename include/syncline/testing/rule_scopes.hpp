@@ -271,6 +271,7 @@ private:
         bytes const edited = scope_element(std::string{static_cast<char>('a' + which % 3)}, own);
         bytes const fresh = scope_element(own, own);
         bytes const fresh_id = scope_text(own);
+        bytes const shared = scope_element("n", own);  // one that others may insert at the same time
         switch (which) {
             case 0:
             case 1:
@@ -282,7 +283,7 @@ private:
             case 7: return scope_edits({{element_verb::move, target, {}, {}}});
             case 8: return scope_edits({{element_verb::move, c, {}, {}}});
             case 9: return scope_edits({{element_verb::insert, fresh_id, a, fresh}});
-            default: return scope_edits({{element_verb::insert, fresh_id, {}, fresh}});
+            default: return scope_edits({{element_verb::insert, scope_text("n"), {}, shared}});
         }
     }
     [[nodiscard]] static bytes inside(std::size_t which) {
@@ -330,6 +331,7 @@ private:
                        [&](std::string const& id) { return std::find(gone.begin(), gone.end(), id) != gone.end(); }),
         wanted.end());
     std::sort(wanted.begin(), wanted.end());
+    wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
     std::sort(ids.begin(), ids.end());
     return in.finish() && ids == wanted ? std::string{} : std::string{"elements lost, doubled or come back"};
 }
