@@ -467,6 +467,25 @@ TEST_CASE("a decision on a remote that has changed since does not count", "[repl
     }
 }
 
+TEST_CASE("nobody is told that they came too late before the authority has said so", "[replica][shared]") {
+    clash c;
+    auto const asked = c.cleo.read([&](auto& tx) { return c.cleo.self.request_message(tx); });
+    REQUIRE(asked);
+    REQUIRE(c.cleo.decide(c.cleo.listed()[0], resolution::use_remote()));
+    REQUIRE(c.ben.decide(c.ben.listed()[0], resolution::use_local()));
+    while (c.ben.exchange()) {}
+    auto const answer = serve(c.h.store, c.h.self, "cleo", *asked, c.h.clock.now);
+    REQUIRE(answer);
+    REQUIRE(c.cleo.write([&](auto& tx) { return c.cleo.self.absorb(tx, *answer, c.h.clock.now, c.cleo.random); }));
+    CHECK(c.cleo.follow().empty());  // ben's is confirmed, and hers is not even sent
+    REQUIRE(c.anna.update({set("asked", 7)}));
+    while (c.anna.exchange()) {}
+    CHECK(c.ben.sync() == std::vector<followed>{followed::reopened});
+    CHECK(c.cleo.sync() == std::vector<followed>{followed::reopened});
+    c.settle();
+    c.same(7, shared_state::open, 1);
+}
+
 TEST_CASE("what a lost device has decided another carries out", "[replica][shared]") {
     clash c;
     record_key const k = c.cleo.key(c.cleo.listed()[0]);

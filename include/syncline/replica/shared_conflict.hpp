@@ -412,6 +412,8 @@ private:
             return waits ? std::optional<followed>{} : std::optional<followed>{followed::refused};
         }
         if (c->decision != mine.decision) {
+            // Until its own verdict is there it may still count: the other may have been taken back.
+            if ((*held)->pending) { return std::optional<followed>{}; }
             bytes entry;
             cbor_writer w{entry};
             w.array(3);
