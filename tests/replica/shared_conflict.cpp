@@ -593,12 +593,9 @@ TEST_CASE("that a conflict is closed is said with what closes it, once, and neve
         cbor_writer{nothing}.null();
         std::vector<field_op> all = taking_back();
         all.push_back(world::unset("done"));
-        std::vector<std::vector<field_op>> const tries{{world::unset("done")},
-                                                       {{"done", op_kind::set, nothing, {}}},
-                                                       {set("done", 0)},
-                                                       {yes("done")},
-                                                       taking_back(),
-                                                       all};
+        std::vector<std::vector<field_op>> const tries{{world::unset("done")}, {{"done", op_kind::set, nothing, {}}},
+                                                       {set("done", 0)},       {yes("done")},
+                                                       taking_back(),          all};
         for (int round = 0; round < 2; ++round) {
             for (auto const& ops : tries) { CHECK(mallory.forge(k, ops).kind == verdict_kind::rejected); }
         }
@@ -640,8 +637,8 @@ TEST_CASE("a decision for what is there already is closed with nothing written",
     anna.sync();
     ben.sync();
     auto const before = ben.listed()[0].about.remote->version;
-    auto const how = GENERATE(resolution::use_remote(),
-                              resolution::merge_fields({{{"asked"}, field_take::custom, integer(2)}}));
+    auto const how =
+        GENERATE(resolution::use_remote(), resolution::merge_fields({{{"asked"}, field_take::custom, integer(2)}}));
     REQUIRE(ben.decide(ben.listed()[0], how));
     while (ben.exchange()) {}
     std::optional<std::int64_t> now;

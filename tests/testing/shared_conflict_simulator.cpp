@@ -35,8 +35,8 @@ TEST_CASE("each conflict is seen on all devices and decided once, by who may, an
         sum.closed += r.closed;
         sum.open += r.open;
     }
-    CAPTURE(sum.faults, sum.power_cuts, sum.written, sum.decided, sum.late, sum.reopened, sum.refused,
-            sum.unwritten, sum.forged, sum.closed, sum.open);
+    CAPTURE(sum.faults, sum.power_cuts, sum.written, sum.decided, sum.late, sum.reopened, sum.refused, sum.unwritten,
+            sum.forged, sum.closed, sum.open);
     CHECK((sum.faults > 4 * seeds && sum.power_cuts > seeds && sum.written > 10 * seeds && sum.decided > 2 * seeds));
     CHECK((sum.late > seeds / 4 && sum.reopened > seeds / 4 && sum.closed > seeds / 4 && sum.open > seeds));
     CHECK((sum.unwritten > seeds / 4 && sum.forged > seeds / 4));

@@ -84,13 +84,13 @@ struct shared_conflict {
 
 /// What `shared_conflicts::follow` did about a decision that was made here.
 enum class followed : std::uint8_t {
-    carried_out = 1,  ///< it counts, and what it comes to is written
+    carried_out = 1,  ///< it counts, and what it comes to is written, at the authority too
     too_late = 2,     ///< another was confirmed before; this one is in the history
     reopened = 3,     ///< the remote has changed meanwhile: the conflict is open again
     refused = 4,      ///< not taken: who decided may not, or another's was there, which was taken back since
     gone = 5,         ///< the conflict is not there any more
-    /// It counted, and the authority refused what it comes to: nothing is written, the conflict is open again. The verdict, in
-    /// the events and with the dead letter, says why.
+    /// It counted, and what it comes to was refused: nothing is written, the conflict is open again. What the authority
+    /// refused has its verdict in the events and with the dead letter.
     not_written = 6,
 };
 [[nodiscard]] constexpr char const* name(followed f) noexcept {
@@ -148,9 +148,10 @@ namespace detail {
 ///
 /// `share` makes records of what waits in the device's own queue. `list` shows all that are held here, whoever opened
 /// them. `decide` writes a decision, on any device; the first that is confirmed stands. `follow`, called after each
-/// exchange, carries out on the device that decided what counts, in one transaction with the note that it is done, and
-/// tells what came too late, which the history keeps; and it closes in the device's own queue what was closed anywhere.
-/// So a decision shows everywhere once it is confirmed, and its effect after the next exchange of who decided.
+/// exchange, sends from the device that decided what counts, in one group with the note that it is done: at the authority
+/// both or neither. It tells what became of each decision, and closes in the device's own queue what was closed anywhere.
+/// So a decision shows everywhere once it is confirmed, and its effect after the next exchange of who decided. What the
+/// authority refuses to write leaves the conflict open for all, and its author's edit where it was.
 ///
 /// Shared are the conflicts of the collections that are named here, whose names have at most 54 bytes and whose fields'
 /// at most 240. Whoever shares decides by this, not by the desk. Queue and rules outlive it. Keys begin with `prefix`:
@@ -291,7 +292,8 @@ public:
         return done;
     }
 
-    /// Takes over what another has decided and not carried out, because their device is lost: `follow` does it here.
+    /// Takes over what another has decided and not carried out, because their device is lost: `follow` does it here. Where
+    /// the record can't show that it is done (an addition, elements, a guard's repair), that ends as `not_written`.
     /// Errors: `errc::invalid` for one that is not decided, or closed; `errc::forbidden` where values are masked.
     template <storage_transaction Tx, class Records, class Journal>
     [[nodiscard]] status take_over(Tx& tx, basic_replica<Records, Journal> const& r, record_key const& k) const {
@@ -912,13 +914,11 @@ enum class decision_effect : std::uint8_t { shown, missing, unknown };
         in.group != nullptr && std::any_of(in.group->parts.begin(), in.group->parts.end(),
                                            [&](mutation const& part) { return part.record == c->about.record; });
     bool const alone = c->about.of_whole_record() ||
-                       std::all_of(c->about.local.ops.begin(), c->about.local.ops.end(), [&](field_op const& o) {
-                           return c->about.find({o.field}) != nullptr;
-                       });
+                       std::all_of(c->about.local.ops.begin(), c->about.local.ops.end(),
+                                   [&](field_op const& o) { return c->about.find({o.field}) != nullptr; });
     auto const effect = effect_on(*c, *current);
-    bool const stands = c->decided_by == in.principal
-                            ? together || effect != decision_effect::missing
-                            : effect == decision_effect::shown && (together || alone);
+    bool const stands = c->decided_by == in.principal ? together || effect != decision_effect::missing
+                                                      : effect == decision_effect::shown && (together || alone);
     return stands ? validation{} : no("what was decided is not written");
 }
 
@@ -981,7 +981,8 @@ enum class decision_effect : std::uint8_t { shown, missing, unknown };
 
 /// The check that makes `conflicts_of(collection)` one of shared conflicts, for `check_table::add` on devices and at the
 /// authority: the first decision that is confirmed stands, a second is refused, `errc::rejected`, "decided already by …";
-/// a decision is in its author's name. Who may decide at all is the policy's: access rules of that collection.
+/// a decision is in its author's name; a conflict is closed with what closes it, or where the record shows that, and never
+/// opened again. Who may decide at all is the policy's: access rules of that collection.
 [[nodiscard]] inline record_check conflict_check(std::string_view collection) {
     return {conflicts_of(collection), {}, false, &detail::judge_conflict, nullptr};
 }

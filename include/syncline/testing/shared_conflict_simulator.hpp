@@ -54,13 +54,13 @@ struct shared_conflict_simulation_report {
     std::uint64_t faults = 0;  ///< storage calls that were made to fail
     std::uint64_t power_cuts = 0;
     std::uint64_t written = 0;
-    std::uint64_t decided = 0;   ///< decisions that were acknowledged
-    std::uint64_t late = 0;      ///< … of these, after another
-    std::uint64_t reopened = 0;  ///< … whose row had changed
-    std::uint64_t refused = 0;   ///< … by whoever may not
+    std::uint64_t decided = 0;    ///< decisions that were acknowledged
+    std::uint64_t late = 0;       ///< … of these, after another
+    std::uint64_t reopened = 0;   ///< … whose row had changed
+    std::uint64_t refused = 0;    ///< … by whoever may not
     std::uint64_t unwritten = 0;  ///< … whose effect was refused
     std::uint64_t forged = 0;     ///< changes of conflicts that no part of the library makes
-    std::uint64_t closed = 0;    ///< conflicts at the end
+    std::uint64_t closed = 0;     ///< conflicts at the end
     std::uint64_t open = 0;
     std::uint64_t trace = 0;  ///< of all messages: the same on every machine
     std::vector<violation> found{};
@@ -111,10 +111,10 @@ private:
         access_rule decides = opens;
         decides.role = "manager";
         decides.updates = true;
-        return access_policy<>{
-            {sees, things, opens, decides}, {[](std::string_view principal, std::string_view role, void const*) {
-                return principal != (role == "editor" ? "dora" : "guest");
-            }}};
+        return access_policy<>{{sees, things, opens, decides},
+                               {[](std::string_view principal, std::string_view role, void const*) {
+                                   return principal != (role == "editor" ? "dora" : "guest");
+                               }}};
     }
     void begin() {
         rules_.add({"things", rule::last_writer, {{"asked", rule::manual}}});
