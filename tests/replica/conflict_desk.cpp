@@ -511,6 +511,63 @@ TEST_CASE("whatever storage call fails, verdict and conflict, decision and mutat
         [&](auto& tx) { return w.mine.desk.undo(tx, w.mine.self, open[0].id, as_bytes("anna"), w.clock.now); });
 }
 
+TEST_CASE("a pull costs a look at each open conflict, and writes to those whose record it has changed") {
+    rule_table const table = rules();
+    conflict_queue const queue;
+    conflict_desk const desk{queue, table};
+    memory_storage inner;
+    testing::faulty_storage<memory_storage> store{inner};
+    std::map<bytes, row> rows;
+    std::uint64_t const many = 100;
+    auto tx = store.begin(access_mode::write);
+    REQUIRE(tx);
+    for (std::uint64_t i = 0; i < many; ++i) {
+        conflict c;
+        c.record = {"things", "of " + std::to_string(i % 90)};  // of some there are two
+        c.local.record = c.record;
+        c.local.stamp = timestamp{i + 1};
+        c.local.ops = {set("asked", 1)};
+        c.base = fields({{"asked", 0}});
+        c.remote.emplace();
+        c.remote->version = 1;
+        c.remote->fields = fields({{"asked", 2}});
+        c.fields.resize(1);
+        c.fields[0].path = {"asked"};
+        REQUIRE(queue.raise(*tx, c, wall_time{milliseconds{1}}));
+        rows[c.record.id] = *c.remote;
+    }
+    std::uint64_t looks = 0;
+    auto const look = [&](record_key const& k) -> result<std::optional<row>> {
+        ++looks;
+        return std::optional<row>{rows.at(k.id)};
+    };
+    function_ref<result<std::optional<row>>(record_key const&)> const confirmed = look;
+    journal_note pulled;
+    pulled.what = journal_event::pulled;
+    pulled.confirmed = &confirmed;
+    std::uint64_t before = store.calls();
+    REQUIRE(desk(*tx, pulled));
+    CHECK(looks == many);
+    CHECK(store.calls() - before <= many + 1);  // each is read once
+
+    for (std::uint64_t const i : {7U, 50U}) {
+        row& r = rows.at(record_key{"things", "of " + std::to_string(i)}.id);
+        r.version = 2;
+        r.fields = fields({{"asked", static_cast<std::int64_t>(i)}});
+    }
+    before = store.calls();
+    REQUIRE(desk(*tx, pulled));
+    CHECK(store.calls() - before < many + 60);
+    std::size_t renewed = 0;
+    REQUIRE(queue.list(*tx, {}, [&](conflict const& c) {
+        CHECK(c.remote == rows.at(c.record.id));
+        renewed += c.revision == 2 ? 1 : 0;
+        return true;
+    }));
+    CHECK(renewed == 3);
+    REQUIRE(queue.verify(*tx));
+}
+
 TEST_CASE("a desk and an audit log are told of the same") {
     memory_storage store;
     rule_table const table = rules();

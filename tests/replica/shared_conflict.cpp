@@ -64,7 +64,7 @@ struct house {
     memory_storage store{};
     authority<access_policy<>> self;
     syncline::random_generator random{3};
-    house() : self(rules, options(), house_policy()) {
+    explicit house(access_policy<> policy = house_policy()) : self(rules, options(), std::move(policy)) {
         auto tx = store.begin(access_mode::write);
         REQUIRE(self.open(*tx, clock.now, random));
         REQUIRE(tx->commit());
@@ -177,21 +177,40 @@ struct device : world::storing {
         }));
         return n;
     }
-    std::int64_t asked() {
+    std::int64_t held(char const* name) {
         auto const r = read([&](auto& tx) { return self.read(tx, key_a); });
         REQUIRE(r);
         REQUIRE(*r);
-        return *field((*r)->fields, "asked");
+        return *field((*r)->fields, name);
+    }
+    std::int64_t asked() { return held("asked"); }
+    /// What became of the last mutation that was decided.
+    verdict last_verdict() {
+        verdict out;
+        REQUIRE(read([&](auto& tx) {
+            return self.events(tx, 0, [&](std::uint64_t, event const& e) {
+                if (e.kind == event_kind::decided) { out = e.said; }
+                return true;
+            });
+        }));
+        return out;
+    }
+    /// Writes to a conflict what no part of the library writes, and what the authority says of it.
+    verdict forge(record_key const& k, std::vector<field_op> ops) {
+        home.clock.pass(10);
+        REQUIRE(write([&](auto& tx) { return self.update(tx, k, ops, home.clock.now); }));
+        while (exchange()) {}
+        return last_verdict();
     }
 };
 
 /// Anna has written what ben has changed before her: 3 over 1, where 2 is.
 struct clash {
-    house h{};
+    house h;
     device anna{h, "anna", 1};
     device ben{h, "ben", 2};
     device cleo{h, "cleo", 3};
-    clash() {
+    explicit clash(access_policy<> policy = house_policy()) : h(std::move(policy)) {
         REQUIRE(anna.create(1));
         anna.sync();
         ben.sync();
@@ -221,6 +240,30 @@ struct clash {
         CHECK(anna.parked() == open);
     }
 };
+
+/// Only editors write things; cleo is none, and may decide about them all the same.
+access_policy<> narrow_policy() {
+    access_rule sees;
+    sees.collection = "things";
+    access_rule things = sees;
+    things.role = "editor";
+    things.creates = things.updates = things.erases = true;
+    access_rule decides;
+    decides.collection = conflicts_of("things");
+    decides.creates = decides.updates = true;
+    return access_policy<>{{sees, things, decides}, {[](std::string_view principal, std::string_view, void const*) {
+                               return principal != "cleo";
+                           }}};
+}
+
+field_op yes(std::string_view name) {
+    bytes item;
+    cbor_writer{item}.boolean(true);
+    return {std::string{name}, op_kind::set, item, {}};
+}
+std::vector<field_op> taking_back() {
+    return {world::unset("decided_at"), world::unset("decided_by"), world::unset("decision")};
+}
 
 }  // namespace
 
@@ -424,6 +467,25 @@ TEST_CASE("a decision on a remote that has changed since does not count", "[repl
     }
 }
 
+TEST_CASE("nobody is told that they came too late before the authority has said so", "[replica][shared]") {
+    clash c;
+    auto const asked = c.cleo.read([&](auto& tx) { return c.cleo.self.request_message(tx); });
+    REQUIRE(asked);
+    REQUIRE(c.cleo.decide(c.cleo.listed()[0], resolution::use_remote()));
+    REQUIRE(c.ben.decide(c.ben.listed()[0], resolution::use_local()));
+    while (c.ben.exchange()) {}
+    auto const answer = serve(c.h.store, c.h.self, "cleo", *asked, c.h.clock.now);
+    REQUIRE(answer);
+    REQUIRE(c.cleo.write([&](auto& tx) { return c.cleo.self.absorb(tx, *answer, c.h.clock.now, c.cleo.random); }));
+    CHECK(c.cleo.follow().empty());  // ben's is confirmed, and hers is not even sent
+    REQUIRE(c.anna.update({set("asked", 7)}));
+    while (c.anna.exchange()) {}
+    CHECK(c.ben.sync() == std::vector<followed>{followed::reopened});
+    CHECK(c.cleo.sync() == std::vector<followed>{followed::reopened});
+    c.settle();
+    c.same(7, shared_state::open, 1);
+}
+
 TEST_CASE("what a lost device has decided another carries out", "[replica][shared]") {
     clash c;
     record_key const k = c.cleo.key(c.cleo.listed()[0]);
@@ -441,6 +503,7 @@ TEST_CASE("what a lost device has decided another carries out", "[replica][share
     }
     c.settle();
     c.same(3, shared_state::closed, 0);
+    CHECK(c.anna.held("count") == 15);  // once, though two have carried it out
     CHECK(c.ben.listed()[0].decided_by == "dora");
     CHECK(c.ben.listed()[0].late.empty());
 }
@@ -529,6 +592,154 @@ TEST_CASE("a conflict that may not be shared is tried once, and stands in the ow
     c.settle();
     CHECK(look() == 0);
     CHECK(c.cleo.listed().size() == 2);
+}
+
+TEST_CASE("who may decide and not write the record is told so, and the conflict is open for the others",
+          "[replica][shared]") {
+    clash c{narrow_policy()};
+    auto const how = GENERATE(resolution::use_local(), resolution::use_remote(),
+                              resolution::merge_fields({{{"asked"}, field_take::custom, integer(44)}}));
+    REQUIRE(c.cleo.decide(c.cleo.listed()[0], how));
+    std::vector<followed> told = c.cleo.follow();
+    while (c.cleo.exchange()) {}
+    told = c.cleo.follow();
+    CHECK(told.empty());  // confirmed, and on its way
+    CHECK(c.cleo.decide(c.cleo.listed()[0], how).error() == errc::already_exists);
+    while (c.cleo.exchange()) {}
+    verdict const why = c.cleo.last_verdict();
+    CHECK(why.kind == verdict_kind::rejected);
+    CHECK(why.reason == errc::forbidden);
+    CHECK(c.cleo.sync() == std::vector<followed>{followed::not_written});
+    c.settle();
+    c.same(2, shared_state::open, 1);  // anna's edit waits with her
+    CHECK(c.anna.held("count") == 10);
+    CHECK(c.anna.listed()[0].decided_by.empty());
+    REQUIRE(c.ben.decide(c.ben.listed()[0], resolution::use_local()));
+    CHECK(c.ben.sync() == std::vector<followed>{followed::carried_out});
+    c.settle();
+    c.same(3, shared_state::closed, 0);
+    CHECK(c.cleo.held("count") == 15);
+}
+
+TEST_CASE("a decision about a row that has changed on the way is carried out nowhere in part", "[replica][shared]") {
+    clash c;
+    REQUIRE(c.cleo.decide(c.cleo.listed()[0], resolution::use_local()));
+    while (c.cleo.exchange()) {}
+    CHECK(c.cleo.follow().empty());
+    CHECK(c.cleo.asked() == 3);  // as whatever is written here
+    CHECK(c.cleo.follow().empty());
+    REQUIRE(c.ben.update({set("asked", 7)}));
+    c.ben.sync();
+    CHECK(c.cleo.sync() == std::vector<followed>{followed::reopened});
+    CHECK(c.cleo.last_verdict().kind == verdict_kind::applied);  // that it is open again
+    c.settle();
+    c.same(7, shared_state::open, 1);
+    CHECK(c.ben.held("count") == 10);
+}
+
+TEST_CASE("that a conflict is closed is said with what closes it, once, and never taken back", "[replica][shared]") {
+    clash c;
+    device mallory{c.h, "mallory", 9, false};  // a program of its own making, which may decide
+    mallory.sync();
+    record_key const k = mallory.key(mallory.listed()[0]);
+    bool const local = GENERATE(true, false);
+    REQUIRE(c.ben.decide(c.ben.listed()[0], local ? resolution::use_local() : resolution::use_remote()));
+    while (c.ben.exchange()) {}
+    while (mallory.exchange()) {}
+    SECTION("not by another, before it is carried out") {
+        // What is not contested goes along, so that the other side's value alone says nothing either.
+        verdict const said = mallory.forge(k, {yes("done")});
+        CHECK(said.kind == verdict_kind::rejected);
+        CHECK(said.text == "what was decided is not written");
+        c.h.clock.pass(10);
+        record_group both;
+        both.update(key_a, {set("name", 7)}).update(k, {yes("done")});
+        REQUIRE(mallory.write([&](auto& tx) { return mallory.self.write_group(tx, both, c.h.clock.now); }));
+        while (mallory.exchange()) {}
+        CHECK(mallory.last_verdict().kind == (local ? verdict_kind::rejected : verdict_kind::applied));
+        CHECK(c.ben.sync() == std::vector<followed>{followed::carried_out});
+        c.settle();
+        c.same(local ? 3 : 2, shared_state::closed, 0);
+        if (local) { CHECK(c.anna.held("count") == 15); }
+    }
+    SECTION("not with the decision itself, or half") {
+        device wild{c.h, "wild", 10, false};
+        wild.sync();
+        CHECK(wild.forge(k, {world::unset("done")}).kind == verdict_kind::rejected);
+        CHECK(wild.forge(k, {set("done", 1)}).kind == verdict_kind::rejected);
+        std::vector<field_op> all = taking_back();
+        all.push_back(yes("done"));
+        CHECK(wild.forge(k, all).kind == verdict_kind::rejected);
+        CHECK(c.ben.sync() == std::vector<followed>{followed::carried_out});
+    }
+    SECTION("not taken back in any number of steps") {
+        CHECK(c.ben.sync() == std::vector<followed>{followed::carried_out});
+        mallory.sync();
+        bytes nothing;
+        cbor_writer{nothing}.null();
+        std::vector<field_op> all = taking_back();
+        all.push_back(world::unset("done"));
+        std::vector<std::vector<field_op>> const tries{{world::unset("done")}, {{"done", op_kind::set, nothing, {}}},
+                                                       {set("done", 0)},       {yes("done")},
+                                                       taking_back(),          all};
+        for (int round = 0; round < 2; ++round) {
+            for (auto const& ops : tries) { CHECK(mallory.forge(k, ops).kind == verdict_kind::rejected); }
+        }
+        c.settle();
+        c.same(local ? 3 : 2, shared_state::closed, 0);
+        CHECK(c.cleo.decide(c.cleo.listed()[0], resolution::use_remote()).error() == errc::already_exists);
+    }
+}
+
+TEST_CASE("a device of before, which writes and then notes, closes what it has written and nothing else",
+          "[replica][shared]") {
+    bool const may = GENERATE(true, false);
+    clash c{may ? house_policy() : narrow_policy()};
+    record_key const k = c.cleo.key(c.cleo.listed()[0]);
+    REQUIRE(c.cleo.decide(c.cleo.listed()[0], resolution::use_local()));
+    while (c.cleo.exchange()) {}
+    REQUIRE(c.cleo.update({set("asked", 3), world::add("count", 5)}));
+    CHECK(c.cleo.forge(k, {yes("done")}).kind == (may ? verdict_kind::applied : verdict_kind::rejected));
+    if (!may) {
+        c.ben.sync();
+        REQUIRE(c.ben.write([&](auto& tx) { return c.ben.shared.take_over(tx, c.ben.self, k); }));
+        CHECK(c.ben.sync() == std::vector<followed>{followed::carried_out});
+    }
+    c.settle();
+    c.same(3, shared_state::closed, 0);
+    CHECK(c.anna.held("count") == 15);
+}
+
+TEST_CASE("a decision for what is there already is closed with nothing written", "[replica][shared]") {
+    house h;
+    device anna{h, "anna", 1};
+    device ben{h, "ben", 2};
+    REQUIRE(anna.create(1));
+    anna.sync();
+    ben.sync();
+    REQUIRE(ben.update({set("asked", 2)}));
+    ben.sync();
+    REQUIRE(anna.update({set("asked", 3)}));
+    anna.sync();
+    ben.sync();
+    auto const before = ben.listed()[0].about.remote->version;
+    auto const how =
+        GENERATE(resolution::use_remote(), resolution::merge_fields({{{"asked"}, field_take::custom, integer(2)}}));
+    REQUIRE(ben.decide(ben.listed()[0], how));
+    while (ben.exchange()) {}
+    std::optional<std::int64_t> now;
+    SECTION("as it is") { now = 2; }
+    SECTION("unless it isn't there any more") {
+        if (how.kind == resolve_kind::use_remote) { return; }
+        CHECK(ben.follow().empty());
+        REQUIRE(anna.update({set("asked", 8)}));
+        anna.sync();
+    }
+    CHECK(ben.sync() == std::vector<followed>{now ? followed::carried_out : followed::reopened});
+    anna.sync();
+    CHECK(anna.listed()[0].state == (now ? shared_state::closed : shared_state::open));
+    CHECK(anna.waiting() == (now ? 0 : 1));
+    if (now) { CHECK(anna.listed()[0].about.remote->version == before); }
 }
 
 TEST_CASE("masked values are named and missing, and who can't see them doesn't decide", "[replica][shared]") {

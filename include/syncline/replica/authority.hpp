@@ -1389,6 +1389,7 @@ private:
         std::vector<record_effect> all{};
         std::vector<std::uint8_t> part{};  ///< for each the part of the group that it comes from
         std::uint8_t now = 0;              ///< the part that is being judged
+        mutation const* group = nullptr;   ///< that it is part of
 
         [[nodiscard]] record_effect const* find(record_key const& k) const noexcept {
             auto const e = std::find_if(all.begin(), all.end(), [&](record_effect const& o) { return o.record == k; });
@@ -1424,6 +1425,7 @@ private:
         std::vector<verdict> said(m.parts.size());
         std::optional<std::size_t> lost;
         std::size_t overruled = 0;
+        effects.group = &m;
         auto const refuse = [&](std::size_t part, errc why) {
             std::vector<decision> decisions = std::move(said[part].decisions);
             v = rejection(v, why, std::move(said[part].text));
@@ -1543,11 +1545,21 @@ private:
             if (auto ok = fits(after->fields, limits_of(options_.message, options_.record_max), deep); !ok) {
                 return reject(ok.error().code, ok.error().detail);
             }
+            status looked;
+            auto const look = [&](record_key const& k) {
+                auto found = state_over(tx, effects, k);
+                if (!found) { looked = found.error(); }
+                return found;
+            };
+            function_ref<result<std::optional<row>>(record_key const&)> const rows = look;
+            validation_input const judged{principal, m, *before, *after, effects.group, &rows};
             if (options_.checks != nullptr) {
-                validation fits = (*options_.checks)(validation_input{principal, m, *before, *after});
+                validation fits = (*options_.checks)(judged);
+                if (!looked) { return looked; }
                 if (!fits.accepted) { return reject(fits.reason, std::move(fits.text)); }
             }
-            validation said = validate_(validation_input{principal, m, *before, *after});
+            validation said = validate_(judged);
+            if (!looked) { return looked; }
             if (!said.accepted) { return reject(said.reason, std::move(said.text)); }
             if (options_.scopes != nullptr && !after->deleted) {
                 auto const placed = options_.scopes->of(m.record, *after);

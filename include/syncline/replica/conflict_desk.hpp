@@ -273,16 +273,28 @@ private:
 
     template <class Tx>
     [[nodiscard]] status renew(Tx& tx, journal_note const& n, wall_time now) const {
-        std::vector<record_key> records;
+        std::vector<record_key> moved;
+        status outcome;
         auto ok = queue_->list(tx, {}, [&](conflict const& c) {
-            if (std::find(records.begin(), records.end(), c.record) == records.end()) { records.push_back(c.record); }
+            auto const current = (*n.confirmed)(c.record);
+            if (!current && current.error() != errc::unsupported) {
+                outcome = current.error();
+                return false;
+            }
+            // Closed to the program, or gone: what was seen stays.
+            if (current && *current && c.remote != *current) { moved.push_back(c.record); }
             return true;
         });
+        if (ok) { ok = outcome; }
         if (!ok) { return ok; }
-        for (record_key const& k : records) {
+        std::sort(moved.begin(), moved.end(), [](record_key const& a, record_key const& b) {
+            return a.collection != b.collection ? a.collection < b.collection : compare(a.id, b.id) < 0;
+        });
+        moved.erase(std::unique(moved.begin(), moved.end()), moved.end());
+        for (record_key const& k : moved) {
             auto const current = (*n.confirmed)(k);
-            if (!current && current.error() != errc::unsupported) { return current.error(); }
-            if (!current || !*current) { continue; }  // closed to the program, or gone: what was seen stays
+            if (!current) { return current.error(); }
+            if (!*current) { continue; }
             conflict_writer by;
             by.stamp = (*current)->floor.stamp;
             for (field_mark const& e : (*current)->exceptions) { by.stamp = (std::max)(by.stamp, e.mark.stamp); }

@@ -25,6 +25,7 @@
 #include <syncline/model/record.hpp>
 #include <syncline/replica/conflict_desk.hpp>
 #include <syncline/replica/constraints.hpp>
+#include <syncline/replica/group.hpp>
 #include <syncline/replica/journal.hpp>
 #include <syncline/replica/replica.hpp>
 #include <syncline/replica/validation.hpp>
@@ -83,11 +84,14 @@ struct shared_conflict {
 
 /// What `shared_conflicts::follow` did about a decision that was made here.
 enum class followed : std::uint8_t {
-    carried_out = 1,  ///< it counts, and what it comes to is written
+    carried_out = 1,  ///< it counts, and what it comes to is written, at the authority too
     too_late = 2,     ///< another was confirmed before; this one is in the history
     reopened = 3,     ///< the remote has changed meanwhile: the conflict is open again
     refused = 4,      ///< not taken: who decided may not, or another's was there, which was taken back since
     gone = 5,         ///< the conflict is not there any more
+    /// It counted, and what it comes to was refused: nothing is written, the conflict is open again. What the authority
+    /// refused has its verdict in the events and with the dead letter.
+    not_written = 6,
 };
 [[nodiscard]] constexpr char const* name(followed f) noexcept {
     switch (f) {
@@ -96,6 +100,7 @@ enum class followed : std::uint8_t {
         case followed::reopened: return "reopened";
         case followed::refused: return "refused";
         case followed::gone: return "gone";
+        case followed::not_written: return "not written";
     }
     return "unknown";
 }
@@ -143,9 +148,10 @@ namespace detail {
 ///
 /// `share` makes records of what waits in the device's own queue. `list` shows all that are held here, whoever opened
 /// them. `decide` writes a decision, on any device; the first that is confirmed stands. `follow`, called after each
-/// exchange, carries out on the device that decided what counts, in one transaction with the note that it is done, and
-/// tells what came too late, which the history keeps; and it closes in the device's own queue what was closed anywhere.
-/// So a decision shows everywhere once it is confirmed, and its effect after the next exchange of who decided.
+/// exchange, sends from the device that decided what counts, in one group with the note that it is done: at the authority
+/// both or neither. It tells what became of each decision, and closes in the device's own queue what was closed anywhere.
+/// So a decision shows everywhere once it is confirmed, and its effect after the next exchange of who decided. What the
+/// authority refuses to write leaves the conflict open for all, and its author's edit where it was.
 ///
 /// Shared are the conflicts of the collections that are named here, whose names have at most 54 bytes and whose fields'
 /// at most 240. Whoever shares decides by this, not by the desk. Queue and rules outlive it. Keys begin with `prefix`:
@@ -173,8 +179,10 @@ public:
         return record_key{conflicts_of(c.record.collection), std::string_view{to_hex(bytes_view{digest}.first(16))}};
     }
 
-    /// Whether a record is a conflict.
-    [[nodiscard]] static bool reads(record_key const& k, bytes_view fields) { return decode(k, fields).has_value(); }
+    /// A record as a conflict, without the row that it is about. `errc::malformed` for one that is none.
+    [[nodiscard]] static result<shared_conflict> read(record_key const& k, bytes_view fields) {
+        return decode(k, fields);
+    }
 
     /// Makes records of the open conflicts of the device's queue that are none yet; at most `budget`. How many.
     /// What may not be a record (too large, names too long) stays in the queue alone, and so does what the authority has
@@ -297,7 +305,8 @@ public:
         return done;
     }
 
-    /// Takes over what another has decided and not carried out, because their device is lost: `follow` does it here.
+    /// Takes over what another has decided and not carried out, because their device is lost: `follow` does it here. Where
+    /// the record can't show that it is done (an addition, elements, a guard's repair), that ends as `not_written`.
     /// Errors: `errc::invalid` for one that is not decided, or closed; `errc::forbidden` where values are masked.
     template <storage_transaction Tx, class Records, class Journal>
     [[nodiscard]] status take_over(Tx& tx, basic_replica<Records, Journal> const& r, record_key const& k) const {
@@ -321,10 +330,12 @@ public:
             auto const record = record_key_from(k.subspan(head.size()));
             cbor_reader in{raw};
             attempt a;
-            bool const whole = in.array() == 3;
+            std::size_t const parts = in.array();
+            bool const whole = parts == 3 || parts == 4;
             a.decision = in.unsigned_integer();
             std::uint64_t const kind = in.unsigned_integer();
             a.by = std::string{in.text()};
+            a.sent = parts == 4 && in.boolean();
             if (!record || !whole || kind < 1 || kind > 4 || !in.finish()) {
                 outcome = failure{errc::corrupt, "a decision that waits"};
                 return false;
@@ -350,6 +361,7 @@ private:
         std::uint64_t decision = 0;
         resolve_kind kind = resolve_kind::use_remote;
         std::string by{};
+        bool sent = false;  ///< what it comes to is on its way
     };
 
     [[nodiscard]] bytes attempt_key(record_key const& k) const {
@@ -361,10 +373,11 @@ private:
     [[nodiscard]] status put_attempt(Tx& tx, record_key const& k, attempt const& a) const {
         bytes raw;
         cbor_writer w{raw};
-        w.array(3);
+        w.array(a.sent ? 4 : 3);
         w.unsigned_integer(a.decision);
         w.unsigned_integer(static_cast<std::uint64_t>(a.kind));
         w.text(a.by);
+        if (a.sent) { w.boolean(true); }
         return tx.put(attempt_key(k), raw);
     }
 
@@ -418,7 +431,7 @@ private:
                       &known);
     }
 
-    /// Nothing while it waits for its verdict.
+    /// Nothing while it, or what it comes to, waits for its verdict.
     template <class Tx, class Records, class Journal>
     [[nodiscard]] result<std::optional<followed>> follow_one(Tx& tx, basic_replica<Records, Journal> const& r,
                                                              record_key const& k, attempt const& mine,
@@ -432,14 +445,16 @@ private:
         if ((*confirmed)->deleted) { return std::optional<followed>{followed::gone}; }
         auto c = decode(k, (*confirmed)->fields);
         if (!c) { return std::optional<followed>{followed::gone}; }
+        auto const progress = r.status_of(tx);
+        if (!progress) { return progress.error(); }
+        // Where not all is pulled, another's decision may still come.
+        bool const waits = (*held)->pending || progress->cursor < progress->head;
         if (c->state == shared_state::open) {
-            auto const progress = r.status_of(tx);
-            if (!progress) { return progress.error(); }
-            // Where not all is pulled, another's decision may still come.
-            bool const waits = (*held)->pending || progress->cursor < progress->head;
             return waits ? std::optional<followed>{} : std::optional<followed>{followed::refused};
         }
         if (c->decision != mine.decision) {
+            // Until its own verdict is there it may still count: the other may have been taken back.
+            if ((*held)->pending) { return std::optional<followed>{}; }
             bytes entry;
             cbor_writer w{entry};
             w.array(3);
@@ -450,34 +465,52 @@ private:
             return std::optional<followed>{followed::too_late};
         }
         if (c->state == shared_state::closed) { return std::optional<followed>{followed::carried_out}; }
+        if (mine.sent && waits) { return std::optional<followed>{}; }
         if (auto ok = stand_on_held(tx, r, *c); !ok) { return ok.error(); }
+        bool stood = c->about.remote && stands(*c);
         result<settled> done = errc::contended;
-        if (c->about.remote && stands(*c)) {
+        if (stood) {
             done = settle_with(*c, *c->how, now);
         } else if (!c->about.remote && c->seen == 0 && c->how->kind == resolve_kind::use_remote) {
             auto const gone = detail::is_gone(tx, r, c->about.record);
             if (!gone) { return gone.error(); }
-            if (*gone) { done = settled{}; }
+            stood = *gone;
+            if (stood) { done = settled{}; }
         }
-        if (done) {
-            auto const written = detail::write_settled(tx, r, *done, now);
-            if (!written && (!is_refusal(written.error()) || written.error() == errc::limit)) {
-                return written.error();
+        // Where it was sent its verdict is there, and the conflict is not closed: it was refused.
+        if (stood && !mine.sent) {
+            auto const written = done ? write_with_note(tx, r, *done, k, now) : status{done.error()};
+            if (written) {
+                attempt next = mine;
+                next.sent = true;
+                if (auto ok = put_attempt(tx, k, next); !ok) { return ok.error(); }
+                return std::optional<followed>{};
             }
-            if (!written) { done = written.error(); }
+            if (!is_refusal(written.error())) { return written.error(); }
         }
-        if (!done) {
-            if (auto ok = r.update(tx, k, taken_back(**confirmed), now, priority::important); !ok) {
-                return ok.error();
+        // One that never can be carried out is no decision: others may decide.
+        if (auto ok = r.update(tx, k, taken_back(**confirmed), now, priority::important); !ok) { return ok.error(); }
+        return std::optional<followed>{stood ? followed::not_written : followed::reopened};
+    }
+
+    /// Writes what a decision comes to and that it is carried out: together, or nothing.
+    template <class Tx, class Records, class Journal>
+    [[nodiscard]] static status write_with_note(Tx& tx, basic_replica<Records, Journal> const& r, settled const& s,
+                                                record_key const& k, instant now) {
+        record_group both;
+        if (s.sends()) {
+            switch (s.change.kind) {
+                case change_kind::create: both.create(s.change.record, s.after ? s.after->fields : bytes{}); break;
+                case change_kind::update: both.update(s.change.record, s.change.ops); break;
+                case change_kind::erase: both.erase(s.change.record); break;
+                case change_kind::group: break;  // no conflict's
             }
-            return std::optional<followed>{followed::reopened};
         }
         bytes yes;
         cbor_writer{yes}.boolean(true);
-        if (auto ok = r.update(tx, k, {{"done", op_kind::set, yes, {}}}, now, priority::important); !ok) {
-            return ok.error();
-        }
-        return std::optional<followed>{followed::carried_out};
+        both.update(k, {{"done", op_kind::set, std::move(yes), {}}});
+        auto const written = r.write_group(tx, both, now, priority::important);
+        return written ? status{} : status{written.error()};
     }
 
     /// Whether what is contested is as who decided saw it.
@@ -870,9 +903,76 @@ private:
 
 namespace detail {
 
+/// What a record shows of a decision about a conflict of it.
+enum class decision_effect : std::uint8_t { shown, missing, unknown };
+
+/// Whether the contested fields are as was decided, where the conflict itself says what they are to be.
+[[nodiscard]] inline decision_effect effect_on(shared_conflict const& s, std::optional<row> const& r) {
+    conflict const& c = s.about;
+    resolution const& how = *s.how;
+    if (how.kind == resolve_kind::use_remote) { return decision_effect::shown; }
+    bool const gone = !r || r->deleted;
+    if (c.local.kind == change_kind::erase && how.kind == resolve_kind::use_local) {
+        return gone ? decision_effect::shown : decision_effect::missing;
+    }
+    if (gone) { return decision_effect::missing; }
+    auto const local = local_fields(c);
+    if (!local || r->schema != c.local.schema || r->life != c.local.life) { return decision_effect::unknown; }
+    std::vector<field_decision> choices = how.fields;
+    if (how.kind == resolve_kind::use_local && c.of_whole_record()) {
+        for (field_op const& op : c.local.ops) { choices.push_back({{op.field}, field_take::local, {}}); }
+    } else if (how.kind == resolve_kind::use_local) {
+        for (contested_field const& f : c.fields) { choices.push_back({f.path, field_take::local, {}}); }
+    }
+    decision_effect out = decision_effect::shown;
+    for (field_decision const& d : choices) {
+        if (d.take == field_take::remote) { continue; }
+        auto const op = std::find_if(c.local.ops.begin(), c.local.ops.end(),
+                                     [&](field_op const& o) { return o.field == d.path.front(); });
+        // An addition goes on top of what others have added, and parts of a map are merged.
+        bool const plain = op != c.local.ops.end() && (op->kind == op_kind::set || op->kind == op_kind::unset);
+        if (d.take == field_take::merge || (d.take == field_take::local && !plain)) {
+            out = decision_effect::unknown;
+            continue;
+        }
+        auto const values = values_of(c.base, *local, {}, d.path);
+        auto const wanted = values ? taken(d, *values) : result<std::optional<bytes>>{values.error()};
+        auto const is = value_at(r->fields, d.path);
+        if (!wanted || !is) { return decision_effect::unknown; }
+        bool const same = wanted->has_value() == is->has_value() && (!*wanted || equal(**wanted, **is));
+        if (!same) { return decision_effect::missing; }
+    }
+    return out;
+}
+
+/// Whether a decision may be said to be carried out: with what it comes to in one group, by who decided; else where the
+/// record shows it. Another than who decided is believed nothing that can't be seen.
+[[nodiscard]] inline validation judge_closing(validation_input const& in, field_op const& op) {
+    auto const no = [](std::string text) { return validation{false, errc::rejected, std::move(text)}; };
+    if (filled(in.before->fields, "done")) { return no("the conflict is closed already"); }
+    cbor_reader said{op.value};
+    bool const yes = op.kind == op_kind::set && said.peek() == cbor_type::boolean && said.boolean();
+    if (!yes) { return no("that a conflict is closed is said once"); }
+    auto const c = shared_conflicts::read(in.change.record, in.before->fields);
+    if (!c || c->state != shared_state::decided) { return no("the conflict is not decided"); }
+    if (in.rows == nullptr) { return {}; }  // a device doesn't know what the authority has
+    auto const current = (*in.rows)(c->about.record);
+    if (!current) { return {false, current.error().code, {}}; }
+    bool const together =
+        in.group != nullptr && std::any_of(in.group->parts.begin(), in.group->parts.end(),
+                                           [&](mutation const& part) { return part.record == c->about.record; });
+    bool const alone = c->about.of_whole_record() ||
+                       std::all_of(c->about.local.ops.begin(), c->about.local.ops.end(),
+                                   [&](field_op const& o) { return c->about.find({o.field}) != nullptr; });
+    auto const effect = effect_on(*c, *current);
+    bool const stands = c->decided_by == in.principal ? together || effect != decision_effect::missing
+                                                      : effect == decision_effect::shown && (together || alone);
+    return stands ? validation{} : no("what was decided is not written");
+}
+
 /// The judge of shared conflicts: what may be done to one, and by whom a decision says that it is.
 [[nodiscard]] inline validation judge_conflict(validation_input const& in, void const*) {
-    if (!in.after.deleted && !shared_conflicts::reads(in.change.record, in.after.fields)) {
+    if (!in.after.deleted && !shared_conflicts::read(in.change.record, in.after.fields)) {
         return {false, errc::malformed, "it is no conflict"};
     }
     auto const no = [](std::string text) { return validation{false, errc::rejected, std::move(text)}; };
@@ -892,16 +992,20 @@ namespace detail {
     if (!lives) { return no("there is no such conflict"); }
     bool decides = false;
     bool only_takes_back = true;
+    field_op const* closes = nullptr;
     for (field_op const& op : in.change.ops) {
         if (is_decision_field(op.field)) {
             decides = true;
             only_takes_back = only_takes_back && op.kind == op_kind::unset;
-        } else if (op.field != "done" && op.field != "late") {
+        } else if (op.field == "done") {
+            closes = &op;
+        } else if (op.field != "late") {
             return no("of a conflict only its decision changes");
         }
     }
     if (!late_grew(in.principal, *in.before, in.after)) { return no("a late decision in another's name"); }
     bool const decided = has(*in.before, "decision");
+    if (decides && closes != nullptr) { return no("a decision is confirmed before it is carried out"); }
     if (decides && decided) {
         if (!only_takes_back || has(*in.before, "done")) {
             auto const by = filled(in.before->fields, "decided_by");
@@ -918,15 +1022,15 @@ namespace detail {
         bool const own = by && who.peek() == cbor_type::text && who.text() == in.principal;
         if (!has(in.after, "decision") || !own) { return no("a decision in another's name"); }
     }
-    if (has(in.after, "done") && !has(in.after, "decision")) { return no("the conflict is not decided"); }
-    return {};
+    return closes != nullptr ? judge_closing(in, *closes) : validation{};
 }
 
 }  // namespace detail
 
 /// The check that makes `conflicts_of(collection)` one of shared conflicts, for `check_table::add` on devices and at the
 /// authority: the first decision that is confirmed stands, a second is refused, `errc::rejected`, "decided already by …";
-/// a decision is in its author's name. Who may decide at all is the policy's: access rules of that collection.
+/// a decision is in its author's name; a conflict is closed with what closes it, or where the record shows that, and never
+/// opened again. Who may decide at all is the policy's: access rules of that collection.
 [[nodiscard]] inline record_check conflict_check(std::string_view collection) {
     return {conflicts_of(collection), {}, false, &detail::judge_conflict, nullptr};
 }

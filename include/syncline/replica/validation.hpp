@@ -15,6 +15,8 @@
 #include <syncline/core/bytes.hpp>
 #include <syncline/core/cbor.hpp>
 #include <syncline/core/error.hpp>
+#include <syncline/core/function_ref.hpp>
+#include <syncline/core/result.hpp>
 #include <syncline/model/mutation.hpp>
 #include <syncline/model/record.hpp>
 
@@ -33,6 +35,11 @@ struct validation_input {
     mutation const& change;
     std::optional<row> const& before;
     row const& after;
+    /// At an authority, of a part of a group: the group, `change` being the part as it is now. Else null.
+    mutation const* group = nullptr;
+    /// At an authority: any record's row, as the parts of the group before this one have made it; what can't be read fails
+    /// the call, whatever is answered. On a device null.
+    function_ref<result<std::optional<row>>(record_key const&)> const* rows = nullptr;
 };
 
 /// Accepts every mutation.

@@ -2,7 +2,8 @@
 #pragma once
 
 /// Shared conflicts in a simulated world: they open on one device, are seen on all, and whoever may decides them, at once
-/// and late, while the record goes on changing.
+/// and late, while the record goes on changing. One may decide and not write the record; one closes what it did not
+/// decide and opens what is closed, or tries to.
 
 #include <algorithm>
 #include <cstddef>
@@ -42,7 +43,7 @@ struct shared_conflict_promise {
 };
 
 struct shared_conflict_simulation_options {
-    std::uint32_t steps = 150;
+    std::uint32_t steps = 300;
     bool tell = false;   ///< write the story
     step_choice only{};  ///< the steps that are done, each with the dice that it has in the whole life
 };
@@ -53,11 +54,13 @@ struct shared_conflict_simulation_report {
     std::uint64_t faults = 0;  ///< storage calls that were made to fail
     std::uint64_t power_cuts = 0;
     std::uint64_t written = 0;
-    std::uint64_t decided = 0;   ///< decisions that were acknowledged
-    std::uint64_t late = 0;      ///< … of these, after another
-    std::uint64_t reopened = 0;  ///< … whose row had changed
-    std::uint64_t refused = 0;   ///< … by whoever may not
-    std::uint64_t closed = 0;    ///< conflicts at the end
+    std::uint64_t decided = 0;    ///< decisions that were acknowledged
+    std::uint64_t late = 0;       ///< … of these, after another
+    std::uint64_t reopened = 0;   ///< … whose row had changed
+    std::uint64_t refused = 0;    ///< … by whoever may not
+    std::uint64_t unwritten = 0;  ///< … whose effect was refused
+    std::uint64_t forged = 0;     ///< changes of conflicts that no part of the library makes
+    std::uint64_t closed = 0;     ///< conflicts at the end
     std::uint64_t open = 0;
     std::uint64_t trace = 0;  ///< of all messages: the same on every machine
     std::vector<violation> found{};
@@ -97,8 +100,10 @@ private:
     using name_type = std::pair<std::string, std::string>;  ///< collection and id
 
     [[nodiscard]] static access_policy<> policy() {
-        access_rule things;
-        things.collection = "things";
+        access_rule sees;
+        sees.collection = "things";
+        access_rule things = sees;
+        things.role = "editor";
         things.creates = things.updates = things.erases = true;
         access_rule opens;
         opens.collection = conflicts_of("things");
@@ -106,9 +111,10 @@ private:
         access_rule decides = opens;
         decides.role = "manager";
         decides.updates = true;
-        return access_policy<>{
-            {things, opens, decides},
-            {[](std::string_view principal, std::string_view, void const*) { return principal != "guest"; }}};
+        return access_policy<>{{sees, things, opens, decides},
+                               {[](std::string_view principal, std::string_view role, void const*) {
+                                   return principal != (role == "editor" ? "dora" : "guest");
+                               }}};
     }
     void begin() {
         rules_.add({"things", rule::last_writer, {{"asked", rule::manual}}});
@@ -121,7 +127,8 @@ private:
         replica_options r;
         r.checks = &checks_;
         draw_pages(r);
-        for (std::string_view const who : {"anna", "ben", "cleo", "guest"}) {
+        for (std::string_view const who : {"anna", "ben", "cleo", "guest", "dora", "mallory"}) {
+            r.checks = who == "mallory" ? nullptr : &checks_;  // a program of its own making
             devices_.push_back(std::make_unique<sharing_device>(std::string{who}, random_(), rules_, r));
             devices_.back()->ahead = milliseconds{draw_number(60'000)};
             open(*devices_.back());
@@ -145,8 +152,11 @@ private:
     void deed() {
         sharing_device& d = *draw_of(devices_);
         std::uint64_t const what = draw(40);
-        if (what < 7) {
-            write(d);
+        bool const writes = d.name != "dora";
+        if (d.name == "mallory" && (what < 7 || (what >= 31 && what < 38))) {
+            forge(d);
+        } else if (what < 7) {
+            writes ? write(d) : decide(d);
         } else if (what < 10) {
             ask(d);
         } else if (what < 13) {
@@ -235,19 +245,60 @@ private:
         if (kind == 2) { ++next_; }
     }
 
+    /// Closes what somebody else has decided, or opens what is closed.
+    void forge(sharing_device& d) {
+        auto const some = listed(d);
+        if (some.empty()) { return; }
+        shared_conflict one = draw_of(some);
+        for (shared_conflict const& c : some) {
+            if (one.state == shared_state::open && c.state != shared_state::open) { one = c; }
+        }
+        std::vector<field_op> ops{{"done", op_kind::unset, {}, {}}};
+        std::uint64_t const kind = one.state == shared_state::closed ? draw(3) : 3;
+        if (kind == 3) {
+            bytes yes;
+            cbor_writer{yes}.boolean(true);
+            ops = {{"done", op_kind::set, std::move(yes), {}}};
+        } else if (kind != 0) {
+            if (kind == 1) { ops.clear(); }
+            for (char const* const f : {"decided_at", "decided_by", "decision"}) {
+                ops.push_back({f, op_kind::unset, {}, {}});
+            }
+        }
+        record_key const k{conflicts_of("things"), one.id};
+        bool const took = attempt(d, [&](auto& tx) { return d.self.update(tx, k, ops, now_of(d)); });
+        excused("a forgery is not written down");
+        tell(d.label + (kind == 3 ? " closes" : " opens") + " a conflict of " +
+             std::string{one.about.record.id_text()} + " that is another's" + ending(took));
+        report_.forged += took ? 1 : 0;
+    }
+
     // The judge.
 
+    /// What a decision makes of the record; nothing where it leaves it as it is.
+    [[nodiscard]] static std::optional<std::int64_t> chosen_in(shared_conflict const& c) {
+        if (c.how->kind == resolve_kind::merge_fields) { return naive_integer(c.how->fields[0].value); }
+        if (c.how->kind != resolve_kind::use_local) { return std::nullopt; }
+        for (field_op const& op : c.about.local.ops) {
+            if (op.field == "asked") { return naive_integer(op.value); }
+        }
+        return std::nullopt;
+    }
     [[nodiscard]] static std::optional<std::int64_t> said(row const& r, std::string const& field) {
         auto const found = small_field(r.fields, field);
         return found ? naive_integer(*found) : std::nullopt;
     }
     void judge_home() {
         if (!fine()) { return; }
-        for (auto const& [at, held] : home_.stored('a', 'r')) {
-            if (at.first == "things") {
-                if (auto const v = said(held.what, "asked")) { was_.insert({at.second, *v}); }
-                continue;
-            }
+        auto const home = home_.stored('a', 'r');
+        for (auto const& [at, held] : home) {
+            auto const v = at.first == "things" ? said(held.what, "asked") : std::nullopt;
+            if (v) { was_.insert({at.second, *v}); }
+        }
+        // By record and person: of two decisions on one field of it that are carried out together the later one is written.
+        std::map<name_type, bool> closing;
+        for (auto const& [at, held] : home) {
+            if (at.first == "things") { continue; }
             auto const decision = small_field(held.what.fields, "decision");
             bool const done = small_field(held.what.fields, "done").has_value();
             if (decision) {
@@ -260,7 +311,17 @@ private:
             holds(!known.decision || !decision || known.version == held.what.version || *decision == *known.decision ||
                       between_,
                   shared_conflict_promise::first, "a second decision took the place of the first");
+            auto const c = shared_conflicts::read({at.first, as_bytes(at.second)}, held.what.fields);
+            if (done && !known.done && c && c->how) {
+                std::string const id{c->about.record.id_text()};
+                auto const v = chosen_in(*c);
+                closing[{id, c->decided_by}] |= !v || was_.contains({id, *v});
+            }
             known = {decision, done, held.what.version};
+        }
+        for (auto const& [by, is_written] : closing) {
+            holds(is_written, shared_conflict_promise::written,
+                  by.second + "'s decision about " + by.first + " is closed and not written");
         }
     }
 
@@ -297,8 +358,6 @@ private:
         auto const home = home_.stored('a', 'r');
         auto const all = listed(*devices_[0]);
         std::set<std::pair<std::string, std::int64_t>> in_conflict;
-        // By record and person: of two decisions on one field of it that are confirmed together the later one is written.
-        std::map<std::pair<std::string, std::string>, std::set<std::int64_t>> chosen;
         std::size_t late = 0;
         for (shared_conflict const& c : all) {
             holds(c.state != shared_state::decided && !c.pending, shared_conflict_promise::same,
@@ -308,25 +367,13 @@ private:
             std::string const id{c.about.record.id_text()};
             for (field_op const& op : c.about.local.ops) {
                 auto const v = op.field == "asked" ? naive_integer(op.value) : std::nullopt;
-                if (!v) { continue; }
-                in_conflict.insert({id, *v});
-                bool const local = c.state == shared_state::closed && c.how->kind == resolve_kind::use_local;
-                if (local) { chosen[{id, c.decided_by}].insert(*v); }
+                if (v) { in_conflict.insert({id, *v}); }
             }
-            if (c.state == shared_state::closed && c.how->kind == resolve_kind::merge_fields) {
-                chosen[{id, c.decided_by}].insert(naive_integer(c.how->fields[0].value).value_or(0));
-            }
-        }
-        for (auto const& [by, values] : chosen) {
-            std::string const& id = by.first;
-            bool const one = std::any_of(values.begin(), values.end(), [&](std::int64_t v) {
-                return was_.contains({id, v}) || in_conflict.contains({id, v});
-            });
-            holds(one, shared_conflict_promise::written, by.second + "'s decision about " + id + " was not written");
         }
         report_.late = told_[followed::too_late];
         report_.reopened = told_[followed::reopened];
         report_.refused = told_[followed::refused];
+        report_.unwritten = told_[followed::not_written];
         std::uint64_t answers = 0;
         for (auto const& [what, n] : told_) { answers += n; }
         holds(late == in_history_, shared_conflict_promise::told, "not all late decisions are in the history");
