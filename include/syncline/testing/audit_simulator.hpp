@@ -731,7 +731,7 @@ private:
         std::uint64_t const at = model_.first + below(dice, size - model_.first);
         std::string what;
         std::optional<audit_finding> expected;
-        switch (below(dice, 8)) {
+        switch (below(dice, 9)) {
             case 0:
                 what = "a bit of its leaf";
                 expected = turn_bit(*tx, at, false, dice);
@@ -765,9 +765,13 @@ private:
                 what = "the tile over it";
                 expected = turn_tile(*tx, at, dice);
                 break;
-            default:
+            case 7:
                 what = "a record's row";
                 expected = change_record(*tx, dice);
+                break;
+            default:
+                what = "that it was redacted";
+                expected = bring_back(*tx, at, dice);
                 break;
         }
         if (!expected) { return; }
@@ -842,6 +846,19 @@ private:
         row[static_cast<std::size_t>(below(dice, row.size()))] ^= static_cast<std::byte>(1U << below(dice, 8));
         if (!tx.put(key, row)) { return std::nullopt; }
         return audit_finding{audit_fault::tile, tile * merkle_tile_width};
+    }
+    /// Somebody has a copy of what is redacted, and of the key of its commitment, and puts both back.
+    [[nodiscard]] std::optional<audit_finding> bring_back(tx_type& tx, std::uint64_t at, random_generator& dice) {
+        naive_audit::entry const& e = model_.entries[static_cast<std::size_t>(at)];
+        if (e.record.empty() || e.redacted) { return std::nullopt; }
+        bytes key = to_bytes("ak");
+        append(key, as_bytes("\1c"));
+        append(key, as_bytes(e.record));
+        bytes const row = row_of(tx, entry_row(at));
+        bytes const of_record = row_of(tx, key);
+        if (!log_.redact(tx, "c", as_bytes(e.record), {}, dice)) { return std::nullopt; }
+        if (!tx.put(entry_row(at), row) || !tx.put(key, of_record)) { return std::nullopt; }
+        return audit_finding{audit_fault::returned, at};
     }
     /// A record's row: the key of its commitments, and the newest of its entries, and one.
     [[nodiscard]] static std::optional<audit_finding> change_record(tx_type& tx, random_generator& dice) {
