@@ -738,3 +738,31 @@ TEST_CASE("why is nothing syncing has an answer in words") {
     CHECK_THAT(text, Catch::Matchers::Contains("when: in 6:00:00, as there is no network"));
     CHECK_THAT(text, Catch::Matchers::Contains("otherwise with a network"));
 }
+
+TEST_CASE("what must arrive by a time passes what is thrift, and the plan asks again when it does") {
+    schedule_options o;
+    o.steady_link = 0;  // no hurry for fear of the link
+    schedule_memory const memory(1);
+    conditions c = good_link();
+    c.application.quiet = true;  // holds the class, until thrift no longer counts
+    c.pending.add(sync_class::normal, 100, monday, monday + minutes(20));
+    sync_plan const before = make_plan(c, memory, o, monday);
+    CHECK((!before.run && before[plan_choice::when].because == plan_reason::quiet_hours));
+    CHECK(before.at == monday + minutes(20) - o.send_reserve);
+    CHECK(before[plan_choice::when].until_time == before.at);
+    sync_plan const then = make_plan(c, memory, o, before.at);
+    CHECK((then.run && then.push && then[plan_choice::when].because == plan_reason::deadline));
+
+    SECTION("so does a calendar's collection, when it has to be begun") {
+        c.pending = {};
+        c.collections.push_back({.id = 1,
+                                 .urgency = sync_class::normal,
+                                 .fresh_at = monday,
+                                 .complete_by = monday + minutes(90),
+                                 .bytes_left = std::uint64_t{1} << 20});
+        sync_plan const waits = make_plan(c, memory, o, monday);
+        REQUIRE(!waits.run);
+        CHECK(make_plan(c, memory, o, waits.at).run);
+        CHECK(waits.at < monday + minutes(30));
+    }
+}

@@ -158,4 +158,35 @@ TEST_CASE("The judge of the schedule hears each promise broken", "[schedule_simu
     CHECK(j.decided(good, c, monday, {})->axiom == schedule_promise::patience);
     j.link_changed();  // the server's word holds on every link
     CHECK(j.decided(good, c, monday, {})->axiom == schedule_promise::patience);
+
+    bad = good;
+    bad.in = milliseconds{20'000};
+    bad.at = monday + bad.in;
+    other = c;
+    other.application.foreground = false;
+    other.application.window = milliseconds{20'000};
+    CHECK(said(bad, other).empty());
+    other.application.window = milliseconds{19'999};
+    CHECK(said(bad, other) == schedule_promise::window);
+
+    // A class that has used up its bytes, and a write with a deadline in 130 s, of which 120 are for sending.
+    schedule_options of_class;
+    of_class.class_bytes[0] = 100;
+    other = c;
+    other.network.metered = true;
+    schedule_judge spent(of_class);
+    CHECK(!spent.decided(good, other, monday, {}));
+    spent.exchanged({.good = true, .metered = true, .class_bytes = {100}}, monday);
+    CHECK(spent.decided(good, other, monday, {})->axiom == schedule_promise::budget);
+    bad = good;
+    bad.run = false;
+    bad.until = awaited::work;
+    bad.in = milliseconds{10'000} + o.backoff.reconnect_spread;
+    bad.at = monday + bad.in;
+    other = c;
+    other.pending.add(sync_class::normal, 10, monday, monday + milliseconds{130'000});
+    CHECK(said(bad, other).empty());
+    bad.at += milliseconds{1};
+    bad.in += milliseconds{1};
+    CHECK(said(bad, other) == schedule_promise::punctual);
 }

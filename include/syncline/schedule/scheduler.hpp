@@ -275,8 +275,9 @@ private:
         milliseconds age{0};
         milliseconds interval{0};
         plan_reason why = plan_reason::due;
-        bool must = false;  ///< thrift no longer counts
-        bool joins = true;  ///< may come along with an exchange before it is due
+        bool must = false;                ///< thrift no longer counts
+        milliseconds must_in = farthest;  ///< when a date makes it so
+        bool joins = true;                ///< may come along with an exchange before it is due
         std::uint32_t stopped = 0;
         awaited until = awaited::nothing;
         milliseconds opens{0};  ///< when the gates that time opens are open; `far`: time alone doesn't do
@@ -310,6 +311,7 @@ private:
             milliseconds const left = elapsed(s_.now, *p.deadline);
             bool const late = s_.unsteady || left <= s_.options.send_reserve;
             milliseconds const wait = late ? milliseconds{0} : left - s_.options.send_reserve;
+            d.must_in = wait;
             if (wait <= d.wait) {
                 d.wait = wait;
                 d.why = plan_reason::deadline;
@@ -372,6 +374,7 @@ private:
         milliseconds const needs = takes + o.event_reserve;
         milliseconds const wait = left > needs ? left - needs : milliseconds{0};
         d.must = d.must || wait.count() == 0;
+        d.must_in = wait;
         if (wait.count() == 0 || (s_.cheap && !s_.metered && s_.c.power.charging.value_or(true))) {
             d.wait = milliseconds{0};
             d.why = plan_reason::event;
@@ -451,8 +454,9 @@ private:
                 d.until = d.until | opener(static_cast<schedule_gate>(i));
             }
         }
-        // What thrift alone holds passes when it has waited too long.
+        // What thrift alone holds passes when it has waited too long, or must arrive.
         milliseconds const most = bound_of(d, c);
+        if ((held & ~yields_) == 0) { d.opens = (std::min)(d.opens, d.must_in); }
         if (held == weak_bit && d.age < fair) { d.opens = (std::min)(d.opens, fair - d.age); }
         if ((held & ~yields_) == 0 && d.age < most) { d.opens = (std::min)(d.opens, most - d.age); }
     }

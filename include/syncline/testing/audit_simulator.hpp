@@ -33,6 +33,7 @@ struct audit_promise {
     static constexpr char const* the_tree = "rfc_tree";    ///< the root is the one that RFC 9162 defines
     static constexpr char const* proofs = "proofs";        ///< each proof proves what it is for, to a stranger
     static constexpr char const* forgotten = "forgotten";  ///< of what was redacted nothing is left, nor can be guessed
+    static constexpr char const* tampered = "tampered";    ///< what others change in the rows is told, at its place
     static constexpr char const* past = "past";            ///< the past is as it was
     static constexpr char const* undoing = "undo";         ///< an undo gives back what was, or says who is in the way
     static constexpr char const* atomicity = "crash_atomicity";  ///< after a crash a state that there was
@@ -83,19 +84,20 @@ struct naive_audit {
     std::map<std::string, std::optional<std::int64_t>> now{};
     std::map<std::string, bool> holed{};  ///< records that live on after their history was redacted
 
+    /// What its leaf hash is the hash of.
+    [[nodiscard]] bytes leaf_with_prefix(std::size_t i) const {
+        bytes in(1, std::byte{0});
+        append(in, entries[i].leaf);
+        return in;
+    }
     /// The root as RFC 9162 defines it, by recursion: [begin, end) is not empty.
     [[nodiscard]] sha256_digest root(std::size_t begin, std::size_t end) const {
-        bytes in;
-        if (end - begin == 1) {
-            in.push_back(std::byte{0});
-            append(in, entries[begin].leaf);
-        } else {
-            std::size_t k = 1;
-            while (2 * k < end - begin) { k *= 2; }
-            in.push_back(std::byte{1});
-            append(in, root(begin, begin + k));
-            append(in, root(begin + k, end));
-        }
+        if (end - begin == 1) { return sha256(leaf_with_prefix(begin)); }
+        std::size_t k = 1;
+        while (2 * k < end - begin) { k *= 2; }
+        bytes in(1, std::byte{1});
+        append(in, root(begin, begin + k));
+        append(in, root(begin + k, end));
         return sha256(in);
     }
     struct past {
@@ -132,7 +134,12 @@ namespace detail {
 class audit_world : small_life<audit_simulation_options, audit_simulation_report> {
 public:
     audit_world(std::uint64_t seed, audit_simulation_options const& o)
-        : small_life(seed, seed * 2 + 1, o), history_({.snapshot_every = 3}) {
+        : small_life(seed, seed * 2 + 1, o),
+          redactions_max_(seed % 4 == 0   ? 1
+                          : seed % 4 == 2 ? 2
+                                          : audit_options{}.redactions_max),
+          log_({.redactions_max = redactions_max_}),
+          history_({.snapshot_every = 3}) {
         promise_ = one_in(3) ? durability::ordered : durability::full;
         disk_ = std::make_unique<simulated_disk>(promise_, o.lie);
         boot();
@@ -145,6 +152,7 @@ public:
         if (fine()) {
             tell("all is looked over once more");
             judge(true);
+            for (std::uint64_t i = 0; i < 6 && fine(); ++i) { tamper(i); }
         }
         return finished();
     }
@@ -262,6 +270,7 @@ private:
             case 6:
                 tell("all is looked over");
                 judge(false);
+                if (fine()) { tamper(0); }
                 break;
             case 7: undo(); break;
             case 8:
@@ -339,7 +348,14 @@ private:
         std::string const record = some_record();
         std::uint64_t n = 0;
         std::uint64_t events = 0;
+        std::uint64_t intervals = 0;
         std::vector<bytes> leaves;
+        for (std::size_t i = static_cast<std::size_t>(model_.first); i < model_.entries.size(); ++i) {
+            bool const goes = goes_with(model_.entries[i], record);
+            if (goes && (i == model_.first || !goes_with(model_.entries[i - 1], record))) { ++intervals; }
+        }
+        std::uint64_t const parts = (intervals + redactions_max_ - 1) / redactions_max_;
+        std::uint64_t told = 0;
         in_transaction(
             record + " is redacted",
             [&](auto& tx) -> status {
@@ -349,23 +365,27 @@ private:
                 auto const of_history = history_.redact(tx, {"c", std::string_view{record}});
                 if (!of_history) { return of_history.error(); }
                 events = *of_history;
-                return n == 0 ? status{} : keep_leaves(tx, leaves, 1);
+                auto const e = log_.extent(tx);
+                if (!e) { return e.error(); }
+                told = e->size - model_.entries.size();
+                return keep_leaves(tx, leaves, static_cast<std::size_t>(told));
             },
             [&](naive_audit& m) {
                 std::uint64_t expected = 0;
                 for (std::size_t i = static_cast<std::size_t>(m.first); i < m.entries.size(); ++i) {
                     naive_audit::entry& e = m.entries[i];
-                    if (e.record == record && !e.redacted) {
+                    if (goes_with(e, record)) {
                         e.redacted = true;
                         ++expected;
                     }
                 }
                 holds(n == expected, audit_promise::answers, "another number of private parts was redacted");
-                if (!leaves.empty()) {
+                holds(told == parts, audit_promise::answers, "a redaction is told in another number of entries");
+                for (bytes& leaf : leaves) {
                     naive_audit::entry own;
                     own.own = true;
-                    own.leaf = leaves[0];
-                    m.entries.push_back(own);
+                    own.leaf = std::move(leaf);
+                    m.entries.push_back(std::move(own));
                 }
                 std::uint64_t expected_events = 0;
                 for (std::size_t i = static_cast<std::size_t>(m.forgotten); i < m.changes.size(); ++i) {
@@ -376,11 +396,16 @@ private:
                 if (m.now[record]) { m.holed[record] = true; }
             });
     }
+    [[nodiscard]] static bool goes_with(naive_audit::entry const& e, std::string const& record) {
+        return e.record == record && !e.redacted;
+    }
     void seal() {
         std::uint64_t const from = (std::max)(model_.first, model_.sealed);
         if (from >= model_.entries.size()) { return; }
         std::uint64_t const to = from + 1 + draw(model_.entries.size() - from);
         bool const with_private = one_in(2);
+        offer_wrong_archive(from, to, with_private);
+        if (!fine()) { return; }
         std::vector<bytes> leaves;
         in_transaction(
             text_of(from, to) + " are sealed" + (with_private ? " with their private parts" : ""),
@@ -397,6 +422,63 @@ private:
                 own.leaf = leaves[0];
                 m.entries.push_back(own);
             });
+    }
+    /// An archive that is not the next one is refused, and leaves all as it was; nothing of this is committed.
+    void offer_wrong_archive(std::uint64_t from, std::uint64_t to, bool with_private) {
+        auto dice = dice_of(0);
+        auto tx = store_->begin(access_mode::write);
+        auto archive = log_.export_segment(*tx, from, to, {}, with_private);
+        char const* what = "damaged";
+        std::optional<errc> why;
+        std::uint64_t const which = below(dice, 5);
+        if (which == 0 && archive) {
+            archive->pop_back();
+        } else if (which == 1 && archive) {
+            archive->back() ^= std::byte{1};  // of the last entry
+        } else if (which == 2) {
+            archive = archive_of_fork(*tx, from, with_private, dice);
+            what = "from a fork";
+            why = errc::invalid;
+        } else {
+            // One that begins before, at what is sealed already, or behind, with a gap.
+            bool const before = from > model_.first && below(dice, 2) == 0;
+            std::uint64_t const first = before ? from - 1 : from + 1;
+            if (first >= model_.entries.size()) { return; }
+            archive = log_.export_segment(*tx, first, (std::max)(to, first + 1), {}, with_private);
+            what = "of another beginning";
+            why = errc::invalid;
+        }
+        if (!holds(archive.has_value(), audit_promise::answers, "an archive can't be made")) { return; }
+        tell(std::string{"an archive "} + what + " is offered");
+        auto const was = log_.extent(*tx);
+        auto const taken = log_.seal(*tx, *archive, {}, dice);
+        auto const is = log_.extent(*tx);
+        bool const refused = !taken && (!why || taken.error() == *why);
+        holds(refused, audit_promise::answers, std::string{"an archive "} + what + " is sealed");
+        holds(was && is && *was == *is, audit_promise::answers, "a refused archive leaves something");
+    }
+    /// What another log that was this one until now would archive: of one name with it, and of another end.
+    [[nodiscard]] result<bytes> archive_of_fork(tx_type& tx, std::uint64_t from, bool with_private,
+                                                random_generator& dice) {
+        std::vector<std::pair<bytes, bytes>> rows;
+        bytes const end = to_bytes("b");
+        (void)tx.scan({as_bytes("a"), end}, [&](bytes_view k, bytes_view v) {
+            rows.emplace_back(to_bytes(k), to_bytes(v));
+            return true;
+        });
+        for (auto& [k, v] : rows) {
+            k[0] = static_cast<std::byte>('b');
+            if (auto const ok = tx.put(k, v); !ok) { return ok.error(); }
+        }
+        audit_log<> const other{{}, "b"};
+        audit_item item;
+        item.kind = static_cast<audit_kind>(1);
+        for (std::uint32_t code = 1; code <= 2; ++code) {
+            item.code = code;
+            auto const at = code == 1 ? log_.append(tx, item, dice) : other.append(tx, item, dice);
+            if (!at) { return at.error(); }
+        }
+        return other.export_segment(tx, from, model_.entries.size() + 1, {}, with_private);
     }
     void drop() {
         std::uint64_t const most = draw(6);
@@ -624,6 +706,189 @@ private:
         }
         return false;
     }
+    /// Of a seed and a step, so that no life is another for them.
+    [[nodiscard]] random_generator dice_of(std::uint64_t nth) const {
+        return random_generator{report_.seed * 1'000'003 + report_.steps * 8 + nth};
+    }
+    [[nodiscard]] static bytes entry_row(std::uint64_t index) {
+        bytes out = to_bytes("ae");
+        append_u64(out, index);
+        return out;
+    }
+    /// Where nothing is, it is empty: no row is.
+    [[nodiscard]] static bytes row_of(tx_type& tx, bytes_view key) {
+        bytes out;
+        auto const found = tx.get(key, out);
+        if (!found || !*found) { out.clear(); }
+        return out;
+    }
+    /// Somebody writes past the log, to its rows, in a transaction that is never committed. Verification says where.
+    void tamper(std::uint64_t nth) {
+        std::uint64_t const size = model_.entries.size();
+        if (model_.first == size) { return; }
+        auto dice = dice_of(nth);
+        auto tx = store_->begin(access_mode::write);
+        std::uint64_t const at = model_.first + below(dice, size - model_.first);
+        std::string what;
+        std::optional<audit_finding> expected;
+        switch (below(dice, 9)) {
+            case 0:
+                what = "a bit of its leaf";
+                expected = turn_bit(*tx, at, false, dice);
+                break;
+            case 1:
+                what = "a bit of its private part";
+                expected = turn_bit(*tx, at, true, dice);
+                break;
+            case 2:
+                what = "it, and the chain from there on";
+                expected = write_anew(*tx, at, dice);
+                break;
+            case 3:
+                what = "its place";
+                expected = swap_rows(*tx, at, dice);
+                break;
+            case 4:
+                what = "that it is there";
+                if (tx->erase(entry_row(at))) { expected = {audit_fault::missing, at}; }
+                break;
+            case 5: {
+                what = "that it has a private part";
+                bytes row = row_of(*tx, entry_row(at));
+                naive_audit::entry const& e = model_.entries[static_cast<std::size_t>(at)];
+                if (e.record.empty() || e.redacted) { return; }
+                row.resize(e.leaf.size() + 1);
+                if (tx->put(entry_row(at), row)) { expected = {audit_fault::hidden, at}; }
+                break;
+            }
+            case 6:
+                what = "the tile over it";
+                expected = turn_tile(*tx, at, dice);
+                break;
+            case 7:
+                what = "a record's row";
+                expected = change_record(*tx, dice);
+                break;
+            default:
+                what = "that it was redacted";
+                expected = bring_back(*tx, at, dice);
+                break;
+        }
+        if (!expected) { return; }
+        what = "somebody changes entry " + std::to_string(at) + ": " + what;
+        tell(what);
+        // A row that is no entry any more may be told as that instead.
+        bool const is_entry = log_.find(*tx, at).has_value();
+        auto const seen = log_.verify(*tx, {.findings_max = 100'000});
+        bool const told =
+            seen && std::any_of(seen->findings.begin(), seen->findings.end(), [&](audit_finding const& f) {
+                return f == *expected || (!is_entry && f == audit_finding{audit_fault::damaged, at});
+            });
+        ++report_.checks;
+        if (!told) {
+            broken(audit_promise::tampered,
+                   what + ", and '" + name(expected->fault) + "' is not found at " + std::to_string(expected->index));
+        }
+    }
+    [[nodiscard]] std::optional<audit_finding> turn_bit(tx_type& tx, std::uint64_t at, bool of_private,
+                                                        random_generator& dice) {
+        bytes row = row_of(tx, entry_row(at));
+        std::size_t const leaf = model_.entries[static_cast<std::size_t>(at)].leaf.size() + 1;
+        if (of_private && row.size() == leaf) { return std::nullopt; }
+        std::size_t const from = of_private ? leaf : 0;
+        std::size_t const place = from + static_cast<std::size_t>(below(dice, (of_private ? row.size() : leaf) - from));
+        row[place] ^= static_cast<std::byte>(1U << below(dice, 8));
+        if (!tx.put(entry_row(at), row)) { return std::nullopt; }
+        return audit_finding{of_private ? audit_fault::opening : audit_fault::leaf, at};
+    }
+    /// One who can compute hashes changes an entry and mends all that name it; only the tree knows it as it was.
+    [[nodiscard]] std::optional<audit_finding> write_anew(tx_type& tx, std::uint64_t at, random_generator& dice) {
+        auto const before = log_.find(tx, at);
+        if (!before || !*before) { return std::nullopt; }
+        bytes row = row_of(tx, entry_row(at));
+        std::size_t const leaf = model_.entries[static_cast<std::size_t>(at)].leaf.size() + 1;
+        sha256_digest was = sha256(bytes_view{row}.first(leaf));
+        row[static_cast<std::size_t>(below(dice, leaf))] ^= std::byte{1};
+        if (!tx.put(entry_row(at), row)) { return std::nullopt; }
+        auto const after = log_.find(tx, at);
+        bool const fits =
+            after && *after && (*after)->index == (*before)->index && (*after)->previous == (*before)->previous;
+        if (!fits) { return std::nullopt; }
+        sha256_digest is = sha256(bytes_view{row}.first(leaf));
+        auto const mend = [&](bytes_view key) {
+            row = row_of(tx, key);
+            auto const place = std::search(row.begin(), row.end(), was.begin(), was.end());
+            if (place == row.end()) { return false; }
+            std::copy(is.begin(), is.end(), place);
+            return tx.put(key, row).has_value();
+        };
+        for (std::uint64_t i = at + 1; i < model_.entries.size(); ++i) {
+            if (!mend(entry_row(i))) { return std::nullopt; }
+            was = sha256(model_.leaf_with_prefix(static_cast<std::size_t>(i)));
+            is = sha256(bytes_view{row}.first(model_.entries[static_cast<std::size_t>(i)].leaf.size() + 1));
+        }
+        if (!mend(as_bytes("ac"))) { return std::nullopt; }
+        return audit_finding{audit_fault::leaf, at};
+    }
+    [[nodiscard]] std::optional<audit_finding> swap_rows(tx_type& tx, std::uint64_t at, random_generator& dice) {
+        std::uint64_t const other = model_.first + below(dice, model_.entries.size() - model_.first);
+        if (other == at) { return std::nullopt; }
+        bytes const one = row_of(tx, entry_row(at));
+        bytes const two = row_of(tx, entry_row(other));
+        if (!tx.put(entry_row(at), two) || !tx.put(entry_row(other), one)) { return std::nullopt; }
+        return audit_finding{audit_fault::moved, at};
+    }
+    [[nodiscard]] static std::optional<audit_finding> turn_tile(tx_type& tx, std::uint64_t at, random_generator& dice) {
+        std::uint64_t const tile = at / merkle_tile_width;
+        auto const key = merkle_tree::tile_key("at", 0, tile);
+        bytes row = row_of(tx, key);
+        if (row.empty()) { return std::nullopt; }  // not full yet
+        row[static_cast<std::size_t>(below(dice, row.size()))] ^= static_cast<std::byte>(1U << below(dice, 8));
+        if (!tx.put(key, row)) { return std::nullopt; }
+        return audit_finding{audit_fault::tile, tile * merkle_tile_width};
+    }
+    /// Somebody has a copy of what is redacted, and of the key of its commitment, and puts both back.
+    [[nodiscard]] std::optional<audit_finding> bring_back(tx_type& tx, std::uint64_t at, random_generator& dice) {
+        naive_audit::entry const& e = model_.entries[static_cast<std::size_t>(at)];
+        if (e.record.empty() || e.redacted) { return std::nullopt; }
+        bytes key = to_bytes("ak");
+        append(key, as_bytes("\1c"));
+        append(key, as_bytes(e.record));
+        bytes const row = row_of(tx, entry_row(at));
+        bytes const of_record = row_of(tx, key);
+        if (!log_.redact(tx, "c", as_bytes(e.record), {}, dice)) { return std::nullopt; }
+        if (!tx.put(entry_row(at), row) || !tx.put(key, of_record)) { return std::nullopt; }
+        return audit_finding{audit_fault::returned, at};
+    }
+    /// A record's row: the key of its commitments, and the newest of its entries, and one.
+    [[nodiscard]] static std::optional<audit_finding> change_record(tx_type& tx, random_generator& dice) {
+        std::vector<bytes> keys;
+        (void)tx.scan({as_bytes("ak"), as_bytes("al")}, [&](bytes_view k, bytes_view) {
+            keys.push_back(to_bytes(k));
+            return true;
+        });
+        if (keys.empty()) { return std::nullopt; }
+        bytes const& key = keys[static_cast<std::size_t>(below(dice, keys.size()))];
+        bytes row = row_of(tx, key);
+        std::uint64_t const last = read_u64(bytes_view{row}.last(8));
+        std::uint64_t changed = last;
+        switch (below(dice, 4)) {
+            case 0:
+                if (!tx.erase(key)) { return std::nullopt; }
+                return audit_finding{audit_fault::opening, last - 1};
+            case 1:
+                row[static_cast<std::size_t>(below(dice, row.size() - 8))] ^= std::byte{1};
+                if (!tx.put(key, row)) { return std::nullopt; }
+                return audit_finding{audit_fault::opening, last - 1};
+            case 2: changed += 1 + below(dice, 4); break;
+            default: changed = below(dice, last); break;
+        }
+        row.resize(row.size() - 8);
+        append_u64(row, changed);
+        if (!tx.put(key, row)) { return std::nullopt; }
+        // One that leads too far leads to no entry of its record; one that doesn't lead far enough leaves one out.
+        return audit_finding{audit_fault::record, (std::max)(changed, last) - 1};
+    }
     void tree(tx_type& tx, audit_extent const& extent, bool whole) {
         auto const n = static_cast<std::size_t>(extent.size);
         auto const head = log_.head(tx, {});
@@ -695,7 +960,8 @@ private:
         naive_audit model{};
     };
 
-    audit_log<> log_{};
+    std::size_t redactions_max_;  // of some lives so few that most redactions take several entries
+    audit_log<> log_;
     mutation_history history_;
     durability promise_ = durability::full;
     std::unique_ptr<simulated_disk> disk_{};

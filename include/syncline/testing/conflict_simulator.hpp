@@ -1015,6 +1015,10 @@ private:
                 }
                 return false;
             }
+            if (!holds(n->history.size() + 1 < queue_.options().events_max, conflict_promise::answers,
+                       "an undo that leaves no room for a decision")) {
+                return false;
+            }
             conflict_entry const& decision = n->history[static_cast<std::size_t>(n->c.last_decision - 1)];
             if (decision.change && decision.change->kind == change_kind::update) {
                 for (field_op const& op : decision.change->ops) {
@@ -1050,10 +1054,17 @@ private:
         naive_conflict* const n = any_known();
         if (n == nullptr) { return; }
         decision_maker const w = who();
-        in_transaction("the decision on " + text_of(*n) + " is made again", [&](auto& tx) {
-            auto const got = heard(queue_.redo(tx, n->c.id, n->c.revision, rules_of(n->c.record), w, audit(tx)));
+        bool const unseen = report_.steps % 4 == 0;
+        std::uint64_t const seen = n->c.revision - (unseen ? 1 : 0);
+        std::string const old = unseen ? ", at an old revision" : "";
+        in_transaction("the decision on " + text_of(*n) + " is made again" + old, [&](auto& tx) {
+            auto const got = heard(queue_.redo(tx, n->c.id, seen, rules_of(n->c.record), w, audit(tx)));
             if (n->c.state != conflict_state::open || n->c.last_decision == 0) {
                 return holds(!got && got.error() == errc::invalid, conflict_promise::answers, "nothing to do again");
+            }
+            if (unseen) {
+                return holds(!got && got.error() == errc::contended, conflict_promise::answers,
+                             "done again at a revision not seen");
             }
             resolution const how = n->history[static_cast<std::size_t>(n->c.last_decision - 1)].how;
             // Where nobody was there since the undo, the record is again what it was before.
@@ -1068,8 +1079,17 @@ private:
             return ok;
         });
     }
+    /// A bound, in every other step moved on to the next time of a conflict that there is: what is at it is a case of its own.
+    [[nodiscard]] wall_time bound(wall_time at, wall_time conflict::*time) const {
+        std::optional<wall_time> next;
+        for (naive_conflict const& n : model_.all) {
+            wall_time const t = n.c.*time;
+            if (t >= at && (!next || t < *next)) { next = t; }
+        }
+        return next && report_.steps % 2 == 0 ? *next : at;
+    }
     void forget() {
-        wall_time const before = now_ - milliseconds{static_cast<std::int64_t>(draw(200'000))};
+        wall_time const before = bound(now_ - milliseconds{draw_number(200'000)}, &conflict::changed);
         std::size_t const most = 1 + static_cast<std::size_t>(draw(3));
         in_transaction("up to " + std::to_string(most) + " decided conflicts are forgotten", [&](auto& tx) {
             auto const n = heard(queue_.forget(tx, before, most));
@@ -1101,8 +1121,8 @@ private:
             q.record = &name;
         }
         if (draw(3) == 0) { q.collection = draw(2) == 0 ? "things" : "other"; }
-        if (draw(3) == 0) { q.opened_from = now_ - milliseconds{static_cast<std::int64_t>(draw(400'000))}; }
-        if (draw(3) == 0) { q.opened_before = now_ - milliseconds{static_cast<std::int64_t>(draw(400'000))}; }
+        if (draw(3) == 0) { q.opened_from = bound(now_ - milliseconds{draw_number(400'000)}, &conflict::opened); }
+        if (draw(3) == 0) { q.opened_before = bound(now_ - milliseconds{draw_number(400'000)}, &conflict::opened); }
         q.after = draw(2) == 0 ? 0 : draw(model_.last + 1);
         q.count_max = 1 + static_cast<std::size_t>(draw(6));
         std::vector<conflict> expected;

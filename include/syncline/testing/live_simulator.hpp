@@ -41,7 +41,7 @@ namespace syncline::inline SYNCLINE_ABI::testing {
 /// What live connections promise, by the names under which a breach is reported.
 struct live_promise {
     /// Once the network is well, each device listens and holds everything within a bounded time, though none asks by itself;
-    /// and what is written then is everywhere within seconds. No wake-up is lost.
+    /// and what is written then is everywhere within seconds. No wake-up is lost, nor forgotten where an exchange fails.
     static constexpr char const* prompt = "liveness";
     /// News tell of what is committed; a notice and an event tell of what the device has committed, once each.
     static constexpr char const* told = "true_events";
@@ -106,6 +106,7 @@ private:
     static constexpr std::array<char const*, 4> names{"anna", "ben", "cleo", "dora"};
     static constexpr milliseconds healed_within{240'000};  ///< heartbeats, backoff, budgets and breakers together
     static constexpr milliseconds heard_within{6'000};     ///< the news' spread, and the time that messages take
+    static constexpr milliseconds asked_again{20'000};     ///< a reply's timeout, backoff or the news' spread
     static constexpr milliseconds hold{20'000};            ///< of a question for news
     static constexpr milliseconds poll_timeout{30'000};
 
@@ -184,6 +185,7 @@ private:
         std::set<std::uint64_t> told_ever{};
         std::set<std::string> edited{};   ///< records of which a person may have to decide
         std::set<std::uint64_t> heard{};  ///< notes, by their numbers
+        position news = 0;                ///< the present session knows of, and no exchange has brought since
         explicit device(std::uint64_t seed) : random(seed) {}
     };
     struct letter {
@@ -450,11 +452,12 @@ private:
         d.screen = {};
         d.told.clear();
         d.took = d.hollow = d.paused = 0;
+        d.news = 0;
         session_options o;
         o.backoff.cap = milliseconds{10'000};
         o.poll_interval = unruly_ ? milliseconds{30'000} : milliseconds{86'400'000};
         o.news_spread = spread_;
-        o.reply_timeout = milliseconds{20'000};
+        o.reply_timeout = asked_again;
         if (d.number % 2 == 1) { o.retry = patience(); }
         d.link.emplace(d.box.store(), d.self, random_generator{d.random()}, o, observer_ref<ears>(d.screen));
         live_options l;
@@ -606,6 +609,8 @@ private:
         report_.faults += out.faulty ? 1 : 0;
         honest(out.why == errc{} || out.faulty || (is_reply && out.why == errc::foreign),
                std::string{"a session fails: "} + message(out.why));
+        if (auto const* n = std::get_if<news>(&in); n != nullptr && out.took) { d.news = (std::max)(d.news, n->at); }
+        if (is_reply && out.took) { d.news = 0; }
         if (shown) { holds(*shown == d.box.rows('r', 'v'), live_promise::notes, d.name + " takes news for data"); }
         if (is_reply) {
             tell(d.name + " takes a reply in" + (out.took ? "" : ", and rolls it back"));
@@ -657,9 +662,17 @@ private:
                 d.link_due = w.deadline;
                 d.link_paused = w.paused.has_value();
                 judge_notices(d);
+                if (d.news != 0 && !d.link_paused && d.number % 2 == 0) { judge_news(d); }
                 return;
             }
         }
+    }
+    /// What a device was told of, and doesn't hold, it soon asks for: without a breaker, when backoff is over.
+    void judge_news(device& d) {
+        auto const s = d.box.read([&](auto& tx) { return d.self.status_of(tx); });
+        bool const there = s && s->cursor >= d.news;
+        holds(there || (d.link_due && *d.link_due <= now_.monotonic + asked_again), live_promise::prompt,
+              d.name + " was told of news, and doesn't ask for them");
     }
     void judge_event(device& d, verdict const& v) {
         auto const at = d.decided.find(v.sequence);

@@ -338,6 +338,7 @@ public:
         } else {
             judge_decisions(changes, record, accepts);
             judge_lease(changes);
+            judge_lease_time(changes);
             judge_kept_verdicts(changes);
         }
         home_unsynced_.push_back(std::move(record));
@@ -1355,6 +1356,17 @@ private:
             }
         }
     }
+    /// Lease time goes on by a bounded step from one exchange to the next, however far the clock went.
+    void judge_lease_time(std::vector<change> const& changes) {
+        bytes state = authority_entry('l');
+        state.push_back(std::byte{0});
+        for (change const& c : changes) {
+            if (c.key != state || !c.after) { continue; }
+            std::int64_t const step = lease_time_in(*c.after) - (c.before ? lease_time_in(*c.before) : 0);
+            check(step >= 0 && step <= lease_options{}.step_max.count(), invariant::no_resurrection,
+                  [&] { return "lease time went on by " + std::to_string(step) + " ms with one exchange"; });
+        }
+    }
     /// No replica that holds a lease stands below the horizon, whatever its lease says, but those that start anew.
     void judge_horizon(std::vector<change> const& changes) {
         bytes state = authority_entry('l');
@@ -1423,6 +1435,12 @@ private:
         cbor_reader in{state};
         (void)in.array();
         return in.unsigned_integer();
+    }
+    [[nodiscard]] static std::int64_t lease_time_in(bytes_view state) {
+        cbor_reader in{state};
+        (void)in.array();
+        (void)in.unsigned_integer();
+        return in.integer();
     }
     /// Whether a change is to a life that ended in a tombstone which is gone, as far as an authority without it can tell.
     [[nodiscard]] bool of_collected(mutation const& m, naive_row const& now) const {

@@ -38,11 +38,15 @@ struct schedule_promise {
     static constexpr char const* explained = "explained";  ///< each choice has a reason that has words
     static constexpr char const* permission = "permission";  ///< nothing runs that a gate forbids
     static constexpr char const* patience = "patience";      ///< after a failure, or a server's word, there is a wait
-    static constexpr char const* budget = "budget";          ///< a used-up day moves what is critical only
-    static constexpr char const* rest = "rest";              ///< nobody is woken without end for nothing
-    static constexpr char const* fairness = "fairness";      ///< nothing that is permitted starves
-    static constexpr char const* replayed = "replayed";      ///< the trace decides the same again
-    static constexpr char const* kept = "kept";              ///< what is stored comes back
+    static constexpr char const* budget = "budget";      ///< a used-up day moves what is critical only, a class nothing
+    static constexpr char const* recovery = "recovery";  ///< waits grow with failures in a row, and no other ones
+    static constexpr char const* punctual = "punctual";  ///< what has a deadline goes out in time, if it may
+    static constexpr char const* window = "window";      ///< in granted time nothing lasts beyond it
+    static constexpr char const* spread = "spread";      ///< devices that get the link back don't come at once
+    static constexpr char const* rest = "rest";          ///< nobody is woken without end for nothing
+    static constexpr char const* fairness = "fairness";  ///< nothing that is permitted starves
+    static constexpr char const* replayed = "replayed";  ///< the trace decides the same again
+    static constexpr char const* kept = "kept";          ///< what is stored comes back
 };
 
 struct schedule_simulation_options {
@@ -87,11 +91,13 @@ public:
         while (since_start - wakes_.front() > milliseconds{60'000}) { wakes_.erase(wakes_.begin()); }
         if (wakes_.size() > 300) { broken(promise::rest, "300 decisions in a minute"); }
         if (p.run) { ran(p, c, now, broken); }
+        if (!p.run && late(p, c, now)) { broken(promise::punctual, "a deadline that will be missed"); }
         return out;
     }
     /// How the exchange ended that the last plan asked for.
     void exchanged(transfer_report const& r, wall_time now) {
         spend(r, now);
+        may_pause_ = !r.good;
         if (r.good) {
             wait_.reset();
         } else {
@@ -108,6 +114,7 @@ public:
     /// A program that begins anew may have lost its memory of all this.
     void restarted() {
         wait_.reset();
+        may_pause_ = true;
         spent_day_.reset();
     }
 
@@ -130,9 +137,11 @@ private:
             broken(promise::patience, "no wait after a failure");
         }
         auto const& a = c.application;
-        if (a.foreground == false && a.window && *a.window <= options_.window_reserve) {
+        bool const granted = a.foreground == false && a.window;
+        if (granted && *a.window <= options_.window_reserve) {
             broken(promise::permission, "in the background without time");
         }
+        if (granted && p.in > *a.window) { broken(promise::window, "an exchange beyond the granted time"); }
         bool const empty = c.power.level && *c.power.level <= options_.battery_critical && c.power.charging != true;
         bool const hot = c.power.thermal && *c.power.thermal >= thermal_state::serious;
         bool const too_hot = c.power.thermal && *c.power.thermal >= thermal_state::critical;
@@ -144,6 +153,11 @@ private:
             broken(promise::permission, "a class that is held");
         }
         if (used_up && p.push && p.lowest != sync_class::critical) { broken(promise::budget, "more than is critical"); }
+        for (std::size_t i = 0; i < sync_classes; ++i) {
+            // Entries leave by urgency: those of less urgent classes would leave with it.
+            bool const leaves = p.push && static_cast<std::size_t>(p.lowest) >= i && c.pending.of[i].entries != 0;
+            if (leaves && class_used_up(i, c, now)) { broken(promise::budget, "a class that has no bytes left"); }
+        }
         bool const full = (c.storage.free_bytes && *c.storage.free_bytes < options_.free_bytes_min) ||
                           (c.storage.quota_left && *c.storage.quota_left < options_.free_bytes_min);
         for (std::size_t i = 0; i < p.pulls; ++i) {
@@ -151,21 +165,54 @@ private:
             if (k >= c.collections.size()) { return broken(promise::permission, "a collection that is none"); }
             auto const urgency = static_cast<std::size_t>(c.collections[k].urgency);
             if (urgency > last || (full && urgency > 0)) { broken(promise::permission, "a collection that is held"); }
-            if (used_up && urgency > 0) { broken(promise::budget, "a collection beyond the budget"); }
+            bool const spent = (used_up && urgency > 0) || class_used_up(urgency, c, now);
+            if (spent) { broken(promise::budget, "a collection beyond the budget"); }
         }
+    }
+    [[nodiscard]] bool class_used_up(std::size_t i, conditions const& c, wall_time now) const {
+        return options_.class_bytes[i] && costs_by_byte(c.network, options_) && spent_day_ == day(now) &&
+               class_spent_[i] >= *options_.class_bytes[i];
+    }
+    /// Whether something with a deadline would go out too late for it, of what only thrift could hold.
+    [[nodiscard]] bool late(sync_plan const& p, conditions const& c, wall_time now) const {
+        auto const& w = c.power;
+        bool const powered = !w.level || *w.level > options_.battery_critical || w.charging == true;
+        bool const cool = !w.thermal || *w.thermal < thermal_state::serious;
+        bool const asked = c.server.not_before && *c.server.not_before > now;
+        auto const& a = c.application;
+        bool const there = a.foreground != false || !a.window || *a.window > options_.window_reserve;
+        bool budgets = options_.day_bytes.has_value();
+        for (auto const& of_class : options_.class_bytes) { budgets = budgets || of_class; }
+        bool const paid = budgets && costs_by_byte(c.network, options_);
+        bool const free = c.network.online == true && c.network.roaming != true && powered && cool && !asked && there &&
+                          !paid && !may_pause_;
+        if (!free) { return false; }
+        for (class_pending const& k : c.pending.of) {
+            if (k.entries == 0 || !k.deadline) { continue; }
+            wall_time const latest = (std::max)(*k.deadline - options_.send_reserve, now);
+            if (p.at > latest + options_.backoff.reconnect_spread) { return true; }
+        }
+        return false;
     }
     [[nodiscard]] std::int64_t day(wall_time now) const { return schedule_memory::local_day(options_, now); }
     void spend(transfer_report const& r, wall_time now) {
-        if (spent_day_ != day(now)) { spent_ = 0; }
+        if (spent_day_ != day(now)) {
+            spent_ = 0;
+            class_spent_ = {};
+        }
         spent_day_ = day(now);
-        if (r.metered) { spent_ += r.bytes_up + r.bytes_down; }
+        if (!r.metered) { return; }
+        spent_ += r.bytes_up + r.bytes_down;
+        for (std::size_t i = 0; i < sync_classes; ++i) { class_spent_[i] += r.class_bytes[i]; }
     }
 
     schedule_options options_;
     std::vector<milliseconds> wakes_{};
     std::optional<waiting> wait_{};
+    bool may_pause_ = false;  // after a failure, or one that may be remembered
     std::optional<std::int64_t> spent_day_{};
     std::uint64_t spent_ = 0;
+    std::array<std::uint64_t, sync_classes> class_spent_{};
 };
 
 /// A device that does what its plans say: what waits, what is stale, and what an exchange does to both.
@@ -176,10 +223,12 @@ public:
         std::uint64_t size = 0;
         wall_time entered{};
         milliseconds since{0};  ///< that really passed before
+        std::optional<wall_time> deadline{};
     };
 
-    void write(sync_class urgency, std::uint64_t size, wall_time now, milliseconds since) {
-        entries_.push_back({urgency, size, now, since});
+    void write(sync_class urgency, std::uint64_t size, wall_time now, milliseconds since,
+               std::optional<wall_time> deadline = {}) {
+        entries_.push_back({urgency, size, now, since, deadline});
     }
     void add(collection_state const& k) { static_cast<void>(collections_.push_back(k)); }
     [[nodiscard]] collection_list& collections() noexcept { return collections_; }
@@ -188,7 +237,7 @@ public:
     /// The conditions with what waits here.
     [[nodiscard]] conditions among(conditions c) const {
         c.pending = {};
-        for (waiting_entry const& e : entries_) { c.pending.add(e.urgency, e.size, e.entered); }
+        for (waiting_entry const& e : entries_) { c.pending.add(e.urgency, e.size, e.entered, e.deadline); }
         c.collections = collections_;
         return c;
     }
@@ -238,7 +287,8 @@ class schedule_world : small_life<schedule_simulation_options, schedule_simulati
 public:
     schedule_world(std::uint64_t seed, schedule_simulation_options const& o)
         : small_life(seed, seed * 2 + 1, o),
-          scheduling_(any_options()),
+          scheduling_(any_options(seed)),
+          with_deadlines_(seed % 3 == 0),
           judge_(scheduling_),
           schedule_(schedule_memory(random_()), scheduling_) {
         for (std::uint64_t i = 1 + draw(6); i != 0; --i) {
@@ -263,10 +313,11 @@ private:
     [[nodiscard]] milliseconds up_to(std::int64_t ms) {
         return milliseconds{static_cast<std::int64_t>(draw(static_cast<std::uint64_t>(ms)))};
     }
-    [[nodiscard]] schedule_options any_options() {
+    [[nodiscard]] schedule_options any_options(std::uint64_t seed) {
         schedule_options o;
         if (one_in(2)) { o.day_bytes = 20'000 + draw(200'000); }
         o.utc_offset = milliseconds{(static_cast<std::int64_t>(draw(27)) - 12) * 3'600'000};
+        if (seed % 3 == 1) { o.class_bytes[seed / 3 % sync_classes] = 1'000 + seed * 7919 % 20'000; }
         return o;
     }
     void pass(milliseconds t) {
@@ -297,8 +348,40 @@ private:
         if (bad) { told_.clear(); }
         if (options_.tell) { does(text_of(p)); }
         if (!holds(!bad, bad ? bad->axiom.c_str() : "", bad ? bad->what : "")) { return; }
+        if (p.run && schedule_.memory().online_since() == now_) { spread(c); }
         due_ = since_ + p.in;
         if (p.run) { exchange(p, c); }
+    }
+    /// The link is back, and the device goes at once. Devices of other numbers, of which all else is the same, mustn't all
+    /// do so for what is not urgent.
+    void spread(conditions const& c) {
+        bool hurries = c.pending.of[0].entries != 0 || c.application.woken_for == sync_class::critical;
+        for (class_pending const& k : c.pending.of) { hurries = hurries || k.deadline; }
+        for (collection_state const& k : c.collections) {
+            hurries = hurries || k.urgency == sync_class::critical || k.complete_by;
+        }
+        if (hurries) { return; }
+        auto stored = to_array(schedule_.memory());
+        bool all = true;
+        for (unsigned other = 1; other <= 8; ++other) {
+            stored[1] = static_cast<std::byte>(other);  // of the device's number
+            schedule_memory twin;
+            if (!twin.restore(stored)) { return broken(schedule_promise::kept, "what was stored is refused"); }
+            all = all && make_plan(c, twin, scheduling_, now_).run;
+        }
+        holds(!all, schedule_promise::spread, "devices that got the link back come together");
+    }
+    /// How long nothing is tried after so many failures in a row, the server's word aside.
+    void wait_grows(transfer_report const& r) {
+        backoff_options const& o = scheduling_.backoff;
+        std::uint32_t const before = (std::min)(failures_, 20U);
+        ++failures_;
+        milliseconds const ceiling = (std::min)(o.cap, o.base * (std::int64_t{1} << before));
+        milliseconds const hint = (std::min)(r.retry_after.value_or(milliseconds{0}), o.hint_max);
+        auto const until = schedule_.memory().paused_until(now_);
+        milliseconds const wait = until ? elapsed(now_, *until) : milliseconds{0};
+        holds(wait >= hint + ceiling / 2 && wait <= hint + ceiling, schedule_promise::recovery,
+              "another wait than after that many failures in a row");
     }
     /// What the world does; what the device does about it is told anew.
     void happened(std::string const& what) {
@@ -339,6 +422,7 @@ private:
         if (calm_ || !one_in(4)) {
             r = device_.exchange(p, c, scheduling_, took, now_, since_);
             schedule_.succeeded(r, now_);
+            failures_ = 0;
             if (r.entries != 0) { does("what was to be sent is sent"); }
         } else {
             ++report_.failures;
@@ -347,11 +431,15 @@ private:
             r.bytes_up = draw(3'000);
             if (one_in(3)) { r.retry_after = up_to(900'000); }
             schedule_.failed(r, now_, random_);
+            wait_grows(r);
             does(r.retry_after ? "the exchange fails, and the server asks to wait " + text_of(*r.retry_after)
                                : "the exchange fails");
         }
         judge_.exchanged(r, now_);
-        if (one_in(2)) { stored_ = to_array(schedule_.memory()); }
+        if (one_in(2)) {
+            stored_ = to_array(schedule_.memory());
+            stored_failures_ = failures_;
+        }
         due_ = since_;  // asked again at once
     }
 
@@ -435,8 +523,13 @@ private:
                 // One draw a statement: in which order arguments are evaluated is the compiler's.
                 std::uint64_t const size = 50 + draw(2'000);
                 auto const urgency = static_cast<std::size_t>(draw(sync_classes));
-                happened(std::to_string(size) + " bytes are written, " + class_names[urgency]);
-                device_.write(static_cast<sync_class>(urgency), size, now_, since_);
+                std::optional<wall_time> deadline;
+                if (with_deadlines_ && size % 2 == 0) {
+                    deadline = now_ + milliseconds{static_cast<std::int64_t>(size * size * 977 % 7'200'000)};
+                }
+                happened(std::to_string(size) + " bytes are written, " + class_names[urgency] +
+                         (deadline ? ", to arrive within " + text_of(*deadline - now_) : ""));
+                device_.write(static_cast<sync_class>(urgency), size, now_, since_, deadline);
                 break;
             }
         }
@@ -452,6 +545,7 @@ private:
             if (to_array(memory) != *stored_) { broken(schedule_promise::kept, "and stored otherwise"); }
         }
         schedule_ = traced_schedule(memory, scheduling_);
+        failures_ = stored_ ? stored_failures_ : 0;
         judge_.restarted();
     }
     void clock_is_set() {
@@ -474,6 +568,7 @@ private:
         n.online = true;
         n.kind = one_in(2) ? link_kind::cellular : link_kind::wifi;
         n.metered = !scheduling_.day_bytes && one_in(2);  // a day's bytes may be used up by what is more urgent
+        for (auto const& of_class : scheduling_.class_bytes) { n.metered = *n.metered && !of_class; }
         n.data_saver = one_in(3);
         n.effective = one_in(3) ? effective_type::slow_2g : effective_type::type_3g;
         around_.power.low_power_mode = one_in(3);
@@ -530,6 +625,7 @@ private:
     static constexpr std::array<char const*, sync_classes> class_names{"critical", "important", "normal", "background"};
 
     schedule_options scheduling_;
+    bool with_deadlines_;
     schedule_judge judge_;
     traced_schedule schedule_;
     scheduled_device device_{};
@@ -539,7 +635,9 @@ private:
     milliseconds due_{0};    ///< the next decision, in real time
     bool calm_ = false;
     std::optional<schedule_memory::state> stored_{};
-    std::set<std::string> told_{};  ///< of the device since the last event
+    std::uint32_t failures_ = 0;         // in a row, as far as the memory knows
+    std::uint32_t stored_failures_ = 0;  // and as far as what was stored does
+    std::set<std::string> told_{};       ///< of the device since the last event
 };
 
 }  // namespace detail
