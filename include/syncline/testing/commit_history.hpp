@@ -64,6 +64,16 @@ public:
         for (entry& e : all_) { e.lasting = (std::min)(e.lasting, now); }
     }
 
+    /// The power went, and the store came back with the content at this position: what came after it is gone for good,
+    /// and no later content may hold it. What a store whose commits are `full` has shown again has to last. Where that
+    /// content has to last, the commits are counted from it. Precondition: position <= size().
+    void survived(std::size_t position, moment now) {
+        all_.erase(all_.begin() + static_cast<std::ptrdiff_t>(position), all_.end());
+        if (position == 0 || (all_.back().said != durability::full && lasting(now) < position)) { return; }
+        base_ = std::move(all_.back().after);
+        all_.clear();
+    }
+
     [[nodiscard]] std::size_t size() const noexcept { return all_.size(); }
     /// How many of them had begun by then.
     [[nodiscard]] std::size_t begun(moment now) const noexcept {
@@ -92,12 +102,12 @@ public:
         return lasting(now) == last || all_[last - 1].said != durability::none;
     }
 
-    /// Where a content stands among the commits: 0 is the empty store, nothing that no commits make it.
+    /// Where a content stands among the commits: 0 is what was there before them, nothing that no commits make it.
     [[nodiscard]] std::optional<std::size_t> position(store_content const& found, moment now) const {
         for (std::size_t i = begun(now); i != 0; --i) {
             if (all_[i - 1].after == found) { return i; }
         }
-        if (found.empty()) { return 0; }
+        if (found == base_) { return 0; }
         return std::nullopt;
     }
 
@@ -112,7 +122,7 @@ public:
         if (!at) {
             return violation{"atomicity", "after " + std::to_string(most) +
                                               " commits it holds what no number of them makes: " +
-                                              difference(most == 0 ? store_content{} : all_[most - 1].after, found) +
+                                              difference(most == 0 ? base_ : all_[most - 1].after, found) +
                                               " from all of them"};
         }
         if (*at < least) {
@@ -146,6 +156,7 @@ private:
                std::to_string(more) + " too many";
     }
 
+    store_content base_;  // what was there before the first of them: at first nothing
     std::vector<entry> all_;
 };
 
