@@ -416,8 +416,8 @@ std::vector<testing::violation> certify_naive(durability promise = durability::n
     std::shared_ptr<shared_table> shared;
     table const empty(signed_less{D == defect::signed_bytes});
     auto const on_medium = [&](table const& data) {
-        shared = std::make_shared<shared_table>(
-            shared_table{data, data, table{}, 0, {}, {}, 0, promise, data, {}, false});
+        shared =
+            std::make_shared<shared_table>(shared_table{data, data, table{}, 0, {}, {}, 0, promise, data, {}, false});
     };
     testing::storage_factory<model> factory{[&] {
                                                 on_medium(empty);

@@ -120,10 +120,9 @@ public:
         std::size_t const most = begun(now);
         auto const at = position(found, now);
         if (!at) {
-            return violation{"atomicity", "after " + std::to_string(most) +
-                                              " commits it holds what no number of them makes: " +
-                                              difference(most == 0 ? base_ : all_[most - 1].after, found) +
-                                              " from all of them"};
+            return violation{"atomicity",
+                             "after " + std::to_string(most) + " commits it holds what no number of them makes: " +
+                                 difference(most == 0 ? base_ : all_[most - 1].after, found) + " from all of them"};
         }
         if (*at < least) {
             return violation{"durability", "of " + std::to_string(most) + " commits the first " +

@@ -888,7 +888,8 @@ private:
     };
     static bytes side_key(std::size_t side) { return key(side == 0 ? "x" : "y"); }
     /// How many keys a range has, by a scan; stopped at the first if so wanted. Adds up values of one byte.
-    static result<std::size_t> looked_at(transaction& tx, key_range range, bool first_only, std::uint64_t* sum = nullptr) {
+    static result<std::size_t> looked_at(transaction& tx, key_range range, bool first_only,
+                                         std::uint64_t* sum = nullptr) {
         std::size_t n = 0;
         status const s = tx.scan(range, [&](bytes_view, bytes_view v) {
             ++n;
@@ -947,17 +948,18 @@ private:
                            if (!n) { return n.error(); }
                            return sum != 2 ? result<bool>{false} : written(tx.put(side_key(side), bytes(1)));
                        }});
-        all.push_back({"each of two objects saw \"z\" as the first key, by a scan that it stopped there, and put one before it",
-                       {{key("z"), one}, {key("zz"), one}},
-                       [one](transaction& tx, std::size_t side) -> result<bool> {
-                           bytes first;
-                           status const s = tx.scan({}, [&first](bytes_view k, bytes_view) {
-                               first = to_bytes(k);
-                               return false;
-                           });
-                           if (!s) { return s.error(); }
-                           return first != key("z") ? result<bool>{false} : written(tx.put(side_key(side), one));
-                       }});
+        all.push_back(
+            {"each of two objects saw \"z\" as the first key, by a scan that it stopped there, and put one before it",
+             {{key("z"), one}, {key("zz"), one}},
+             [one](transaction& tx, std::size_t side) -> result<bool> {
+                 bytes first;
+                 status const s = tx.scan({}, [&first](bytes_view k, bytes_view) {
+                     first = to_bytes(k);
+                     return false;
+                 });
+                 if (!s) { return s.error(); }
+                 return first != key("z") ? result<bool>{false} : written(tx.put(side_key(side), one));
+             }});
         return all;
     }
     void no_write_skew() {
@@ -1028,7 +1030,8 @@ private:
             switch (what) {
                 case call::put: return told_call("put", k, v);
                 case call::erase: return told_call("erase", k);
-                case call::get: return told_call("get", k) + (seen.empty() ? ": absent" : ": " + told_bytes(seen.begin()->second));
+                case call::get:
+                    return told_call("get", k) + (seen.empty() ? ": absent" : ": " + told_bytes(seen.begin()->second));
                 case call::scan: break;
             }
             std::string out = told_call("scan", k, to) + ", stopped after " + std::to_string(most) + ':';
@@ -1343,7 +1346,7 @@ private:
             return done;
         };
         for (std::uint32_t commits = 1; commits <= options_.commits_between_cuts; ++commits) {
-            where_ = " (" + std::to_string(commits) + " commits of one object and a power loss" + of_seed();
+            where_ = " (round " + std::to_string(commits) + of_seed();
             for (std::uint32_t i = 0; i != commits; ++i) {
                 if (!commit_to(l, once)) { return; }
             }
