@@ -569,7 +569,7 @@ TEST_CASE("certify_storage: shows what was called and what came of it", "[testin
           "durability: after reopening: key \"last\" is absent, not \"commit\"\n");
     CHECK(told(certify_naive<defect::one_key_lost>()) == page("page_lost_key.txt"));
     CHECK(told(certify_naive<defect::loses_full>(durability::full)) ==
-          "durability: after a power loss: of 1 commits the first 1 had to last, 0 did (power cut 0 of seed 1)\n");
+          "durability: after a power loss: of 7 commits the first 7 had to last, 0 did (store 0 of seed 1)\n");
 }
 
 TEST_CASE("certify_storage: names the axiom that a bad model breaks", "[testing][storage]") {

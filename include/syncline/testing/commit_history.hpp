@@ -65,13 +65,13 @@ public:
     }
 
     /// The power went, and the store came back with the content at this position: what came after it is gone for good,
-    /// and no later content may hold it. What a store whose commits are `full` has shown again has to last. Where that
-    /// content has to last, the commits are counted from it. Precondition: position <= size().
+    /// and no later content may hold it. What a store whose commits are `full` has shown again has to last.
+    /// Precondition: position <= size().
     void survived(std::size_t position, moment now) {
         all_.erase(all_.begin() + static_cast<std::ptrdiff_t>(position), all_.end());
-        if (position == 0 || (all_.back().said != durability::full && lasting(now) < position)) { return; }
-        base_ = std::move(all_.back().after);
-        all_.clear();
+        for (entry& e : all_) {
+            if (e.said == durability::full) { e.lasting = (std::min)(e.lasting, now); }
+        }
     }
 
     [[nodiscard]] std::size_t size() const noexcept { return all_.size(); }
@@ -102,12 +102,12 @@ public:
         return lasting(now) == last || all_[last - 1].said != durability::none;
     }
 
-    /// Where a content stands among the commits: 0 is what was there before them, nothing that no commits make it.
+    /// Where a content stands among the commits: 0 is the empty store, nothing that no commits make it.
     [[nodiscard]] std::optional<std::size_t> position(store_content const& found, moment now) const {
         for (std::size_t i = begun(now); i != 0; --i) {
             if (all_[i - 1].after == found) { return i; }
         }
-        if (found == base_) { return 0; }
+        if (found.empty()) { return 0; }
         return std::nullopt;
     }
 
@@ -120,9 +120,10 @@ public:
         std::size_t const most = begun(now);
         auto const at = position(found, now);
         if (!at) {
-            return violation{"atomicity",
-                             "after " + std::to_string(most) + " commits it holds what no number of them makes: " +
-                                 difference(most == 0 ? base_ : all_[most - 1].after, found) + " from all of them"};
+            return violation{"atomicity", "after " + std::to_string(most) +
+                                              " commits it holds what no number of them makes: " +
+                                              difference(most == 0 ? store_content{} : all_[most - 1].after, found) +
+                                              " from all of them"};
         }
         if (*at < least) {
             return violation{"durability", "of " + std::to_string(most) + " commits the first " +
@@ -155,7 +156,6 @@ private:
                std::to_string(more) + " too many";
     }
 
-    store_content base_;  // what was there before the first of them: at first nothing
     std::vector<entry> all_;
 };
 
