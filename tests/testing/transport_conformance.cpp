@@ -77,6 +77,20 @@ enum class defect {
     invents_a_wait,
     says_unreachable,
     one_refusal_for_all,
+    one_code_for_unauthorised,
+    one_code_for_too_large,
+    shortens_long_waits,
+    rounds_waits_down,
+    forgets_short_waits_units,
+    counts_waits_in_32_bits,
+    wait_stays,
+    silence_is_unreachable,
+    silence_is_success,
+    waits_for_ever,
+    late_reply_to_the_next,
+    takes_the_page,
+    page_is_peer_failed,
+    page_stays,
 };
 
 /// A live transport of its own, with one defect.
@@ -107,6 +121,13 @@ public:
         transport_limits l = few_bytes;
         if (what_ == defect::changes_its_limits) { l.reply_bytes_max += served_; }
         return l;
+    }
+
+    void silence() { silent_ = true; }
+    void speak() { silent_ = false; }
+    void intercept(bytes_view page) { page_ = to_bytes(page); }
+    void release() {
+        if (what_ != defect::page_stays) { page_.reset(); }
     }
 
     void drive() {
@@ -187,14 +208,32 @@ private:
         if (what_ == defect::ends_at_zero_byte) {
             request.erase(std::find(request.begin(), request.end(), std::byte{0}), request.end());
         }
+        if (page_) {
+            if (what_ == defect::takes_the_page) {
+                w.done({bytes_view{*page_}, {}});
+            } else {
+                w.done({what_ == defect::page_is_peer_failed ? errc::peer_failed : errc::foreign, {}});
+            }
+            return;
+        }
         peer_reply reply = peer_(request);
+        if (silent_) {
+            if (what_ == defect::waits_for_ever) { return; }
+            if (what_ == defect::late_reply_to_the_next && reply.message) { late_ = *reply.message; }
+            if (what_ == defect::silence_is_success) {
+                w.done({bytes_view{}, {}});
+            } else {
+                w.done({what_ == defect::silence_is_unreachable ? errc::unreachable : errc::timed_out, {}});
+            }
+            return;
+        }
+        if (late_) { reply.message = *std::exchange(late_, std::nullopt); }
         if (!reply.message) {
             broken_ = what_ == defect::stays_broken;
             if (what_ == defect::swallows_failures) {
                 w.done({bytes_view{}, {}});
             } else {
-                w.done({what_ == defect::one_refusal_for_all ? errc::peer_failed : reply.message.error().code,
-                        reply.retry_after});
+                w.done({code_of(reply.message.error().code), wait_of(reply.retry_after)});
             }
             return;
         }
@@ -216,13 +255,35 @@ private:
             w.done({errc::too_large, {}});
             return;
         }
-        w.done(
-            {bytes_view{answer}, what_ == defect::invents_a_wait ? std::optional{milliseconds{1'000}} : std::nullopt});
+        std::optional<milliseconds> wait = what_ == defect::wait_stays ? last_wait_ : std::nullopt;
+        if (what_ == defect::invents_a_wait) { wait = milliseconds{1'000}; }
+        w.done({bytes_view{answer}, wait});
         if (what_ == defect::completes_twice && request.size() == 2) { w.done({bytes_view{answer}, {}}); }
+    }
+
+    errc code_of(errc said) const {
+        if (what_ == defect::one_refusal_for_all) { return errc::peer_failed; }
+        if (what_ == defect::one_code_for_unauthorised && said == errc::unauthorised) { return errc::peer_failed; }
+        if (what_ == defect::one_code_for_too_large && said == errc::too_large) { return errc::connection_lost; }
+        return said;
+    }
+    std::optional<milliseconds> wait_of(std::optional<milliseconds> said) {
+        if (said) { last_wait_ = said; }
+        if (!said) { return what_ == defect::wait_stays ? last_wait_ : said; }
+        constexpr milliseconds minute{60'000};
+        if (what_ == defect::shortens_long_waits && *said > minute) { return minute; }
+        if (what_ == defect::rounds_waits_down) { return *said - *said % 1'000; }
+        if (what_ == defect::forgets_short_waits_units && *said == milliseconds{1'000}) { return milliseconds{1}; }
+        if (what_ == defect::counts_waits_in_32_bits) { return milliseconds{said->count() & 0xFFFF'FFFF}; }
+        return said;
     }
 
     conformance_peer& peer_;
     defect what_;
+    std::optional<bytes> page_;  ///< someone else answers, with this
+    std::optional<bytes> late_;
+    std::optional<milliseconds> last_wait_;
+    bool silent_ = false;
     std::vector<waiting> waiting_;
     std::vector<std::optional<bytes>> arrived_;  ///< an empty one is a gap
     bool connected_ = true;
@@ -239,6 +300,10 @@ struct suspect_fixture {
     void push(bytes_view m) { transport.push(m); }
     void disconnect() { transport.disconnect(); }
     void reconnect() { transport.reconnect(); }
+    void silence() { transport.silence(); }
+    void speak() { transport.speak(); }
+    void intercept(bytes_view page) { transport.intercept(page); }
+    void release() { transport.release(); }
 };
 
 /// Answers at once out of one buffer, which the exchange that a completion begins overwrites.
@@ -338,6 +403,20 @@ TEST_CASE("the suite finds every planted defect, under the axiom that it breaks"
              expectation{defect::invents_a_wait, "reason"},
              expectation{defect::says_unreachable, "reason"},
              expectation{defect::one_refusal_for_all, "reason"},
+             expectation{defect::one_code_for_unauthorised, "reason"},
+             expectation{defect::one_code_for_too_large, "reason"},
+             expectation{defect::shortens_long_waits, "reason"},
+             expectation{defect::rounds_waits_down, "reason"},
+             expectation{defect::forgets_short_waits_units, "reason"},
+             expectation{defect::counts_waits_in_32_bits, "reason"},
+             expectation{defect::wait_stays, "reason"},
+             expectation{defect::silence_is_unreachable, "reason"},
+             expectation{defect::silence_is_success, "reason"},
+             expectation{defect::waits_for_ever, "exactly_one"},
+             expectation{defect::late_reply_to_the_next, "pairing"},
+             expectation{defect::takes_the_page, "reason"},
+             expectation{defect::page_is_peer_failed, "reason"},
+             expectation{defect::page_stays, "recovery"},
          }) {
         auto const found = certify(e.what);
         INFO("defect " << static_cast<int>(e.what) << ", found:\n" << to_text(found));

@@ -47,4 +47,7 @@ TEST_CASE("carried: each comes back as it was, its bytes are pinned, and other b
     bytes const most =
         encode({carried_kind::failed, ~std::uint64_t{0}, {}, errc::throttled, milliseconds{std::int64_t{1} << 48}});
     CHECK(most.size() <= carried_bytes_max);
+    // A peer may ask for any wait: one that no message carries is told as the longest, not as a damaged message.
+    CHECK(encode({carried_kind::failed, ~std::uint64_t{0}, {}, errc::throttled, (milliseconds::max)()}) == most);
+    CHECK(decode_carried(most)->retry_after == carried_wait_max);
 }

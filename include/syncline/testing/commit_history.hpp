@@ -64,6 +64,16 @@ public:
         for (entry& e : all_) { e.lasting = (std::min)(e.lasting, now); }
     }
 
+    /// The power went, and the store came back with the content at this position: what came after it is gone for good,
+    /// and no later content may hold it. What a store whose commits are `full` has shown again has to last.
+    /// Precondition: position <= size().
+    void survived(std::size_t position, moment now) {
+        all_.erase(all_.begin() + static_cast<std::ptrdiff_t>(position), all_.end());
+        for (entry& e : all_) {
+            if (e.said == durability::full) { e.lasting = (std::min)(e.lasting, now); }
+        }
+    }
+
     [[nodiscard]] std::size_t size() const noexcept { return all_.size(); }
     /// How many of them had begun by then.
     [[nodiscard]] std::size_t begun(moment now) const noexcept {

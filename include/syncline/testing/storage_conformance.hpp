@@ -33,7 +33,7 @@ struct storage_factory {
     std::function<std::unique_ptr<S>()> reopen;  ///< as `another`, after every object was destroyed; none: not reopened
     /// Cuts the power of the store of the last fresh(), while objects of it are alive: what is durable stays, and of
     /// the rest what the seed chooses. What the objects still do to it, while they are destroyed, must not count; then
-    /// comes reopen(). None: no power is cut. testing/sqlite_power_loss.hpp has a disk for stores over SQLite.
+    /// comes reopen(), more is written, and the power of the same store is cut again. None: no power is cut. testing/sqlite_power_loss.hpp has a disk for stores over SQLite.
     std::function<void(std::uint64_t seed)> power_cut{};
 };
 
@@ -42,7 +42,8 @@ struct storage_conformance_options {
     std::uint32_t rounds = 150;                    ///< random transactions
     std::size_t long_value = value_bytes_min_max;  ///< bytes of the longest value that is tried
     std::size_t many_keys = 5'000;                 ///< keys of the largest transaction
-    std::uint32_t power_cuts = 40;                 ///< with a factory that can
+    std::uint32_t power_cuts = 40;                 ///< stores that lose power up to four times; with a factory that can
+    std::uint32_t commits_between_cuts = 48;       ///< at most; each number from 1 is tried
     friend constexpr bool operator==(storage_conformance_options const&, storage_conformance_options const&) = default;
 };
 
@@ -90,13 +91,16 @@ public:
         using self = storage_certifier;
         // Each on what it builds on: a store that loses its own writes keeps no commit whole either.
         bool const alone = sound(&self::read_your_writes) && sound(&self::limits) && sound(&self::keys) &&
-                           sound(&self::order) && sound(&self::values) && sound(&self::many_writes) &&
-                           sound(&self::atomicity);
+                           sound(&self::order) && sound(&self::pages) && sound(&self::values) &&
+                           sound(&self::many_writes) && sound(&self::atomicity);
         if (!alone) { return std::move(found_); }
         bool const open = sound(&self::one_open);
         bool const beside = sound(&self::isolation);
-        bool const lasting = sound(&self::durability_axiom) && sound(&self::power_loss);
-        if (open && beside && lasting) { static_cast<void>(sound(&self::random_transactions)); }
+        bool const lasting = sound(&self::durability_axiom) && sound(&self::power_loss) &&
+                             sound(&self::power_loss_after_each_number) && sound(&self::power_loss_after_each_size);
+        if (open && beside && lasting) {
+            static_cast<void>(sound(&self::random_transactions) && sound(&self::random_pairs));
+        }
         return std::move(found_);
     }
 
@@ -392,6 +396,74 @@ private:
         expect(inner == 2 * m.size() - 1, axiom, "a scan in a visitor gives other keys");
     }
 
+    /// The first `most` of a range, from a scan that is stopped then.
+    std::optional<model> page(transaction& tx, key_range range, std::size_t most) {
+        model m;
+        status const s = tx.scan(range, [&](bytes_view k, bytes_view v) {
+            m[to_bytes(k)] = to_bytes(v);
+            return m.size() < most;
+        });
+        if (!expect_ok(s, "order", told_call("scan", range.from, range.to) + ", stopped")) { return std::nullopt; }
+        return m;
+    }
+    static model page(model const& all, key_range range, std::size_t most) {
+        model m;
+        for (auto at = all.lower_bound(to_bytes(range.from));
+             at != all.end() && m.size() < most && (range.to.empty() || compare(at->first, range.to) < 0); ++at) {
+            m.insert(*at);
+        }
+        return m;
+    }
+    /// Reads in pages and writes between them, before and behind where the scan was stopped: a cursor that is kept
+    /// over that shows what was there.
+    void pages() {
+        auto s = fresh();
+        if (!s) { return; }
+        model committed_before;
+        for (std::uint64_t i = 0; i != 60; ++i) { committed_before[counter(i * 256)] = counter(i); }
+        if (!fill(*s, committed_before, ryw)) { return; }
+        {
+            auto tx = begin(*s, access_mode::write, ryw);
+            if (!tx) { return; }
+            model draft = committed_before;
+            for (bytes from{};;) {
+                model const wanted = page(draft, {from, {}}, 7);
+                auto const seen = page(*tx, {from, {}}, 7);
+                if (!seen || !same(wanted, *seen, ryw, "a page of 7, after writes since the page before")) { return; }
+                if (seen->size() < 7) { break; }
+                bytes const last = seen->rbegin()->first;
+                bytes behind = last;
+                behind.push_back(std::byte{1});
+                if (!erase(*tx, seen->begin()->first, ryw) || !put(*tx, behind, key("new"), ryw)) { return; }
+                draft.erase(seen->begin()->first);
+                auto const next_page = draft.upper_bound(last);
+                if (next_page != draft.end()) {
+                    if (!erase(*tx, next_page->first, ryw)) { return; }
+                    draft.erase(next_page);
+                }
+                draft[behind] = key("new");
+                from = last;
+                from.push_back(std::byte{0});
+            }
+            auto const all = content(*tx);
+            if (!all || !same(draft, *all, ryw, "after pages with writes between them")) { return; }
+            // What empties a range: the first few are erased until there are none.
+            while (!draft.empty()) {
+                model const wanted = page(draft, {}, 5);
+                auto const seen = page(*tx, {}, 5);
+                if (!seen || !same(wanted, *seen, ryw, "the first 5, after those before them were erased")) { return; }
+                for (auto const& [k, v] : wanted) {
+                    if (!erase(*tx, k, ryw)) { return; }
+                    draft.erase(k);
+                }
+            }
+            auto const none = content(*tx);
+            if (!none || !same({}, *none, ryw, "a scan after all was erased")) { return; }
+        }
+        static_cast<void>(
+            expect_committed(*s, committed_before, "atomicity", "a transaction that erased all and was not committed"));
+    }
+
     void limits() {
         constexpr std::string_view axiom = "limits";
         auto s = fresh();
@@ -664,6 +736,23 @@ private:
             }
             expect_committed(*s, m, axiom, "a refused begin changes something");
         }
+        dropped_transactions();
+    }
+    /// None of them is committed: what each holds has to be given back.
+    void dropped_transactions() {
+        constexpr std::string_view axiom = "one_open";
+        auto s = fresh();
+        model const m{{key("k"), key("v")}};
+        if (!s || !fill(*s, m, axiom)) { return; }
+        for (int i = 1; i <= 300; ++i) {
+            where_ = " (after " + std::to_string(i - 1) + " transactions that were dropped without a commit)";
+            bool const writes = i % 2 == 0;
+            auto tx = begin(*s, writes ? access_mode::write : access_mode::read, axiom);
+            if (!tx || !holds(*tx, key("k"), key("v"), axiom, "in one of many transactions")) { return; }
+            if (writes && !put(*tx, key("k"), key("dropped"), axiom)) { return; }
+        }
+        where_.clear();
+        expect_committed(*s, m, axiom, "after 300 transactions that were dropped without a commit");
     }
 
     void isolation() {
@@ -790,35 +879,294 @@ private:
         append_u64(b, n);
         return b;
     }
-    /// Each writes its key if it finds the other's absent: one after the other, only one of them can.
+    /// Each looks whether it may write and then does; had the one waited for the other, it might not have.
+    struct skew {
+        char const* told;  ///< what both saw and did
+        model before;
+        /// Looks, and writes what goes with what it saw. Side 0 or 1; false when it did not want to write.
+        std::function<result<bool>(transaction& tx, std::size_t side)> act;
+    };
+    static bytes side_key(std::size_t side) { return key(side == 0 ? "x" : "y"); }
+    /// How many keys a range has, by a scan; stopped at the first if so wanted. Adds up values of one byte.
+    static result<std::size_t> looked_at(transaction& tx, key_range range, bool first_only,
+                                         std::uint64_t* sum = nullptr) {
+        std::size_t n = 0;
+        status const s = tx.scan(range, [&](bytes_view, bytes_view v) {
+            ++n;
+            if (sum != nullptr && v.size() == 1) { *sum += std::to_integer<std::uint64_t>(v[0]); }
+            return !first_only;
+        });
+        if (!s) { return s.error(); }
+        return n;
+    }
+    static result<bool> written(status const& s) {
+        if (!s) { return s.error(); }
+        return true;
+    }
+    static std::vector<skew> skews() {
+        bytes const one{std::byte{1}};
+        std::vector<skew> all;
+        all.push_back({"one object saw \"y\" absent and put \"x\", another saw \"x\" absent and put \"y\"",
+                       {},
+                       [one](transaction& tx, std::size_t side) -> result<bool> {
+                           bytes out;
+                           auto const there = tx.get(side_key(1 - side), out);
+                           if (!there) { return there.error(); }
+                           return *there ? result<bool>{false} : written(tx.put(side_key(side), one));
+                       }});
+        all.push_back({"each of two objects saw by a scan that the store is empty, and put a key",
+                       {},
+                       [one](transaction& tx, std::size_t side) -> result<bool> {
+                           auto const n = looked_at(tx, {}, false);
+                           if (!n) { return n.error(); }
+                           return *n != 0 ? result<bool>{false} : written(tx.put(side_key(side), one));
+                       }});
+        all.push_back({"each of two objects saw by a scan that the other's range is empty, and put a key into its own",
+                       {{key("a"), one}, {key("z"), one}},
+                       [one](transaction& tx, std::size_t side) -> result<bool> {
+                           bytes const theirs = side_key(1 - side);
+                           bytes end = theirs;
+                           end.push_back(std::byte{0xFF});
+                           auto const n = looked_at(tx, {theirs, end}, false);
+                           if (!n) { return n.error(); }
+                           bytes mine = side_key(side);
+                           mine.push_back(std::byte{'1'});
+                           return *n != 0 ? result<bool>{false} : written(tx.put(mine, one));
+                       }});
+        all.push_back({"each of two objects saw two keys by a scan, and erased one of them",
+                       {{key("x"), one}, {key("y"), one}},
+                       [](transaction& tx, std::size_t side) -> result<bool> {
+                           auto const n = looked_at(tx, {}, false);
+                           if (!n) { return n.error(); }
+                           return *n != 2 ? result<bool>{false} : written(tx.erase(side_key(side)));
+                       }});
+        all.push_back({"each of two objects saw by a scan that two values make 2, and took 1 from one of them",
+                       {{key("x"), one}, {key("y"), one}},
+                       [](transaction& tx, std::size_t side) -> result<bool> {
+                           std::uint64_t sum = 0;
+                           auto const n = looked_at(tx, {}, false, &sum);
+                           if (!n) { return n.error(); }
+                           return sum != 2 ? result<bool>{false} : written(tx.put(side_key(side), bytes(1)));
+                       }});
+        all.push_back(
+            {"each of two objects saw \"z\" as the first key, by a scan that it stopped there, and put one before it",
+             {{key("z"), one}, {key("zz"), one}},
+             [one](transaction& tx, std::size_t side) -> result<bool> {
+                 bytes first;
+                 status const s = tx.scan({}, [&first](bytes_view k, bytes_view) {
+                     first = to_bytes(k);
+                     return false;
+                 });
+                 if (!s) { return s.error(); }
+                 return first != key("z") ? result<bool>{false} : written(tx.put(side_key(side), one));
+             }});
+        return all;
+    }
     void no_write_skew() {
+        for (skew const& k : skews()) {
+            // Who commits first, and whether the other has looked by then.
+            for (int const how : {0, 1, 2}) {
+                if (!told_) { try_skew(k, how); }
+            }
+        }
+    }
+    void try_skew(skew const& how_they_meet, int how) {
         constexpr std::string_view axiom = "isolation";
+        auto a = fresh();
+        if (!a || (!how_they_meet.before.empty() && !fill(*a, how_they_meet.before, axiom))) { return; }
+        auto b = factory_.another();
+        if (!b) { return; }
+        std::optional<transaction> open[2];
+        bool wrote[2] = {false, false};
+        std::size_t committed_by = 0;
+        std::size_t wanted = 0;
+        auto const expect_race = [&](errc e) {
+            if (!lost_race(e)) { report(axiom, std::string("a lost race answers: ") + message(e)); }
+        };
+        auto const starts = [&](std::size_t side) {
+            auto tx = (side == 0 ? *a : *b).begin(access_mode::write);
+            if (!tx) { return expect_race(tx.error().code); }
+            open[side].emplace(std::move(*tx));
+        };
+        auto const acts = [&](std::size_t side) {
+            if (!open[side]) { return; }
+            auto const did = how_they_meet.act(*open[side], side);
+            if (!did) {
+                expect_race(did.error().code);
+                open[side].reset();
+            }
+            wrote[side] = did && *did;
+        };
+        auto const commits = [&](std::size_t side) {
+            if (!open[side]) { return; }
+            wanted += wrote[side] ? 1 : 0;
+            auto const done = open[side]->commit();
+            if (!done) { expect_race(done.error().code); }
+            committed_by += done && wrote[side] ? 1 : 0;
+            open[side].reset();
+        };
+        starts(0);
+        starts(1);
+        acts(0);
+        if (how == 2) { commits(0); }
+        acts(1);
+        commits(how == 0 ? 0 : 1);
+        commits(how == 0 ? 1 : 0);
+        expect(committed_by < 2, axiom, std::string(how_they_meet.told) + ": both commits succeed");
+        expect(wanted == 0 || committed_by != 0, axiom, "of two writers neither gets through");
+    }
+
+    /// One call of a transaction and what came of it.
+    struct step {
+        enum class call : std::uint8_t { get, scan, put, erase };
+        call what{};
+        bytes k{};
+        bytes to{};
+        std::size_t most = 0;  ///< of a scan: stopped after so many
+        bytes v{};
+        model seen{};
+
+        [[nodiscard]] std::string told() const {
+            switch (what) {
+                case call::put: return told_call("put", k, v);
+                case call::erase: return told_call("erase", k);
+                case call::get:
+                    return told_call("get", k) + (seen.empty() ? ": absent" : ": " + told_bytes(seen.begin()->second));
+                case call::scan: break;
+            }
+            std::string out = told_call("scan", k, to) + ", stopped after " + std::to_string(most) + ':';
+            for (auto const& [key, value] : seen) { out += ' ' + told_bytes(key) + '=' + told_bytes(value); }
+            return seen.empty() ? out + " nothing" : out;
+        }
+        /// Whether it would have seen the same here; does what it does.
+        [[nodiscard]] bool fits(model& here) const {
+            switch (what) {
+                case call::put: here[k] = v; return true;
+                case call::erase: here.erase(k); return true;
+                case call::get: {
+                    auto const at = here.find(k);
+                    return at == here.end() ? seen.empty() : !seen.empty() && seen.begin()->second == at->second;
+                }
+                case call::scan: break;
+            }
+            return page(here, {k, to}, most) == seen;
+        }
+    };
+    /// Among few keys, so that two transactions meet.
+    step random_call(std::uint64_t number) {
+        step s;
+        s.what = static_cast<typename step::call>(below(4));
+        s.k = key(std::string(1, static_cast<char>('a' + below(4))));
+        s.to = below(3) == 0 ? bytes{} : key(std::string(1, static_cast<char>('b' + below(4))));
+        s.most = 1 + below(4);
+        s.v = key(std::to_string(number));
+        return s;
+    }
+    std::optional<failure> take(transaction& tx, step& s) {
+        switch (s.what) {
+            case step::call::put: {
+                auto const r = tx.put(s.k, s.v);
+                return r ? std::optional<failure>{} : r.error();
+            }
+            case step::call::erase: {
+                auto const r = tx.erase(s.k);
+                return r ? std::optional<failure>{} : r.error();
+            }
+            case step::call::get: {
+                bytes out;
+                auto const r = tx.get(s.k, out);
+                if (r && *r) { s.seen[s.k] = out; }
+                return r ? std::optional<failure>{} : r.error();
+            }
+            case step::call::scan: break;
+        }
+        auto const r = tx.scan({s.k, s.to}, [&s](bytes_view k, bytes_view v) {
+            s.seen[to_bytes(k)] = to_bytes(v);
+            return s.seen.size() < s.most;
+        });
+        return r ? std::optional<failure>{} : r.error();
+    }
+    /// Two objects, a transaction each, their calls shuffled: what those saw that were committed, and what is there
+    /// then, has to be as if one had come after the other.
+    void random_pairs() {
+        constexpr std::string_view axiom = "isolation";
+        if (!factory_.another) { return; }
         auto a = fresh();
         if (!a) { return; }
         auto b = factory_.another();
         if (!b) { return; }
-        auto one = a->begin(access_mode::write);
-        auto two = b->begin(access_mode::write);
-        bytes out;
-        std::size_t written = 0;
-        auto const attempt = [&](auto& tx, bytes const& theirs, bytes const& mine) {
-            if (!tx) { return; }
-            auto const found = tx->get(theirs, out);
-            if (found && !*found && !tx->put(mine, key("1"))) { tx = errc::contended; }
+        S* const objects[2] = {a.get(), b.get()};
+        model truth;
+        std::uint64_t number = 0;
+        for (std::uint32_t round = 0; round < options_.rounds && !told_; ++round) {
+            where_ = " (pair " + std::to_string(round) + " of seed " + std::to_string(options_.seed) + ')';
+            std::optional<transaction> open[2];
+            std::vector<step> did[2];
+            std::size_t calls[2];
+            bool ended[2] = {false, false};
+            bool counts[2] = {false, false};
+            for (std::size_t& n : calls) { n = 1 + below(4); }
+            while (!told_ && (!ended[0] || !ended[1])) {
+                std::size_t const i = ended[0] ? 1 : ended[1] ? 0 : below(2);
+                std::optional<failure> failed;
+                if (!open[i]) {
+                    auto tx = objects[i]->begin(below(5) == 0 ? access_mode::read : access_mode::write);
+                    if (tx) {
+                        open[i].emplace(std::move(*tx));
+                    } else {
+                        failed = tx.error();
+                    }
+                } else if (did[i].size() < calls[i]) {
+                    step s = random_call(++number);
+                    failed = take(*open[i], s);
+                    if (failed && failed->code == errc::read_only) {
+                        failed.reset();
+                        --calls[i];
+                    } else {
+                        did[i].push_back(std::move(s));
+                    }
+                } else {
+                    auto const done = open[i]->commit();
+                    if (!done) { failed = done.error(); }
+                    counts[i] = static_cast<bool>(done);
+                    ended[i] = true;
+                }
+                if (failed && !lost_race(failed->code)) {
+                    report(axiom, std::string("a lost race answers: ") + message(failed->code));
+                }
+                ended[i] = ended[i] || failed;
+                if (ended[i]) { open[i].reset(); }
+            }
+            auto const now = told_ ? std::nullopt : committed(*a, axiom);
+            if (!now) { return; }
+            bool explained = false;
+            for (std::size_t const first : {std::size_t{0}, std::size_t{1}}) {
+                model here = truth;
+                bool fits = true;
+                for (std::size_t const i : {first, 1 - first}) {
+                    if (!counts[i]) { continue; }
+                    for (step const& s : did[i]) { fits = s.fits(here) && fits; }
+                }
+                explained = explained || (fits && here == *now);
+            }
+            if (!explained) { report(axiom, unexplained(truth, *now, did, counts)); }
+            truth = *now;
+        }
+    }
+    static std::string unexplained(model const& before, model const& now, std::vector<step> const (&did)[2],
+                                   bool const (&counts)[2]) {
+        auto const list = [](model const& m) {
+            std::string out;
+            for (auto const& [k, v] : m) { out += (out.empty() ? "" : " ") + told_bytes(k) + '=' + told_bytes(v); }
+            return out.empty() ? std::string("nothing") : out;
         };
-        attempt(one, key("y"), key("x"));
-        attempt(two, key("x"), key("y"));
-        for (auto* tx : {&one, &two}) {
-            if (*tx && (*tx)->commit()) { ++written; }
-            *tx = errc::busy;
+        std::string out = "two transactions are as if neither came after the other; before them " + list(before);
+        for (std::size_t const i : {std::size_t{0}, std::size_t{1}}) {
+            out += i == 0 ? "; the one: " : "; the other: ";
+            for (step const& s : did[i]) { out += s.told() + ", "; }
+            out += counts[i] ? "committed" : "failed or lost the race";
         }
-        auto const now = committed(*a, axiom);
-        if (now) {
-            expect(
-                now->size() <= 1, axiom,
-                "one object saw \"y\" absent and put \"x\", another saw \"x\" absent and put \"y\": both commits succeed");
-        }
-        expect(written != 0, axiom, "of two writers neither gets through");
+        return out + "; then there is " + list(now);
     }
 
     void durability_axiom() {
@@ -854,60 +1202,217 @@ private:
         if (!expect(s != nullptr, axiom, "the store does not open again")) { return; }
         expect_committed(*s, m, axiom, "after reopening");
     }
-    /// A few commits, some with a barrier after them, some of a transaction that is still open, and then the power goes.
+    /// A store that goes through power losses, and what was committed to it.
+    struct survivor {
+        std::unique_ptr<S> store{};
+        model now{};
+        model dropped{};  ///< what was written last in transactions that were not committed
+        commit_history history{};
+        commit_history::moment moment = 0;
+        std::uint32_t cuts = 0;
+    };
+    /// Writes a transaction: into the store and into what will be there.
+    using writes = std::function<bool(transaction& tx, model& draft)>;
+
+    bool commit_to(survivor& l, writes const& write) {
+        durability const said = l.store->commit_durability();
+        auto tx = begin(*l.store, access_mode::write, "durability");
+        model after = l.now;
+        if (!tx || !write(*tx, after)) { return false; }
+        l.history.begins(++l.moment, said, after);
+        if (!expect_ok(tx->commit(), "durability", "commit")) { return false; }
+        l.history.answered(++l.moment);
+        l.now = std::move(after);
+        return true;
+    }
+    /// A transaction that is not committed; it stays open.
+    std::optional<transaction> leave_open(survivor& l, writes const& write) {
+        auto tx = begin(*l.store, access_mode::write, "durability");
+        model after = l.now;
+        if (!tx || !write(*tx, after)) { return std::nullopt; }
+        for (auto& [k, v] : after) {
+            auto const at = l.now.find(k);
+            if (at == l.now.end() || at->second != v) { l.dropped[k] = v; }
+        }
+        return tx;
+    }
+    void barrier_of(survivor& l) {
+        if (l.store->barrier()) { l.history.barrier(++l.moment); }
+    }
+    /// The power goes, `open` may be open, and what is there afterwards is judged. False when no more can be said of it.
+    bool cut(survivor& l, std::optional<transaction> open = {}) {
+        factory_.power_cut(next());
+        open.reset();
+        l.store.reset();
+        l.store = factory_.reopen();
+        std::string const when =
+            ++l.cuts == 1 ? "after a power loss" : "after power loss " + std::to_string(l.cuts) + " of one store";
+        bool const promised = l.history.promises(l.moment);
+        if (!l.store) {
+            expect(!promised, "durability", "the store does not open again " + when);
+            return false;
+        }
+        auto const left = promised ? committed(*l.store, "durability") : std::nullopt;
+        if (!left) { return false; }
+        if (auto const wrong = l.history.judge(*left, l.moment)) {
+            report(wrong->axiom, when + ": " + wrong->what + (wrong->axiom == "atomicity" ? strange(l, *left) : ""));
+            return false;
+        }
+        l.history.survived(*l.history.position(*left, l.moment), l.moment);
+        l.now = *left;
+        return true;
+    }
+    /// The first key that is there and not as the last commit left it, or not there; and where it may be from.
+    std::string strange(survivor const& l, model const& left) const {
+        for (auto const& [k, v] : left) {
+            auto const lost = l.dropped.find(k);
+            auto const kept = l.now.find(k);
+            if (lost != l.dropped.end() && lost->second == v && (kept == l.now.end() || kept->second != v)) {
+                return "; key " + told_bytes(k) + " is " + told_bytes(v) +
+                       ", from a transaction that was not committed";
+            }
+        }
+        return "; " + difference(l.now, left);
+    }
+    /// Closed and opened again, as a program ends.
+    bool close_and_open(survivor& l) {
+        l.store.reset();
+        l.store = factory_.reopen();
+        return expect(l.store != nullptr, "durability", "the store does not open again") &&
+               expect_committed(*l.store, l.now, "durability", "after it was closed and opened again");
+    }
+    bool can_cut() const { return factory_.power_cut && factory_.reopen; }
+    std::string of_seed() const { return " of seed " + std::to_string(options_.seed) + ')'; }
+
+    /// One write of the workload or several, and now and then hundreds: a commit of any size is one commit.
+    bool write_some(commit_workload& workload, transaction& tx, model& draft) {
+        workload.undo(std::move(draft));
+        for (std::size_t n = below(3) == 0 ? 1 + below(8) : 1; n != 0; --n) {
+            if (!expect_ok(workload.write(tx), "durability", "write")) { return false; }
+        }
+        draft = workload.content();
+        if (below(6) != 0) { return true; }
+        bool const large = below(2) == 0;
+        for (std::size_t n = large ? 1 + below(3) : 20 + below(400); n != 0; --n) {
+            bytes const k = key("bulk " + std::to_string(below(600)));
+            bytes const v = random_bytes(large ? 20'000 + below(60'000) : below(20));
+            if (!put(tx, k, v, "durability")) { return false; }
+            draft[k] = v;
+        }
+        return true;
+    }
+    /// A few commits, some with a barrier after them, some transactions that are dropped or still open, and then the
+    /// power goes; what comes back is used on, and the power goes again.
     void power_loss() {
-        if (!factory_.power_cut || !factory_.reopen) { return; }
+        if (!can_cut()) { return; }
         for (std::uint32_t round = 0; round < options_.power_cuts && !told_; ++round) {
-            where_ = " (power cut " + std::to_string(round) + " of seed " + std::to_string(options_.seed) + ')';
-            auto s = fresh();
-            if (!s) { return; }
+            where_ = " (store " + std::to_string(round) + of_seed();
+            survivor l;
+            l.store = fresh();
+            if (!l.store) { return; }
             commit_workload workload(next());
-            model bulk;
-            commit_history history;
-            commit_history::moment now = 0;
-            // One write of the workload or several, and now and then hundreds: a commit of any size is one commit.
-            auto const write = [&](transaction& tx) {
-                for (std::size_t n = below(3) == 0 ? 1 + below(8) : 1; n != 0; --n) {
-                    if (!expect_ok(workload.write(tx), "durability", "write")) { return false; }
+            writes const some = [&](transaction& tx, model& draft) { return write_some(workload, tx, draft); };
+            for (std::size_t lives = 1 + below(4); lives != 0; --lives) {
+                // None at all between two power losses: the one comes in the recovery from the other.
+                for (std::size_t i = l.cuts == 0 ? 1 + below(8) : below(4); i != 0; --i) {
+                    if (below(5) == 0 && !leave_open(l, some)) { return; }
+                    if (!commit_to(l, some)) { return; }
+                    if (below(3) == 0) { barrier_of(l); }
                 }
-                if (below(6) != 0) { return true; }
-                bool const large = below(2) == 0;
-                for (std::size_t n = large ? 1 + below(3) : 20 + below(400); n != 0; --n) {
-                    bytes const k = key("bulk " + std::to_string(below(600)));
-                    bytes const v = random_bytes(large ? 20'000 + below(60'000) : below(20));
+                std::optional<transaction> open;
+                if (below(2) == 0) {
+                    open = leave_open(l, some);
+                    if (!open) { return; }
+                }
+                if (!open && below(4) == 0) {
+                    if (!close_and_open(l)) { return; }
+                } else if (!cut(l, std::move(open))) {
+                    break;
+                }
+            }
+        }
+    }
+    /// One commit and the power goes, then two, and so on: what a store does at every so many of them, a checkpoint, say.
+    void power_loss_after_each_number() {
+        if (!can_cut()) { return; }
+        for (std::uint32_t commits = 1; commits <= options_.commits_between_cuts && !told_; ++commits) {
+            where_ = " (round " + std::to_string(commits) + of_seed();
+            survivor l;
+            l.store = fresh();
+            if (!l.store) { return; }
+            commit_workload workload(next());
+            writes const once = [&](transaction& tx, model& draft) {
+                workload.undo(std::move(draft));
+                bool const done = expect_ok(workload.write(tx), "durability", "write");
+                draft = workload.content();
+                return done;
+            };
+            for (std::uint32_t i = 0; i != commits; ++i) {
+                if (!commit_to(l, once)) { return; }
+            }
+            if (l.store->commit_durability() != durability::full) { barrier_of(l); }
+            static_cast<void>(cut(l));
+        }
+    }
+    /// Commits of one key and of thousands, of a byte and of megabytes, each the last before the power goes.
+    void power_loss_after_each_size() {
+        if (!can_cut()) { return; }
+        std::vector<model> commits{awkward_keys(), awkward_values()};
+        model many;
+        for (std::size_t i = 0; i != options_.many_keys; ++i) { many[key("many " + std::to_string(i))] = counter(i); }
+        commits.push_back(std::move(many));
+        auto const values_of = [&](std::size_t count, std::size_t size) {
+            model m;
+            for (std::size_t i = 0; i != count; ++i) { m[key("value " + std::to_string(i))] = random_bytes(size); }
+            commits.push_back(std::move(m));
+        };
+        for (std::size_t const size : value_sizes((std::min)(options_.long_value, std::size_t{70'000}))) {
+            values_of(1, size);
+        }
+        std::size_t const piece = (std::min)(options_.long_value, std::size_t{70'000});
+        values_of(20, piece);
+        values_of(70, piece);
+        for (std::size_t const size : {(std::size_t{1} << 20) + 1, std::size_t{3'000'000}, options_.long_value}) {
+            if (size > piece && size <= options_.long_value) { values_of(1, size); }
+        }
+        for (model const& m : commits) {
+            if (told_) { return; }
+            lose_power_after(m);
+        }
+    }
+    void lose_power_after(model const& m) {
+        std::size_t size = 0;
+        for (auto const& [k, v] : m) { size += k.size() + v.size(); }
+        where_ = " (a commit of " + std::to_string(m.size()) + (m.size() == 1 ? " put, " : " puts, ") +
+                 std::to_string(size) + " bytes in all)";
+        survivor l;
+        l.store = fresh();
+        if (!l.store) { return; }
+        auto const commit_one = [&](model const& some) {
+            bool const done = commit_to(l, [&](transaction& tx, model& draft) {
+                for (auto const& [k, v] : some) {
                     if (!put(tx, k, v, "durability")) { return false; }
-                    bulk[k] = v;
+                    draft[k] = v;
                 }
                 return true;
-            };
-            for (std::size_t i = 1 + below(8); i != 0; --i) {
-                durability const said = s->commit_durability();
-                auto tx = begin(*s, access_mode::write, "durability");
-                if (!tx || !write(*tx)) { return; }
-                model after = workload.content();
-                after.insert(bulk.begin(), bulk.end());
-                history.begins(++now, said, std::move(after));
-                if (!expect_ok(tx->commit(), "durability", "commit")) { return; }
-                history.answered(++now);
-                if (below(3) == 0 && s->barrier()) { history.barrier(++now); }
+            });
+            if (done && l.store->commit_durability() != durability::full) { barrier_of(l); }
+            return done;
+        };
+        writes const others = [&](transaction& tx, model& draft) {
+            for (auto const& [k, v] : m) {
+                bytes longer = v;
+                longer.push_back(std::byte{1});
+                if (longer.size() > options_.long_value) { longer.resize(1); }
+                if (!put(tx, k, longer, "durability")) { return false; }
+                draft[k] = std::move(longer);
             }
-            std::optional<transaction> open;
-            if (below(2) == 0) {
-                open = begin(*s, access_mode::write, "durability");
-                if (!open || !write(*open)) { return; }
-            }
-            factory_.power_cut(next());
-            open.reset();
-            s.reset();
-            s = factory_.reopen();
-            if (!s) {
-                expect(!history.promises(now), "durability", "the store does not open again after a power loss");
-                return;
-            }
-            auto const left = committed(*s, "durability");
-            auto const wrong = left ? history.judge(*left, now) : std::nullopt;
-            if (wrong) { report(wrong->axiom, "after a power loss: " + wrong->what); }
-        }
+            return true;
+        };
+        if (!commit_one({{key("first"), key("1")}}) || !commit_one(m) || !cut(l)) { return; }
+        auto open = leave_open(l, others);
+        if (!open || !cut(l, std::move(open)) || !commit_one({{key("first"), key("2")}})) { return; }
+        static_cast<void>(cut(l));
     }
     /// Inside the host's transaction there is no barrier to be had.
     void expect_ok_or_busy(status const& s, std::string_view axiom, char const* what) {
@@ -1027,9 +1532,10 @@ private:
 /// Of each axiom the first is told, and an axiom that builds on a broken one is not tried before that is mended: the
 /// list is of causes, not of what follows. one_open, isolation and durability build on all others, not on each other.
 /// Durability here is a reopened store; with the factory's `power_cut` it is also what the store said of power loss, by
-/// commit_durability() and barrier(). The power is cut between two calls only.
-/// The same seed makes the same calls. Cost: some ten thousand small calls, three times the longest value written, and
-/// twice in memory.
+/// commit_durability() and barrier(): after the first and after later ones, of each number of commits by one object up to
+/// `commits_between_cuts`, and of commits of many sizes. The power is cut between two calls only.
+/// The same seed makes the same calls. Cost: some ten thousand small calls, with power losses some twenty thousand; the
+/// longest value written three times and twice in memory, with power losses twice as often.
 template <storage S>
 [[nodiscard]] std::vector<violation> certify_storage(storage_factory<S> const& factory,
                                                      storage_conformance_options const& options = {}) {

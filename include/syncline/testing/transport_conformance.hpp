@@ -4,10 +4,12 @@
 /// A conformance suite for the transport concepts, to be run on any model, without a test framework.
 
 #include <algorithm>
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -18,6 +20,7 @@
 
 #include <syncline/core/bytes.hpp>
 #include <syncline/core/result.hpp>
+#include <syncline/core/time.hpp>
 #include <syncline/testing/violation.hpp>
 #include <syncline/transport/loopback.hpp>
 #include <syncline/transport/transport.hpp>
@@ -93,6 +96,30 @@ concept breakable_fixture = transport_fixture<F> && requires(F& f) {
     { f.reconnect() } -> std::same_as<void>;
 };
 
+/// A fixture whose peer the suite may silence.
+///
+/// | expression       | result | meaning                                                                          |
+/// | f.silence()      | void   | from now on the peer takes requests and answers none; f.drive() returns when the     |
+/// |                  |        | transport has waited as long as it waits, so let it be short                       |
+/// | f.speak()        | void   | from now on it answers; what came before that it may answer late, or never           |
+template <class F>
+concept silent_fixture = transport_fixture<F> && requires(F& f) {
+    { f.silence() } -> std::same_as<void>;
+    { f.speak() } -> std::same_as<void>;
+};
+
+/// A fixture that lets the suite put somebody else in the peer's place: the portal of a network, a proxy.
+///
+/// | expression         | result | meaning                                                                        |
+/// | f.intercept(page)  | void   | from now on somebody else answers each request, with `page` in a way of its own   |
+/// |                    |        | (HTTP's 200 with text/html, say), and the peer gets none                          |
+/// | f.release()        | void   | from now on the peer is there again                                              |
+template <class F>
+concept intercepted_fixture = transport_fixture<F> && requires(F& f, bytes_view page) {
+    { f.intercept(page) } -> std::same_as<void>;
+    { f.release() } -> std::same_as<void>;
+};
+
 /// A fixture of a live transport.
 ///
 /// | expression       | result | meaning                                                                          |
@@ -159,6 +186,8 @@ public:
         pairing();
         limits();
         recovery();
+        if constexpr (silent_fixture<fixture>) { silence(); }
+        if constexpr (intercepted_fixture<fixture>) { interception(); }
         destruction();
         if constexpr (live_fixture<fixture>) { in_order(); }
         return std::move(found_);
@@ -342,15 +371,39 @@ private:
         expect_echo(*f, as_bytes("after"), "recovery", "after messages over the limits");
     }
 
+    /// None; nothing, parts of a second, and lengths at which counters of 16, 32 and 64 bits end.
+    static std::vector<std::optional<milliseconds>> waits() {
+        std::vector<std::optional<milliseconds>> all{std::nullopt};
+        for (std::int64_t const ms :
+             {std::int64_t{0}, std::int64_t{1}, std::int64_t{1'000}, std::int64_t{1'500}, std::int64_t{7'000},
+              std::int64_t{65'536'000}, std::int64_t{3'600'000}, std::int64_t{2'592'000'000},
+              std::int64_t{31'536'000'000}, longest_wait.count(), (std::numeric_limits<std::int64_t>::max)()}) {
+            all.push_back(milliseconds{ms});
+        }
+        return all;
+    }
+    [[nodiscard]] static std::string told_wait(std::optional<milliseconds> wait) {
+        return wait ? std::to_string(wait->count()) + " ms" : std::string("none");
+    }
+    /// One may say it in whole seconds, a hundred years for more, or not at all.
+    void expect_wait(std::optional<milliseconds> wait, std::optional<milliseconds> came, std::string const& when) {
+        bool const told = !came || (wait && *came >= (std::min)(*wait, longest_wait) &&
+                                    (*came <= *wait || *came - *wait < milliseconds{1'000}));
+        if (!told) {
+            report("reason", when + " with a retry_after of " + told_wait(wait) + " came with " + told_wait(came));
+        }
+    }
     void recovery() {
         peer_.reset();
         auto const f = make_(peer_);
-        for (errc const refusal : {errc::peer_failed, errc::throttled, errc::rejected, errc::forbidden}) {
+        for (errc const refusal : {errc::peer_failed, errc::throttled, errc::rejected, errc::forbidden,
+                                   errc::unauthorised, errc::too_large}) {
             std::string const when = std::string("a refusal \"") + message(refusal) + '"';
-            for (std::optional<milliseconds> const wait :
-                 {std::optional<milliseconds>{}, std::optional<milliseconds>{milliseconds{7'000}}}) {
+            for (std::optional<milliseconds> const wait : waits()) {
                 peer_.reset();
                 peer_.script({refusal, wait});
+                // Credentials may be renewed, and the request sent again with the new ones.
+                if (refusal == errc::unauthorised) { peer_.script({refusal, wait}); }
                 probe p;
                 ask(*f, as_bytes("refuse this"), p);
                 if (!completed(p, "a request that the peer refuses")) { continue; }
@@ -359,17 +412,23 @@ private:
                 } else if (p.code != refusal) {
                     report("reason", when + " came as \"" + message(p.code) + '"');
                 }
-                // One may say it in whole seconds, or not at all.
-                bool const told =
-                    !p.retry_after || (wait && *p.retry_after >= *wait && *p.retry_after - *wait < milliseconds{1'000});
-                if (!told) {
-                    report("reason", when + " with a retry_after of " + (wait ? "7000" : "none") + " came with " +
-                                         std::to_string(p.retry_after->count()));
-                }
+                expect_wait(wait, p.retry_after, when);
             }
             peer_.reset();
             expect_echo(*f, as_bytes("after"), "recovery", std::string("after \"") + message(refusal) + '"');
         }
+        for (std::optional<milliseconds> const wait : waits()) {
+            peer_.reset();
+            peer_.script({to_bytes("not too soon again"), wait});
+            probe p;
+            ask(*f, as_bytes("and when again"), p);
+            if (!completed(p, "one whose reply has a retry_after")) { continue; }
+            if (!p.succeeded || !equal(p.reply, as_bytes("not too soon again"))) {
+                report("fidelity", "a reply with a retry_after of " + told_wait(wait) + ": did not come as it was");
+            }
+            expect_wait(wait, p.retry_after, "a reply");
+        }
+        peer_.reset();
         if constexpr (breakable_fixture<fixture>) {
             for (int times = 0; times < 3; ++times) {
                 peer_.reset();
@@ -390,6 +449,68 @@ private:
                 expect_echo(*f, as_bytes("after"), "recovery", "after a broken connection");
             }
         }
+    }
+
+    /// Whether a request failed so and not otherwise.
+    void expect_failure(probe const& p, errc wanted, std::string const& when) {
+        if (!completed(p, when)) { return; }
+        if (p.succeeded) {
+            report("reason", when + ": came as success");
+        } else if (p.code != wanted) {
+            report("reason", when + ": came as \"" + message(p.code) + "\", not \"" + message(wanted) + '"');
+        }
+    }
+    /// A request that has to be answered with its own reply; others may have come late beside it.
+    void expect_own_reply(fixture& f, std::string_view request, std::string const& when) {
+        probe p;
+        ask(f, as_bytes(request), p);
+        if (!completed(p, when)) { return; }
+        if (!p.succeeded) {
+            report("recovery", when + ": failed with \"" + message(p.code) + '"');
+        } else if (!equal(p.reply, conformance_peer::answer_to(as_bytes(request)))) {
+            report("pairing", when + ": a completion got something else than the reply to its own request");
+        }
+    }
+    /// A peer that takes requests and says nothing.
+    void silence() {
+        peer_.reset();
+        auto const f = make_(peer_);
+        expect_own_reply(*f, "before", "before the peer fell silent");
+        f->silence();
+        probe alone;
+        ask(*f, as_bytes("nobody answers"), alone);
+        expect_failure(alone, errc::timed_out, "one that a silent peer got");
+        f->speak();
+        expect_own_reply(*f, "after", "after a silent peer");
+        expect_own_reply(*f, "and once more", "after a silent peer");
+        f->silence();
+        probe two[2];
+        start(*f, as_bytes("nobody answers the first"), two[0]);
+        start(*f, as_bytes("nobody answers the second"), two[1]);
+        f->drive();
+        lent_.clear();
+        for (probe const& p : two) { expect_failure(p, errc::timed_out, "one of two that a silent peer got"); }
+        f->speak();
+        expect_own_reply(*f, "after two", "after a silent peer");
+        peer_.reset();
+    }
+    /// Somebody else answers.
+    void interception() {
+        peer_.reset();
+        auto const f = make_(peer_);
+        std::string const sign_in = "<!DOCTYPE html>\n<html><body>Please sign in to the network.</body></html>\n";
+        for (std::string const& page : {sign_in, std::string{}, std::string(3'000, '.')}) {
+            std::string const when = "one that somebody else answered with a page of " + of_bytes(page.size());
+            f->intercept(as_bytes(page));
+            for (int times = 0; times < 2; ++times) {
+                probe p;
+                ask(*f, as_bytes("is it you?"), p);
+                expect_failure(p, errc::foreign, when);
+            }
+            f->release();
+            expect_own_reply(*f, "after", "after somebody else's page");
+        }
+        peer_.reset();
     }
 
     void destruction() {
@@ -517,6 +638,7 @@ private:
     }
 
     static constexpr std::size_t limits_min = 64;
+    static constexpr milliseconds longest_wait = std::chrono::hours{24 * 36'525};
 
     Factory& make_;
     conformance_peer peer_;
@@ -533,7 +655,8 @@ private:
 /// `make(peer)` answers a pointer (a `std::unique_ptr`, say) to a new `transport_fixture` whose other side calls
 /// `peer` with each request; several are made, one at a time, and destroyed with exchanges under way. Small limits,
 /// of 64 bytes at least, make it fast: each is tried to its last byte. Completions must come on the calling thread, in `exchange`, in
-/// `drive` or in the destruction.
+/// `drive` or in the destruction. A fixture may also be a `breakable_fixture`, a `silent_fixture` and an
+/// `intercepted_fixture`; what it is not is not tried.
 template <class Factory>
 [[nodiscard]] std::vector<violation> certify_transport(Factory&& make) {
     return detail::transport_suite<std::remove_reference_t<Factory>>(make).run();

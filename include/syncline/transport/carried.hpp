@@ -3,6 +3,7 @@
 
 /// Exchanges and unasked messages over one connection that carries whole messages both ways: a WebSocket, a pipe.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -27,13 +28,16 @@ enum class carried_kind : std::uint8_t {
 /// Bytes that a carried message adds to its body, at most.
 inline constexpr std::size_t carried_bytes_max = 24;
 
+/// The longest wait that is carried, some 8,900 years.
+inline constexpr milliseconds carried_wait_max{std::int64_t{1} << 48};
+
 /// One message of such a connection, in deterministic CBOR.
 struct carried {
     carried_kind kind = carried_kind::unasked;
     std::uint64_t number = 0;                   ///< of the request, which its reply repeats; 0 for `unasked`
     bytes_view body{};                          ///< borrowed
     errc error{};                               ///< of `failed`
-    std::optional<milliseconds> retry_after{};  ///< of `failed`; >= 0
+    std::optional<milliseconds> retry_after{};  ///< of `failed`; >= 0; longer than `carried_wait_max` is sent as that
 };
 
 /// Preconditions: as the members say.
@@ -50,7 +54,7 @@ struct carried {
     }
     w.unsigned_integer(static_cast<std::uint64_t>(m.error));
     if (m.retry_after) {
-        w.unsigned_integer(static_cast<std::uint64_t>(m.retry_after->count()));
+        w.unsigned_integer(static_cast<std::uint64_t>((std::min)(*m.retry_after, carried_wait_max).count()));
     } else {
         w.null();
     }
@@ -79,7 +83,9 @@ struct carried {
         m.error = static_cast<errc>(error & 0xFF);
         if (!in.null()) {
             std::uint64_t const wait = in.unsigned_integer();
-            if (wait > (std::uint64_t{1} << 48)) { in.fail({errc::overflow, "wait out of range"}); }
+            if (wait > static_cast<std::uint64_t>(carried_wait_max.count())) {
+                in.fail({errc::overflow, "wait out of range"});
+            }
             m.retry_after = milliseconds{static_cast<milliseconds::rep>(wait & ((std::uint64_t{1} << 49) - 1))};
         }
     }

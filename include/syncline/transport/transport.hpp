@@ -60,7 +60,9 @@ struct completion {
 ///   pairing          a completion gets the reply to its own request
 ///   limits           a longer request or reply completes with `errc::too_large`
 ///   recovery         after a failure the next exchange works if the peer does
-///   reason           a failure is the one that happened, as said above; `retry_after` is what the peer said, or none
+///   reason           a failure is the one that happened, as said above; `retry_after` is what the peer said, or none:
+///                    rounded up to whole seconds where that is all it can carry, and for more than a hundred years
+///                    so long at least
 /// Threads: the caller serialises.
 template <class T>
 concept transport = requires(T& t, T const& ct, bytes_view m, completion c) {
