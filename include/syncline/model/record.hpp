@@ -70,6 +70,10 @@ public:
         : size_(prefix.size() + 1 + key.collection.size() + key.id.size()) {
         SYNCLINE_ASSERT(prefix.size() <= prefix_bytes_max && key.collection.size() <= collection_bytes_max &&
                         key.id.size() <= record_id_bytes_max);
+        if (size_ > raw_.size()) {  // a key of no record: no storage takes an empty one
+            size_ = 0;
+            return;
+        }
         std::byte* to = raw_.data();
         std::memcpy(to, prefix.data(), prefix.size());
         to += prefix.size();
