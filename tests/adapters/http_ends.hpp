@@ -3,17 +3,21 @@
 
 /// Our own two ends of HTTP as tests run them, with TLS and without.
 
+#include <condition_variable>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <syncline/adapters/http_client.hpp>
 #include <syncline/adapters/http_server.hpp>
 #include <syncline/testing/transport_conformance.hpp>
 
+#include "raw_http.hpp"
 #include "support/catch.hpp"
 
 namespace http_ends {
@@ -67,8 +71,9 @@ private:
     std::thread thread_;
 };
 
-/// Both ends under the transport axioms, as `testing::certify_transport` wants them.
-template <class Client, class Server>
+/// Both ends under the transport axioms, as `testing::certify_transport` wants them. `Plain`: without TLS, so that the
+/// peer may also fall silent, for which the client waits two seconds, and a portal stand in its place.
+template <class Client, class Server, bool Plain = false>
 class pair {
 public:
     using client_security = typename Client::security_options;
@@ -83,6 +88,8 @@ public:
     Client& subject() { return client_; }
     void drive() {}
     void disconnect() {
+        portal_.reset();
+        handler_.be_silent(false);
         if (!server_) { return; }
         server_->stop();
         thread_.join();
@@ -90,12 +97,39 @@ public:
         server_.reset();
     }
     void reconnect() { start(port_); }
+    void silence() requires(Plain) { handler_.be_silent(true); }
+    void speak() requires(Plain) { handler_.be_silent(false); }
+    void intercept(syncline::bytes_view page) requires(Plain) {
+        disconnect();
+        raw_http::step const answer{raw_http::reply(syncline::as_text(page), "200 OK", "text/html"),
+                                    raw_http::step::after::close};
+        portal_.emplace(std::vector<std::vector<raw_http::step>>(4, {answer}), port_);
+    }
+    void release() requires(Plain) {
+        portal_.reset();
+        reconnect();
+    }
 
 private:
     struct peer_handler {
         syncline::testing::conformance_peer& peer;
-        syncline::peer_reply operator()(syncline::request_context const&, syncline::bytes_view body) const {
-            return peer(body);
+        std::mutex mutex{};
+        std::condition_variable speaks{};
+        bool silent = false;
+
+        /// While it is silent its answer is late.
+        syncline::peer_reply operator()(syncline::request_context const&, syncline::bytes_view body) {
+            syncline::peer_reply reply = peer(body);
+            std::unique_lock lock(mutex);
+            speaks.wait(lock, [this] { return !silent; });
+            return reply;
+        }
+        void be_silent(bool now) {
+            {
+                std::lock_guard const lock(mutex);
+                silent = now;
+            }
+            speaks.notify_all();
         }
     };
     static constexpr std::size_t bytes_max = 400'000;
@@ -114,7 +148,7 @@ private:
         o.host = "127.0.0.1";
         o.port = port;
         o.limits = {.request_bytes_max = bytes_max, .reply_bytes_max = bytes_max + 3};
-        o.exchange_timeout = syncline::milliseconds{5000};
+        o.exchange_timeout = syncline::milliseconds{Plain ? 2000 : 5000};
         return o;
     }
 
@@ -123,6 +157,7 @@ private:
     std::optional<Server> server_;
     std::thread thread_;
     std::uint16_t port_ = 0;
+    std::optional<raw_http::server> portal_;
     Client client_;
 };
 

@@ -354,8 +354,9 @@ TEST_CASE("where it can't listen it says so") {
 }
 
 TEST_CASE("client and server together keep the transport axioms", "[threads]") {
-    using fixture = http_ends::pair<http_transport, http_server>;
-    static_assert(testing::breakable_fixture<fixture>);
+    using fixture = http_ends::pair<http_transport, http_server, true>;
+    static_assert(testing::breakable_fixture<fixture> && testing::silent_fixture<fixture> &&
+                  testing::intercepted_fixture<fixture>);
     auto const found =
         testing::certify_transport([](testing::conformance_peer& peer) { return std::make_unique<fixture>(peer); });
     CHECK(testing::to_text(found) == "");

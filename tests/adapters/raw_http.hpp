@@ -84,9 +84,10 @@ struct step {
 /// Serves one connection after the other by a script, on a thread of its own; a connection too many is closed.
 class server {
 public:
-    explicit server(std::vector<std::vector<step>> script)
+    /// Port 0: any that is free.
+    explicit server(std::vector<std::vector<step>> script, std::uint16_t port = 0)
         : script_(std::move(script)),
-          acceptor_(io_, here(0)),
+          acceptor_(io_, here(port)),
           port_(acceptor_.local_endpoint().port()),
           thread_([this] { serve(); }) {}
     server(server const&) = delete;

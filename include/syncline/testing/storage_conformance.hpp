@@ -96,8 +96,8 @@ public:
         if (!alone) { return std::move(found_); }
         bool const open = sound(&self::one_open);
         bool const beside = sound(&self::isolation);
-        bool const lasting = sound(&self::durability_axiom) && sound(&self::power_loss) &&
-                             sound(&self::power_loss_after_each_number) && sound(&self::power_loss_after_each_size);
+        bool const lasting = sound(&self::durability_axiom) && sound(&self::power_loss_after_each_number) &&
+                             sound(&self::power_loss) && sound(&self::power_loss_after_each_size);
         if (open && beside && lasting) {
             static_cast<void>(sound(&self::random_transactions) && sound(&self::random_pairs));
         }
