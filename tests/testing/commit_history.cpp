@@ -88,6 +88,31 @@ TEST_CASE("commit_history: a commit that failed may be there or not, until anoth
     CHECK(verdict(h, holding(4), 60) == "durability");
 }
 
+TEST_CASE("commit_history: what a power loss took does not come back", "[testing]") {
+    auto h = three(durability::ordered);
+    h.survived(2, 40);
+    CHECK(h.size() == 2);
+    store_content other = holding(2);
+    other[to_bytes("o")] = to_bytes("p");
+    h.begins(50, durability::ordered, other);
+    h.answered(55);
+    CHECK(verdict(h, other, 60) == "");
+    CHECK(verdict(h, holding(2), 60) == "");  // ordered: the last few may go, also those that came back
+    CHECK(verdict(h, holding(3), 60) == "atomicity");
+}
+
+TEST_CASE("commit_history: what a store of full commits came back with has to last", "[testing]") {
+    auto h = three(durability::full);
+    h.begins(40, durability::full, holding(4));  // nobody heard of it, and it was there after the power loss
+    CHECK(verdict(h, holding(3), 45) == "");
+    h.survived(4, 45);
+    CHECK(verdict(h, holding(4), 45) == "");
+    CHECK(verdict(h, holding(3), 45) == "durability");
+    h.survived(0, 50);
+    CHECK(verdict(h, {}, 50) == "");
+    CHECK(verdict(h, holding(1), 50) == "atomicity");
+}
+
 TEST_CASE("commit_workload: each transaction leaves another content, which is what the store holds", "[testing]") {
     memory_storage s;
     testing::commit_workload a(5);

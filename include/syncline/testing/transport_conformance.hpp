@@ -399,7 +399,10 @@ private:
         for (errc const refusal : {errc::peer_failed, errc::throttled, errc::rejected, errc::forbidden,
                                    errc::unauthorised, errc::too_large}) {
             std::string const when = std::string("a refusal \"") + message(refusal) + '"';
-            for (std::optional<milliseconds> const wait : waits()) {
+            // All waits where the peer only asks for patience: a breaker may open when it fails again and again.
+            using some = std::vector<std::optional<milliseconds>>;
+            for (std::optional<milliseconds> const wait :
+                 refusal == errc::throttled ? waits() : some{std::nullopt, milliseconds{7'000}}) {
                 peer_.reset();
                 peer_.script({refusal, wait});
                 // Credentials may be renewed, and the request sent again with the new ones.
