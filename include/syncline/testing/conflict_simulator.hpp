@@ -1054,17 +1054,11 @@ private:
         naive_conflict* const n = any_known();
         if (n == nullptr) { return; }
         decision_maker const w = who();
-        bool const unseen = report_.steps % 4 == 0;
-        std::uint64_t const seen = n->c.revision - (unseen ? 1 : 0);
-        std::string const old = unseen ? ", at an old revision" : "";
-        in_transaction("the decision on " + text_of(*n) + " is made again" + old, [&](auto& tx) {
-            auto const got = heard(queue_.redo(tx, n->c.id, seen, rules_of(n->c.record), w, audit(tx)));
+        redo_unseen(*n, w);
+        in_transaction("the decision on " + text_of(*n) + " is made again", [&](auto& tx) {
+            auto const got = heard(queue_.redo(tx, n->c.id, n->c.revision, rules_of(n->c.record), w, audit(tx)));
             if (n->c.state != conflict_state::open || n->c.last_decision == 0) {
                 return holds(!got && got.error() == errc::invalid, conflict_promise::answers, "nothing to do again");
-            }
-            if (unseen) {
-                return holds(!got && got.error() == errc::contended, conflict_promise::answers,
-                             "done again at a revision not seen");
             }
             resolution const how = n->history[static_cast<std::size_t>(n->c.last_decision - 1)].how;
             // Where nobody was there since the undo, the record is again what it was before.
@@ -1078,6 +1072,13 @@ private:
             report_.redone += ok ? 1 : 0;
             return ok;
         });
+    }
+    /// Nothing is decided again at a revision that was: nothing of it is committed.
+    void redo_unseen(naive_conflict const& n, decision_maker const& w) {
+        if (n.c.state != conflict_state::open || n.c.last_decision == 0) { return; }
+        auto tx = store_->begin(access_mode::write);
+        auto const got = queue_.redo(*tx, n.c.id, n.c.revision - 1, rules_of(n.c.record), w, audit(*tx));
+        holds(!got && got.error() == errc::contended, conflict_promise::answers, "done again at a revision not seen");
     }
     /// A bound, in every other step moved on to the next time of a conflict that there is: what is at it is a case of its own.
     [[nodiscard]] wall_time bound(wall_time at, wall_time conflict::*time) const {
