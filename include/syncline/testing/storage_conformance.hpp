@@ -681,20 +681,20 @@ private:
             if (!b) { return; }
             S* const objects[2] = {a.get(), b.get()};
             std::optional<transaction> open[2];
-            model writes[2];
+            model both[2];
             for (std::size_t i = 0; i != 2; ++i) {
                 std::string const mine = i == 0 ? "a's " : "b's ";
-                writes[i] = {{key("both"), key(mine)}, {key(mine + "one"), key("1")}, {key(mine + "two"), key("2")}};
+                both[i] = {{key("both"), key(mine)}, {key(mine + "one"), key("1")}, {key(mine + "two"), key("2")}};
                 auto tx = objects[i]->begin(access_mode::write);
                 bytes out;
                 bool alive = tx && tx->get(key("both"), out);
-                for (auto const& [k, v] : writes[i]) { alive = alive && tx->put(k, v); }
+                for (auto const& [k, v] : both[i]) { alive = alive && tx->put(k, v); }
                 if (alive) { open[i].emplace(std::move(*tx)); }
             }
             std::string won;
             for (std::size_t const i : {first, 1 - first}) {
                 if (open[i] && open[i]->commit()) {
-                    for (auto const& [k, v] : writes[i]) { m[k] = v; }
+                    for (auto const& [k, v] : both[i]) { m[k] = v; }
                     won += i == 0 ? " a" : " b";
                 }
                 open[i].reset();
@@ -746,10 +746,10 @@ private:
         if (!s || !fill(*s, m, axiom)) { return; }
         for (int i = 1; i <= 300; ++i) {
             where_ = " (after " + std::to_string(i - 1) + " transactions that were dropped without a commit)";
-            bool const writes = i % 2 == 0;
-            auto tx = begin(*s, writes ? access_mode::write : access_mode::read, axiom);
+            bool const writing = i % 2 == 0;
+            auto tx = begin(*s, writing ? access_mode::write : access_mode::read, axiom);
             if (!tx || !holds(*tx, key("k"), key("v"), axiom, "in one of many transactions")) { return; }
-            if (writes && !put(*tx, key("k"), key("dropped"), axiom)) { return; }
+            if (writing && !put(*tx, key("k"), key("dropped"), axiom)) { return; }
         }
         where_.clear();
         expect_committed(*s, m, axiom, "after 300 transactions that were dropped without a commit");
