@@ -81,8 +81,8 @@ world_points points_of(adoption_simulation_report const& r) {
     return {{"failed call", r.faults},   {"power cut", r.power_cuts}, {"dry run", r.dry_runs},
             {"foretold", r.foretold},    {"no room", r.stopped},      {"joined", r.rows.joined},
             {"merged", r.rows.merged},   {"queued", r.rows.queued},   {"created", r.rows.created},
-            {"refused", r.rows.refused}, {"kept", r.rows.kept},       {"again", r.again},
-            {"decided", r.decided},      {"dead letter", r.dead}};
+            {"refused", r.rows.refused}, {"again", r.again},          {"decided", r.decided},
+            {"dead letter", r.dead}};
 }
 std::uint64_t faults_of(world_points const& all) {
     std::uint64_t n = 0;
