@@ -84,7 +84,7 @@ TEST_CASE("a row is written into room of its own, the same as behind other bytes
     row r = sample();
     std::vector<std::byte> room(encoded_row_max(r));
     cbor_room_writer w{room};
-    encode_row(w, r);
+    encode_row_in(w, r);
     CHECK(equal(w.written(), encoded(r)));
 }
 

@@ -188,11 +188,8 @@ struct row {
     return bound;
 }
 
-/// Appends the row as one canonical CBOR array: version, life, floor (three items), exceptions, fields or null; of a
-/// tombstone with fields an array of these; and the schema's version, unless it is the first. An exception is its
-/// field, or an array of field and path, and its mark. Marks are differences to the version: in a clean row they cost a byte or two.
-/// Precondition of the first: the room has `encoded_row_max(r)` bytes.
-inline void encode_row(cbor_room_writer& out, row const& r) {
+/// As `encode_row`, into room. Precondition: it has `encoded_row_max(r)` bytes.
+inline void encode_row_in(cbor_room_writer& out, row const& r) {
     auto const mark = [&](write_mark const& m) {
         out.unsigned_integer(r.version - m.at);
         out.unsigned_integer(m.stamp.raw);
@@ -217,8 +214,12 @@ inline void encode_row(cbor_room_writer& out, row const& r) {
     }
     if (r.schema != 1) { out.unsigned_integer(r.schema); }
 }
+
+/// Appends the row as one canonical CBOR array: version, life, floor (three items), exceptions, fields or null; of a
+/// tombstone with fields an array of these; and the schema's version, unless it is the first. An exception is its
+/// field, or an array of field and path, and its mark. Marks are differences to the version: in a clean row they cost a byte or two.
 inline void encode_row(cbor_writer& out, row const& r) {
-    out.in_room(encoded_row_max(r), [&](cbor_room_writer& room) { encode_row(room, r); });
+    out.in_room(encoded_row_max(r), [&](cbor_room_writer& room) { encode_row_in(room, r); });
 }
 
 /// Reads a schema's version that is written only where it isn't the first.

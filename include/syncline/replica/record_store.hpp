@@ -98,7 +98,7 @@ public:
         if (confirmed != nullptr) {
             detail::scratch_room<512> room{encoded_row_max(*confirmed)};
             cbor_room_writer w{room};
-            encode_row(w, *confirmed);
+            encode_row_in(w, *confirmed);
             if (auto ok = tx.put(record_entry("rb", k), w.written()); !ok) { return ok; }
         }
         detail::scratch_room<512> room{16 + encoded_row_max(h.visible)};
@@ -108,7 +108,7 @@ public:
             w.boolean(h.pending);
             w.unsigned_integer(h.confirmed);
         }
-        encode_row(w, h.visible);
+        encode_row_in(w, h.visible);
         return tx.put(record_entry("rv", k), w.written());
     }
     template <storage_transaction Tx>
