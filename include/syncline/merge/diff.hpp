@@ -31,12 +31,12 @@ enum class far_counter : std::uint8_t { overflows, is_set };
 
 [[nodiscard]] result<std::vector<field_op>> diff_fields(bytes_view before, bytes_view after, rule_view rules,
                                                         group_index const* record, timestamp stamp, std::size_t depth,
-                                                        far_counter far = far_counter::overflows);
+                                                        far_counter beyond = far_counter::overflows);
 
 /// The operation that makes `to` of `from`, two different values of one field.
 [[nodiscard]] inline result<field_op> diff_values(std::string_view field, bytes_view from, bytes_view to, rule by,
                                                   rule_view inside, timestamp stamp, std::size_t depth,
-                                                  far_counter far) {
+                                                  far_counter beyond) {
     field_op op{std::string{field}, op_kind::set, {}, stamp};
     std::optional<bytes> edits;
     switch (by) {
@@ -45,7 +45,7 @@ enum class far_counter : std::uint8_t { overflows, is_set };
             auto const b = integer_of(to);
             if (!a || !b) { break; }
             auto const delta = checked_subtract(*b, *a);
-            if (!delta && far == far_counter::is_set) { break; }
+            if (!delta && beyond == far_counter::is_set) { break; }
             if (!delta) { return failure{errc::overflow, "a counter's change leaves int64"}; }
             op.kind = op_kind::add;
             cbor_writer{op.value}.integer(*delta);
@@ -56,7 +56,7 @@ enum class far_counter : std::uint8_t { overflows, is_set };
         case rule::list: edits = diff_list(from, to); break;
         case rule::nested: {
             if (!text_keyed(from) || !text_keyed(to) || depth == diff_depth_max) { break; }
-            auto ops = diff_fields(from, to, inside, nullptr, stamp, depth + 1, far);
+            auto ops = diff_fields(from, to, inside, nullptr, stamp, depth + 1, beyond);
             if (!ops) { return ops.error(); }
             // A key inside may be one that no field can have: then the map goes as one value.
             bool const named = std::all_of(ops->begin(), ops->end(), [](field_op const& inner) {
@@ -138,7 +138,7 @@ inline void complete_groups(std::vector<field_op>& ops, bytes_view before, bytes
 
 inline result<std::vector<field_op>> diff_fields(bytes_view before, bytes_view after, rule_view rules,
                                                  group_index const* record, timestamp stamp, std::size_t depth,
-                                                 far_counter far) {
+                                                 far_counter beyond) {
     std::vector<field_op> ops;
     cbor_map_cursor was{before};
     cbor_map_cursor is{after};
@@ -154,7 +154,7 @@ inline result<std::vector<field_op>> diff_fields(bytes_view before, bytes_view a
             ops.push_back({std::string{is.key()}, op_kind::set, to_bytes(is.value()), stamp});
         } else if (!equal(was.value(), is.value())) {
             rule const by = record != nullptr ? record->decides(is.key()) : rules.of(is.key());
-            auto op = diff_values(is.key(), was.value(), is.value(), by, rules.inside(is.key()), stamp, depth, far);
+            auto op = diff_values(is.key(), was.value(), is.value(), by, rules.inside(is.key()), stamp, depth, beyond);
             if (!op) { return op.error(); }
             ops.push_back(std::move(*op));
         }
@@ -169,9 +169,9 @@ inline result<std::vector<field_op>> diff_fields(bytes_view before, bytes_view a
 
 [[nodiscard]] inline result<std::vector<field_op>> diff_record(bytes_view before, bytes_view after,
                                                                collection_rules const& rules, timestamp stamp,
-                                                               far_counter far) {
+                                                               far_counter beyond) {
     group_index const groups(rules);
-    auto ops = diff_fields(before, after, rules.view(), &groups, stamp, 0, far);
+    auto ops = diff_fields(before, after, rules.view(), &groups, stamp, 0, beyond);
     if (ops) { complete_groups(*ops, before, after, rules, groups, stamp); }
     return ops;
 }

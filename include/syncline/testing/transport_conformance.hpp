@@ -374,10 +374,10 @@ private:
     /// None; nothing, parts of a second, and lengths at which counters of 16, 32 and 64 bits end.
     static std::vector<std::optional<milliseconds>> waits() {
         std::vector<std::optional<milliseconds>> all{std::nullopt};
-        for (std::int64_t const ms :
-             {std::int64_t{0}, std::int64_t{1}, std::int64_t{1'000}, std::int64_t{1'500}, std::int64_t{7'000},
-              std::int64_t{65'536'000}, std::int64_t{3'600'000}, std::int64_t{2'592'000'000},
-              std::int64_t{31'536'000'000}, longest_wait.count(), (std::numeric_limits<std::int64_t>::max)()}) {
+        for (std::int64_t const ms : {std::int64_t{0}, std::int64_t{1}, std::int64_t{1'000}, std::int64_t{1'500},
+                                      std::int64_t{7'000}, std::int64_t{65'536'000}, std::int64_t{3'600'000},
+                                      std::int64_t{2'592'000'000}, std::int64_t{31'536'000'000},
+                                      std::int64_t{longest_wait.count()}, (std::numeric_limits<std::int64_t>::max)()}) {
             all.push_back(milliseconds{ms});
         }
         return all;
