@@ -409,6 +409,42 @@ TEST_CASE("history: which word stood in a field is known after a whole state, an
     }
 }
 
+TEST_CASE("history: a damaged event hides the past before the next whole state, and keeps nobody from writing",
+          "[audit]") {
+    record_key const k{"c", std::string_view{"r"}};
+    sl::memory_storage store;
+    mutation_history const h({.snapshot_every = 4});
+    auto tx = write(store);
+    std::optional<fields> now;
+    auto const change = [&](std::uint64_t stamp, std::int64_t n) {
+        mutation m = change_of(k, now ? change_kind::update : change_kind::create, stamp);
+        sl::field_op op{"a", sl::op_kind::set, {}, {stamp}};
+        sl::cbor_writer{op.value}.integer(n);
+        m.ops = {op};
+        auto const before = now ? std::optional<bytes>{encoded(*now)} : std::nullopt;
+        now = fields{{"a", n}};
+        bytes const after = encoded(*now);
+        return h.record(tx, author(1), m, before ? std::optional<bytes_view>{*before} : std::nullopt,
+                        bytes_view{after});
+    };
+    REQUIRE(change(10, 1));
+    REQUIRE(change(20, 2));
+    bytes event;
+    REQUIRE(tx.scan({sl::as_bytes("he"), sl::as_bytes("hf")}, [&](bytes_view at, bytes_view) {
+        event = sl::to_bytes(at);
+        return false;
+    }));
+    REQUIRE(tx.put(event, sl::as_bytes("rot")));
+    REQUIRE(change(30, 3));
+    CHECK(h.as_of(tx, k, {.position = 3}).error() == errc::corrupt);
+    REQUIRE(change(40, 4));  // kept whole
+    REQUIRE(change(50, 5));
+    CHECK(decoded(*h.as_of(tx, k, {.position = 4})) == fields{{"a", 4}});
+    CHECK(decoded(*h.as_of(tx, k, {.stamp = {45}})) == fields{{"a", 4}});
+    CHECK(decoded(*h.as_of(tx, k, {})) == fields{{"a", 5}});
+    CHECK(h.as_of(tx, k, {.position = 2}).error() == errc::corrupt);
+}
+
 TEST_CASE("history: a text, an end and a value that lost, as of before what they met", "[audit]") {
     record_key const k{"c", std::string_view{"r"}};
     sl::memory_storage store;

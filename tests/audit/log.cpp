@@ -137,6 +137,12 @@ void fill(sl::memory_storage& store, audit_log<> const& log, std::size_t n, audi
     }
     REQUIRE(tx.commit());
 }
+/// The key of an entry's row.
+bytes entry_key(std::uint64_t i) {
+    bytes k = sl::to_bytes("ae");
+    sl::append_u64(k, i);
+    return k;
+}
 bool sound(sl::memory_storage& store, audit_log<> const& log, audit_verification const& what = {}) {
     auto tx = store.begin(sl::access_mode::read);
     REQUIRE(tx);
@@ -390,11 +396,6 @@ TEST_CASE("log: a reorder, a gap, a truncation and a fork are found", "[audit]")
     audit_log<> const log;
     audit_head anchor;
     fill(store, log, 60, &anchor);
-    auto const key = [](std::uint64_t i) {
-        bytes k = sl::to_bytes("ae");
-        sl::append_u64(k, i);
-        return k;
-    };
     auto const faults = [&](transaction& tx, std::span<audit_head const> anchors = {}) {
         std::vector<audit_fault> out;
         auto const report = *log.verify(tx, {.anchors = anchors});
@@ -407,15 +408,15 @@ TEST_CASE("log: a reorder, a gap, a truncation and a fork are found", "[audit]")
     {
         auto tx = write(store);
         bytes a, b;
-        REQUIRE((*tx.get(key(20), a) && *tx.get(key(21), b)));
-        REQUIRE((tx.put(key(20), b) && tx.put(key(21), a)));
+        REQUIRE((*tx.get(entry_key(20), a) && *tx.get(entry_key(21), b)));
+        REQUIRE((tx.put(entry_key(20), b) && tx.put(entry_key(21), a)));
         auto const found = faults(tx);
         CHECK(has(found, audit_fault::moved));
         CHECK(has(found, audit_fault::chain));
     }
     {
         auto tx = write(store);
-        REQUIRE(tx.erase(key(30)));
+        REQUIRE(tx.erase(entry_key(30)));
         CHECK(has(faults(tx), audit_fault::missing));
     }
     {
@@ -428,7 +429,7 @@ TEST_CASE("log: a reorder, a gap, a truncation and a fork are found", "[audit]")
         }));
         bytes leaf{std::byte{0}};
         sl::append(leaf, *log.leaf_data(tx, index));
-        REQUIRE(tx.put(key(index), leaf));
+        REQUIRE(tx.put(entry_key(index), leaf));
         auto const r = *log.verify(tx);
         bool hidden = false;
         for (auto const& f : r.findings) { hidden = hidden || f == sl::audit_finding{audit_fault::hidden, index}; }
@@ -673,17 +674,12 @@ TEST_CASE("log: a personal value that is changed, exchanged, or taken without a 
         }
         REQUIRE(tx.commit());
     }
-    auto const key = [](std::uint64_t i) {
-        bytes k = sl::to_bytes("ae");
-        sl::append_u64(k, i);
-        return k;
-    };
     using list = std::vector<sl::audit_field_opening>;
     /// With the openings of an entry written anew.
     auto const finds = [&](std::uint64_t index, auto&& change) {
         auto tx = write(store);
         bytes row;
-        REQUIRE(*tx.get(key(index), row));
+        REQUIRE(*tx.get(entry_key(index), row));
         auto const o = **log.opening(tx, index);
         list fields;
         sl::cbor_reader in{o.fields};
@@ -695,7 +691,7 @@ TEST_CASE("log: a personal value that is changed, exchanged, or taken without a 
         for (auto const& f : fields) { encode_field_opening(w, f); }
         row.resize(row.size() - o.fields.size());
         sl::append(row, map);
-        REQUIRE(tx.put(key(index), row));
+        REQUIRE(tx.put(entry_key(index), row));
         auto const report = *log.verify(tx);
         return report.findings;
     };
@@ -717,9 +713,9 @@ TEST_CASE("log: a personal value that is changed, exchanged, or taken without a 
     // No map at all, where there has to be one.
     auto tx = write(store);
     bytes row;
-    REQUIRE(*tx.get(key(7), row));
+    REQUIRE(*tx.get(entry_key(7), row));
     row.resize(row.size() - (**log.opening(tx, 7)).fields.size());
-    REQUIRE(tx.put(key(7), row));
+    REQUIRE(tx.put(entry_key(7), row));
     CHECK(log.find(tx, 7).error() == errc::corrupt);
     bool damaged = false;
     auto const report = *log.verify(tx);
@@ -751,11 +747,6 @@ TEST_CASE("log: what was redacted and comes back from a copy is found", "[audit]
         REQUIRE(log.redact_field(tx, "people", sl::as_bytes("q"), "phone", {}, random));
         REQUIRE(tx.commit());
     }
-    auto const key = [](std::uint64_t i) {
-        bytes k = sl::to_bytes("ae");
-        sl::append_u64(k, i);
-        return k;
-    };
     REQUIRE(sound(store, log));
     auto const faults = [&](auto& tx, audit_verification const& what = {}) {
         std::vector<sl::audit_finding> out = log.verify(tx, what)->findings;
@@ -764,7 +755,7 @@ TEST_CASE("log: what was redacted and comes back from a copy is found", "[audit]
     using all = std::vector<sl::audit_finding>;
     {
         auto tx = write(store);
-        REQUIRE(tx.put(key(7), copy.at(key(7))));
+        REQUIRE(tx.put(entry_key(7), copy.at(entry_key(7))));
         CHECK(faults(tx) == all{{audit_fault::returned, 7}});
         CHECK(faults(tx, {.last = 10}) == all{{audit_fault::returned, 7}});
     }
@@ -775,13 +766,13 @@ TEST_CASE("log: what was redacted and comes back from a copy is found", "[audit]
             bytes now_there;
             if (k.size() > 2 && k[1] == std::byte{'k'} && !*tx.get(k, now_there)) { REQUIRE(tx.put(k, v)); }
         }
-        REQUIRE(tx.put(key(38), copy.at(key(38))));
+        REQUIRE(tx.put(entry_key(38), copy.at(entry_key(38))));
         CHECK(faults(tx) == all{{audit_fault::returned, 38}});
     }
     {
         // Without its key it opens nothing.
         auto tx = write(store);
-        REQUIRE(tx.put(key(38), copy.at(key(38))));
+        REQUIRE(tx.put(entry_key(38), copy.at(entry_key(38))));
         CHECK(faults(tx) == all{{audit_fault::opening, 38}});
     }
     auto tx = write(store);

@@ -360,11 +360,14 @@ public:
         if (++row.since == options_.snapshot_every) {
             row.since = 0;
             auto here = replayed(tx, record, {.position = e.position});
-            if (!here) { return here.error(); }
-            // What it was made of may be redacted: as far as that goes it was all written by now.
-            if (here->is == presence::unknown && after) { here->note_all(*after, row.stamp_max); }
+            bool const damaged = !here && (here.error() == errc::corrupt || here.error() == errc::unsupported);
+            if (!here && !damaged) { return here.error(); }
+            // What it was made of may be redacted, or damaged, for which no write fails: as far as that goes it was all
+            // written by now.
+            replay known = here ? std::move(*here) : replay{};
+            if ((damaged || known.is == presence::unknown) && after) { known.note_all(*after, row.stamp_max); }
             snapshot const whole{e.position, row.stamp_max, after ? presence::there : presence::absent,
-                                 after ? to_bytes(*after) : bytes{}, std::move(here->written)};
+                                 after ? to_bytes(*after) : bytes{}, std::move(known.written)};
             if (auto const ok = put_snapshot(tx, record, whole); !ok) { return ok.error(); }
         }
         if (auto const ok = store_record(tx, record, row); !ok) { return ok.error(); }
