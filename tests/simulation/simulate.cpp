@@ -70,8 +70,10 @@ bool found_alone(seed_report& r, char const* part, simulated_world_report const&
     r.steps += alone.steps;
     r.checks += alone.checks;
     r.trace ^= alone.trace;
-    r.faults_of_others += alone.faults;
-    for (auto const& [what, n] : alone.points) { r.others[std::string{part} + ": " + what] += n; }
+    for (world_point const& p : alone.points) {
+        r.others[std::string{part} + ": " + p.name] += p.count;
+        r.faults_of_others += p.is_fault ? p.count : 0;
+    }
     if (!alone.story.empty()) { r.story.push_back(std::string{"-- "} + part); }
     r.story.insert(r.story.end(), alone.story.begin(), alone.story.end());
     if (alone.found.empty()) { return false; }
@@ -91,7 +93,6 @@ simulated_world_report run_fleet(std::uint64_t seed, simulation_options const& o
     return {r.steps,
             r.checks,
             r.trace,
-            r.faults + r.crashes + r.rotted,
             {{"exchange", r.exchanges},
              {"first version", r.first_version},
              {"later version", r.newer},
@@ -100,12 +101,12 @@ simulated_world_report run_fleet(std::uint64_t seed, simulation_options const& o
              {"closed record", r.closed},
              {"forbidden", r.forbidden},
              {"held back", r.held_back},
-             {"rot", r.rotted},
+             {"rot", r.rotted, true},
              {"healed", r.healed},
              {"put back", r.put_back},
              {"regressed", r.regressed},
-             {"crash", r.crashes},
-             {"failed call", r.faults},
+             {"crash", r.crashes, true},
+             {"failed call", r.faults, true},
              {"collected", r.collected},
              {"authority of the first version", r.first_authority},
              {"older authority", r.older_authority},

@@ -2,7 +2,6 @@
 #include "worlds.hpp"
 
 #include <limits>
-#include <string_view>
 #include <utility>
 
 #include <syncline/testing/adoption_simulator.hpp>
@@ -30,43 +29,75 @@ Options options_of(world_options const& w) {
     return o;
 }
 
-world_points points_of(audit_simulation_report const& r) { return {{"crash", r.crashes}, {"failed call", r.failures}}; }
+world_points points_of(audit_simulation_report const& r) {
+    return {{"crash", r.crashes, true}, {"failed call", r.failures, true}};
+}
 world_points points_of(conflict_simulation_report const& r) {
-    return {{"failed call", r.faults}, {"power cut", r.power_cuts}, {"decided", r.decided}, {"undone", r.undone},
-            {"redone", r.redone},      {"renewed", r.renewed},      {"refused", r.refused}, {"forgotten", r.forgotten}};
+    return {{"failed call", r.faults, true},
+            {"power cut", r.power_cuts, true},
+            {"decided", r.decided},
+            {"undone", r.undone},
+            {"redone", r.redone},
+            {"renewed", r.renewed},
+            {"refused", r.refused},
+            {"forgotten", r.forgotten}};
 }
 world_points points_of(group_simulation_report const& r) {
-    return {{"failed call", r.faults},
-            {"power cut", r.power_cuts},
+    return {{"failed call", r.faults, true},
+            {"power cut", r.power_cuts, true},
             {"written", r.written},
             {"refused", r.refused},
             {"kept back", r.kept_back}};
 }
 world_points points_of(schedule_simulation_report const& r) {
-    return {{"crash", r.crashes}, {"exchange", r.exchanges}, {"failed exchange", r.failures}, {"clock jump", r.jumps}};
+    return {{"crash", r.crashes, true},
+            {"exchange", r.exchanges},
+            {"failed exchange", r.failures, true},
+            {"clock jump", r.jumps, true}};
 }
 world_points points_of(scope_simulation_report const& r) {
-    return {{"failed call", r.faults}, {"power cut", r.power_cuts}, {"written", r.written},
-            {"refused", r.refused},    {"joined", r.joined},        {"hidden", r.hidden}};
+    return {{"failed call", r.faults, true},
+            {"power cut", r.power_cuts, true},
+            {"written", r.written},
+            {"refused", r.refused},
+            {"joined", r.joined},
+            {"hidden", r.hidden}};
 }
 world_points points_of(peer_simulation_report const& r) {
-    return {{"failed call", r.faults},     {"power cut", r.power_cuts},    {"written", r.written},
-            {"written to two", r.grouped}, {"handed", r.handed},           {"carried home", r.carried},
-            {"forged", r.forged},          {"of a lost device", r.orphans}};
+    return {{"failed call", r.faults, true},
+            {"power cut", r.power_cuts, true},
+            {"written", r.written},
+            {"written to two", r.grouped},
+            {"handed", r.handed},
+            {"carried home", r.carried},
+            {"forged", r.forged},
+            {"of a lost device", r.orphans}};
 }
 world_points points_of(fact_simulation_report const& r) {
-    return {{"failed call", r.faults},     {"power cut", r.power_cuts}, {"added", r.added},
-            {"rival", r.rivals},           {"refused", r.refused},      {"tampered with", r.tampered},
-            {"checkpoint", r.checkpoints}, {"let go", r.let_go},        {"let go early", r.let_go_early}};
+    return {{"failed call", r.faults, true},
+            {"power cut", r.power_cuts, true},
+            {"added", r.added},
+            {"rival", r.rivals},
+            {"refused", r.refused},
+            {"tampered with", r.tampered},
+            {"checkpoint", r.checkpoints},
+            {"let go", r.let_go},
+            {"let go early", r.let_go_early}};
 }
 world_points points_of(shared_conflict_simulation_report const& r) {
-    return {{"failed call", r.faults}, {"power cut", r.power_cuts}, {"written", r.written}, {"decided", r.decided},
-            {"late", r.late},          {"reopened", r.reopened},    {"refused", r.refused}, {"closed", r.closed},
+    return {{"failed call", r.faults, true},
+            {"power cut", r.power_cuts, true},
+            {"written", r.written},
+            {"decided", r.decided},
+            {"late", r.late},
+            {"reopened", r.reopened},
+            {"refused", r.refused},
+            {"closed", r.closed},
             {"open at rest", r.open}};
 }
 world_points points_of(live_simulation_report const& r) {
-    return {{"failed call", r.faults},
-            {"power cut", r.power_cuts},
+    return {{"failed call", r.faults, true},
+            {"power cut", r.power_cuts, true},
             {"written", r.written},
             {"shared commit", r.together},
             {"connection", r.connections},
@@ -78,32 +109,28 @@ world_points points_of(live_simulation_report const& r) {
             {"restart of the authority", r.restarts}};
 }
 world_points points_of(adoption_simulation_report const& r) {
-    return {{"failed call", r.faults},   {"power cut", r.power_cuts}, {"dry run", r.dry_runs},
-            {"foretold", r.foretold},    {"no room", r.stopped},      {"joined", r.rows.joined},
-            {"merged", r.rows.merged},   {"queued", r.rows.queued},   {"created", r.rows.created},
-            {"refused", r.rows.refused}, {"again", r.again},          {"decided", r.decided},
+    return {{"failed call", r.faults, true},
+            {"power cut", r.power_cuts, true},
+            {"dry run", r.dry_runs},
+            {"foretold", r.foretold},
+            {"no room", r.stopped},
+            {"joined", r.rows.joined},
+            {"merged", r.rows.merged},
+            {"queued", r.rows.queued},
+            {"created", r.rows.created},
+            {"refused", r.rows.refused},
+            {"again", r.again},
+            {"decided", r.decided},
             {"dead letter", r.dead}};
 }
-std::uint64_t faults_of(world_points const& all) {
-    std::uint64_t n = 0;
-    for (auto const& [name, count] : all) {
-        for (char const* const fault : {"failed call", "power cut", "crash", "failed exchange", "clock jump"}) {
-            if (std::string_view{name} == fault) { n += count; }
-        }
-    }
-    return n;
-}
-
 /// A world whose lives can be told: how it is lived, and how shrunk; `Steps` where they are not the options' own.
 template <class Options, auto Simulate, auto Shrink, std::uint32_t Steps = 0>
 constexpr simulated_world world(char const* name, std::uint64_t seeds) {
     return {name, seeds,
             [](std::uint64_t seed, world_options const& w) {
                 auto r = Simulate(seed, options_of<Options, Steps>(w));
-                auto points = points_of(r);
-                auto const faults = faults_of(points);
-                return simulated_world_report{r.steps,           r.checks,           r.trace,           faults,
-                                              std::move(points), std::move(r.found), std::move(r.story)};
+                return simulated_world_report{r.steps,      r.checks,           r.trace,
+                                              points_of(r), std::move(r.found), std::move(r.story)};
             },
             [](std::uint64_t seed, world_options const& w) {
                 auto o = options_of<Options, Steps>(w);

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <syncline/testing/simulated_disk.hpp>
@@ -19,12 +18,16 @@ struct world_options {
     bool tell = false;                                                    ///< write the story
 };
 /// What should happen now and then in some life of a world, and how often it did in one.
-using world_points = std::vector<std::pair<char const*, std::uint64_t>>;
+struct world_point {
+    char const* name;
+    std::uint64_t count = 0;
+    bool is_fault = false;  ///< it was done to the world
+};
+using world_points = std::vector<world_point>;
 struct simulated_world_report {
     std::uint64_t steps = 0;
     std::uint64_t checks = 0;
     std::uint64_t trace = 0;
-    std::uint64_t faults = 0;  ///< calls that were made to fail, power cuts and crashes
     world_points points{};
     std::vector<syncline::testing::violation> found{};
     std::vector<std::string> story{};
