@@ -384,6 +384,33 @@ TEST_CASE("a fact that is written once more is no second one, also where a check
     CHECK(a.read([&](auto& tx) { return a.summed.value(tx); })->visible == 6);
 }
 
+TEST_CASE("a checkpoint waits for what was written once more behind the end of a page", "[replica][facts]") {
+    house h;
+    device keeper{h, "keeper", 1};
+    device a{h, "anna", 2};
+    device twin{h, "twin", 3};
+    numbers const same{{"time", 2}, {"amount", 5}};
+    keeper.sync();
+    a.sync();
+    REQUIRE(twin.add("payments", "again", same));
+    REQUIRE(a.add("payments", "again", same));
+    for (std::int64_t i = 3; i < 7; ++i) {
+        REQUIRE(a.add("payments", "p" + std::to_string(i), {{"time", i}, {"amount", 1}}));
+    }
+    a.sync();
+    twin.sync();  // its row stands behind all others now, and counts as of its first position
+    bytes const before = order_from(h.all[0], 100);
+    REQUIRE(keeper.exchange());
+    CHECK(keeper.value().confirmed == std::vector<std::string>{"p3", "p4", "p5"});
+    CHECK(keeper.write([&](auto& tx) { return keeper.summed.checkpoint(tx, before, now); }).error() == errc::busy);
+    keeper.sync();
+    REQUIRE(keeper.write([&](auto& tx) { return keeper.summed.checkpoint(tx, before, now); }));
+    for (device* d : {&keeper, &a, &twin}) {
+        d->sync();
+        CHECK(d->read([&](auto& tx) { return d->summed.value(tx); })->confirmed == 9);
+    }
+}
+
 TEST_CASE("what waits over a confirmed fact doesn't show in it: it will be refused", "[replica][facts]") {
     house h;
     device keeper{h, "keeper", 1};

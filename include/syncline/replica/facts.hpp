@@ -644,7 +644,7 @@ public:
 
     /// Writes a checkpoint of all confirmed facts before a place in the order (`order_from`), as a mutation of the replica:
     /// once that is confirmed, every replica starts from it. Nothing is written where it would cover nothing new.
-    /// `errc::busy` while not all of the collection is held, or the last one that was written here is not confirmed.
+    /// `errc::busy` while not all that the authority told of is held, or the last one that was written here is not confirmed.
     template <storage_transaction Tx>
     [[nodiscard]] result<write_receipt> checkpoint(Tx& tx, bytes_view before, instant now) const {
         auto const& r = *replica_;
@@ -657,6 +657,8 @@ public:
         if (*last && (*last)->pending) { return failure{errc::busy, "the last checkpoint is not confirmed yet"}; }
         auto const progress = r.status_of(tx);
         if (!progress) { return progress.error(); }
+        // What was written once more since comes on a later page, and counts as of its first position.
+        if (progress->cursor != progress->head) { return failure{errc::busy, "not all facts are held yet"}; }
         auto base = begin(tx);
         if (!base) { return base.error(); }
         base->kept.all.clear();  // those may hold what was confirmed after the cursor

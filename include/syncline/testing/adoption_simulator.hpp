@@ -1070,6 +1070,20 @@ private:
         cbor_reader in{hall->second};
         return erased_.contains({"halls", std::string{in.text()}});
     }
+    /// Whether a record has the key of a row that is adopted as it, whosever: two tables' rows may share a record, and
+    /// a later run of one of them has it refer to another hall of that name.
+    [[nodiscard]] bool is_named_by_a_row(name_type const& at, bytes const& key) {
+        auto const names = [&](adopting_device& other) {
+            auto const table = other.tables.all.find(at.first);
+            if (table == other.tables.all.end()) { return false; }
+            return std::any_of(table->second.begin(), table->second.end(), [&](auto const& row) {
+                auto const found = other.fates.find({at.first, row.first});
+                return found != other.fates.end() && found->second.last.target == at.second &&
+                       key == key_of(at.first, translated(other, other.tables.told(row.second)).fields);
+            });
+        };
+        return std::any_of(devices_.begin(), devices_.end(), [&](auto const& other) { return names(*other); });
+    }
     /// What became of a row of a table in the end.
     void judge_fate(adopting_device& d, simulated_machine::stored_rows const& home,
                     std::set<std::pair<name_type, bytes>> const& notes, std::set<name_type> const& letters,
@@ -1097,8 +1111,8 @@ private:
             holds(was_.contains(to) || erased_.contains(to), adoption_promise::referred,
                   what + " has a " + field + " that never was: " + to.second);
         }
-        bool const same = key_of(source.first, f) == key_of(source.first, translated(d, d.tables.told(l)).fields);
-        holds(same || hall_is_erased(d, l) || letters.contains(at), adoption_promise::unique,
+        bool const named = is_named_by_a_row(at, key_of(at.first, f));
+        holds(named || hall_is_erased(d, l) || letters.contains(at), adoption_promise::unique,
               what + " is home under another key, as " + said(is->second.what.fields));
         auto const note = l.fields.find("note");
         holds(note == l.fields.end() || notes.contains({at, note->second}) || letters_elsewhere(notes, note->second),
