@@ -347,6 +347,42 @@ TEST_CASE("a reply that comes once more brings no tombstone back", "[replica][le
     CHECK(keys_under(b.store, "rd") == 0);
 }
 
+TEST_CASE("an answer to a first sync that comes once more brings no tombstone back", "[replica][leases]") {
+    world::virtual_clock time;
+    world::cloud home{time.now};
+    home.self = with_leases();
+    world::device a{1};
+    world::device b{2};
+    REQUIRE(world::open(a, time.now));
+    REQUIRE(world::open(b, time.now));
+    REQUIRE(a.write([&](auto& tx) {
+        return a.self.create(tx, {"things", "dies"}, world::fields({{"n", 1}}), time.now);
+    }));
+    sync_all(a, home, time.now);
+    REQUIRE(a.write([&](auto& tx) { return a.self.erase(tx, {"things", "dies"}, time.now); }));
+    sync_all(a, home, time.now);
+    std::vector<bytes> told;
+    for (bool more = true; more;) {
+        auto const p = home.answer(world::request_of(b, time.now), time.now);
+        REQUIRE(p);
+        auto const report = b.write([&](auto& tx) { return b.self.absorb(tx, *p, time.now, b.random); });
+        REQUIRE(report);
+        more = report->more;
+        told.push_back(*p);
+    }
+    REQUIRE(keys_under(b.store, "rd") == 1);
+    sync_all(a, home, time.now);
+    sync_all(b, home, time.now);
+    REQUIRE(collect(home).tombstones == 1);
+    sync_all(b, home, time.now);
+    REQUIRE(keys_under(b.store, "rv") == 0);
+    for (bytes const& p : told) {
+        REQUIRE(b.write([&](auto& tx) { return b.self.absorb(tx, p, time.now, b.random); }));
+        CHECK(keys_under(b.store, "rv") == 0);
+        CHECK(keys_under(b.store, "rd") == 0);
+    }
+}
+
 TEST_CASE("whoever comes back when, nothing deleted rises again and all hold the same", "[replica][leases]") {
     for (std::uint64_t seed = 1; seed <= rounds(40U); ++seed) {
         random_generator random{seed};

@@ -4005,6 +4005,7 @@ private:
                                                  bool same = false) const {
         std::vector<bool> held(told.size());
         std::vector<record_key> gone;
+        std::optional<bool> again;  // nothing of it is wanted: it was told before
         std::size_t next = 0;
         auto const look = [&](record_key const& k, held_record& h) {
             record_entry const name{"", k};
@@ -4038,6 +4039,7 @@ private:
                 if (!whole && !ok) { return ok.error(); }
             }
             held.assign(told.size(), false);
+            again = false;
             gone.clear();
             next = 0;
             ok = records_.scan_range(tx, covered.from, covered.to, look);
@@ -4048,6 +4050,12 @@ private:
         }
         std::size_t taken = 0;
         for (std::size_t i = 0; i < told.size(); ++i) {
+            if (told[i].state.deleted && !held[i]) {
+                auto const complete = again ? result<bool>{*again} : wanted_.complete(tx, covered);
+                if (!complete) { return complete.error(); }
+                again = *complete;
+                if (*again) { continue; }  // perhaps a tombstone that everybody has and that is gone here too
+            }
             auto const newer = take_row(tx, told[i], held[i], true, dirty, events);
             if (!newer) { return newer.error(); }
             taken += *newer ? 1 : 0;
