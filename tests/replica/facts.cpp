@@ -384,6 +384,25 @@ TEST_CASE("a fact that is written once more is no second one, also where a check
     CHECK(a.read([&](auto& tx) { return a.summed.value(tx); })->visible == 6);
 }
 
+TEST_CASE("a fact that a wild program erases and adds once more is the same life still", "[replica][facts]") {
+    house h;
+    device keeper{h, "keeper", 1};
+    device wild{h, "wild", 2, false};
+    numbers const same{{"time", 3}, {"amount", 5}};
+    REQUIRE(keeper.add("payments", "p", same));
+    keeper.sync();
+    wild.sync();
+    bytes const before = order_from(h.all[0], 100);
+    REQUIRE(keeper.write([&](auto& tx) { return keeper.summed.checkpoint(tx, before, now); }));
+    keeper.sync();
+    REQUIRE(wild.write([&](auto& tx) { return wild.self.erase(tx, {"payments", "p"}, now); }));
+    REQUIRE(wild.add("payments", "p", same));
+    for (device* d : {&wild, &keeper, &wild}) {
+        d->sync();
+        CHECK(d->read([&](auto& tx) { return d->summed.value(tx); })->confirmed == 5);
+    }
+}
+
 TEST_CASE("a checkpoint waits for what was written once more behind the end of a page", "[replica][facts]") {
     house h;
     device keeper{h, "keeper", 1};

@@ -93,10 +93,9 @@ inline void append_ordered(bytes& out, std::optional<std::int64_t> n, bool great
         case change_kind::create:
         case change_kind::group: break;
     }
-    if (was && !(lives && in.before->fields == in.after.fields)) {
-        // One that was erased was counted, by a checkpoint.
-        return {false, errc::already_exists, "there is, or was, such a fact of " + c.collection};
-    }
+    // One that was erased was counted, by a checkpoint. So was, perhaps, one that lives and was erased by its writer alone.
+    bool const same = lives && in.before->life == in.after.life && in.before->fields == in.after.fields;
+    if (was && !same) { return {false, errc::already_exists, "there is, or was, such a fact of " + c.collection}; }
     for (fact_order const& o : c.order) {
         if (!ordering_value(in.after.fields, o.field)) {
             return {false, errc::type_mismatch, o.field + ": it orders the facts, and is no integer"};
