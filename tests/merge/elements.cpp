@@ -330,6 +330,77 @@ TEST_CASE("elements: siblings stay beside each other until somebody who has seen
     CHECK(read_list(*value_of(r)) == std::vector<std::string>{"w"});
 }
 
+TEST_CASE("elements: what is no array is replaced by siblings, whoever has seen it") {
+    auto const rules = ruled(rule::siblings);
+    for (bytes const& was : {text_item("from before the rule"), number_item(4)}) {
+        auto r = start(was);
+        CHECK(lay(r, 2, 2, 1, 5, {{"f", op_kind::set, array_item({text_item("x")}), {}}}, rules).changed);
+        CHECK(read_list(*value_of(r)) == std::vector<std::string>{"x"});
+        r = start(was);
+        CHECK(lay(r, 2, 2, 1, 5, {{"f", op_kind::unset, {}, {}}}, rules).changed);
+        CHECK_FALSE(value_of(r));
+    }
+}
+
+TEST_CASE("elements: a field goes on when its rule becomes another, with nothing in it that nobody put there") {
+    // A list's operation is no element, although an older set of the whole meets it.
+    auto r = start(array_item({text_item("a"), text_item("b")}));
+    bytes const a = text_item("a"), b = text_item("b"), c = text_item("c"), d = text_item("d"), z = text_item("z");
+    (void)lay(r, 2, 2, 1, 20, {{"f", op_kind::elements, edits_item({{element_verb::insert, c, b, c}}), {}}},
+              ruled(rule::list));
+    (void)lay(r, 3, 3, 2, 21, {{"f", op_kind::elements, edits_item({{element_verb::add, d, {}, d}}), {}}},
+              ruled(rule::add_wins));
+    CHECK(read_list(*value_of(r)) == std::vector<std::string>{"a", "b", "c", "d"});
+    (void)lay(r, 4, 4, 1, 15, {{"f", op_kind::set, array_item({z}), {}}}, ruled(rule::add_wins));
+    CHECK(read_list(*value_of(r)) == std::vector<std::string>{"a", "b", "c", "d"});
+    (void)lay(r, 4, 5, 1, 30, {{"f", op_kind::set, array_item({z}), {}}}, ruled(rule::add_wins));
+    CHECK(read_list(*value_of(r)) == std::vector<std::string>{"z"});
+    // A set's element is no operation on a list.
+    r = start(array_item({a}));
+    (void)lay(r, 2, 2, 1, 20, {{"f", op_kind::elements, edits_item({{element_verb::add, b, {}, b}}), {}}},
+              ruled(rule::add_wins));
+    (void)lay(r, 3, 3, 2, 21, {{"f", op_kind::elements, edits_item({{element_verb::insert, c, {}, c}}), {}}},
+              ruled(rule::list));
+    CHECK(read_list(*value_of(r)) == std::vector<std::string>{"c", "a", "b"});
+
+    // Whatever the rules become, of what an array holds each item is one that somebody put in, and no edit that can be made
+    // of what is there is refused.
+    random_generator dice{3};
+    rule const all[] = {rule::list, rule::add_wins, rule::remove_wins, rule::siblings, rule::last_writer};
+    std::vector<std::string> const known{"a", "b", "c", "d", "e"};
+    for (int round = 0; round < rounds(3'000); ++round) {
+        auto const some = [&] {
+            std::vector<bytes> items;
+            for (std::string const& n : known) {
+                if (dice() % 2 == 0) { items.push_back(text_item(n)); }
+            }
+            return array_item(items);
+        };
+        auto held = start(some());
+        std::vector<bytes> states{{}, held->fields};
+        rule by = all[dice() % 5];
+        for (position at = 2; at != 12; ++at) {
+            if (dice() % 3 == 0) { by = all[dice() % 5]; }
+            position const base = dice() % 2 == 0 ? at - 1 : 1 + dice() % (at - 1);
+            bytes const next = map_item({{"f", some()}});
+            auto ops = diff(states[base], next, ruled(by), timestamp{5 + dice() % 20});
+            REQUIRE(ops);
+            if (!ops->empty()) {
+                auto const author = static_cast<author_index>(1 + dice() % 3);
+                auto const out = lay(held, author, at, base, 5 + dice() % 20, *ops, ruled(by));
+                REQUIRE(out.verdict != verdict_kind::rejected);
+            }
+            REQUIRE(validate_fields(held->fields));
+            if (auto const value = value_of(held)) {
+                for (std::string const& n : read_list(*value)) {
+                    REQUIRE(std::find(known.begin(), known.end(), n) != known.end());
+                }
+            }
+            states.push_back(held->fields);
+        }
+    }
+}
+
 TEST_CASE("elements: a difference of sets or lists, applied, is the other one") {
     random_generator dice{5};
     for (int round = 0; round < rounds(3'000); ++round) {

@@ -155,10 +155,11 @@ public:
                     site.inside.push_back(std::move(*mark_at));
                 }
             }
+            rule const by = decided_by(op.field);
+            if (left_by_another_rule(site.inside, by)) { as_whole(site); }
 
             field_effect e = effect(op, site);
             if (e.refused != errc{}) { return e.refused; }
-            rule const by = decided_by(op.field);
             if (!e.decisions.empty()) {
                 std::move(e.decisions.begin(), e.decisions.end(), std::back_inserter(decisions));
             } else if (e.concurrent || e.won == winner::confirmed) {
@@ -214,6 +215,15 @@ private:
         return at != groups_->end() && at->group == mine ? &at->decided : nullptr;
     }
 
+    /// A field of which the marks inside mean nothing any more, as written whole by the last who edited it.
+    static void as_whole(field_site& site) {
+        auto const place = [](write_mark const& w) { return w.at == pending_position ? 0 : w.at; };
+        for (field_mark const& f : site.inside) {
+            if (place(f.mark) > place(site.mark)) { site.mark = f.mark; }
+        }
+        site.marked = true;
+        site.inside.clear();
+    }
     [[nodiscard]] field_effect effect(field_op const& op, field_site& site) {
         as_written const* const here = as_they_say_ == nullptr ? nullptr : as_they_say_->find(op.field);
         rule const by = here != nullptr && here->taken ? rule::last_writer : decided_by(op.field);

@@ -184,6 +184,22 @@ inline constexpr std::byte not_an_element{0xF7};
 [[nodiscard]] inline bool path_before(field_mark const& a, field_mark const& b) noexcept {
     return compare(a.path, b.path) < 0;
 }
+// A list's marks have operations as their paths, and one of them, behind a null, what was there before these.
+inline constexpr std::byte before_operations{0xF6};
+[[nodiscard]] inline bool marks_a_snapshot(field_mark const& m) noexcept {
+    return m.path.size() > 1 && m.path.front() == before_operations;
+}
+/// Whether the marks inside of a field were left under another rule than the one that reads them now, which would take an
+/// operation on a list for an element, or the other way round.
+[[nodiscard]] inline bool left_by_another_rule(std::vector<field_mark> const& inside, rule by) {
+    auto const any = [&](auto const& is) { return std::any_of(inside.begin(), inside.end(), is); };
+    if (inside.empty()) { return false; }
+    if (by == rule::list) { return !any(marks_a_snapshot); }
+    if (by == rule::nested) {
+        return any([](field_mark const& m) { return type_of(m.path) != cbor_type::text; });
+    }
+    return (is_set(by) || by == rule::siblings) && any(marks_a_snapshot);
+}
 
 /// The marks inside of a set, by what they are for; each kind in the order of its elements.
 struct set_marks {
@@ -405,11 +421,11 @@ template <class Foreign>
     inside_effect out;
     auto old = was.empty() ? std::optional(std::vector<bytes_view>{}) : items_of(was);
     auto next = values ? items_of(*values) : std::optional(std::vector<bytes_view>{});
-    if (!next || (!old && !foreign(own))) {
+    if (!next) {
         out.refused = errc::type_mismatch;
         return out;
     }
-    if (!old) { old.emplace(); }
+    if (!old) { old.emplace(); }  // what is no array, from before there was this rule, is replaced
     std::string const name{field};
     std::vector<field_mark const*> order;
     for (field_mark const& m : inside) {
@@ -552,7 +568,6 @@ template <class Foreign>
     for (element_edit const& e : *parsed) {
         if (e.verb == element_verb::add) { return refuse(errc::type_mismatch); }
     }
-    constexpr std::byte null_item{0xF6};
     bytes const empty_list{std::byte{0x80}};
 
     // The snapshot is marked by a null before it; the rest are operations.
@@ -560,7 +575,7 @@ template <class Foreign>
     bytes snapshot = was.empty() ? empty_list : to_bytes(was);
     write_mark snapshot_mark = own;
     for (field_mark const& m : inside) {
-        if (m.path.front() == null_item) {
+        if (marks_a_snapshot(m)) {
             snapshot.assign(m.path.begin() + 1, m.path.end());
             snapshot_mark = m.mark;
             continue;
@@ -591,7 +606,7 @@ template <class Foreign>
         snapshot_mark = log[fixed - 1].mark;
         snapshot = std::move(fixed_list);
     }
-    bytes path{null_item};
+    bytes path{before_operations};
     append(path, snapshot);
     out.marks.push_back({std::string{field}, snapshot_mark, std::move(path)});
     std::move(log.begin() + static_cast<std::ptrdiff_t>(fixed), log.end(), std::back_inserter(out.marks));
