@@ -64,6 +64,25 @@ TEST_CASE("record_delta: an undo leaves what others have changed since, and name
     CHECK(apply_delta(undo, number_item(1)).error() == errc::malformed);
 }
 
+TEST_CASE("record_delta: of a group its operations take nothing away that the delta doesn't know") {
+    bytes const before = map_item({{"amount", number_item(1)}, {"currency", text_item("EUR")}});
+    bytes const after = map_item({{"amount", number_item(2)}, {"currency", text_item("EUR")}});
+    collection_rules rules{"things", rule::last_writer, {}};
+    rules.groups = {{"money", rule::last_writer, {"amount", "currency"}}};
+    auto const undo = inverse(*delta_between(before, after));
+    auto const some = operations_of(undo, rules, timestamp{7});
+    REQUIRE(some);
+    REQUIRE(some->size() == 1);
+    CHECK(some->front().field == "amount");
+    CHECK(some->front().value == number_item(1));
+    // With the record at hand the group goes whole.
+    auto const all = operations_of(undo, after, rules, timestamp{7});
+    REQUIRE(all);
+    CHECK(*all == *diff(after, before, rules, timestamp{7}));
+    CHECK(all->size() == 2);
+    CHECK(operations_of(undo, number_item(1), rules, timestamp{7}).error() == errc::malformed);
+}
+
 TEST_CASE("record_delta: a stranger's delta is an error or a delta") {
     bytes raw;
     cbor_writer w{raw};

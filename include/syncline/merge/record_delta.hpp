@@ -129,7 +129,7 @@ struct delta_applied {
 }
 
 /// The delta as a mutation's operations, each as its field's rule wants it: an undo that others merge with, as with any
-/// change. Errors: those of `diff`.
+/// change. Of a group only the fields that the delta knows: see below. Errors: those of `diff`.
 [[nodiscard]] inline result<std::vector<field_op>> operations_of(record_delta const& delta,
                                                                  collection_rules const& rules, timestamp stamp) {
     std::vector<detail::field_change> before;
@@ -138,7 +138,19 @@ struct delta_applied {
         if (d.before) { before.push_back({d.field, true, *d.before}); }
         if (d.after) { after.push_back({d.field, true, *d.after}); }
     }
-    return diff(detail::rewrite_fields({}, before), detail::rewrite_fields({}, after), rules, stamp);
+    detail::group_index const groups(rules);
+    return detail::diff_fields(detail::rewrite_fields({}, before), detail::rewrite_fields({}, after), rules.view(),
+                               &groups, stamp, 0);
+}
+
+/// The same for the record as it is now, `fields`: a group of which a field changes goes whole, with its others as they are
+/// there, so that they win together. What somebody has changed since is left, as `apply_delta` leaves it.
+/// Errors: those of `apply_delta` and `diff`.
+[[nodiscard]] inline result<std::vector<field_op>> operations_of(record_delta const& delta, bytes_view fields,
+                                                                 collection_rules const& rules, timestamp stamp) {
+    auto const applied = apply_delta(delta, fields);
+    if (!applied) { return applied.error(); }
+    return diff(fields, applied->fields, rules, stamp);
 }
 
 /// Appends the canonical form: an array of [field, [before], [after]], the inner arrays empty for what is missing.
