@@ -914,6 +914,21 @@ TEST_CASE("guards are asked when another rule replays, and when a decision is ta
     for (merge_host const* const host : {&vetoes, &asks}) {
         CHECK(why(inverse(before, done, current, rules, timestamp{400}, 1, host)) == errc::forbidden);
     }
+    // What one repairs of it is in the record, and told.
+    merge_host repairs;
+    repairs.guards = {{"note of the garden",
+                       {"table"},
+                       [](guard_input const&, void const*) {
+                           return guard_answer{guard_answer::kind::repair,
+                                               {{"note", op_kind::set, item("under trees"), {}}}};
+                       },
+                       nullptr}};
+    auto const back = inverse(before, done, current, rules, timestamp{400}, 1, &repairs);
+    REQUIRE(back);
+    CHECK(field(*back, "note") == value{"under trees"});
+    REQUIRE(back->decisions.size() == 1);
+    CHECK(back->decisions[0].won == winner::guard);
+    CHECK(back->decisions[0].field == "note");
 }
 
 namespace {

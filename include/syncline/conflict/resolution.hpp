@@ -791,7 +791,8 @@ namespace detail {
 
 /// The mutation that takes a decision back: where its fields still hold what it made of them, they become again what
 /// they were before; what it added to a number or a set is taken away again, beside what others added. A minimum or
-/// maximum that it moved stays, and the decisions tell so. `current` is the record now.
+/// maximum that it moved stays, and the decisions tell so, as they do of what guards of `host` repair. `current` is the
+/// record now.
 ///
 /// Errors: `errc::contended` when somebody has changed one of those fields since, or deleted the record, or begun
 /// another life of it: nothing is taken back; `errc::rejected` when the rules keep all of it, `errc::forbidden` where a
@@ -846,6 +847,7 @@ namespace detail {
     bool const refused = std::any_of(undone.decisions.begin(), undone.decisions.end(),
                                      [](decision const& d) { return d.won == winner::confirmed; });
     if (refused) { return failure{errc::rejected, "a rule doesn't let the old value in"}; }
+    out.decisions.insert(out.decisions.end(), undone.decisions.begin(), undone.decisions.end());
     return out;
 }
 
