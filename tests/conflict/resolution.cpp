@@ -916,13 +916,13 @@ TEST_CASE("guards are asked when another rule replays, and when a decision is ta
     }
     // What one repairs of it is in the record, and told.
     merge_host repairs;
-    repairs.guards = {{"note of the garden",
-                       {"table"},
-                       [](guard_input const&, void const*) {
-                           return guard_answer{guard_answer::kind::repair,
-                                               {{"note", op_kind::set, item("under trees"), {}}}};
-                       },
-                       nullptr}};
+    repairs.guards = {
+        {"note of the garden",
+         {"table"},
+         [](guard_input const&, void const*) {
+             return guard_answer{guard_answer::kind::repair, {{"note", op_kind::set, item("under trees"), {}}}};
+         },
+         nullptr}};
     auto const back = inverse(before, done, current, rules, timestamp{400}, 1, &repairs);
     REQUIRE(back);
     CHECK(field(*back, "note") == value{"under trees"});

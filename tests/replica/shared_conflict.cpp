@@ -324,6 +324,47 @@ TEST_CASE("a decision on any device closes it on the others once it is confirmed
     CHECK(c.ben.decide(closed, resolution::use_remote()).error() == errc::already_exists);
 }
 
+TEST_CASE("what a guard has come to refuse of that which goes along is contested for whoever decides",
+          "[replica][shared]") {
+    clash c;
+    merge_host host;
+    host.guards = {{"not too many",
+                    {"count"},
+                    [](guard_input const& in, void const*) {
+                        auto const n = in.new_value("count");
+                        bool const ok = !n || detail::integer_of(*n).value_or(0) <= 32;
+                        return guard_answer{ok ? guard_answer::kind::accept : guard_answer::kind::veto, {}};
+                    },
+                    nullptr}};
+    shared_conflicts const knowing({"things"}, c.cleo.queue, c.h.rules, "dc", &host);
+    record_key const k = c.cleo.key(c.cleo.listed()[0]);
+    auto const shown = [&] {
+        auto found = c.cleo.read([&](auto& tx) { return knowing.find(tx, c.cleo.self, k); });
+        REQUIRE(found);
+        return std::move(*found);
+    };
+    auto const preview = [&](resolution const& how) {
+        return c.cleo.read([&](auto& tx) { return knowing.preview(tx, c.cleo.self, k, how, c.h.clock.now); });
+    };
+    CHECK(shown().about.fields.size() == 1);
+    // The five that go along would be too many now.
+    REQUIRE(c.ben.update({world::add("count", 20)}));
+    c.settle();
+    auto const now = shown();
+    REQUIRE(now.about.fields.size() == 2);
+    CHECK(now.about.fields[1].path == field_path{"count"});
+    CHECK(now.about.fields[1].guard == "not too many");
+    auto const theirs = preview(resolution::use_remote());
+    REQUIRE(theirs);
+    CHECK(field(theirs->after->fields, "count") == 30);
+    auto const some = preview(
+        resolution::merge_fields({{{"asked"}, field_take::local, {}}, {{"count"}, field_take::custom, integer(32)}}));
+    REQUIRE(some);
+    CHECK(field(some->after->fields, "asked") == 3);
+    CHECK(field(some->after->fields, "count") == 32);
+    CHECK(preview(resolution::use_local()));
+}
+
 TEST_CASE("what goes along with another's edit beats nothing of who decides", "[replica][shared]") {
     house h;
     device anna{h, "anna", 1};

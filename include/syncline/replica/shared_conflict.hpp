@@ -388,8 +388,18 @@ private:
         if (!remote) { return remote.error(); }
         c.about.remote = std::move(*remote);
         if (!c.about.remote) { return {}; }
-        c.about.fields = contested_now(c.about, *c.about.remote, rules_->of(c.about.record.collection));
+        merge_host const known = host_of_nobody();
+        apply_context as;
+        as.host = &known;
+        c.about.fields = contested_now(c.about, *c.about.remote, rules_->of(c.about.record.collection), as);
         return {};
+    }
+    /// What is known here of the authority's host, but for ranks: the edit is its writer's, whose number isn't known, and not
+    /// of who decides. What goes by ranks is asked.
+    [[nodiscard]] merge_host host_of_nobody() const {
+        merge_host known = host_ != nullptr ? *host_ : merge_host{};
+        known.role_of = nullptr;
+        return known;
     }
     /// The records of dead letters that would have opened a conflict.
     template <class Tx, class Records, class Journal>
@@ -417,16 +427,13 @@ private:
         if (!ok) { return ok.error(); }
         return own ? detail::is_gone(tx, r, c.about.record) : result<bool>{false};
     }
-    /// As nobody in particular: the edit is its writer's, whose number isn't known, and not of who decides. So its rank isn't
-    /// either, and what goes by ranks is asked.
     [[nodiscard]] result<settled> settle_with(shared_conflict const& c, resolution const& how, instant now) const {
         if (how.kind == resolve_kind::custom) {
             return failure{errc::unsupported, "a whole record; decide field by field"};
         }
         // Who can't see what they choose, or put aside, doesn't decide.
         if (!c.masked.empty()) { return failure{errc::forbidden, "masked values"}; }
-        merge_host known = host_ != nullptr ? *host_ : merge_host{};
-        known.role_of = nullptr;
+        merge_host const known = host_of_nobody();
         return settle(c.about, how, rules_->of(c.about.record.collection), timestamp::make(now.wall), unknown_author,
                       &known);
     }
