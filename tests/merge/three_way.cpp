@@ -3,6 +3,7 @@
 #include "support/catch.hpp"
 
 #include <string>
+#include <utility>
 
 #include <syncline/merge/three_way.hpp>
 
@@ -137,4 +138,75 @@ TEST_CASE("three_way: what is no canonical map is refused") {
     bytes const least = fields({{"count", (std::numeric_limits<std::int64_t>::min)()}});
     CHECK(three_way(counted, least, fields({{"count", 0}}), rules().of("things")).error() == errc::overflow);
     CHECK(three_way(counted, least, counted, rules().of("things"))->record == least);  // nobody else was there
+}
+
+namespace {
+
+struct hall {
+    std::int64_t seats = 0;
+};
+constexpr auto describe(hall const*) { return record_of<hall>("halls", field("seats", &hall::seats, rule::counter)); }
+struct house {
+    std::int64_t doors = 0;
+    std::int8_t floors = 0;
+    hall inside;
+};
+constexpr auto describe(house const*) {
+    return record_of<house>("houses", field("doors", &house::doors, rule::counter),
+                            field("floors", &house::floors, rule::counter),
+                            field("inside", &house::inside, rule::nested));
+}
+
+}  // namespace
+
+TEST_CASE("three_way: an error about a field says which, on every way to it") {
+    constexpr auto most = (std::numeric_limits<std::int64_t>::max)();
+    merge_host watched;  // a guard that accepts: the merge goes another way
+    watched.guards = {{"fine", {"inside"}, [](guard_input const&, void const*) { return guard_answer{}; }, nullptr}};
+    auto const far = [](house h, int which, bool up) {
+        if (which == 0) { h.doors = up ? most : most - 1; }
+        if (which == 1) { h.floors = up ? 127 : 126; }
+        if (which == 2) { h.inside.seats = up ? most : most - 1; }
+        return h;
+    };
+    char const* const names[] = {"doors", "floors", "inside.seats"};
+    for (int which = 0; which != 3; ++which) {
+        house const base{};
+        house const local = far(base, which, true);
+        house const remote = far(base, which, false);
+        auto const rules = rules_of<house>();
+        for (merge_host const* const host : {static_cast<merge_host const*>(nullptr), &std::as_const(watched)}) {
+            std::string refused = "stale";
+            auto const m = three_way(base, local, remote, {timestamp{1}, 1}, {timestamp{1}, 2}, host, &refused);
+            REQUIRE_FALSE(m);
+            CHECK(m.error() == errc::overflow);
+            bool const of_member = which == 1 && host != nullptr;  // of a record that is decoded whole
+            if (!of_member) { CHECK(refused == names[which]); }
+            if (which == 1) { continue; }  // 253 is a sum like others where no struct holds it
+            auto const b = *encode_record(base), l = *encode_record(local), r = *encode_record(remote);
+            refused = "stale";
+            CHECK(three_way(b, l, r, rules, {timestamp{1}, 1}, {timestamp{1}, 2}, host, &refused).error() ==
+                  errc::overflow);
+            CHECK(refused == names[which]);
+            CHECK(three_way(b, l, b, rules, {timestamp{1}, 1}, {timestamp{1}, 2}, host, &refused));
+            CHECK(refused.empty());
+        }
+    }
+    // A mutation's outcome says it too.
+    std::optional<row> current;
+    current.emplace();
+    current->fields = fields({{"name", 1}});
+    collection_rules flags;
+    flags.fields = {{"inside", rule::nested, {{"on", rule::enable_wins}}}, {"on", rule::enable_wins}};
+    mutation m;
+    field_op on{"on", op_kind::set, integer(3), {}};
+    m.ops = {on};
+    CHECK(apply(current, m, flags, {}).field == "on");
+    field_op inside{"inside", op_kind::nested, {}, {}};
+    cbor_writer w{inside.value};
+    encode_operations(w, {on}, {});
+    m.ops = {inside};
+    auto const out = apply(current, m, flags, {});
+    CHECK(out.reason == errc::type_mismatch);
+    CHECK(out.field == "inside.on");
 }

@@ -68,6 +68,7 @@ struct field_site {
 /// What an operation makes of its field.
 struct field_effect {
     errc refused{};
+    std::string at{};  ///< of what is refused inside, the way to it
     winner won = winner::mutation;
     reason why = reason::none;
     bool concurrent = false;
@@ -121,6 +122,7 @@ public:
     std::size_t lost = 0;             ///< operations that found what was there stronger
     bool asks = false;                ///< a person must decide
     bytes fields{};                   ///< after it
+    std::string refused{};            ///< why the mutation can't be: this field, or the way to it with dots
 
     /// `errc{}`, or why the mutation can't be. `before`: a canonical map, or empty.
     [[nodiscard]] errc run(bytes_view before, std::vector<field_mark>& exceptions, std::vector<field_op> const& ops) {
@@ -159,7 +161,10 @@ public:
             if (left_by_another_rule(site.inside, by)) { as_whole(site); }
 
             field_effect e = effect(op, site);
-            if (e.refused != errc{}) { return e.refused; }
+            if (e.refused != errc{}) {
+                refused = op.field + (e.at.empty() ? "" : "." + e.at);
+                return e.refused;
+            }
             if (!e.decisions.empty()) {
                 std::move(e.decisions.begin(), e.decisions.end(), std::back_inserter(decisions));
             } else if (e.concurrent || e.won == winner::confirmed) {
@@ -564,7 +569,10 @@ private:
         std::sort(below.begin(), below.end(), mark_before);
         rule_view const inside = whole ? rule_view{rule::local, nullptr} : rules_.inside(op.field);
         field_fold inner(app_, inside, site.mark, depth_ + 1, as_they_say);
-        if (errc const why = inner.run(site.was, below, ops); why != errc{}) { return refuse(why); }
+        if (errc const why = inner.run(site.was, below, ops); why != errc{}) {
+            e.at = std::move(inner.refused);
+            return refuse(why);
+        }
         if (!whole) {
             e.won = inner.asks                                 ? winner::nobody
                     : !ops.empty() && inner.lost == ops.size() ? winner::confirmed
@@ -751,6 +759,7 @@ private:
             out.guard = std::move(guard);
             out.verdict = verdict_kind::rejected;
             out.reason = otherwise;
+            if (why == reason::reference) { out.field = std::move(read.front()); }
         }
         return false;
     }
@@ -895,8 +904,9 @@ inline void keep_fields(row& tomb, row&& was) {
         out.decisions.push_back({std::string{}, rule::last_writer, w, reason::deleted});
         return std::move(out);
     };
-    auto const reject = [&](errc why) {
+    auto const reject = [&](errc why, std::string field = {}) {
         out = {};
+        out.field = std::move(field);
         out.verdict = verdict_kind::rejected;
         out.reason = why;
         return std::move(out);
@@ -965,7 +975,9 @@ inline void keep_fields(row& tomb, row&& was) {
     }
 
     field_fold fold(app, rules.view(), next.floor, 0, as_it_says, &groups);
-    if (errc const why = fold.run(next.fields, next.exceptions, m.ops); why != errc{}) { return reject(why); }
+    if (errc const why = fold.run(next.fields, next.exceptions, m.ops); why != errc{}) {
+        return reject(why, std::move(fold.refused));
+    }
     out.decisions = std::move(fold.decisions);
     if (revives) {
         out.decisions.insert(out.decisions.begin(),

@@ -90,6 +90,8 @@ struct apply_outcome {
     std::vector<decision> decisions{};  ///< one for each field that others had changed concurrently
     /// The guard that refused, escalated or repaired; else empty. Of several that refuse their names, with ", " between.
     std::string guard{};
+    /// Rejected: the field that can't be, of one inside of another the way to it with dots; empty where it is no one field.
+    std::string field{};
 };
 
 }  // namespace syncline::inline SYNCLINE_ABI

@@ -229,7 +229,10 @@ public:
         if (!begins.empty() && begins.back() == base_.size) { base_.begins = begins; }
     }
 
-    [[nodiscard]] result<merged<bytes>> run(side local_side, side remote_side, merge_host const* host) {
+    /// `refused`: told of an error's field, where it is one's.
+    [[nodiscard]] result<merged<bytes>> run(side local_side, side remote_side, merge_host const* host,
+                                            std::string* refused = nullptr) {
+        told_ = refused;
         local_side_ = local_side;
         remote_side_ = remote_side;
         host_ = host;
@@ -248,11 +251,11 @@ public:
         if (!contests_.empty()) {
             auto some = depth_ == 0
                             ? merge_by_apply(base_some_.encode(), local_some_.encode(), remote_some_.encode(),
-                                             collection_, local_side, remote_side, host)
+                                             collection_, local_side, remote_side, host, refused)
                             : merge_by_apply(base_some_.encode(), local_some_.encode(), remote_some_.encode(),
                                              {collection_.collection, rules_.fallback,
                                               rules_.fields == nullptr ? std::vector<field_rule>{} : *rules_.fields},
-                                             local_side, remote_side, host);
+                                             local_side, remote_side, host, refused);
             if (!some) { return some.error(); }
             put_answers(out.record, some->record);
             std::move(some->conflicts.begin(), some->conflicts.end(), std::back_inserter(out.conflicts));
@@ -364,8 +367,10 @@ private:
         }
         field_merge inner(base_.value(), local_.value(), remote_.value(), rules_.inside(field), collection_,
                           depth_ + 1);
-        auto both = inner.run(local_side_, remote_side_, host_);
+        if (refused_.code != errc{}) { return true; }  // it is over: the first is told of
+        auto both = inner.run(local_side_, remote_side_, host_, told_);
         if (!both) {
+            if (told_ != nullptr && !told_->empty()) { *told_ = std::string{field} + '.' + *told_; }
             refused_ = both.error();
             return true;
         }
@@ -434,6 +439,7 @@ private:
     side local_side_{}, remote_side_{};
     merge_host const* host_ = nullptr;
     failure refused_{};
+    std::string* told_ = nullptr;
     std::vector<std::string> conflicts_{};
     common_run local_run_{}, remote_run_{};
     bytes* out_ = nullptr;
@@ -455,13 +461,15 @@ private:
 [[nodiscard]] inline result<merged<bytes>> merge_encoded(bytes_view base, bytes_view local, bytes_view remote,
                                                          collection_rules const& rules, side local_side,
                                                          side remote_side, merge_host const* host,
-                                                         std::span<std::uint32_t const> base_begins = {}) {
+                                                         std::span<std::uint32_t const> base_begins = {},
+                                                         std::string* refused = nullptr) {
+    if (refused != nullptr) { refused->clear(); }
     if (!field_by_field(rules, host)) {
-        return merge_by_apply(base, local, remote, rules, local_side, remote_side, host);
+        return merge_by_apply(base, local, remote, rules, local_side, remote_side, host, refused);
     }
     field_merge all(base, local, remote, rules.view(), rules);
     all.base_begins(base_begins);
-    return all.run(local_side, remote_side, host);
+    return all.run(local_side, remote_side, host, refused);
 }
 
 }  // namespace syncline::inline SYNCLINE_ABI::detail

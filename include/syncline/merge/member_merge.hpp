@@ -21,7 +21,11 @@ class member_merge {
 public:
     member_merge(T const& base, T const& local, T const& remote) : base_(base), local_(local), remote_(remote) {}
 
-    [[nodiscard]] result<merged<T>> run(side local_side, side remote_side, merge_host const* host) {
+    /// `refused`: told of an error's field, where it is one's.
+    [[nodiscard]] result<merged<T>> run(side local_side, side remote_side, merge_host const* host,
+                                        std::string* refused = nullptr) {
+        told_ = refused;
+        if (told_ != nullptr) { told_->clear(); }
         if constexpr (description_of<T>.keeps_unknown) {
             if (!merge_unknown()) { return whole(local_side, remote_side, host); }
         }
@@ -50,7 +54,7 @@ private:
         bytes const b = base_some_.encode();
         bytes const l = local_some_.encode();
         bytes const r = remote_some_.encode();
-        auto some = field_merge(b, l, r, rules.view(), rules).run(local_side, remote_side, host);
+        auto some = field_merge(b, l, r, rules.view(), rules).run(local_side, remote_side, host, told_);
         if (!some) { return some.error(); }
         std::move(some->decisions.begin(), some->decisions.end(), std::back_inserter(out_.decisions));
         put_in_order(out_.decisions);
@@ -78,9 +82,11 @@ private:
             return;
         }
         contested_[Place] = true;
+        bool const fine = ok.has_value();
         add<Place>(base_some_, b, ok);
         add<Place>(local_some_, l, ok);
         add<Place>(remote_some_, r, ok);
+        if (fine && !ok) { tell_field(told_, std::string{f.name}); }
     }
     template <std::size_t Place, class M>
     void add(small_map& to, M const& m, status& ok) {
@@ -120,6 +126,7 @@ private:
                 f.get(out_.record) = std::move(*value);
             }
         }
+        if (!ok) { tell_field(told_, std::string{f.name}); }
     }
 
     /// False: both sides changed what the type doesn't know, which only the whole encoding can merge.
@@ -139,7 +146,7 @@ private:
         if (!l) { return l.error(); }
         auto const r = encode_record(remote_);
         if (!r) { return r.error(); }
-        auto both = merge_encoded(*b, *l, *r, rules_of<T>(), local_side, remote_side, host);
+        auto both = merge_encoded(*b, *l, *r, rules_of<T>(), local_side, remote_side, host, {}, told_);
         if (!both) { return both.error(); }
         auto record = decode_record<T>(both->record);
         if (!record) { return record.error(); }
@@ -153,6 +160,7 @@ private:
     small_map base_some_{}, local_some_{}, remote_some_{};
     std::array<bool, field_count<T> == 0 ? 1 : field_count<T>> contested_{};
     unknown_fields unknown_{};
+    std::string* told_ = nullptr;
 };
 
 }  // namespace syncline::inline SYNCLINE_ABI::detail

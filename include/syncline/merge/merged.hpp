@@ -47,7 +47,8 @@ namespace detail {
 struct side_by_side {
     timestamp their_stamp{}, our_stamp{};
     as_written theirs{}, ours{};
-    errc refused{};  ///< both wrote a field, and its rule can't take the remote side's value, or what a side added
+    errc refused{};       ///< both wrote a field, and its rule can't take the remote side's value, or what a side added
+    std::string where{};  ///< … that field, or the way to it with dots
 
     /// A field that one side alone has written; `made` is what it is there.
     static void alone(field_op& op, rule by, std::optional<bytes_view> made, as_written& taken) {
@@ -69,9 +70,9 @@ struct side_by_side {
             return;
         }
         if (by == rule::counter && (too_far(their, was, they_made) || too_far(our, was, we_made))) {
-            refused = errc::overflow;
+            refuse(errc::overflow, our.field);
         }
-        if (their.kind == op_kind::set && mistyped(their.value, by)) { refused = errc::type_mismatch; }
+        if (their.kind == op_kind::set && mistyped(their.value, by)) { refuse(errc::type_mismatch, our.field); }
         if (our.kind == op_kind::nested && their.kind == op_kind::nested) {
             return nested(their, our, inside, *was, *they_made, *we_made);
         }
@@ -84,6 +85,10 @@ struct side_by_side {
     }
 
 private:
+    void refuse(errc why, std::string field) {
+        refused = why;
+        where = std::move(field);
+    }
     /// Whether a counter was set to what it is as no addition leads there.
     [[nodiscard]] static bool too_far(field_op const& op, std::optional<bytes_view> was,
                                       std::optional<bytes_view> made) {
@@ -121,7 +126,7 @@ private:
             ++other;
         }
         pass([](field_op const&) { return true; });
-        if (inside.refused != errc{}) { refused = inside.refused; }
+        if (inside.refused != errc{}) { refuse(inside.refused, our.field + '.' + inside.where); }
         theirs.inside.push_back(std::move(inside.theirs));
         ours.inside.push_back(std::move(inside.ours));
         encode(their, their_ops, their_stamp);
@@ -246,10 +251,17 @@ private:
     return any;
 }
 
+/// Tells, where somebody asks, which field it is that can't be merged.
+inline void tell_field(std::string* asked, std::string field) {
+    if (asked != nullptr) { *asked = std::move(field); }
+}
+
 /// The merge by two mutations on the base: what the remote side did, then what the local one did, having seen the base.
+/// `refused`: told of an error's field, where it is one's.
 [[nodiscard]] inline result<merged<bytes>> merge_by_apply(bytes_view base, bytes_view local, bytes_view remote,
                                                           collection_rules const& rules, side local_side,
-                                                          side remote_side, merge_host const* host) {
+                                                          side remote_side, merge_host const* host,
+                                                          std::string* refused = nullptr) {
     // What one side alone has written is its value, however far it moved.
     auto theirs = diff_record(base, remote, rules, remote_side.stamp, far_counter::is_set);
     if (!theirs) { return theirs.error(); }
@@ -290,7 +302,10 @@ private:
         auto const was = in_base.find(op.field);
         sides.both(*other, op, by, rules.view().inside(op.field), was, in_remote.find(op.field),
                    in_local.find(op.field), by_itself);
-        if (sides.refused != errc{}) { return rejection(sides.refused); }
+        if (sides.refused != errc{}) {
+            tell_field(refused, std::move(sides.where));
+            return rejection(sides.refused);
+        }
         if (!marks_inside(*other, by, sides.theirs)) { continue; }
         unapplied.push_back({op.field, was.has_value(), was.value_or(bytes_view{})});
         first.ops.push_back(std::move(*other));
@@ -305,8 +320,11 @@ private:
         apply_context theirs_context;
         theirs_context.author = remote_side.author;
         theirs_context.at = 2;
-        apply_outcome const done = apply_as_written(before, first, rules, theirs_context, &sides.theirs);
-        if (done.verdict == verdict_kind::rejected) { return rejection(done.reason); }
+        apply_outcome done = apply_as_written(before, first, rules, theirs_context, &sides.theirs);
+        if (done.verdict == verdict_kind::rejected) {
+            tell_field(refused, std::move(done.field));
+            return rejection(done.reason);
+        }
     }
     mutation m;
     m.stamp = local_side.stamp;
@@ -340,7 +358,10 @@ private:
             m.ops = std::move(left);
             continue;
         }
-        if (outcome.verdict == verdict_kind::rejected) { return rejection(outcome.reason); }
+        if (outcome.verdict == verdict_kind::rejected) {
+            tell_field(refused, std::move(outcome.field));
+            return rejection(outcome.reason);
+        }
         if (outcome.verdict != verdict_kind::conflict) {
             before = std::move(after);
             out.decisions = std::move(outcome.decisions);
