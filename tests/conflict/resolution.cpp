@@ -1080,3 +1080,25 @@ TEST_CASE("a decision about many fields costs about as much more as they are mor
         CHECK(cost(4'000) < 30 * (few + static_cast<double>(CLOCKS_PER_SEC) / 500));
     }
 }
+
+TEST_CASE("another rule for many fields that win together costs about as much more as they are more") {
+    auto const cost = [&](std::size_t n, rule by) {
+        conflict const c = wide(n);
+        collection_rules many{"bookings", rule::last_writer, {{"list", rule::list}}};
+        many.groups = {{"all", rule::manual, {}}};
+        for (contested_field const& f : c.fields) { many.groups[0].fields.push_back(f.path.front()); }
+        std::clock_t const begin = std::clock();
+        auto const how = by_rule(c, by, many, 1);
+        auto const took = static_cast<double>(std::clock() - begin);
+        REQUIRE(how);
+        CHECK(how->fields.size() == n);
+        CHECK(how->fields.front().value == item(by == rule::local ? 2 : 3));
+        CHECK(how->fields.back().value == how->fields.front().value);
+        return took;
+    };
+    for (rule const by : {rule::local, rule::maximum}) {
+        INFO(name(by));
+        double const few = (std::min)({cost(500, by), cost(500, by), cost(500, by)});
+        CHECK(cost(4'000, by) < 30 * (few + static_cast<double>(CLOCKS_PER_SEC) / 500));
+    }
+}

@@ -343,6 +343,29 @@ inline void put_rule(std::vector<field_rule>& fields, rule& fallback, field_path
     put_rule(at->inner, at->inner_fallback, path, by, depth + 1);
 }
 
+/// The same for what stands at many paths, which are in order. Cost: that of sorting the rules.
+inline void put_rules(std::vector<field_rule>& fields, rule& fallback, std::vector<contested_field> const& at,
+                      rule by) {
+    auto const before = [](field_rule const& a, field_rule const& b) { return compare_keys(a.field, b.field) < 0; };
+    std::stable_sort(fields.begin(), fields.end(), before);
+    std::vector<field_rule> all;
+    all.reserve(fields.size() + at.size());
+    auto next = fields.begin();
+    for (contested_field const& f : at) {
+        std::string const& top = f.path.front();
+        while (next != fields.end() && compare_keys(next->field, top) <= 0) { all.push_back(std::move(*next++)); }
+        std::vector<field_rule> one;
+        if (!all.empty() && all.back().field == top) {
+            one.push_back(std::move(all.back()));
+            all.pop_back();
+        }
+        put_rule(one, fallback, f.path, by);
+        all.push_back(std::move(one.front()));
+    }
+    std::move(next, fields.end(), std::back_inserter(all));
+    fields = std::move(all);
+}
+
 /// The operations of a mutation as an edit of a living row.
 [[nodiscard]] inline mutation as_edit(mutation m, row const& of) {
     m.kind = change_kind::update;
@@ -675,27 +698,29 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
         }
     }
     std::vector<std::string_view> speaks;  // fields that the rule is about
-    for (contested_field const& f : c.fields) {
-        speaks.emplace_back(f.path.front());
-        for (field_group& g : rules.groups) {
-            auto const member = std::find(g.fields.begin(), g.fields.end(), f.path.front());
-            if (member == g.fields.end()) { continue; }
-            if (sides) {
-                g.decides = by;
-                speaks.insert(speaks.end(), g.fields.begin(), g.fields.end());
-            } else {
-                g.fields.erase(member);
-            }
+    speaks.reserve(c.fields.size());
+    for (contested_field const& f : c.fields) { speaks.emplace_back(f.path.front()); }
+    std::sort(speaks.begin(), speaks.end());
+    auto const is_contested = [n = speaks.size(), &speaks](std::string_view field) {
+        return std::binary_search(speaks.begin(), speaks.begin() + static_cast<std::ptrdiff_t>(n), field);
+    };
+    for (field_group& g : rules.groups) {
+        if (!std::any_of(g.fields.begin(), g.fields.end(), is_contested)) { continue; }
+        if (sides) {
+            g.decides = by;
+            speaks.insert(speaks.end(), g.fields.begin(), g.fields.end());
+        } else {
+            std::erase_if(g.fields, is_contested);
         }
-        detail::put_rule(rules.fields, rules.fallback, f.path, by);
     }
+    detail::put_rules(rules.fields, rules.fallback, c.fields, by);
     auto const local = local_fields(c);
     if (!local) { return local.error(); }
     // The operations as that rule would have had them: a counter's change is an addition.
     auto ops = diff(c.base, *local, rules, c.local.stamp);
     if (!ops) { return ops.error(); }
     if (!rules.whole) {
-        std::sort(speaks.begin(), speaks.end());
+        std::sort(speaks.begin(), speaks.end());  // with the others of their groups
         std::erase_if(*ops, [&](field_op const& op) {
             return !std::binary_search(speaks.begin(), speaks.end(), std::string_view{op.field});
         });
@@ -823,7 +848,7 @@ namespace detail {
         if (!equal(done.after->fields, current.fields)) { return failure{errc::contended, "changed since"}; }
         out.change.kind = change_kind::erase;
     } else {
-        detail::group_index const groups{rules};
+        detail::group_index const groups{rules, done.change.ops.size()};
         auto ops = detail::diff_fields(done.after->fields, before.fields, rules.view(), &groups, stamp, 0);
         if (!ops) { return ops.error(); }
         auto const ok = detail::take_back(*ops, done.after->fields, current.fields, before.fields, &rules, rules.view(),

@@ -38,7 +38,7 @@ struct application {
     apply_context const& context;
     bool begins = false;  ///< the mutation begins the record's life
     apply_outcome& out;
-    group_index groups{rules};
+    group_index groups{rules, m.ops.size()};
 
     [[nodiscard]] write_mark mark_of(timestamp stamp) const {
         return write_mark{context.at, (std::min)(stamp, context.stamp_max), context.author};
@@ -160,7 +160,7 @@ public:
             rule const by = decided_by(op.field);
             if (left_by_another_rule(site.inside, by)) { as_whole(site); }
 
-            field_effect e = effect(op, site);
+            field_effect e = effect(op, site, by);
             if (e.refused != errc{}) {
                 refused = op.field + (e.at.empty() ? "" : "." + e.at);
                 return e.refused;
@@ -229,9 +229,9 @@ private:
         site.marked = true;
         site.inside.clear();
     }
-    [[nodiscard]] field_effect effect(field_op const& op, field_site& site) {
+    [[nodiscard]] field_effect effect(field_op const& op, field_site& site, rule of_field) {
         as_written const* const here = as_they_say_ == nullptr ? nullptr : as_they_say_->find(op.field);
-        rule const by = here != nullptr && here->taken ? rule::last_writer : decided_by(op.field);
+        rule const by = here != nullptr && here->taken ? rule::last_writer : of_field;
         switch (op.kind) {
             case op_kind::elements: return elements(op, site, by);
             case op_kind::revise: return revision(op, site, by);

@@ -154,7 +154,8 @@ inline result<std::vector<field_op>> diff_fields(bytes_view before, bytes_view a
             ops.push_back({std::string{is.key()}, op_kind::set, to_bytes(is.value()), stamp});
         } else if (!equal(was.value(), is.value())) {
             rule const by = record != nullptr ? record->decides(is.key()) : rules.of(is.key());
-            auto op = diff_values(is.key(), was.value(), is.value(), by, rules.inside(is.key()), stamp, depth, beyond);
+            rule_view const inside = by == rule::nested ? rules.inside(is.key()) : rule_view{};
+            auto op = diff_values(is.key(), was.value(), is.value(), by, inside, stamp, depth, beyond);
             if (!op) { return op.error(); }
             ops.push_back(std::move(*op));
         }
@@ -170,7 +171,8 @@ inline result<std::vector<field_op>> diff_fields(bytes_view before, bytes_view a
 [[nodiscard]] inline result<std::vector<field_op>> diff_record(bytes_view before, bytes_view after,
                                                                collection_rules const& rules, timestamp stamp,
                                                                far_counter beyond) {
-    group_index const groups(rules);
+    std::size_t const names = after.empty() ? 0 : static_cast<std::size_t>(cbor_read_any_head(after).number);
+    group_index const groups(rules, names);
     auto ops = diff_fields(before, after, rules.view(), &groups, stamp, 0, beyond);
     if (ops) { complete_groups(*ops, before, after, rules, groups, stamp); }
     return ops;

@@ -267,7 +267,7 @@ inline void tell_field(std::string* asked, std::string field) {
     if (!theirs) { return theirs.error(); }
     auto ours = diff_record(base, local, rules, local_side.stamp, far_counter::is_set);
     if (!ours) { return ours.error(); }
-    group_index const groups(rules);
+    group_index const groups(rules, ours->size());
 
     // The base stands at position 1, what the remote side did at 2; the local side saw 1.
     row current;
@@ -300,8 +300,8 @@ inline void tell_field(std::string* asked, std::string field) {
         }
         bool const by_itself = !rules.whole && groups.of(op.field) == nullptr;
         auto const was = in_base.find(op.field);
-        sides.both(*other, op, by, rules.view().inside(op.field), was, in_remote.find(op.field),
-                   in_local.find(op.field), by_itself);
+        rule_view const inside = by == rule::nested ? rules.view().inside(op.field) : rule_view{};
+        sides.both(*other, op, by, inside, was, in_remote.find(op.field), in_local.find(op.field), by_itself);
         if (sides.refused != errc{}) {
             tell_field(refused, std::move(sides.where));
             return rejection(sides.refused);

@@ -144,7 +144,7 @@ struct rest_applied {
 /// count beside what came later, and an extreme is of all that was written.
 inline void take_out_overwritten(mutation& m, row const& remote, collection_rules const& rules, author_index author) {
     if (author == unknown_author) { return; }
-    group_index const groups(rules);
+    group_index const groups(rules, m.ops.size());
     auto const over = [&](field_op const& op) {
         write_mark const& there = remote.mark_of(op.field);
         bool const whole = op.kind == op_kind::set || op.kind == op_kind::unset;
@@ -192,7 +192,7 @@ inline void take_out_overwritten(mutation& m, row const& remote, collection_rule
         return d.by == rule::role && roles.role_of == nullptr && d.why != reason::same && d.why != reason::by_hint;
     };
     // Of what was first by the authority's time, each field is asked about alone.
-    group_index const groups(rules);
+    group_index const groups(rules, m.ops.size());
     auto const refused = [&](mutation const& bare, row const& there, field_op const& op, field_path const& path) {
         mutation one = bare;
         one.ops = {op};

@@ -138,7 +138,7 @@ struct delta_applied {
         if (d.before) { before.push_back({d.field, true, *d.before}); }
         if (d.after) { after.push_back({d.field, true, *d.after}); }
     }
-    detail::group_index const groups(rules);
+    detail::group_index const groups(rules, delta.fields.size());
     return detail::diff_fields(detail::rewrite_fields({}, before), detail::rewrite_fields({}, after), rules.view(),
                                &groups, stamp, 0);
 }

@@ -218,11 +218,19 @@ struct collection_rules {
 
 namespace detail {
 
-/// Which group each field of a collection is in, to be asked of many fields: `collection_rules` look through all names of
-/// all groups for each. Borrows from the rules.
+/// Which group each field of a collection is in, and its rule, to be asked of many fields: `collection_rules` look through
+/// all names for each. Borrows from the rules.
 class group_index {
 public:
-    explicit group_index(collection_rules const& rules) : rules_(&rules) {
+    /// `asked`: of how many fields, about; where it is a few, rules are not sorted for them.
+    explicit group_index(collection_rules const& rules, std::size_t asked) : rules_(&rules) {
+        if (asked > few && rules.fields.size() > few) {
+            fields_.reserve(rules.fields.size());
+            for (field_rule const& f : rules.fields) { fields_.push_back(&f); }
+            // (Of a field that has two, which `validate` refuses, the first counts.)
+            std::stable_sort(fields_.begin(), fields_.end(),
+                             [](field_rule const* a, field_rule const* b) { return a->field < b->field; });
+        }
         std::size_t count = 0;
         for (field_group const& g : rules.groups) { count += g.fields.size(); }
         names_.reserve(count);
@@ -247,16 +255,23 @@ public:
     [[nodiscard]] rule decides(std::string_view field) const noexcept {
         if (rules_->whole) { return *rules_->whole; }
         field_group const* const g = of(field);
-        return g == nullptr ? rules_->of(field) : g->decides;
+        if (g != nullptr) { return g->decides; }
+        if (fields_.empty()) { return rules_->of(field); }
+        auto const at =
+            std::lower_bound(fields_.begin(), fields_.end(), field,
+                             [](field_rule const* f, std::string_view wanted) { return f->field < wanted; });
+        return at != fields_.end() && (*at)->field == field ? (*at)->decides : rules_->fallback;
     }
 
 private:
+    static constexpr std::size_t few = 32;
     struct member {
         std::string_view field;
         field_group const* group;
     };
     collection_rules const* rules_;
     std::vector<member> names_{};
+    std::vector<field_rule const*> fields_{};
 };
 
 }  // namespace detail
