@@ -364,6 +364,7 @@ TEST_CASE("history: which word stood in a field is known after a whole state, an
         sl::position base;
         std::string field;
         std::optional<std::int64_t> value;  // nothing: unset
+        sl::op_kind how = sl::op_kind::set;
     };
     struct life {
         std::string what;
@@ -377,6 +378,10 @@ TEST_CASE("history: which word stood in a field is known after a whole state, an
         {"the same value late, after a whole state",
          {{10, 0, "a", 1}, {40, 1, "a", 3}, {20, 1, "a", 3}, {60, 3, "a", 9}, {30, 1, "a", 0}},
          2,
+         0},
+        {"an addition beside one that is left out, and an older word",
+         {{10, 0, "a", 1}, {60, 1, "a", 3, sl::op_kind::add}, {30, 1, "a", -1, sl::op_kind::add}, {20, 1, "a", {}}},
+         64,
          0},
     };
     for (life const& l : lives) {
@@ -393,7 +398,7 @@ TEST_CASE("history: which word stood in a field is known after a whole state, an
             word const& said = l.words[i];
             mutation m = change_of(k, i == 0 ? change_kind::create : change_kind::update, said.stamp);
             m.base = said.base;
-            sl::field_op op{said.field, said.value ? sl::op_kind::set : sl::op_kind::unset, {}, {said.stamp}};
+            sl::field_op op{said.field, said.value ? said.how : sl::op_kind::unset, {}, {said.stamp}};
             if (said.value) { sl::cbor_writer{op.value}.integer(*said.value); }
             m.ops = {op};
             sl::apply_context const context{.author = static_cast<sl::author_index>(i), .at = i + 1};

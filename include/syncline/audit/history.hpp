@@ -898,9 +898,13 @@ private:
                     (void)in.array();
                     (void)in.skip();
                     bytes_view const made = in.skip();
+                    note(op->field, op->stamp);
                     return fields.put(f.field, in.failed() ? f.after : std::optional<bytes>{to_bytes(made)});
                 }
-                default: return fields.put(f.field, detail::redone(f, op, fields.get(f.field)));
+                default:
+                    // Who edits has written, too: a word from before that is beaten by it.
+                    note(op->field, op->stamp);
+                    return fields.put(f.field, detail::redone(f, op, fields.get(f.field)));
             }
         }
         [[nodiscard]] field_marks::iterator place_of(std::string const& field) {
