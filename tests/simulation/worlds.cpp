@@ -7,8 +7,10 @@
 #include <syncline/testing/adoption_simulator.hpp>
 #include <syncline/testing/audit_simulator.hpp>
 #include <syncline/testing/conflict_simulator.hpp>
+#include <syncline/testing/desk_simulator.hpp>
 #include <syncline/testing/fact_simulator.hpp>
 #include <syncline/testing/group_simulator.hpp>
+#include <syncline/testing/inbox_simulator.hpp>
 #include <syncline/testing/live_simulator.hpp>
 #include <syncline/testing/peer_simulator.hpp>
 #include <syncline/testing/schedule_simulator.hpp>
@@ -123,6 +125,23 @@ world_points points_of(adoption_simulation_report const& r) {
             {"decided", r.decided},
             {"dead letter", r.dead}};
 }
+world_points points_of(inbox_simulation_report const& r) {
+    return {{"failed call", r.faults, true}, {"power cut", r.power_cuts, true}, {"sent", r.sent},
+            {"handed over", r.handed},       {"duplicate", r.duplicates},       {"overtaken", r.overtaken},
+            {"no room", r.refused},          {"forgotten", r.forgotten}};
+}
+world_points points_of(desk_simulation_report const& r) {
+    return {{"failed call", r.faults, true},
+            {"power cut", r.power_cuts, true},
+            {"written", r.written},
+            {"decided", r.decided},
+            {"undone", r.undone},
+            {"redone", r.redone},
+            {"by hand", r.by_hand},
+            {"outdated", r.outdated},
+            {"no room", r.crowded},
+            {"open at rest", r.open}};
+}
 /// A world whose lives can be told: how it is lived, and how shrunk; `Steps` where they are not the options' own.
 template <class Options, auto Simulate, auto Shrink, std::uint32_t Steps = 0>
 constexpr simulated_world world(char const* name, std::uint64_t seeds) {
@@ -156,6 +175,8 @@ constexpr simulated_world worlds[] = {
                                                                                                   300),
     world<live_simulation_options, simulate_live, shrink_live>("live", 600),
     world<adoption_simulation_options, simulate_adoptions, shrink_adoptions>("adoptions", 450),
+    world<inbox_simulation_options, simulate_inbox, shrink_inbox>("inbox", 400),
+    world<desk_simulation_options, simulate_desks, shrink_desks>("desk", 400),
 };
 
 }  // namespace

@@ -43,7 +43,10 @@ public:
     using store_type = faulty_storage<simulated_disk::storage_type>;
     using transaction = store_type::transaction;
 
-    simulated_machine() { open(); }
+    explicit simulated_machine(durability promise = durability::full, disk_lie lie = disk_lie::none)
+        : disk_(promise, lie) {
+        open();
+    }
     simulated_machine(simulated_machine const&) = delete;
     simulated_machine& operator=(simulated_machine const&) = delete;
 
@@ -153,7 +156,7 @@ private:
         store_ = std::make_unique<store_type>(*handle_);
     }
 
-    simulated_disk disk_{};
+    simulated_disk disk_;
     std::unique_ptr<simulated_disk::storage_type> handle_{};
     std::unique_ptr<store_type> store_{};
 };
