@@ -177,23 +177,23 @@ private:
     void deed() {
         device& d = *draw_of(devices_);
         std::uint64_t const what = draw(40);
-        if (what < 9) {
+        if (what < 12) {
             write(d);
-        } else if (what < 11) {
-            ask(d);
         } else if (what < 13) {
-            if (answer(d)) { look_home(); }
+            ask(d);
         } else if (what < 15) {
+            if (answer(d)) { look_home(); }
+        } else if (what < 17) {
             hear(d);
-        } else if (what < 24) {
-            exchange_some(d, 3, [&] { look_home(); });
         } else if (what < 26) {
+            exchange_some(d, 3, [&] { look_home(); });
+        } else if (what < 27) {
             gather(d);
-        } else if (what < 33) {
+        } else if (what < 34) {
             has_desk(d) ? decide(d) : decide_by_hand(d);
-        } else if (what < 36) {
+        } else if (what < 37) {
             if (has_desk(d)) { undo(d); }
-        } else if (what < 38) {
+        } else if (what < 39) {
             if (has_desk(d)) { redo(d); }
         } else {
             cut(d);
@@ -205,14 +205,14 @@ private:
         record_key const k{"things", ids[draw(3)]};
         // What waits on it would be replaced by its own writer, a decision's value too.
         bool const waits = pends(d, k);
-        std::uint64_t const how = draw(8);
+        std::uint64_t const how = draw(10);
         std::vector<field_op> ops;
         std::int64_t const value = next_;
-        bool const word = how < 3 && !waits;
-        bool const sums = (how == 2 || how == 3) && !waits;
+        bool const word = how < 6 && !waits;
+        bool const sums = how > 3 && how < 8 && !waits;
         if (word) { ops.push_back(small_set("asked", naive_item(value))); }
         ops.push_back({"count", op_kind::add, naive_item(1), {}});
-        if (how == 4) {
+        if (how > 7) {
             ops.push_back(small_set("note", small_text(std::string(static_cast<std::size_t>(100 + draw(600)), 'n'))));
         }
         if (sums) { ops.push_back({"sum", op_kind::add, naive_item(1 + draw_number(50)), {}}); }

@@ -37,7 +37,9 @@ struct peer_promise {
     static constexpr char const* whole = "group_atomicity";
     /// At rest what was written is home, by whoever's hands; of a lost device, what others had of it.
     static constexpr char const* kept = "nothing_lost";
-    static constexpr char const* seen = "visible_state";    ///< who wrote it sees it, from then on
+    static constexpr char const* seen = "visible_state";  ///< who wrote it sees it, from then on
+    /// What others bring home is there with all that its writer saw of its records.
+    static constexpr char const* after = "causality";
     static constexpr char const* sealed = "authorisation";  ///< what is forged never gets home
     static constexpr char const* same =
         "convergence";  ///< at rest all hold what the authority holds, and carry nothing
@@ -118,6 +120,10 @@ private:
         o.realm = "venue";
         if (options_.open_gate) { gate_.verify = nullptr; }
         o.trust_rows = draw(3) == 0;
+        if (seed_ % 5 == 0) {  // peers tell each other rows, a few in a message
+            o.trust_rows = true;
+            o.rows_max = static_cast<std::size_t>(1 + seed_ / 5 % 3);
+        }
         bool const verifies = draw(2) == 0;
         if (verifies) { o.gate = &gate_; }
         forges_ = draw(2) == 0;
@@ -241,6 +247,20 @@ private:
         return there;
     }
 
+    /// After `d` was answered: what it brought home of others builds on nothing that isn't there. What a forgery or a lost
+    /// device's builds on may be refused.
+    void judge_relayed(device const& d) {
+        auto const there = judge_home();
+        for (std::string const& m : there) {
+            if (!at_home_.insert(m).second || deceived_ || wrote_[m] == &d) { continue; }
+            if (std::any_of(devices_.begin(), devices_.end(), [](auto const& o) { return o->lost; })) { continue; }
+            for (std::string const& before : saw_[m]) {
+                holds(there.contains(before), peer_promise::after,
+                      d.name + " brings home " + m + ", whose writer had seen " + before);
+            }
+        }
+    }
+
     // Deeds.
 
     [[nodiscard]] device& draw_device() {
@@ -269,7 +289,7 @@ private:
         } else if (what < 31) {
             ask(d);
         } else if (what < 36) {
-            (void)answer(d);
+            if (answer(d)) { judge_relayed(d); }
         } else if (what < 39) {
             hear(d);
         } else if (report_.steps > options_.steps / 2 && may_lose_) {
@@ -303,6 +323,7 @@ private:
         if (!took) { return; }
         ++report_.written;
         build_on(d, id);
+        note_seen(d, id, mark);
         d.marks.push_back(mark);
     }
     /// One write of two records that are there, with one mark.
@@ -326,7 +347,18 @@ private:
         ++report_.grouped;
         groups_.insert(mark);
         d.marks.push_back(mark);
-        for (std::string const& id : ids) { build_on(d, id); }
+        for (std::string const& id : ids) {
+            build_on(d, id);
+            note_seen(d, id, mark);
+        }
+    }
+    void note_seen(device& d, std::string const& id, std::string const& mark) {
+        wrote_[mark] = &d;
+        bytes const fields = visible(d)[id];
+        cbor_map_cursor at{fields};
+        while (!fields.empty() && at.next()) {
+            if (at.key() != "count" && at.key() != mark) { saw_[mark].emplace(at.key()); }
+        }
     }
     /// Whatever it writes from now on builds on what it wrote here, and that on the record's creation.
     void build_on(device& d, std::string const& id) {
@@ -458,7 +490,9 @@ private:
         for (int round = 0; (round < 3 || idle <= left_over) && fine(); ++round) {
             for (auto const& d : devices_) {
                 if (d->lost) { continue; }
-                while (fine() && exchange(*d)) {
+                for (bool more = true; fine() && more;) {
+                    more = exchange(*d);
+                    judge_relayed(*d);
                     judge(*d);
                     holds(--left > 0, small_promise::rest, "it does not come to rest");
                 }
@@ -506,10 +540,13 @@ private:
     std::vector<bytes> overheard_{};                         ///< of all meetings
     std::map<std::string, std::set<device const*>> made_{};  ///< records, and on whose writes their creation builds
     std::set<std::string> groups_{};                         ///< marks that two records have
-    std::vector<std::string> orphans_{};                     ///< marks of the lost device that others have
-    bool forges_ = false;                                    ///< a stranger does
-    bool deceived_ = false;                                  ///< … and is believed
-    bool may_lose_ = false;                                  ///< a device may be lost
+    std::map<std::string, std::set<std::string>> saw_{};     ///< by mark those that its writer saw in its records
+    std::map<std::string, device const*> wrote_{};           ///< by mark who did
+    std::set<std::string> at_home_{};
+    std::vector<std::string> orphans_{};  ///< marks of the lost device that others have
+    bool forges_ = false;                 ///< a stranger does
+    bool deceived_ = false;               ///< … and is believed
+    bool may_lose_ = false;               ///< a device may be lost
 };
 
 }  // namespace detail

@@ -72,7 +72,11 @@ namespace detail {
 class scope_world {
 public:
     scope_world(std::uint64_t seed, scope_simulation_options const& o)
-        : options_(o), random_(seed * 2'654'435'761U + 78), leases_(draw(2) == 0) {
+        : options_(o),
+          random_(seed * 2'654'435'761U + 78),
+          leases_(draw(2) == 0),
+          tallied_(seed % 3 == 2),
+          cloned_at_(seed % 6 == 5 ? 60 : 0) {
         report_.seed = seed;
     }
 
@@ -90,10 +94,11 @@ public:
     }
 
 private:
-    static constexpr std::size_t people = 4;
-    static constexpr std::array<char const*, people> names{"root", "anna", "ben", "cleo"};
+    static constexpr std::size_t people = 5;
+    static constexpr std::size_t twin = 4;  ///< a copy of Anna's store, if there is one
+    static constexpr std::array<char const*, people> names{"root", "anna", "ben", "cleo", "anna"};
     /// Anna and Ben never read what is masked, and have never a scope with what is hidden: they are watched.
-    [[nodiscard]] static constexpr bool watched(std::size_t who) { return who == 1 || who == 2; }
+    [[nodiscard]] static constexpr bool watched(std::size_t who) { return who == 1 || who == 2 || who == twin; }
     static constexpr int rest_max = 3'000;  ///< exchanges until all is at rest
 
     struct person {
@@ -126,7 +131,7 @@ private:
 
     [[nodiscard]] static rule_table rules() {
         rule_table table;
-        table.add({"things", rule::last_writer, {{"count", rule::counter}}});
+        table.add({"things", rule::last_writer, {{"count", rule::counter}, {"tally", rule::counter}}});
         return table;
     }
     [[nodiscard]] static bytes integer(std::int64_t n) {
@@ -189,7 +194,7 @@ private:
     [[nodiscard]] static role_source roles(rights const& may) {
         return {[](std::string_view principal, std::string_view role, void const* data) {
                     bool const reads = principal == "cleo" && static_cast<rights const*>(data)->cleo_reads;
-                    return principal == "root" || (role == "boss" && reads);
+                    return principal == "root" || role == "scribe" || (role == "boss" && reads);
                 },
                 &may};
     }
@@ -246,7 +251,7 @@ private:
     void begin() {
         make_tables();
         std::uint64_t const seed = random_();
-        std::array<std::uint64_t, people> pages{1'000, 1 + draw(5), 1 + draw(5), 1'000};
+        std::array<std::uint64_t, people> pages{1'000, 1 + draw(5), 1 + draw(5), 1'000, 3};
         for (side& s : sides_) {
             random_generator own{seed};
             auto const opened = s.home.attempt([&](auto& tx) { return s.cloud->open(tx, now_, own); });
@@ -256,7 +261,7 @@ private:
                 o.scoped = who != 0;
                 o.rows_max = pages[who];
                 s.all.push_back(std::make_unique<person>(o, seed + who));
-                open(s, who);
+                if (who != twin) { open(s, who); }
             }
         }
         for (std::string_view const id : {"a0", "a1", "b0", "b1", "b2", "d0", "d1"}) { make(std::string{id}); }
@@ -304,7 +309,9 @@ private:
     // Deeds. Each draws first, and then does the same in both worlds.
 
     void deed() {
-        auto const who = static_cast<std::size_t>(1 + draw(people - 1));
+        auto who = static_cast<std::size_t>(1 + draw(3));
+        if (cloned_at_ != 0 && report_.steps >= cloned_at_ && !cloned_) { clone(); }
+        if (cloned_ && who == 1 && draw(2) == 0) { who = twin; }
         std::uint64_t const what = draw(64);
         if (what < 10) {
             write(who);
@@ -362,6 +369,34 @@ private:
         if (!built_ && draw(2) == 0) { build(static_cast<std::size_t>(1 + draw(6))); }
         judge(who);
     }
+    /// Anna's store is copied to another machine, whatever waits in it, and both go on.
+    void clone() {
+        cloned_ = true;
+        tell("anna's store is copied, and the copy is opened");
+        for (side& s : sides_) {
+            std::vector<std::pair<bytes, bytes>> all;
+            (void)s.all[1]->box.read([&](auto& tx) {
+                return tx.scan({}, [&](bytes_view k, bytes_view v) {
+                    all.emplace_back(to_bytes(k), to_bytes(v));
+                    return true;
+                });
+            });
+            honest(s.all[twin]
+                       ->box
+                       .attempt([&](auto& tx) {
+                           status ok;
+                           for (std::size_t i = 0; i < all.size() && ok; ++i) {
+                               ok = tx.put(all[i].first, all[i].second);
+                           }
+                           return ok;
+                       })
+                       .took,
+                   "a store is not copied");
+            open(s, twin);
+        }
+        known_[twin] = known_[1];
+        known_[twin].named = 1'000;  // a record that it makes is another than those that the other makes
+    }
     void build(std::size_t budget) {
         for (side& s : sides_) {
             auto const step = s.home.attempt([&](auto& tx) {
@@ -414,15 +449,22 @@ private:
         if (adds) { op = {"count", op_kind::add, integer(20 * n - 20), {}}; }
         if (how == 5) { op = set("teams", teams(n)); }
         if (how == 6) { op = set("secret", text("no secret of mine")); }
-        std::string const deed = adds ? "adds " + std::to_string(20 * n - 20) + " to " + id
-                                      : "sets " + op.field + " of " + id + (how == 6 ? "" : " to " + std::to_string(n));
+        bool const tallies = tallied_ && how >= 6;
+        if (tallies) { op = {"tally", op_kind::add, integer(n), {}}; }
+        std::string const deed = tallies ? "adds " + std::to_string(n) + " to the tally of " + id
+                                 : adds
+                                     ? "adds " + std::to_string(20 * n - 20) + " to " + id
+                                     : "sets " + op.field + " of " + id + (how == 6 ? "" : " to " + std::to_string(n));
         bool const took =
             both(who, deed, [&](person& p, auto& tx) { return p.self.update(tx, thing(id), {op}, now_); });
         honest(took || failed_ || why_ == errc{}, "an edit is refused");
         if (!took) { return; }
-        if (how == 6 && id[1] == '-') { doomed_.insert(id); }  // it may join the creation, which is refused then
+        if (how == 6 && !tallies && id[1] == '-') {
+            doomed_.insert(id);
+        }  // it may join the creation, which is refused then
         if (id[0] != 'd' && !doomed_.contains(id)) { known_[who].unsent.insert(id); }
         if (adds) { count(id, 20 * n - 20); }
+        if (tallies) { tallies_[id] += n; }
     }
     void count(std::string const& id, std::int64_t n) {
         ++report_.written;
@@ -551,7 +593,9 @@ private:
                                      when[t]);
             }
             if (how == 2) { return p.self.erase(tx, thing(hidden[t]), when[t]); }
-            return p.self.update(tx, thing(t == 1 && how == 3 ? other : one), secret, when[t]);
+            auto done = p.self.update(tx, thing(t == 1 && how == 3 ? other : one), secret, when[t]);
+            if (done) { secrets_[t][t == 1 && how == 3 ? other : one] = value[t]; }
+            return done;
         });
     }
     /// By a request of their own making somebody tries to change what they may not see, which is there in one world only.
@@ -684,7 +728,7 @@ private:
         while (fine() && !built_) { build(100); }
         int left = rest_max;
         for (int round = 0; round < 3; ++round) {
-            for (std::size_t who = 0; who < people && fine(); ++who) {
+            for (std::size_t who = 0; who < (cloned_ ? people : twin) && fine(); ++who) {
                 for (side& s : sides_) {
                     while (fine() && exchange(s, who)) {
                         holds(--left > 0, scope_promise::rest, "it does not come to rest");
@@ -697,6 +741,15 @@ private:
         }
         for (side& s : sides_) {
             if (fine()) { judge_rest(s); }
+        }
+        for (std::size_t t = 0; t < sides_.size() && fine(); ++t) {
+            records const home = home_rows(sides_[t]);
+            for (auto const& [id, value] : secrets_[t]) {
+                auto const at = home.find(id);
+                if (id[0] == 'd' || at == home.end()) { continue; }
+                holds(small_field(at->second, "secret") == value, scope_promise::kept,
+                      "the secret of " + id + " is another");
+            }
         }
     }
     void let_go(person& p) {
@@ -714,8 +767,10 @@ private:
     }
     void judge_rest(side& s) {
         records const home = home_rows(s);
-        for (std::size_t who = 1; who < people; ++who) { judge_scopes(*s.all[who], home, who); }
-        std::map<std::string, std::int64_t> undone;
+        for (std::size_t who = 1; who < (cloned_ ? people : twin); ++who) { judge_scopes(*s.all[who], home, who); }
+        std::map<std::string, std::int64_t> undone, untallied;
+        std::set<std::string>
+            shared;  // of what two copies share both have the letter, perhaps joined with other things
         std::set<std::string> unmade;
         for (auto const& p : s.all) {
             auto const ok = p->box.read([&](auto& tx) {
@@ -725,10 +780,12 @@ private:
                     ++report_.refused;
                     std::string const id{m->record.id_text()};
                     if (m->kind == change_kind::create) { unmade.insert(id); }
+                    if (cloned_ && (p == s.all[1] || p == s.all[twin])) { shared.insert(id); }
                     for (field_op const& op : m->ops) {
-                        if (op.field == "count" && op.kind == op_kind::add) {
-                            undone[id] += naive_integer(op.value).value_or(0);
-                        }
+                        if (op.kind != op_kind::add) { continue; }
+                        std::int64_t const n = naive_integer(op.value).value_or(0);
+                        if (op.field == "count") { undone[id] += n; }
+                        if (op.field == "tally") { untallied[id] += n; }
                     }
                     return true;
                 });
@@ -736,7 +793,7 @@ private:
             honest(ok.has_value(), "dead letters can't be read");
         }
         for (auto const& [id, sum] : sums_) {
-            if (id[0] == 'd') { continue; }
+            if (id[0] == 'd' || shared.contains(id)) { continue; }
             auto const at = home.find(id);
             if (at == home.end()) {
                 holds(unmade.contains(id), scope_promise::kept, id + " is nowhere");
@@ -746,6 +803,11 @@ private:
             holds(
                 counted == sum - undone[id], scope_promise::kept,
                 id + " counts " + std::to_string(counted) + ", and by the ledger " + std::to_string(sum - undone[id]));
+            std::int64_t const tally = number(at->second, "tally");
+            std::int64_t const should = tallies_[id] - untallied[id];
+            holds(tally == should, scope_promise::kept,
+                  "the tally of " + id + " is " + std::to_string(tally) + ", and by the ledger " +
+                      std::to_string(should));
         }
     }
     void judge_scopes(person& p, records const& home, std::size_t who) {
@@ -758,7 +820,8 @@ private:
             std::map<std::string, bytes> kept;
             cbor_map_cursor at{f};
             while (at.next()) {
-                if (at.key() == "secret" && !(who == 3 && may_.cleo_reads)) { continue; }
+                bool const hidden = at.key() == "secret" || at.key() == "tally";
+                if (hidden && !(who == 3 && may_.cleo_reads)) { continue; }
                 kept[std::string{at.key()}] = to_bytes(at.value());
             }
             should[id] = small_fields(kept);
@@ -777,14 +840,20 @@ private:
     scope_simulation_report report_{};
     random_generator random_;
     bool leases_;
+    bool tallied_;             ///< people write what they may not read
+    std::uint64_t cloned_at_;  ///< the step; 0: no store is copied
+    bool cloned_ = false;
     instant now_{wall_time{milliseconds{1'790'000'000'000}}, monotonic_time{milliseconds{1'000}}};
     rights may_{};
-    read_mask mask_{{{"things", {"secret"}, "boss", {}}}, roles(may_)};
+    /// A tally is added to by all, and read by who may read secrets; it is the same in both worlds.
+    read_mask mask_{{{"things", {"secret"}, "boss", {}}, {"things", {"tally"}, "boss", "scribe"}}, roles(may_)};
     std::optional<scope_table> table_{};
     std::array<side, 2> sides_{};
     std::array<known, people> known_{};
     std::map<std::string, std::int64_t> sums_{};  ///< what the counts of records come to, by all that was acknowledged
-    std::set<std::string> doomed_{};              ///< records whose creation may be refused
+    std::map<std::string, std::int64_t> tallies_{};          ///< … and their tallies
+    std::array<std::map<std::string, bytes>, 2> secrets_{};  ///< what is hidden, in each world, as it was written last
+    std::set<std::string> doomed_{};                         ///< records whose creation may be refused
     bool built_ = true;
     bool failed_ = false;  ///< a storage call of the last attempt did
     errc why_{};           ///< what the last attempt said
