@@ -3,9 +3,7 @@
 
 /// Our own two ends of HTTP as tests run them, with TLS and without.
 
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,6 +16,7 @@
 #include <syncline/testing/transport_conformance.hpp>
 
 #include "raw_http.hpp"
+#include "silent_peer.hpp"
 #include "support/catch.hpp"
 
 namespace http_ends {
@@ -71,8 +70,8 @@ private:
     std::thread thread_;
 };
 
-/// Both ends under the transport axioms, as `testing::certify_transport` wants them. `Plain`: without TLS, so that the
-/// peer may also fall silent, for which the client waits two seconds, and a portal stand in its place.
+/// Both ends under the transport axioms, as `testing::certify_transport` wants them. The peer may fall silent, for which the
+/// client waits two seconds. `Plain`: without TLS, so that a portal may also stand in its place.
 template <class Client, class Server, bool Plain = false>
 class pair {
 public:
@@ -97,8 +96,8 @@ public:
         server_.reset();
     }
     void reconnect() { start(port_); }
-    void silence() requires(Plain) { handler_.be_silent(true); }
-    void speak() requires(Plain) { handler_.be_silent(false); }
+    void silence() { handler_.be_silent(true); }
+    void speak() { handler_.be_silent(false); }
     void intercept(syncline::bytes_view page) requires(Plain) {
         disconnect();
         raw_http::step const answer{raw_http::reply(syncline::as_text(page), "200 OK", "text/html"),
@@ -111,27 +110,6 @@ public:
     }
 
 private:
-    struct peer_handler {
-        syncline::testing::conformance_peer& peer;
-        std::mutex mutex{};
-        std::condition_variable speaks{};
-        bool silent = false;
-
-        /// While it is silent its answer is late.
-        syncline::peer_reply operator()(syncline::request_context const&, syncline::bytes_view body) {
-            syncline::peer_reply reply = peer(body);
-            std::unique_lock lock(mutex);
-            speaks.wait(lock, [this] { return !silent; });
-            return reply;
-        }
-        void be_silent(bool now) {
-            {
-                std::lock_guard const lock(mutex);
-                silent = now;
-            }
-            speaks.notify_all();
-        }
-    };
     static constexpr std::size_t bytes_max = 400'000;
 
     std::uint16_t start(std::uint16_t port) {
@@ -148,11 +126,11 @@ private:
         o.host = "127.0.0.1";
         o.port = port;
         o.limits = {.request_bytes_max = bytes_max, .reply_bytes_max = bytes_max + 3};
-        o.exchange_timeout = syncline::milliseconds{Plain ? 2000 : 5000};
+        o.exchange_timeout = syncline::milliseconds{2000};
         return o;
     }
 
-    peer_handler handler_;
+    silent_peer handler_;
     server_security server_security_;
     std::optional<Server> server_;
     std::thread thread_;

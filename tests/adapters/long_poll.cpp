@@ -14,6 +14,7 @@
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <syncline/core/random.hpp>
 #include <syncline/testing/transport_conformance.hpp>
@@ -21,6 +22,7 @@
 
 #include "adapters/asking.hpp"
 #include "adapters/raw_http.hpp"
+#include "adapters/silent_peer.hpp"
 #include "adapters/websocket_ends.hpp"
 #include "support/catch.hpp"
 
@@ -108,6 +110,8 @@ public:
         pushed_ = false;
     }
     void disconnect() {
+        portal_.reset();
+        handler_.be_silent(false);
         if (!server_) { return; }
         server_->stop();
         thread_.join();
@@ -119,6 +123,18 @@ public:
         start(port_);
         ping();
     }
+    void silence() { handler_.be_silent(true); }
+    void speak() { handler_.be_silent(false); }
+    void intercept(bytes_view page) {
+        disconnect();
+        raw_http::step const answer{raw_http::reply(as_text(page), "200 OK", "text/html"),
+                                    raw_http::step::after::close};
+        portal_.emplace(std::vector<std::vector<raw_http::step>>(8, {answer}), port_);
+    }
+    void release() {
+        portal_.reset();
+        reconnect();
+    }
     void push(bytes_view m) {
         if (!server_) { return; }
         server_->tell_all(m);
@@ -126,10 +142,6 @@ public:
     }
 
 private:
-    struct peer_handler {
-        testing::conformance_peer& peer;
-        peer_reply operator()(request_context const&, bytes_view body) const { return peer(body); }
-    };
     static constexpr std::size_t bytes_max = 400'000;
 
     void ping() {
@@ -148,16 +160,18 @@ private:
     static long_poll_options client_options(std::uint16_t port) {
         long_poll_options o = to(port);
         o.http.limits = {.request_bytes_max = bytes_max, .reply_bytes_max = bytes_max + 3};
+        o.http.exchange_timeout = 2s;
         return o;
     }
 
-    peer_handler handler_;
+    silent_peer handler_;
     websocket_ends::policy policy_;
     std::optional<long_poll_server> server_;
     std::thread thread_;
     std::uint16_t port_ = 0;
     std::uint64_t started_ = 0;
     bool pushed_ = false;
+    std::optional<raw_http::server> portal_{};
     long_poll_transport client_;
 };
 
@@ -173,6 +187,7 @@ std::string heard(long_poll_transport& way) {
 }  // namespace
 
 TEST_CASE("both ends of long polling are a live transport by all its axioms", "[threads]") {
+    static_assert(testing::silent_fixture<pair> && testing::intercepted_fixture<pair>);
     auto const found =
         testing::certify_transport([](testing::conformance_peer& peer) { return std::make_unique<pair>(peer); });
     CHECK(testing::to_text(found) == "");

@@ -45,9 +45,10 @@ outcome shaken(std::string const& text, after then = after::close) {
 }  // namespace
 
 TEST_CASE("both ends of a WebSocket are a live transport by all its axioms") {
-    auto const broken = testing::certify_transport([](testing::conformance_peer& peer) {
-        return std::make_unique<websocket_ends::pair<websocket_transport, websocket_server>>(peer);
-    });
+    using fixture = websocket_ends::pair<websocket_transport, websocket_server, true>;
+    static_assert(testing::silent_fixture<fixture> && testing::intercepted_fixture<fixture>);
+    auto const broken =
+        testing::certify_transport([](testing::conformance_peer& peer) { return std::make_unique<fixture>(peer); });
     for (auto const& v : broken) { UNSCOPED_INFO(v.axiom << ": " << v.what); }
     CHECK(broken.empty());
 }

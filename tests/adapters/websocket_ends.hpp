@@ -18,6 +18,8 @@
 #include <syncline/adapters/websocket_server.hpp>
 #include <syncline/testing/transport_conformance.hpp>
 
+#include "adapters/raw_http.hpp"
+#include "adapters/silent_peer.hpp"
 #include "support/catch.hpp"
 
 namespace websocket_ends {
@@ -95,8 +97,9 @@ inline syncline::websocket_options to(std::uint16_t port) {
     return o;
 }
 
-/// Both ends under the axioms of `live_transport`, as `testing::certify_transport` wants them.
-template <class Client, class Server>
+/// Both ends under the axioms of `live_transport`, as `testing::certify_transport` wants them. The peer may fall silent, for
+/// which the client waits two seconds. `Plain`: without TLS, so that a portal may also stand in its place.
+template <class Client, class Server, bool Plain = false>
 class pair {
 public:
     using client_security = typename Client::security_options;
@@ -116,6 +119,8 @@ public:
         for (std::size_t left = std::exchange(pushed_, 0); left != 0; --left) { ping(); }
     }
     void disconnect() {
+        portal_.reset();
+        handler_.be_silent(false);
         if (!server_) { return; }
         server_->stop();
         thread_.join();
@@ -127,6 +132,18 @@ public:
         start(port_);
         ping();
     }
+    void silence() { handler_.be_silent(true); }
+    void speak() { handler_.be_silent(false); }
+    void intercept(syncline::bytes_view page) requires(Plain) {
+        disconnect();
+        raw_http::step const answer{raw_http::reply(syncline::as_text(page), "200 OK", "text/html"),
+                                    raw_http::step::after::close};
+        portal_.emplace(std::vector<std::vector<raw_http::step>>(4, {answer}), port_);
+    }
+    void release() requires(Plain) {
+        portal_.reset();
+        reconnect();
+    }
     void push(syncline::bytes_view m) {
         if (!server_) { return; }
         server_->tell_all(m);
@@ -134,12 +151,6 @@ public:
     }
 
 private:
-    struct peer_handler {
-        syncline::testing::conformance_peer& peer;
-        syncline::peer_reply operator()(syncline::request_context const&, syncline::bytes_view body) const {
-            return peer(body);
-        }
-    };
     static constexpr std::size_t bytes_max = 400'000;
 
     void ping() {
@@ -158,17 +169,18 @@ private:
     static syncline::websocket_options client_options(std::uint16_t port) {
         syncline::websocket_options o = to(port);
         o.limits = {.request_bytes_max = bytes_max, .reply_bytes_max = bytes_max + 3};
-        o.exchange_timeout = syncline::milliseconds{5000};
+        o.exchange_timeout = syncline::milliseconds{2000};
         return o;
     }
 
-    peer_handler handler_;
+    silent_peer handler_;
     policy policy_;
     server_security server_security_;
     std::optional<Server> server_;
     std::thread thread_;
     std::uint16_t port_ = 0;
     std::size_t pushed_ = 0;
+    std::optional<raw_http::server> portal_{};
     Client client_;
 };
 
