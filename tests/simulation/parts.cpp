@@ -722,6 +722,106 @@ opened_envelope carried_sample(std::uint64_t sequence) {
     auto const sealed = seal(e, sealer);
     return *open_envelope(*sealed);
 }
+/// A reply with a deletion comes once more, after everybody has it and the tombstone is gone at both ends.
+bool what_was_heard_changes_nothing() {
+    struct device {
+        memory_storage store{};
+        replica self{};
+        random_generator random;
+        explicit device(std::uint64_t seed) : random(seed) {}
+    };
+    instant const now{wall_time{milliseconds{1'790'000'000'000}}, monotonic_time{milliseconds{1}}};
+    memory_storage store;
+    authority_options o;
+    o.leases.length = milliseconds{1'000'000};
+    authority<> const home{{}, o};
+    device anna(1), ben(2);
+    bool sound = true;
+    auto const in = [&](memory_storage& s, auto&& f) {
+        auto tx = s.begin(access_mode::write);
+        auto const done = f(*tx);
+        sound = sound && done.has_value() && tx->commit().has_value();
+    };
+    auto const hear = [&](device& d, bytes_view said) {
+        in(d.store, [&](auto& tx) { return d.self.absorb(tx, said, now, d.random); });
+    };
+    auto const exchange = [&](device& d) {
+        in(d.store, [&](auto& tx) { return d.self.prepare(tx, now); });
+        bytes asked, said;
+        in(d.store, [&](auto& tx) {
+            auto q = d.self.request_message(tx);
+            if (q) { asked = *q; }
+            return q;
+        });
+        if (auto answer = serve(store, home, "anna", asked, now)) { said = *answer; }
+        hear(d, said);
+        return said;
+    };
+    auto const contents = [](memory_storage& s) {
+        bytes all;
+        auto tx = s.begin(access_mode::read);
+        (void)tx->scan({}, [&](bytes_view k, bytes_view v) {
+            append(all, k);
+            append(all, v);
+            return true;
+        });
+        return all;
+    };
+    in(store, [&](auto& tx) { return home.open(tx, now, anna.random); });
+    for (device* d : {&anna, &ben}) {
+        in(d->store, [&](auto& tx) { return d->self.open(tx, "anna", now, d->random); });
+    }
+    record_key const k{"things", std::string_view{"a"}};
+    in(anna.store, [&](auto& tx) { return anna.self.create(tx, k, texts({{"name", "x"}}), now); });
+    (void)exchange(anna);
+    (void)exchange(ben);
+    in(anna.store, [&](auto& tx) { return anna.self.erase(tx, k, now); });
+    (void)exchange(anna);
+    bytes const told = exchange(ben);
+    (void)exchange(anna);
+    (void)exchange(ben);
+    in(store, [&](auto& tx) { return home.collect(tx, 100); });
+    (void)exchange(ben);
+    bytes const before = contents(ben.store);
+    hear(ben, told);
+    return sound && contents(ben.store) == before;
+}
+/// What a device wrote last in one row of the origins and first in the next goes home in one request; then a copy of its
+/// store sends the second alone.
+bool origins_are_known_in_every_row() {
+    memory_storage store;
+    authority<> const home;
+    random_generator random(1);
+    instant const now{wall_time{milliseconds{1'790'000'000'000}}, monotonic_time{milliseconds{1}}};
+    {
+        auto tx = store.begin(access_mode::write);
+        if (!home.open(*tx, now, random) || !tx->commit()) { return false; }
+    }
+    auto const send = [&](std::uint32_t incarnation, std::vector<std::uint64_t> const& numbers) {
+        request q;
+        q.replica = {id128{{std::byte{1}}}, incarnation};
+        for (std::size_t i = 0; i < numbers.size(); ++i) {
+            mutation m;
+            m.sequence = i + 1;
+            m.stamp = timestamp{(numbers[i] + 1) << 16U};
+            m.kind = change_kind::create;
+            m.life = 1;
+            m.record = {"things", std::string_view{"ab"}.substr(numbers[i] & 1U, 1)};
+            bytes raw;
+            cbor_writer w(raw);
+            encode_mutation(w, m);
+            q.mutations.push_back(raw);
+            q.origins.push_back({7, numbers[i]});
+        }
+        auto const answer = serve(store, home, "anna", encode(q), now);
+        auto const p = answer ? decode_reply(*answer) : result<reply>{answer.error()};
+        return p ? p->verdicts : std::vector<verdict>{};
+    };
+    auto const first = send(1, {1'023, 1'024});
+    auto const again = send(2, {1'024});
+    return first.size() == 2 && first[1].kind == verdict_kind::applied && again.size() == 1 &&
+           again[0].kind == verdict_kind::duplicate;
+}
 bool envelopes_are_for_one_realm() {
     mac_keys keys;
     opened_envelope const e = carried_sample(1);
@@ -817,6 +917,8 @@ constexpr property properties[] = {
     {"the refused are not charged", the_refused_are_not_charged},
     {"quarantine holds writes", quarantine_holds_writes},
     {"strong writes saw what is there", strong_writes_saw_what_is_there},
+    {"what was heard changes nothing", what_was_heard_changes_nothing},
+    {"origins are known in every row", origins_are_known_in_every_row},
     {"envelopes are for one realm", envelopes_are_for_one_realm},
     {"needs are asked again", needs_are_asked_again},
     {"passed ones are asked again", passed_ones_are_asked_again},
