@@ -100,6 +100,37 @@ TEST_CASE("use remote: nothing that was not contested is lost with it") {
     CHECK(nothing->after == only.remote);
 }
 
+TEST_CASE("what goes along to a field that is not there goes as it was written") {
+    collection_rules const lists{
+        "bookings", rule::last_writer, {{"table", rule::manual}, {"guests", rule::counter}, {"tags", rule::add_wins}}};
+    conflict c = sample();
+    auto const added = item(*value::array({*value::array({1, "quiet"})}));
+    c.local.ops = {{"tags", op_kind::elements, added, timestamp{100}},
+                   {"table", op_kind::set, item("garden"), timestamp{100}},
+                   {"guests", op_kind::add, item(5), timestamp{100}}};
+    c.base = fields({{"table", "hall"}});
+    c.remote->fields = fields({{"table", "terrace"}});
+    c.remote->exceptions = {{"table", {9, timestamp{200}, 2}}};
+    c.fields = {{{"table"}, rule::manual, "", 0, 0, {}}};
+    auto const s = settle(c, resolution::use_local(), lists, timestamp{300}, 1);
+    REQUIRE(s);
+    CHECK(field(*s, "guests") == value{5});
+    // Somebody else has begun to count, and to tag, before it is home.
+    std::optional<row> home = c.remote;
+    home->version = 10;
+    home->fields = fields({{"table", "terrace"}, {"guests", 2}, {"tags", *value::array({"late"})}});
+    home->exceptions = {{"tags", {10, timestamp{250}, 2}}, {"table", {9, timestamp{200}, 2}}, {"guests", {10, timestamp{250}, 2}}};
+    apply_context context;
+    context.author = 1;
+    context.at = 11;
+    CHECK(apply(home, s->change, lists, context).changed);
+    CHECK(home->fields == fields({{"table", "garden"}, {"guests", 7}, {"tags", *value::array({"late", "quiet"})}}));
+    // A value of the person's own is what it is.
+    auto const own = settle(c, resolution::merge_fields({{{"table"}, field_take::remote, {}}}), lists, timestamp{300}, 1);
+    REQUIRE(own);
+    CHECK(own->change.ops.size() == 2);
+}
+
 TEST_CASE("what goes along does not come back over what its own writer has written since") {
     conflict c = sample();
     c.remote->exceptions = {{"note", {9, timestamp{150}, 1}}, {"table", {9, timestamp{200}, 2}}};

@@ -285,6 +285,31 @@ TEST_CASE("what a decision takes along does not come back over what its own writ
     CHECK(field(confirmed(w.c).at("a"), "count") == 13);
 }
 
+TEST_CASE("what a decision takes along adds to what others begin meanwhile") {
+    pair_of_devices w;
+    record_key const key_n{"things", "n"};
+    REQUIRE(w.one.write([&](auto& tx) { return w.one.self.create(tx, key_n, fields({{"asked", 1}}), w.clock.now); }));
+    REQUIRE(sync(w.one, w.c, w.clock.now));
+    REQUIRE(sync(w.two, w.c, w.clock.now));
+    REQUIRE(w.update(w.one, key_n, {set("asked", 5)}));
+    REQUIRE(w.update(w.two, key_n, {add("count", 3), set("asked", 6)}));
+    REQUIRE(sync(w.one, w.c, w.clock.now));
+    REQUIRE(sync(w.two, w.c, w.clock.now));
+    auto const open_ones = w.conflicts(w.two);
+    REQUIRE(open_ones.size() == 1);
+    w.clock.pass(10);
+    REQUIRE(w.update(w.one, key_n, {add("count", 4)}));
+    REQUIRE(sync(w.one, w.c, w.clock.now));
+    w.clock.pass(10);
+    REQUIRE(w.two.write([&](auto& tx) {
+        return w.two.self.resolve(tx, open_ones[0].token, open_ones[0].remote->version,
+                                  {{"asked", field_resolution::choice::local, {}}}, w.clock.now);
+    }));
+    REQUIRE(sync(w.two, w.c, w.clock.now));
+    CHECK(field(confirmed(w.c).at("n"), "asked") == 6);
+    CHECK(field(confirmed(w.c).at("n"), "count") == 7);  // there was no count where the person decided
+}
+
 TEST_CASE("a manual conflict is parked for a person, who decides it by a new mutation") {
     pair_of_devices w;
     REQUIRE(w.update(w.one, key_a, {set("asked", 5)}));

@@ -562,6 +562,7 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
 
     auto const local = local_fields(c);
     bytes wanted;  // the record as it is to be
+    std::optional<mutation> along;  // what goes along with the decision
     bool const other_life = c.local.life != c.remote->life;
     if (c.of_whole_record() || c.remote->deleted || other_life || c.local.kind == change_kind::erase) {
         if (r.kind == resolve_kind::merge_fields) { return failure{errc::invalid, "the whole record is contested"}; }
@@ -603,6 +604,7 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
         if (!applied->asked.empty()) { return failure{errc::contended, "another field is contested"}; }
         wanted = std::move(applied->after->fields);
         out.decisions = std::move(applied->decisions);
+        along = std::move(rest);
         // What is, by the person.
         bytes_view const mine = local ? bytes_view{*local} : bytes_view{};
         detail::values_in_order all{c.base, mine, c.remote->fields};
@@ -650,6 +652,7 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
         if (!made) { return made.error(); }
         out.change.ops = std::move(*made);
         detail::keep_whole(out.change.ops, c.local.ops, wanted);
+        if (along) { detail::keep_edits(out.change.ops, *along, *c.remote, rules); }
     }
     if (!out.sends()) { return out; }
     apply_context context;

@@ -251,6 +251,31 @@ inline void take_out_overwritten(mutation& m, row const& remote, collection_rule
     }
 }
 
+/// What a mutation did to a field that `remote` doesn't have goes as it was written, where `ops` would set what it came to:
+/// set as a whole, it would stand against what others begin there meanwhile, and one of the two be lost. All in canonical
+/// key order. Cost: O(fields of the record), and that of applying what is kept.
+inline void keep_edits(std::vector<field_op>& ops, mutation const& edit, row const& remote,
+                       collection_rules const& rules) {
+    fields_in_order there{remote.fields};
+    for (field_op& op : ops) {
+        field_op const* const mine = op.kind == op_kind::set ? operation_on(edit.ops, op.field) : nullptr;
+        bool const whole = mine == nullptr || mine->kind == op_kind::set || mine->kind == op_kind::unset;
+        if (whole || there.find(op.field)) { continue; }
+        mutation one;
+        one.record = edit.record;
+        one.life = remote.life;
+        one.base = remote.version;
+        one.stamp = edit.stamp;
+        one.ops = {*mine};
+        std::optional<row> alone = with_one_field(remote, op.field, std::nullopt);
+        if (apply(alone, one, rules, {}).verdict == verdict_kind::rejected || !alone) { continue; }
+        auto const made = fields_in_order{alone->fields}.find(op.field);
+        if (!made || !equal(*made, op.value)) { continue; }  // a rule or a guard has made something else of it
+        op.kind = mine->kind;
+        op.value = mine->value;
+    }
+}
+
 }  // namespace detail
 
 }  // namespace syncline::inline SYNCLINE_ABI

@@ -1614,6 +1614,7 @@ public:
             ops = std::move(*made);
             ops.erase(std::remove_if(ops.begin(), ops.end(), [&](field_op const& op) { return in_conflict(op.field); }),
                       ops.end());
+            detail::keep_edits(ops, found->local, *found->remote, by);
         }
         for (field_op op : found->local.ops) {
             auto const d = std::find_if(decisions.begin(), decisions.end(),
