@@ -119,14 +119,16 @@ TEST_CASE("what goes along to a field that is not there goes as it was written")
     std::optional<row> home = c.remote;
     home->version = 10;
     home->fields = fields({{"table", "terrace"}, {"guests", 2}, {"tags", *value::array({"late"})}});
-    home->exceptions = {{"tags", {10, timestamp{250}, 2}}, {"table", {9, timestamp{200}, 2}}, {"guests", {10, timestamp{250}, 2}}};
+    home->exceptions = {
+        {"tags", {10, timestamp{250}, 2}}, {"table", {9, timestamp{200}, 2}}, {"guests", {10, timestamp{250}, 2}}};
     apply_context context;
     context.author = 1;
     context.at = 11;
     CHECK(apply(home, s->change, lists, context).changed);
     CHECK(home->fields == fields({{"table", "garden"}, {"guests", 7}, {"tags", *value::array({"late", "quiet"})}}));
     // A value of the person's own is what it is.
-    auto const own = settle(c, resolution::merge_fields({{{"table"}, field_take::remote, {}}}), lists, timestamp{300}, 1);
+    auto const own =
+        settle(c, resolution::merge_fields({{{"table"}, field_take::remote, {}}}), lists, timestamp{300}, 1);
     REQUIRE(own);
     CHECK(own->change.ops.size() == 2);
 }

@@ -1177,6 +1177,12 @@ TEST_CASE("scopes: a stranger's requests and replies are refused, and change not
         integrity_ask q;
         q.rows_part = q.rows_max = 10;
         CHECK(serve_integrity(home.store, *home.self, encode(q)).error() == errc::unsupported);
+        CHECK(serve_integrity(home.store, *home.self, "anna", encode(q)).error() == errc::forbidden);
+        CHECK(serve_integrity(home.store, *home.self, "root", encode(q)));  // who holds everything
+        q.scope = integrity_scope{1, 0, place(7)};
+        CHECK(serve_integrity(home.store, *home.self, "anna", encode(q)).error() == errc::forbidden);
+        authority<> const bare{rules()};
+        CHECK(serve_integrity(home.store, bare, "anna", encode(q)).error() == errc::unsupported);
     }
     SECTION("a store stays what it began as") {
         replica const whole{rules()};
@@ -1228,4 +1234,146 @@ TEST_CASE("scopes: whatever call of the storage fails, the state is the old one 
                                                   });
     CHECK(replica_end.violations.empty());
     CHECK(replica_end.runs > 100);
+}
+
+namespace {
+
+/// A walk over all scopes of a device; it says what it found. The answers are added up, byte for byte.
+integrity_report walk(person& d, scoped_cloud& home, std::vector<bytes>* said = nullptr) {
+    integrity_check const check{{.rows_part = 2, .rows_max = 6}};
+    REQUIRE(d.write([&](auto& tx) { return check.begin(tx, d.random); }));
+    for (int left = 500;; --left) {
+        REQUIRE(left > 0);
+        auto const ask = d.read([&](auto& tx) { return check.ask(tx, d.self); });
+        REQUIRE(ask);
+        if (!*ask) { break; }
+        CHECK(decode_integrity_ask(**ask));
+        auto const answer = serve_integrity(home.store, *home.self, d.name, **ask);
+        REQUIRE(answer);
+        if (said != nullptr) { said->push_back(*answer); }
+        REQUIRE(d.write([&](auto& tx) { return check.absorb(tx, d.self, *answer); }));
+    }
+    return **d.read([&](auto& tx) { return check.report(tx); });
+}
+/// Another row in the place of what a device holds as confirmed.
+void rot(person& d, std::string_view id, bytes const& f) {
+    record_key const k{"things", id};
+    REQUIRE(d.write([&](auto& tx) -> status {
+        auto held = d.self.read_confirmed(tx, k);
+        if (!held || !*held) { return errc::not_found; }
+        (*held)->fields = f;
+        return stored_records{}.put(tx, k, held_record{false, (*held)->version, **held}, nullptr);
+    }));
+}
+
+}  // namespace
+
+TEST_CASE("scopes: what a device holds of each is compared with its authority, and joined again where it differs") {
+    virtual_clock clock;
+    scoped_cloud home{clock.now};
+    std::optional<person> slot;
+    person& admin = root(slot, clock.now);
+    home.may.places = {{"anna", 1}, {"anna", 2}};
+    for (int i = 0; i < 40; ++i) {
+        create(admin, "a" + std::to_string(i), thing(i % 3, i, 100 + i, {i % 5}), clock.now);
+    }
+    settle(admin, home, clock.now);
+    person anna{"anna", 100, clock.now};
+    anna.join(place(1));
+    anna.join(team(3));
+    settle(anna, home, clock.now);
+    auto const held = visible(anna);
+    REQUIRE(held.size() > 15);
+
+    auto const clean = walk(anna, home);
+    CHECK(clean.done);
+    CHECK(clean.rows == 13 + 8);  // a record in both is compared in both
+    CHECK(clean.differing == 0);
+
+    SECTION("a row that is another, one that is gone, one that does not decode") {
+        rot(anna, "a13", thing(1, 999, 0));
+        REQUIRE(anna.write([&](auto& tx) {
+            bytes name = to_bytes(std::string_view{"rv"});
+            append_key(name, "things", as_bytes("a16"));
+            return tx.erase(name);
+        }));
+        REQUIRE(anna.write([&](auto& tx) {
+            bytes name = to_bytes(std::string_view{"rv"});
+            append_key(name, "things", as_bytes("a38"));  // of the team alone
+            return tx.put(name, bytes{std::byte{0xFF}});
+        }));
+        update(anna, "a19", set("count", 77), clock.now);  // pending: no difference, and it stays
+        auto const found = walk(anna, home);
+        CHECK(found.done);
+        CHECK(found.differing == 2);  // one of each scope: then it is told whole
+        CHECK(anna.standings()["team" + to_hex(integer(3))] == held_scope::state::joining);
+        settle(anna, home, clock.now);
+        auto now = visible(anna);
+        CHECK(field(now["a19"], "count") == 77);
+        now.erase("a19");
+        auto before = held;
+        before.erase("a19");
+        CHECK(now == before);
+        CHECK(walk(anna, home).differing == 0);
+    }
+    SECTION("what changes, comes and goes between exchange and walk is no difference") {
+        update(admin, "a1", set("count", 50), clock.now);
+        update(admin, "a4", set("place", 0), clock.now);
+        update(admin, "a0", set("place", 1), clock.now);
+        update(admin, "a7", set("secret", 1), clock.now);  // hidden
+        REQUIRE(admin.write([&](auto& tx) { return admin.self.erase(tx, {"things", "a10"}, clock.now); }));
+        settle(admin, home, clock.now);
+        CHECK(walk(anna, home).differing == 0);
+        settle(anna, home, clock.now);
+        CHECK(walk(anna, home).differing == 0);
+    }
+    SECTION("a right that went, and what may be read that became more: exchange first") {
+        integrity_check const check;
+        REQUIRE(anna.write([&](auto& tx) { return check.begin(tx, anna.random); }));
+        auto const ask = [&] {
+            auto const made = *anna.read([&](auto& tx) { return check.ask(tx, anna.self); });
+            return serve_integrity(home.store, *home.self, "anna", *made);
+        };
+        home.may.bosses.insert("anna");
+        CHECK(ask().error() == errc::contended);
+        home.may.bosses.erase("anna");
+        home.may.places.clear();
+        CHECK(ask().error() == errc::forbidden);
+        settle(anna, home, clock.now);
+        CHECK(walk(anna, home).differing == 0);
+    }
+    SECTION("an answer to what was held before changes nothing") {
+        integrity_check const check;
+        REQUIRE(anna.write([&](auto& tx) { return check.begin(tx, anna.random); }));
+        auto const ask = *anna.read([&](auto& tx) { return check.ask(tx, anna.self); });
+        auto const answer = serve_integrity(home.store, *home.self, "anna", *ask);
+        REQUIRE(answer);
+        anna.leave(place(1));
+        REQUIRE(anna.write([&](auto& tx) { return check.absorb(tx, anna.self, *answer); }));
+        CHECK((**anna.read([&](auto& tx) { return check.report(tx); })).rows == 0);
+    }
+}
+
+TEST_CASE("scopes: an integrity check tells nothing of what is hidden") {
+    // Two worlds that differ in records of other places, and in a hidden field: every answer is the same.
+    std::vector<bytes> said[2];
+    for (int world = 0; world < 2; ++world) {
+        virtual_clock clock;
+        scoped_cloud home{clock.now};
+        std::optional<person> slot;
+        person& admin = root(slot, clock.now);
+        home.may.places = {{"anna", 1}};
+        for (int i = 0; i < 30; ++i) {
+            std::string const id = (world == 1 && i % 2 == 0 ? "z" : "b") + std::to_string(i);
+            create(admin, id, thing(i % 2, i, world == 0 ? 1 : 1'000'000 + i), clock.now);
+        }
+        settle(admin, home, clock.now);
+        person anna{"anna", 100, clock.now};
+        anna.join(place(1));
+        settle(anna, home, clock.now);
+        auto const found = walk(anna, home, &said[world]);
+        CHECK((found.done && found.rows == 15 && found.differing == 0));
+    }
+    CHECK(said[0].size() > 2);
+    CHECK(said[0] == said[1]);
 }

@@ -10,6 +10,7 @@
 #include <syncline/testing/desk_simulator.hpp>
 #include <syncline/testing/fact_simulator.hpp>
 #include <syncline/testing/group_simulator.hpp>
+#include <syncline/testing/house_simulator.hpp>
 #include <syncline/testing/inbox_simulator.hpp>
 #include <syncline/testing/live_simulator.hpp>
 #include <syncline/testing/peer_simulator.hpp>
@@ -63,7 +64,8 @@ world_points points_of(scope_simulation_report const& r) {
             {"written", r.written},
             {"refused", r.refused},
             {"joined", r.joined},
-            {"hidden", r.hidden}};
+            {"hidden", r.hidden},
+            {"row walked over", r.walked}};
 }
 world_points points_of(peer_simulation_report const& r) {
     return {{"failed call", r.faults, true},
@@ -142,6 +144,16 @@ world_points points_of(desk_simulation_report const& r) {
             {"no room", r.crowded},
             {"open at rest", r.open}};
 }
+world_points points_of(house_simulation_report const& r) {
+    return {{"failed call", r.faults, true}, {"power cut", r.power_cuts, true},
+            {"written", r.written},          {"taken", r.taken},
+            {"missing", r.missing},          {"needed", r.needed},
+            {"forbidden", r.forbidden},      {"invalid", r.invalid},
+            {"cascaded", r.cascaded},        {"orphaned", r.orphaned},
+            {"retried", r.retried},          {"purged", r.purged},
+            {"resolved", r.resolved},        {"backup", r.backups},
+            {"put back", r.restored},        {"index built", r.rebuilt}};
+}
 /// A world whose lives can be told: how it is lived, and how shrunk; `Steps` where they are not the options' own.
 template <class Options, auto Simulate, auto Shrink, std::uint32_t Steps = 0>
 constexpr simulated_world world(char const* name, std::uint64_t seeds) {
@@ -177,6 +189,7 @@ constexpr simulated_world worlds[] = {
     world<adoption_simulation_options, simulate_adoptions, shrink_adoptions>("adoptions", 450),
     world<inbox_simulation_options, simulate_inbox, shrink_inbox>("inbox", 400),
     world<desk_simulation_options, simulate_desks, shrink_desks>("desk", 400),
+    world<house_simulation_options, simulate_houses, shrink_houses>("house", 400),
 };
 
 }  // namespace

@@ -561,7 +561,7 @@ inline void keep_whole(std::vector<field_op>& ops, std::vector<field_op> const& 
     out.after = c.remote;
 
     auto const local = local_fields(c);
-    bytes wanted;  // the record as it is to be
+    bytes wanted;                   // the record as it is to be
     std::optional<mutation> along;  // what goes along with the decision
     bool const other_life = c.local.life != c.remote->life;
     if (c.of_whole_record() || c.remote->deleted || other_life || c.local.kind == change_kind::erase) {

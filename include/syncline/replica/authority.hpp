@@ -11,6 +11,7 @@
 #include <limits>
 #include <numeric>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -492,6 +493,57 @@ public:
             return visit(*record, state);
         });
         return ok ? outcome : ok;
+    }
+
+    /// A record of a scope, as somebody is told it.
+    struct scoped_row {
+        record_key key{};
+        row state{};         ///< without what is hidden from them; with the version that they see
+        position moved = 0;  ///< at which it came into the scope, or left it
+        bool inside = false;
+    };
+    /// The first `count` records of a scope from a key on, in the order of keys: those that are in it, tombstones too, and
+    /// those that have left it after `since`. `hidden`: what the asker was told last of which fields are hidden from them.
+    /// Errors: `errc::forbidden` when there is no such scope for them, `errc::contended` when other fields are hidden by
+    /// now, `errc::busy` while the index has to be built, `errc::invalid` without scopes. Cost: a scan of the scope's index,
+    /// and two gets for each that is visited; `count` keys in memory.
+    template <storage_transaction Tx>
+    [[nodiscard]] status scan_scope(Tx& tx, std::string_view principal, scope const& s, std::uint64_t hidden,
+                                    bytes_view from, position since, std::size_t count,
+                                    function_ref<bool(scoped_row&)> visit) const {
+        if (options_.scopes == nullptr) { return failure{errc::invalid, "there are no scopes here"}; }
+        auto const now = head(tx);
+        if (!now) { return now.error(); }
+        if (auto ok = scopes_.current(tx, *options_.scopes, mask(), *now); !ok) { return ok; }
+        if (!options_.scopes->permits(principal, s)) { return failure{errc::forbidden, "no scope of yours"}; }
+        if (mask().fingerprint(principal) != hidden) { return failure{errc::contended, "other fields are hidden"}; }
+        std::set<bytes> names;
+        auto ok = scopes_.each_of(tx, s, since, [&](bytes_view name) {
+            if (compare(name, from) < 0) { return; }
+            names.insert(to_bytes(name));
+            if (names.size() > count) { names.erase(std::prev(names.end())); }
+        });
+        if (!ok) { return ok; }
+        bytes raw;
+        bytes k = key('r');
+        for (bytes const& name : names) {
+            auto const known = scopes_.find(tx, name);
+            if (!known) { return known.error(); }
+            k.resize(2);
+            append(k, name);
+            auto const found = tx.get(k, raw);
+            if (!found) { return found.error(); }
+            auto record = record_key_from(name);
+            auto const m = std::find_if(known->scopes.begin(), known->scopes.end(),
+                                        [&](scope_membership const& one) { return one.what == s; });
+            if (!*found || !record || m == known->scopes.end()) { return failure{errc::corrupt, "authority's scopes"}; }
+            if (ok = show(principal, *record, *known, raw); !ok) { return ok; }
+            cbor_reader in{raw};
+            scoped_row one{std::move(*record), decode_row(in), m->moved, m->inside};
+            if (!in.finish()) { return failure{errc::corrupt, "authority's row"}; }
+            if (!visit(one)) { break; }
+        }
+        return {};
     }
 
     /// Every replica that was ever here, in the order of their names, until the visitor says false.

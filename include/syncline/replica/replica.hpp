@@ -486,6 +486,44 @@ public:
         }
         return {};
     }
+    /// Joins a scope once more that is `complete`: all of it is told anew. What is held of it stays visible until then, and goes
+    /// where it is not told again. `errc::not_found` where no scope of this number is complete.
+    template <storage_transaction Tx>
+    [[nodiscard]] status rejoin(Tx& tx, std::uint64_t number) const {
+        auto state = scope_state(tx);
+        if (!state) { return state.error(); }
+        auto all = scopes_.list(tx);
+        if (!all) { return all.error(); }
+        auto const found = std::find_if(all->begin(), all->end(), [&](held_scope const& h) {
+            return h.number == number && h.is == held_scope::state::complete;
+        });
+        if (found == all->end()) { return failure{errc::not_found, "no such scope is complete"}; }
+        held_scope const old = *found;
+        if (auto ok = scopes_.join_again(tx, *state, old, false, *all); !ok) { return ok; }
+        ++state->generation;
+        return scopes_.write(tx, *state);
+    }
+    /// What all scopes have together: the generation of what is asked, which rises with each reply that is taken and each
+    /// scope that is joined or left, and which fields are hidden.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<scope_book::state> scopes_state(Tx& tx) const {
+        return scope_state(tx);
+    }
+    /// Visits the confirmed rows of a scope's records from one key to another, in their order, tombstones too. One whose row
+    /// is not there is passed over. It may read, not write. `errc::corrupt` at the first that does not decode.
+    template <storage_transaction Tx>
+    [[nodiscard]] status scan_scope(Tx& tx, std::uint64_t number, record_range const& r,
+                                    function_ref<bool(record_key const&, row const&)> visit) const {
+        status outcome;
+        auto const ok = scopes_.scan(tx, number, r.from, r.to, [&](bytes_view name) {
+            auto const k = record_key_from(name);
+            auto held =
+                k ? read_confirmed(tx, *k) : result<std::optional<row>>{failure{errc::corrupt, "scopes of a record"}};
+            if (!held) { outcome = held.error(); }
+            return outcome.has_value() && (!*held || visit(*k, **held));
+        });
+        return ok ? outcome : ok;
+    }
     /// Lets go of up to `budget` records of scopes that were left, or refused; true: call again. Exchanges do so too, step
     /// by step. The event `evicted` tells of each record that is no longer seen.
     template <storage_transaction Tx>

@@ -369,6 +369,27 @@ public:
         return *found ? read_u64(raw) : position{0};
     }
 
+    /// Visits the names of the records that are in a scope, and of those that have left it after `since`, each once, in the
+    /// order of positions. Cost: a scan of them, and of what has left.
+    template <storage_transaction Tx>
+    [[nodiscard]] status each_of(Tx& tx, scope const& s, position since,
+                                 function_ref<void(bytes_view name)> visit) const {
+        status outcome;
+        bytes first = tagged('i', tag_of(s));
+        first.push_back(std::byte{0});  // every record has an entry for the first group
+        auto ok = scan_prefix(tx, first, [&](bytes_view k, bytes_view v) {
+            if (k.size() <= first.size() + 8 || v.size() != 1) {
+                outcome = failure{errc::corrupt, "authority's scopes"};
+                return false;
+            }
+            if (v[0] == std::byte{0} || read_u64(k.subspan(first.size())) > since) {
+                visit(k.subspan(first.size() + 8));
+            }
+            return true;
+        });
+        return ok ? outcome : ok;
+    }
+
     /// A record that something happened to in a scope.
     struct due {
         position at = 0;

@@ -408,6 +408,15 @@ public:
         for (std::uint64_t const n : now) { w.unsigned_integer(n); }
         return tx.put(named('m', name), raw);
     }
+    /// Visits the names of the records of a number from one key to another, in their order.
+    template <storage_transaction Tx>
+    [[nodiscard]] status scan(Tx& tx, std::uint64_t number, bytes_view from, bytes_view to,
+                              function_ref<bool(bytes_view name)> visit) const {
+        bytes const first = member(number, from);
+        bytes const end = member(number, to);
+        std::size_t const head = member(number, {}).size();
+        return tx.scan({first, end}, [&](bytes_view k, bytes_view) { return visit(k.subspan(head)); });
+    }
     /// The first `count` records of a number.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::vector<bytes>> first_of(Tx& tx, std::uint64_t number, std::size_t count) const {

@@ -20,6 +20,7 @@
 #include <syncline/core/hash.hpp>
 #include <syncline/core/random.hpp>
 #include <syncline/replica/authority.hpp>
+#include <syncline/replica/integrity.hpp>
 #include <syncline/replica/replica.hpp>
 #include <syncline/testing/naive_merge.hpp>
 #include <syncline/testing/simulated_machine.hpp>
@@ -39,6 +40,8 @@ struct scope_promise {
     static constexpr char const* kept = "nothing_lost";
     static constexpr char const* seen =
         "visible_state";  ///< what was written and not yet sent is seen, in a scope or not
+    /// A walk by fingerprints over what a sound device holds differs nowhere, at any time.
+    static constexpr char const* walked = "integrity";
     static constexpr char const* honest = "honest_errors";  ///< no call fails but for the storage's reasons
     static constexpr char const* rest = "liveness";         ///< what is healed comes to rest
 };
@@ -62,6 +65,7 @@ struct scope_simulation_report {
     std::uint64_t joined = 0;
     std::uint64_t hidden = 0;    ///< deeds that differ between the two worlds
     std::uint64_t compared = 0;  ///< bytes that were the same in both
+    std::uint64_t walked = 0;    ///< rows that were held against the authority's by fingerprints
     std::uint64_t trace = 0;     ///< of everything that was asked and answered: the same on every machine
     std::vector<violation> found{};
     std::vector<std::string> story{};
@@ -306,6 +310,44 @@ private:
         }
     }
 
+    /// What a device holds is compared with the authority's rows, in a transaction that is left without a commit.
+    void walk(std::size_t who) {
+        if (!fine()) { return; }
+        std::array<bytes, 2> said;
+        for (std::size_t t = 0; t < 2; ++t) {
+            person& p = *sides_[t].all[who];
+            integrity_check const check{{.rows_part = 2, .rows_max = 5}};
+            random_generator key{report_.steps};
+            auto tx = p.box.store().begin(access_mode::write);
+            bool ok = tx && check.begin(*tx, key);
+            errc why{};
+            for (bool more = true; ok && more && why == errc{};) {
+                auto const ask = check.ask(*tx, p.self);
+                ok = ask.has_value();
+                more = ask && *ask;
+                if (!more) { break; }
+                auto const answer = sides_[t].home.read(
+                    [&](auto& home) { return answer_integrity(home, *sides_[t].cloud, names[who], **ask); });
+                if (!answer) {
+                    why = answer.error().code;
+                    said[t].push_back(static_cast<std::byte>(why));
+                    continue;
+                }
+                append(said[t], *answer);
+                ok = check.absorb(*tx, p.self, *answer).has_value();
+            }
+            // Rights may have changed, and the index may be of other rules.
+            ok = ok && (why == errc{} || why == errc::busy || why == errc::forbidden || why == errc::contended);
+            if (!honest(ok, "a walk fails")) { return; }
+            auto const found = check.report(*tx);
+            if (!honest(found && *found, "a walk has no report")) { return; }
+            report_.walked += (*found)->rows;
+            holds((*found)->differing == 0, scope_promise::walked,
+                  std::string{names[who]} + " holds something else than the authority");
+        }
+        if (watched(who)) { same(said[0], said[1], who, "the answer to a walk"); }
+    }
+
     // Deeds. Each draws first, and then does the same in both worlds.
 
     void deed() {
@@ -368,6 +410,7 @@ private:
         }
         if (!built_ && draw(2) == 0) { build(static_cast<std::size_t>(1 + draw(6))); }
         judge(who);
+        if (report_.steps % 8 == 0) { walk(who); }
     }
     /// Anna's store is copied to another machine, whatever waits in it, and both go on.
     void clone() {
@@ -737,6 +780,7 @@ private:
                 }
                 known_[who].unsent.clear();
                 judge(who);
+                if (who != 0) { walk(who); }
             }
         }
         for (side& s : sides_) {
