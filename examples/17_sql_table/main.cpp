@@ -84,6 +84,7 @@ struct till {
         // What the program's own SQL has changed since becomes mutations, which then travel like any other.
         auto taken = write(store, [&](auto& tx) { return take_outside_changes(guests, self, tx, now); });
         if (!taken) { return taken.error(); }
+        for (auto const& r : taken->refused) { std::cout << "mend this row: " << as_text(r.id) << '\n'; }
         // endregion: collect
         auto answer = [&](bytes_view request) { return serve(home.store, home.self, "anna", request, now); };
         loopback_transport way(answer);

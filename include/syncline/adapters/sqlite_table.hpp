@@ -88,6 +88,11 @@ template <class M>
 [[nodiscard]] inline bool same_name(std::string_view a, std::string_view b) noexcept {
     return a.size() == b.size() && sqlite3_strnicmp(a.data(), b.data(), static_cast<int>(a.size())) == 0;
 }
+struct sqlite_value_free {
+    void operator()(sqlite3_value* v) const noexcept { sqlite3_value_free(v); }
+};
+using sqlite_value = std::unique_ptr<sqlite3_value, sqlite_value_free>;
+
 /// An identifier as SQL has it, whatever is in it but NUL.
 [[nodiscard]] inline std::string quoted(std::string_view name) {
     std::string out = "\"";
@@ -232,23 +237,42 @@ public:
         bytes id;
         std::optional<bytes> fields;
     };
-    /// Puts up to `most` records back to what they were and answers what others had made of them. In the same
-    /// transaction, the caller writes that through the replica; see `take_outside_changes`.
-    [[nodiscard]] result<std::vector<outside_change>> undo_outside_changes(std::size_t most) const {
-        std::vector<outside_change> all;
+    /// A change that was not taken, and why.
+    struct refused_change {
+        bytes id;
+        failure why;
+    };
+    struct outside_report {
+        std::size_t taken = 0;
+        std::vector<refused_change> refused{};  ///< these stay as others have made them
+    };
+    /// Puts up to `most` records back to what they were, one after the other, and shows `take` what others had made of
+    /// each; which, in the same transaction, writes that through the replica. See `take_outside_changes`.
+    ///
+    /// A change that `take` fails to take, or whose row no record can be (an id that is a number, say), stays as it is and
+    /// is told, and the next is taken; after `most` of those it ends. What the storage fails in fails the call.
+    [[nodiscard]] result<outside_report> each_outside_change(function_ref<status(outside_change const&)> take,
+                                                             std::size_t most) const {
+        outside_report all;
         if (outside_ != outside_changes::collected) { return all; }
         if (auto ok = in_transaction(); !ok) { return ok.error(); }
-        {
-            auto s = prepare("SELECT id FROM " + changes_ + " LIMIT " + std::to_string(most));
-            if (!s) { return s.error(); }
-            int rc = SQLITE_ROW;
-            while ((rc = sqlite3_step(s->get())) == SQLITE_ROW) {
-                all.push_back({to_bytes(blob(s->get(), 0)), std::nullopt});
+        auto ids = changed_ids(most > SIZE_MAX / 2 ? SIZE_MAX : 2 * most);
+        if (!ids) { return ids.error(); }
+        for (changed_id& id : *ids) {
+            if (all.taken == most || all.refused.size() == most) { break; }
+            if (auto ok = execute("SAVEPOINT syncline_outside"); !ok) { return ok.error(); }
+            outside_change c{std::move(id.name), std::nullopt};
+            auto happened = undo(id, c);
+            status ok = happened ? status{} : status{happened.error()};
+            if (ok && *happened) { ok = take(c); }
+            if (!ok) {
+                if (of_storage(ok.error().code)) { return ok.error(); }
+                if (auto back = execute("ROLLBACK TO syncline_outside"); !back) { return back.error(); }
+                all.refused.push_back({std::move(c.id), ok.error()});
+            } else if (*happened) {
+                ++all.taken;
             }
-            if (rc != SQLITE_DONE) { return fail("changes").error(); }
-        }
-        for (outside_change& c : all) {
-            if (auto ok = undo(c); !ok) { return ok.error(); }
+            if (auto ended = execute("RELEASE syncline_outside"); !ended) { return ended.error(); }
         }
         return all;
     }
@@ -298,9 +322,12 @@ private:
         char const* const data = t.empty() ? "" : t.data();
         return sqlite3_bind_text64(q, at, data, t.size(), SQLITE_STATIC, SQLITE_UTF8) == SQLITE_OK;
     }
-    [[nodiscard]] static bool bind_id(sqlite3_stmt* q, bytes_view id) noexcept {
+    [[nodiscard]] static bool is_text(bytes_view id) noexcept {
         std::string_view const t = as_text(id);
-        return valid_utf8(t) && t.find('\0') == std::string_view::npos ? bind_text(q, 1, t) : bind(q, 1, id);
+        return valid_utf8(t) && t.find('\0') == std::string_view::npos;
+    }
+    [[nodiscard]] static bool bind_id(sqlite3_stmt* q, bytes_view id) noexcept {
+        return is_text(id) ? bind_text(q, 1, as_text(id)) : bind(q, 1, id);
     }
     [[nodiscard]] static bytes_view blob(sqlite3_stmt* q, int at) noexcept {
         void const* const data = sqlite3_column_blob(q, at);
@@ -385,7 +412,7 @@ private:
         gone_ = detail::quoted(name_ + "_tombstones");
         std::string const id = detail::quoted(id_);
         std::vector<std::string> const wanted = wanted_columns();
-        if (auto ok = execute("CREATE TABLE IF NOT EXISTS " + table_ + "(" + id + " PRIMARY KEY NOT NULL" +
+        if (auto ok = execute("CREATE TABLE IF NOT EXISTS " + table_ + "(" + id + " TEXT PRIMARY KEY NOT NULL" +
                               declared(wanted) + ") WITHOUT ROWID");
             !ok) {
             return ok;
@@ -401,7 +428,7 @@ private:
                 return ok;
             }
         }
-        if (auto ok = triggers(wanted, *added); !ok) { return ok; }
+        if (auto ok = triggers(wanted); !ok) { return ok; }
         if (auto ok = statements(); !ok) { return ok; }
         return *added ? spread() : status{};
     }
@@ -455,16 +482,15 @@ private:
         return added;
     }
     /// Triggers, where changes are collected, that copy a row before its first change; none where they aren't.
-    [[nodiscard]] status triggers(std::vector<std::string> const& wanted, bool added) {
+    [[nodiscard]] status triggers(std::vector<std::string> const& wanted) {
         std::string const names[] = {name_ + "_insert_before", name_ + "_insert_after", name_ + "_update_before",
                                      name_ + "_update_after", name_ + "_delete_before"};
-        bool const collects = outside_ == outside_changes::collected;
-        if (added || !collects) {
+        if (outside_ != outside_changes::collected) {
             for (std::string const& n : names) {
                 if (auto ok = execute("DROP TRIGGER IF EXISTS " + detail::quoted(n)); !ok) { return ok; }
             }
+            return execute("DROP TABLE IF EXISTS " + changes_);
         }
-        if (!collects) { return execute("DROP TABLE IF EXISTS " + changes_); }
         if (auto ok = execute("CREATE TABLE IF NOT EXISTS " + changes_ + "(id PRIMARY KEY NOT NULL" + declared(wanted) +
                               ") WITHOUT ROWID");
             !ok) {
@@ -474,32 +500,42 @@ private:
         std::string const id = detail::quoted(id_);
         std::string into;
         std::string old;
-        std::string own;
         for (std::string const& w : wanted) {
             into += ", " + detail::quoted(w);
             old += ", OLD." + detail::quoted(w);
-            own += ", " + detail::quoted(w);
         }
         // OR IGNORE would not do: the OR of the outer statement comes before a trigger's.
         auto const unless = [&](std::string const& what) {
-            return " WHERE NOT EXISTS (SELECT 1 FROM " + changes_ + " WHERE id = " + what + "." + id + "); END";
+            return "NOT EXISTS (SELECT 1 FROM " + changes_ + " WHERE id = " + what + "." + id + "); ";
         };
         std::string const copy = "INSERT INTO " + changes_ + "(id" + into + ") ";
-        std::string const none = "INSERT INTO " + changes_ + "(id) SELECT NEW." + id + unless("NEW");
-        std::string const saved = copy + "SELECT OLD." + id + old + unless("OLD");
-        // An INSERT OR REPLACE fires no trigger for what it replaces.
-        std::string const replaced = copy + "SELECT " + id + own + " FROM " + table_ + " WHERE " + id + " = NEW." + id +
-                                     " AND NOT EXISTS (SELECT 1 FROM " + changes_ + " WHERE id = NEW." + id + "); END";
+        std::string const none = "INSERT INTO " + changes_ + "(id) SELECT NEW." + id + " WHERE " + unless("NEW");
+        std::string const saved = copy + "SELECT OLD." + id + old + " WHERE " + unless("OLD");
+        // What is replaced, by an insert or by a row that is given its id, fires no trigger of its own.
+        std::string const replaced = copy + "SELECT " + id + into + " FROM " + table_ + " WHERE " + id + " = NEW." +
+                                     id + " AND " + unless("NEW");
         std::string const bodies[] = {
             " BEFORE INSERT ON " + table_ + " BEGIN " + replaced, " AFTER INSERT ON " + table_ + " BEGIN " + none,
-            " BEFORE UPDATE ON " + table_ + " BEGIN " + saved, " AFTER UPDATE ON " + table_ + " BEGIN " + none,
-            " BEFORE DELETE ON " + table_ + " BEGIN " + saved};
+            " BEFORE UPDATE ON " + table_ + " BEGIN " + saved + replaced,
+            " AFTER UPDATE ON " + table_ + " BEGIN " + none, " BEFORE DELETE ON " + table_ + " BEGIN " + saved};
         for (std::size_t i = 0; i < std::size(names); ++i) {
-            if (auto ok = execute("CREATE TRIGGER IF NOT EXISTS " + detail::quoted(names[i]) + bodies[i]); !ok) {
-                return ok;
-            }
+            if (auto ok = make_trigger(names[i], bodies[i] + "END"); !ok) { return ok; }
         }
         return {};
+    }
+    /// Writes nothing where it is there as it should be: another program's, or an older description's, is replaced.
+    [[nodiscard]] status make_trigger(std::string const& name, std::string const& body) const {
+        std::string const sql = "CREATE TRIGGER " + detail::quoted(name) + body;
+        {
+            auto s = prepare("SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND sql = ?1");
+            if (!s) { return s.error(); }
+            if (!bind_text(s->get(), 1, sql)) { return fail("bind"); }
+            int const rc = sqlite3_step(s->get());
+            if (rc == SQLITE_ROW) { return {}; }
+            if (rc != SQLITE_DONE) { return fail("triggers"); }
+        }
+        if (auto ok = execute("DROP TRIGGER IF EXISTS " + detail::quoted(name)); !ok) { return ok; }
+        return execute(sql);
     }
     [[nodiscard]] status statements() {
         std::string const id = detail::quoted(id_);
@@ -630,8 +666,9 @@ private:
         if (!in.finish()) { return failure{errc::corrupt, "a row's version"}; }
         return h;
     }
-    [[nodiscard]] static std::int64_t hash_of(bytes_view meta, bytes_view fields) {
-        return static_cast<std::int64_t>(xxh3_64(fields, xxh3_64(meta)));
+    /// With the id: a row that was given another one is nobody's record.
+    [[nodiscard]] static std::int64_t hash_of(bytes_view id, bytes_view meta, bytes_view fields) {
+        return static_cast<std::int64_t>(xxh3_64(fields, xxh3_64(meta, xxh3_64(id))));
     }
 
     /// Whether a column of the kind gives the item back as it is; binds it then.
@@ -737,7 +774,7 @@ private:
             h->visible.fields = std::move(*fields);
         }
         if (outside_ == outside_changes::refused &&
-            sqlite3_column_int64(q, hash_at()) != hash_of(blob(q, meta_at()), h->visible.fields)) {
+            sqlite3_column_int64(q, hash_at()) != hash_of(blob(q, 0), blob(q, meta_at()), h->visible.fields)) {
             return failure{errc::corrupt, "a row that another has changed"};
         }
         return h;
@@ -747,7 +784,8 @@ private:
         bool ok = bind_id(q, id) && bind(q, 2, meta);
         ok = (base.empty() ? sqlite3_bind_null(q, 4) == SQLITE_OK : bind(q, 4, base)) && ok;
         bool const hashed = outside_ == outside_changes::refused;
-        ok = (hashed ? sqlite3_bind_int64(q, 5, hash_of(meta, r.fields)) : sqlite3_bind_null(q, 5)) == SQLITE_OK && ok;
+        ok = (hashed ? sqlite3_bind_int64(q, 5, hash_of(id, meta, r.fields)) : sqlite3_bind_null(q, 5)) == SQLITE_OK &&
+             ok;
         if (deleted_at_.empty()) { return ok; }
         auto const when = static_cast<std::int64_t>(r.floor.stamp.raw >> 16);
         return (r.deleted ? sqlite3_bind_int64(q, 6, when) : sqlite3_bind_null(q, 6)) == SQLITE_OK && ok;
@@ -806,46 +844,103 @@ private:
 
     // --- changes from outside
 
-    [[nodiscard]] status undo(outside_change& c) const {
+    /// What fails for one change fails for each.
+    [[nodiscard]] static bool of_storage(errc e) noexcept {
+        switch (e) {
+            case errc::storage_full:
+            case errc::storage_io:
+            case errc::busy:
+            case errc::contended:
+            case errc::transaction_lost:
+            case errc::poisoned:
+            case errc::read_only: return true;
+            default: return false;
+        }
+    }
+    /// As it is in the table: one of another type than a record's finds its row by that only.
+    struct changed_id {
+        detail::sqlite_value value;
+        bytes name;
+        bool of_record;
+    };
+    [[nodiscard]] result<std::vector<changed_id>> changed_ids(std::size_t most) const {
+        std::vector<changed_id> ids;
+        auto s = prepare("SELECT id FROM " + changes_);
+        if (!s) { return s.error(); }
+        while (ids.size() < most) {
+            int const rc = sqlite3_step(s->get());
+            if (rc == SQLITE_DONE) { break; }
+            if (rc != SQLITE_ROW) { return fail("changes").error(); }
+            int const type = sqlite3_column_type(s->get(), 0);
+            detail::sqlite_value value{sqlite3_value_dup(sqlite3_column_value(s->get(), 0))};
+            if (value == nullptr) { return failure{errc::storage_full, "no memory for an id", SQLITE_NOMEM}; }
+            bytes name = to_bytes(blob(s->get(), 0));
+            bool const named = valid(collection_, name) && type == (is_text(name) ? SQLITE_TEXT : SQLITE_BLOB);
+            ids.push_back({std::move(value), std::move(name), named});
+        }
+        return ids;
+    }
+    [[nodiscard]] status run_value(detail::sqlite_statement const& s, sqlite3_value* id) const {
+        detail::sqlite_reset const later{s.get()};
+        return sqlite3_bind_value(s.get(), 1, id) == SQLITE_OK ? finish(s.get()) : fail("bind");
+    }
+    /// Puts a record back, and says in `c` what it had become; false: it was nothing before, and is nothing now.
+    [[nodiscard]] result<bool> undo(changed_id const& of, outside_change& c) const {
+        sqlite3_value* const key = of.value.get();
         bool soft_deleted = false;
         {
             detail::sqlite_reset const later{find_.get()};
-            if (!bind_id(find_.get(), c.id)) { return fail("bind"); }
+            if (sqlite3_bind_value(find_.get(), 1, key) != SQLITE_OK) { return fail("bind").error(); }
             int const rc = sqlite3_step(find_.get());
             if (rc == SQLITE_ROW) {
+                if (!of.of_record) { return failure{errc::invalid, "no id of a record"}; }
                 auto fields = fields_in(find_.get());
                 if (!fields) { return fields.error(); }
                 c.fields = std::move(*fields);
                 soft_deleted = !deleted_at_.empty() && sqlite3_column_type(find_.get(), deleted_place()) != SQLITE_NULL;
             } else if (rc != SQLITE_DONE) {
-                return fail("find");
+                return fail("find").error();
             }
         }
-        std::string const id = detail::quoted(id_);
-        std::string into;
-        for (std::string const& w : wanted_columns()) { into += ", " + detail::quoted(w); }
         bool was = false;
         {
             auto s = prepare("SELECT syncline_meta FROM " + changes_ + " WHERE id = ?1");
             if (!s) { return s.error(); }
-            if (!bind_id(s->get(), c.id)) { return fail("bind"); }
-            if (sqlite3_step(s->get()) != SQLITE_ROW) { return fail("changes"); }
+            if (sqlite3_bind_value(s->get(), 1, key) != SQLITE_OK) { return fail("bind").error(); }
+            if (sqlite3_step(s->get()) != SQLITE_ROW) { return fail("changes").error(); }
             was = sqlite3_column_type(s->get(), 0) != SQLITE_NULL;
         }
-        if (was) {
-            std::string sets;
-            for (std::string const& w : wanted_columns()) {
-                sets += (sets.empty() ? "" : ", ") + detail::quoted(w) + " = (SELECT " + detail::quoted(w) + " FROM " +
-                        changes_ + " WHERE id = ?1)";
+        bool const happened = was || c.fields;
+        if (happened) {
+            std::string const id = detail::quoted(id_);
+            std::string sql;
+            if (was && !c.fields) {
+                std::string into;
+                for (std::string const& w : wanted_columns()) { into += ", " + detail::quoted(w); }
+                sql = "INSERT INTO " + table_ + '(' + id + into + ") SELECT id" + into + " FROM " + changes_ +
+                      " WHERE id = ?1";
+            } else {
+                // A new row that somebody made of a record's, by another id or as a copy, brings that record's marks along.
+                std::string sets;
+                if (was) {
+                    for (std::string const& w : wanted_columns()) {
+                        sets += (sets.empty() ? "" : ", ") + detail::quoted(w) + " = (SELECT " + detail::quoted(w) +
+                                " FROM " + changes_ + " WHERE id = ?1)";
+                    }
+                } else {
+                    for (char const* w : own_columns) {
+                        sets += (sets.empty() ? "" : ", ") + std::string(w) + " = NULL";
+                    }
+                }
+                sql = "UPDATE " + table_ + " SET " + sets + " WHERE " + id + " = ?1";
             }
-            auto s = c.fields ? prepare("UPDATE " + table_ + " SET " + sets + " WHERE " + id + " = ?1")
-                              : prepare("INSERT INTO " + table_ + '(' + id + into + ") SELECT id" + into + " FROM " +
-                                        changes_ + " WHERE id = ?1");
+            auto s = prepare(sql);
             if (!s) { return s.error(); }
-            if (auto ok = run_id(*s, c.id); !ok) { return ok; }
+            if (auto ok = run_value(*s, key); !ok) { return ok.error(); }
         }
         if (soft_deleted) { c.fields.reset(); }
-        return settle(c.id);
+        if (auto ok = run_value(settle_, key); !ok) { return ok.error(); }
+        return happened;
     }
 
     sqlite3* db_;
@@ -954,19 +1049,22 @@ private:
 };
 
 /// Makes mutations of what others have done to the table's rows, up to `most` of them, in `tx`, which is a transaction
-/// of the replica's storage on the same connection; answers how many. Called before the replica writes or exchanges:
-/// until then a write of such a record is `contended`. On an error roll back: the changes stay where they were.
+/// of the replica's storage on the same connection. Called before the replica writes or exchanges: until then a write of
+/// such a record is `contended`.
+///
+/// What the replica can't write (the checks refuse it, a record is too large, a text is no UTF-8, an id is none) is told
+/// with its error, stays as others have made it, and keeps nothing else from being taken. Mend the row by SQL: while it
+/// waits, an exchange that brings the same record anew fails too. On an error of the call roll back: all stay.
 template <class Replica, storage_transaction Tx>
-[[nodiscard]] result<std::size_t> take_outside_changes(sqlite_table const& table, Replica const& self, Tx& tx,
-                                                       instant now, std::size_t most = 1'000) {
-    auto changes = table.undo_outside_changes(most);
-    if (!changes) { return changes.error(); }
-    for (sqlite_table::outside_change const& c : *changes) {
+[[nodiscard]] result<sqlite_table::outside_report> take_outside_changes(sqlite_table const& table, Replica const& self,
+                                                                        Tx& tx, instant now, std::size_t most = 1'000) {
+    auto const take = [&](sqlite_table::outside_change const& c) -> status {
         record_key const k{table.collection_name(), bytes_view{c.id}};
-        auto done = c.fields ? self.put(tx, k, *c.fields, now) : self.erase(tx, k, now);
-        if (!done && !(done.error() == errc::not_found && !c.fields)) { return done.error(); }
-    }
-    return changes->size();
+        auto const done = c.fields ? self.put(tx, k, *c.fields, now) : self.erase(tx, k, now);
+        if (done || (!c.fields && done.error() == errc::not_found)) { return {}; }
+        return done.error();
+    };
+    return table.each_outside_change(take, most);
 }
 
 static_assert(record_store<sqlite_records, sqlite_storage>);
