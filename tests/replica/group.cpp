@@ -401,7 +401,8 @@ TEST_CASE("a group of a stranger decodes to its limits, and to nothing else", "[
 TEST_CASE("unique values move between the records of a group", "[replica][group]") {
     constraint_table table;
     table.uniques = {{"one_seat", "things", {"seat"}}};
-    table.references = {{"of", "notes", "thing", "things", parent_deletion::cascades}};
+    table.references = {{"of", "notes", "thing", "things", parent_deletion::cascades},
+                        {"under", "notes", "note", "notes", parent_deletion::refused}};
     authority_options options;
     options.constraints = &table;
     world::virtual_clock time;
@@ -473,13 +474,42 @@ TEST_CASE("unique values move between the records of a group", "[replica][group]
     along.update(note("of z"), {set("v", 1)}).erase(thing("x"));
     CHECK(run(along).kind == verdict_kind::applied);
     CHECK(world::visible(d, "notes").empty());
+    // A parent that may not go alone goes with who needs it, or once they need it no more, whichever part comes first.
+    auto const under = [](std::string_view id) {
+        bytes out;
+        cbor_writer w{out};
+        w.map(1);
+        w.text("note");
+        w.text(id);
+        return out;
+    };
+    record_group tree;
+    tree.create(note("1"), fields({})).create(note("2"), under("1")).create(note("3"), under("1"));
+    CHECK(run(tree).kind == verdict_kind::applied);
+    record_group some;
+    some.erase(note("1")).erase(note("2"));
+    auto const needed = run(some);
+    CHECK(needed.kind == verdict_kind::rejected);
+    CHECK(needed.text == "under: needed by notes/3");
+    REQUIRE(needed.part);
+    CHECK(*needed.part == 0);
+    record_group touched;  // a later part that leaves it where it is
+    touched.erase(note("1")).erase(note("2")).update(note("3"), {set("v", 1)});
+    auto const left = run(touched);
+    CHECK(left.text == "under: needed by notes/3");
+    REQUIRE(left.part);
+    CHECK(*left.part == 0);
+    record_group all;
+    all.erase(note("1")).erase(note("2")).update(note("3"), {world::unset("note")});
+    CHECK(run(all).kind == verdict_kind::applied);
+    CHECK(world::visible(d, "notes").size() == 1);
     auto tx = store.begin(access_mode::read);
     std::size_t living = 0;
     REQUIRE(home.scan(*tx, [&](record_key const&, row const& r) {
         living += r.deleted ? 0 : 1;
         return true;
     }));
-    CHECK(living == 1);
+    CHECK(living == 2);
 }
 
 TEST_CASE("a group is all or nothing whichever storage call fails", "[replica][group]") {

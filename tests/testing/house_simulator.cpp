@@ -48,7 +48,8 @@ TEST_CASE("constraints, checks and rights hold after each decision, and who runs
     CHECK((sum.decided > 20 * seeds && sum.taken > seeds && sum.forbidden > seeds && sum.retried > seeds / 2));
     // Rarer: the two lives that there are under a sanitizer may have none.
     CHECK((seeds < 20 || (sum.missing > seeds / 2 && sum.needed > seeds / 4 && sum.cascaded > seeds / 8)));
-    CHECK((seeds < 20 || (sum.orphaned > seeds / 8 && sum.invalid > 0 && sum.purged > seeds / 4 && sum.resolved > 0)));
+    CHECK((seeds < 20 || (sum.orphaned > seeds / 8 && sum.invalid > 0 && sum.purged > seeds / 4)));
+    CHECK((seeds < 100 || sum.resolved > seeds / 50));
     CHECK((seeds < 20 || (sum.restored > seeds / 4 && sum.rebuilt > seeds / 4)));
 }
 

@@ -1505,6 +1505,16 @@ private:
             }
         }
         if (lost && overruled != m.parts.size()) { return refuse(*lost, errc::contended); }
+        // Whom a later part was to change, and didn't, needs its parent still.
+        for (std::size_t i = 0; constraints_ && !lost && i < m.parts.size(); ++i) {
+            if (m.parts[i].kind != change_kind::erase) { continue; }
+            auto const find = [&](record_key const& k) { return newest_over(tx, effects, k); };
+            auto const reach = constraints_->reach_of(tx, m.parts[i].record, find, effects.all);
+            if (!reach) { return reach.error(); }
+            if (!reach->refused || reach->refused->kind != refusal_kind::needed) { continue; }
+            said[i].text = to_text(*reach->refused);
+            return refuse(i, code_of(refusal_kind::needed));
+        }
         v.kind = lost ? verdict_kind::overruled : verdict_kind::applied;
         for (verdict& one : said) {
             if (!lost && !one.decisions.empty()) { v.kind = verdict_kind::merged; }
@@ -1877,7 +1887,15 @@ private:
                                                 apply_context context, judged_effects const& effects,
                                                 std::vector<record_effect>& own) const {
         auto const find = [&](record_key const& k) { return newest_over(tx, effects, k); };
-        auto reach = constraints_->reach_of(tx, m.record, find, effects.all);
+        std::vector<bytes> later;
+        if (effects.group != nullptr) {
+            auto const& parts = effects.group->parts;
+            for (std::size_t i = effects.now + std::size_t{1}; i < parts.size(); ++i) {
+                later.push_back(to_bytes(parts[i].record));
+            }
+            std::sort(later.begin(), later.end());
+        }
+        auto reach = constraints_->reach_of(tx, m.record, find, effects.all, later);
         if (!reach && reach.error().code == errc::unsupported) {
             return validation{false, errc::unsupported, reach.error().detail};
         }

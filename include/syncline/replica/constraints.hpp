@@ -378,11 +378,14 @@ public:
     }
 
     /// What the deletion of a record takes along: breadth first along the references, as declared, at most as far as
-    /// `reach_max`. `find` reads a row, after the effects `made` that are not entered yet. Cost: a get and a scan of each reference to it for each record in reach.
+    /// `reach_max`. `find` reads a row, after the effects `made` that are not entered yet. Of who needs it the records of
+    /// `later`, in order, hold nothing up: parts of the same group are still to change them. Cost: a get and a scan of each
+    /// reference to it for each record in reach.
     template <storage_transaction Tx>
     [[nodiscard]] result<deletion_reach> reach_of(Tx& tx, record_key const& record,
                                                   function_ref<result<std::optional<row>>(record_key const&)> find,
-                                                  std::span<record_effect const> made = {}) const {
+                                                  std::span<record_effect const> made = {},
+                                                  std::span<bytes const> later = {}) const {
         deletion_reach out;
         auto const refers_no_more = [&](reference_constraint const& c, bytes const& child, bytes_view entry) {
             return std::any_of(made.begin(), made.end(), [&](record_effect const& e) {
@@ -409,6 +412,7 @@ public:
                     if (known.contains(name) || refers_no_more(c, name, k)) { return true; }
                     switch (c.deletion) {
                         case parent_deletion::refused:
+                            if (std::binary_search(later.begin(), later.end(), name)) { break; }
                             // With more of them than can be deleted along, one of them stays and refuses.
                             if (auto const key = record_key_from(name)) { needing.emplace(name, child{*key, c.name}); }
                             return needing.size() <= table_->reach_max;

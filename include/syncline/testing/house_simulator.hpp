@@ -411,8 +411,10 @@ private:
                                                             {"show", small_text(show.second)},
                                                             {"seat", naive_item(draw_number(3))}}));
         } else {
+            bool const parent_first = one_in(2);
+            if (parent_first) { g.erase({show.first, show.second}); }
             g.erase({one.first, one.second});
-            g.erase({show.first, show.second});
+            if (!parent_first) { g.erase({show.first, show.second}); }
         }
         bool const took = attempt(d, [&](auto& tx) { return d.self.write_group(tx, g, now_of(d)); });
         excused("a group is refused", errc::already_exists, errc::invalid, errc::not_found);
