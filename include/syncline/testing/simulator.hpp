@@ -1669,6 +1669,14 @@ private:
                 meant.record = touched;
                 auto const rest = taken_along(m, c);
                 if (rest) { meant.ops = *rest; }
+                // What was done to a field that is not there goes as it was written.
+                for (field_op& op : meant.ops) {
+                    field_op const* const mine = operation_on(c.local.ops, op.field);
+                    bool const edit = mine != nullptr && mine->kind != op_kind::set && mine->kind != op_kind::unset;
+                    if (op.kind == op_kind::set && edit && !naive_row{*c.remote}.fields.contains(op.field)) {
+                        op = *mine;
+                    }
+                }
                 for (field_op op : c.local.ops) {
                     bool yields = rest && std::find(c.fields.begin(), c.fields.end(), op.field) == c.fields.end();
                     for (field_resolution const& d : decisions) {
