@@ -882,6 +882,37 @@ TEST_CASE("of more rows than a meeting may hold none is taken", "[replica]") {
     CHECK(!v[1].sees("a"));
 }
 
+TEST_CASE("what is carried of an author who took a new name, as the authority was put back, is home with that",
+          "[replica]") {
+    venue v({"anna", "ben"}, {}, true);
+    REQUIRE(v.create(v[0], "a"));
+    v.go_home(v[0]);
+    v.go_home(v[1]);
+    auto const backup = v.home_memory.inner.snapshot();
+    REQUIRE(v.count(v[0], "a", 1));
+    v.go_home(v[0]);  // lost
+    REQUIRE(v.count(v[0], "a", 10));
+    REQUIRE(v.count(v[0], "a", 100));
+    CHECK(v.meets(v[1], v[0]).taken.added == 1);
+    bool const first = GENERATE(false, true);
+    if (first) { v.go_home(v[1]); }
+    v.home_memory.inner.restore(backup);
+    syncline::random_generator dice(98);
+    {
+        auto tx = v.home_store.begin(access_mode::write);
+        REQUIRE(v.home.open(*tx, v.clock.now, dice));
+        REQUIRE(tx->commit());
+    }
+    bool const before = GENERATE(false, true);
+    if (before) { v.go_home(v[1]); }  // it needs what is lost, so far
+    v.go_home(v[0]);
+    REQUIRE(v[0].sees("a") == 111);
+    for (int i = 0; i < 3; ++i) { v.go_home(v[1]); }
+    CHECK(field(v.confirmed()["a"], "count") == 111);
+    CHECK(v[1].sees("a") == 111);
+    CHECK(v[1].carries().count == 0);
+}
+
 TEST_CASE("confirmed rows pass between no devices where the authority may be put back", "[replica]") {
     // By its positions a replica would tell the authority, put back, that it holds what it never had from it.
     bool const backups = GENERATE(false, true);

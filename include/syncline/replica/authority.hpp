@@ -1153,6 +1153,8 @@ private:
         relayed_author& author = authors[e.author];
         envelope const& said = e.opened.said;
         std::uint64_t const sequence = e.opened.change.sequence;
+        // A book of its own: two incarnations of a device share their origins.
+        origin_books origins{origin_prefix(author.replica.device, author.principal)};
         if (sequence > author.state.decided) {
             std::optional<dot> missing;
             if (sequence > author.state.decided + 1) { missing = dot{author.replica, author.state.decided + 1}; }
@@ -1162,13 +1164,17 @@ private:
                 if (*decided < said.needs[i].sequence) { missing = said.needs[i]; }
             }
             if (missing) {
-                answer.outcome = relay_outcome::needs;
-                answer.missing = *missing;
-                return false;
+                // Its author may have sent it under a new incarnation, after this store was put back, say: then what it
+                // needs never comes under the old one.
+                auto const elsewhere = origins.contain(tx, said.from);
+                if (!elsewhere) { return elsewhere.error(); }
+                answer.outcome = *elsewhere ? relay_outcome::settled : relay_outcome::needs;
+                answer.missing = *elsewhere ? dot{} : *missing;
+                if (!*elsewhere) { return false; }
+                if (auto ok = find_settled(tx, e.opened.change, answer); !ok) { return ok.error(); }
+                return true;
             }
         }
-        // A book of its own: two incarnations of a device share their origins.
-        origin_books origins{origin_prefix(author.replica.device, author.principal)};
         std::size_t const changed = meta.own.size();  // what it changes is not the requester's own
         [[maybe_unused]] std::uint64_t const decided_before = author.state.decided;
         auto decided = decide(tx, said.frozen, author.principal, author.state, meta, stamp_max, !author.forked,
