@@ -226,6 +226,37 @@ TEST_CASE("what a restored authority lost is offered again, and what waited goes
     CHECK(regressions(w.two)[0] == lost_work{1, 2});
 }
 
+TEST_CASE("who creates a record anew before a restored authority has it again takes nothing of it away") {
+    scene w;
+    auto const backup = w.c.store.snapshot();
+    w.create(w.one, key_b, {{"count", 1}, {"red", 1}});
+    w.both();
+    if (GENERATE(true, false)) {  // it had been erased before, and began another life
+        w.erase(w.one, key_b);
+        w.both();
+        w.create(w.one, key_b, {{"count", 1}, {"red", 1}});
+        w.both();
+    }
+    w.c.put_back(backup, w.clock.now);
+    auto const reply = w.c.answer(request_of(w.two, w.clock.now), w.clock.now);
+    REQUIRE(reply);
+    auto const report = absorb(w.two, *reply, w.clock.now);
+    REQUIRE(report);
+    REQUIRE(report->regressed);
+    REQUIRE(visible(w.two).count("b") == 0);
+    w.create(w.two, key_b, {{"blue", 1}});
+    bool const first = GENERATE(true, false);
+    if (first) { REQUIRE(sync_with(w.two, w.c, w.clock.now)); }
+    REQUIRE(sync_with(w.one, w.c, w.clock.now));
+    w.update(w.one, key_b, add("count", 10));
+    REQUIRE(sync_with(w.one, w.c, w.clock.now));
+    w.agree();
+    bytes const b = w.c.confirmed().at("b");
+    CHECK(field(b, "count") == 11);
+    CHECK(field(b, "red") == 1);
+    CHECK(field(b, "blue") == 1);
+}
+
 TEST_CASE("a restored authority that has gone on beyond what a replica knew is noticed") {
     scene w;
     auto const backup = w.c.store.snapshot();

@@ -3328,7 +3328,8 @@ private:
             auto const left = records_.find(tx, k);
             if (!left) { return left.error(); }
             if (*left) { continue; }
-            // Who creates it before it has come again begins a later life than the one that was seen.
+            // Who creates it before it has come again begins the life that was seen, so that the two join; after one that
+            // had ended a later one.
             held_record ended{};
             ended.visible.deleted = true;
             ended.visible.life = life;
@@ -3367,7 +3368,7 @@ private:
         return report;
     }
     /// No row of a position after `shared` stays confirmed; each is wanted anew, or `all` are. Answers which, and the
-    /// lives that they had.
+    /// last lives of theirs that have ended.
     template <class Tx>
     [[nodiscard]] result<std::vector<std::pair<record_key, std::uint64_t>>> void_rows(Tx& tx, position shared, bool all,
                                                                                       std::vector<bytes>& dirty,
@@ -3375,7 +3376,7 @@ private:
         std::vector<std::pair<record_key, std::uint64_t>> gone;
         record_range const every = every_record();
         auto ok = records_.scan_range(tx, every.from, every.to, [&](record_key const& k, held_record& h) {
-            if (h.confirmed > shared) { gone.emplace_back(k, h.visible.life); }
+            if (h.confirmed > shared) { gone.emplace_back(k, h.visible.life - (h.visible.deleted ? 0 : 1)); }
             return true;
         });
         if (!ok) { return ok.error(); }
@@ -4745,7 +4746,9 @@ private:
         }
         row nothing;
         nothing.deleted = true;
-        nothing.life = sync.kept && sync.kept->shared != no_position && held->present ? held->state.life : 0;
+        // As where an authority was put back: who creates it anew joins what comes again.
+        bool const remembers = sync.kept && sync.kept->shared != no_position && held->present;
+        nothing.life = remembers ? held->state.life - (held->state.deleted ? 0 : 1) : 0;
         bool const keeps = dirty && !held->dirty && confirmed;
         held_record const shown{dirty, known, now ? std::move(*now) : std::move(nothing)};
         return records_.put(tx, *k, shown, keeps ? &*confirmed : nullptr);
