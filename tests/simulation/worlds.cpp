@@ -182,7 +182,7 @@ constexpr simulated_world worlds[] = {
     world<schedule_simulation_options, simulate_schedule, shrink_schedule>("schedule", 200),
     world<scope_simulation_options, simulate_scopes, shrink_scopes>("scopes", 400),
     world<peer_simulation_options, simulate_peers, shrink_peers>("device to device", 1'000),
-    world<fact_simulation_options, simulate_facts, shrink_facts>("facts", 300),
+    world<fact_simulation_options, simulate_facts, shrink_facts>("facts", 4'000),
     world<shared_conflict_simulation_options, simulate_shared_conflicts, shrink_shared_conflicts>("shared conflicts",
                                                                                                   300),
     world<live_simulation_options, simulate_live, shrink_live>("live", 600),

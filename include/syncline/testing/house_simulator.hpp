@@ -314,9 +314,10 @@ private:
         switch (draw(6)) {
             case 0: return small_set("show", draw_reference(d, 's', 3));
             case 1:
-            case 3:
-                return small_set("guest",
-                                 small_text(std::string(1 + draw(one_in(6) ? 5 : 3), draw(2) == 0 ? 'g' : 'h')));
+            case 3: {
+                auto const length = static_cast<std::size_t>(1 + draw(one_in(6) ? 5 : 3));
+                return small_set("guest", small_text(std::string(length, draw(2) == 0 ? 'g' : 'h')));
+            }
             case 2: return one_in(2) ? small_set("off", naive_item(1)) : field_op{"off", op_kind::unset, {}, {}};
             default: return small_set("seat", naive_item(draw_number(3)));
         }
