@@ -216,7 +216,8 @@ private:
             tell(std::to_string(m.number) + " of " + name_of(m.conversation) + " is lost");
             return;
         }
-        take(m, mishap(), draw(24) == 0);
+        machine_mishap const goes_wrong = mishap();
+        take(m, goes_wrong, draw(24) == 0);
     }
     /// `refuses`: the host takes nothing now.
     void take(message const& m, machine_mishap const& with, bool refuses) {
