@@ -100,9 +100,7 @@ public:
     void speak() { handler_.be_silent(false); }
     void intercept(syncline::bytes_view page) requires(Plain) {
         disconnect();
-        raw_http::step const answer{raw_http::reply(syncline::as_text(page), "200 OK", "text/html"),
-                                    raw_http::step::after::close};
-        portal_.emplace(std::vector<std::vector<raw_http::step>>(4, {answer}), port_);
+        portal_.emplace(raw_http::portal(syncline::as_text(page)), port_);
     }
     void release() requires(Plain) {
         portal_.reset();

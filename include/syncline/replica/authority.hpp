@@ -1512,7 +1512,7 @@ private:
         }
         if (lost && overruled != m.parts.size()) { return refuse(*lost, errc::contended); }
         // Whom a later part was to change, and didn't, needs its parent still.
-        for (std::size_t i = 0; constraints_ && !lost && i < m.parts.size(); ++i) {
+        for (std::size_t i = 0; constraints_ && !lost && i + 1 < m.parts.size(); ++i) {
             if (m.parts[i].kind != change_kind::erase) { continue; }
             auto const find = [&](record_key const& k) { return newest_over(tx, effects, k); };
             auto const reach = constraints_->reach_of(tx, m.parts[i].record, find, effects.all);

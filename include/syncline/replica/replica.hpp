@@ -3367,6 +3367,10 @@ private:
         report.more = *work;
         return report;
     }
+    /// The last life of a record that has ended, of one that lives the one before it; 0: none.
+    [[nodiscard]] static std::uint64_t ended_life(row const& r) noexcept {
+        return r.deleted || r.life == 0 ? r.life : r.life - 1;
+    }
     /// No row of a position after `shared` stays confirmed; each is wanted anew, or `all` are. Answers which, and the
     /// last lives of theirs that have ended.
     template <class Tx>
@@ -3376,7 +3380,7 @@ private:
         std::vector<std::pair<record_key, std::uint64_t>> gone;
         record_range const every = every_record();
         auto ok = records_.scan_range(tx, every.from, every.to, [&](record_key const& k, held_record& h) {
-            if (h.confirmed > shared) { gone.emplace_back(k, h.visible.life - (h.visible.deleted ? 0 : 1)); }
+            if (h.confirmed > shared) { gone.emplace_back(k, ended_life(h.visible)); }
             return true;
         });
         if (!ok) { return ok.error(); }
@@ -4748,7 +4752,7 @@ private:
         nothing.deleted = true;
         // As where an authority was put back: who creates it anew joins what comes again.
         bool const remembers = sync.kept && sync.kept->shared != no_position && held->present;
-        nothing.life = remembers ? held->state.life - (held->state.deleted ? 0 : 1) : 0;
+        nothing.life = remembers ? ended_life(held->state) : 0;
         bool const keeps = dirty && !held->dirty && confirmed;
         held_record const shown{dirty, known, now ? std::move(*now) : std::move(nothing)};
         return records_.put(tx, *k, shown, keeps ? &*confirmed : nullptr);
