@@ -127,9 +127,7 @@ public:
     void speak() { handler_.be_silent(false); }
     void intercept(bytes_view page) {
         disconnect();
-        raw_http::step const answer{raw_http::reply(as_text(page), "200 OK", "text/html"),
-                                    raw_http::step::after::close};
-        portal_.emplace(std::vector<std::vector<raw_http::step>>(8, {answer}), port_);
+        portal_.emplace(raw_http::portal(as_text(page)), port_);
     }
     void release() {
         portal_.reset();

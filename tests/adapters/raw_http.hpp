@@ -81,10 +81,10 @@ struct step {
     bool dribbles = false;  ///< sends its answer byte by byte
 };
 
-/// The script of a captive portal: a page of its own to whoever asks, four times.
+/// The script of a captive portal: a page of its own to whoever asks, eight times.
 inline std::vector<std::vector<step>> portal(std::string_view page) {
     step const answer{reply(page, "200 OK", "text/html"), step::after::close};
-    return std::vector<std::vector<step>>(4, {answer});
+    return std::vector<std::vector<step>>(8, {answer});
 }
 
 /// Serves one connection after the other by a script, on a thread of its own; a connection too many is closed.
