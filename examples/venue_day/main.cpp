@@ -19,9 +19,11 @@ int main() {
     #include <csignal>
     #include <cstdlib>
     #include <cstring>
+    #include <filesystem>
     #include <optional>
     #include <string>
     #include <string_view>
+    #include <system_error>
     #include <vector>
 
     #include <sys/stat.h>
@@ -131,8 +133,12 @@ std::string own_path(char const* argv0) {
 /// A folder for the databases, without those of an earlier day; false with a complaint.
 bool prepare_folder(arguments& a, plan const& p, std::string& complaint) {
     if (a.folder.empty()) {
-        char const* const base = std::getenv("TMPDIR");
-        std::string name = std::string{base != nullptr && *base != '\0' ? base : "/tmp"} + "/venue_day.XXXXXX";
+        std::error_code no_folder;
+        std::string name = (std::filesystem::temp_directory_path(no_folder) / "venue_day.XXXXXX").string();
+        if (no_folder) {
+            complaint = "no folder for temporary files: " + no_folder.message();
+            return false;
+        }
         if (mkdtemp(name.data()) == nullptr) {
             complaint = name + ": " + std::strerror(errno);
             return false;
