@@ -36,7 +36,8 @@ namespace detail {
     return o.patience_background;
 }
 
-/// One call of an outbox. Nothing of it is complete before `close`.
+/// One call of an outbox. Nothing of it is complete before `close`. The members that are only declared here stand by what
+/// they do in changing.hpp, ending.hpp, entering.hpp, finding.hpp, order.hpp and writing.hpp.
 template <storage_transaction Tx>
 class outbox_moves {
 public:
@@ -361,11 +362,3 @@ private:
 
 }  // namespace detail
 }  // namespace syncline::inline SYNCLINE_ABI
-
-// The members, by what they do.
-#include <syncline/outbox/changing.hpp>
-#include <syncline/outbox/ending.hpp>
-#include <syncline/outbox/entering.hpp>
-#include <syncline/outbox/finding.hpp>
-#include <syncline/outbox/order.hpp>
-#include <syncline/outbox/writing.hpp>

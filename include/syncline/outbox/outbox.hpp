@@ -21,11 +21,17 @@
 #include <syncline/core/result.hpp>
 #include <syncline/core/time.hpp>
 #include <syncline/model/observer.hpp>
+#include <syncline/outbox/changing.hpp>
+#include <syncline/outbox/ending.hpp>
+#include <syncline/outbox/entering.hpp>
 #include <syncline/outbox/entry.hpp>
+#include <syncline/outbox/finding.hpp>
 #include <syncline/outbox/layout.hpp>
 #include <syncline/outbox/moves.hpp>
+#include <syncline/outbox/order.hpp>
 #include <syncline/outbox/record_index.hpp>
 #include <syncline/outbox/selection.hpp>
+#include <syncline/outbox/writing.hpp>
 #include <syncline/retry/backoff.hpp>
 #include <syncline/storage/storage.hpp>
 
