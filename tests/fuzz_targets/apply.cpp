@@ -333,4 +333,4 @@ int body(std::uint8_t const* data, std::size_t size) {
 
 }  // namespace
 
-fuzz::target const fuzz::this_target{.body = body, .cost = 10, .length = 200};
+SYNCLINE_FUZZ_TARGET(.body = body, .cost = 10, .length = 200)

@@ -335,5 +335,4 @@ void seeds(fuzz::seed_sink sink) {
 
 }  // namespace
 
-fuzz::target const fuzz::this_target{
-    .body = body, .cost = 8, .length = 200, .seeds = seeds, .mutate = fuzz::mutate_cbor<1>};
+SYNCLINE_FUZZ_TARGET(.body = body, .cost = 8, .length = 200, .seeds = seeds, .mutate = fuzz::mutate_cbor<1>)

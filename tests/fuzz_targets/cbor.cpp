@@ -5,4 +5,4 @@
 #include "fuzz_targets/cbor.hpp"
 #include "fuzz_targets/target.hpp"
 
-fuzz::target const fuzz::this_target{.body = fuzz::fuzz_cbor};
+SYNCLINE_FUZZ_TARGET(.body = fuzz::fuzz_cbor)

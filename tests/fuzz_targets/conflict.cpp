@@ -214,4 +214,4 @@ void seeds(fuzz::seed_sink out) {
 
 }  // namespace
 
-fuzz::target const fuzz::this_target{.body = body, .cost = 60, .length = 400, .seeds = seeds};
+SYNCLINE_FUZZ_TARGET(.body = body, .cost = 60, .length = 400, .seeds = seeds)

@@ -172,4 +172,4 @@ void seeds(fuzz::seed_sink sink) {
 
 }  // namespace
 
-fuzz::target const fuzz::this_target{.body = body, .cost = 12, .length = 200, .seeds = seeds};
+SYNCLINE_FUZZ_TARGET(.body = body, .cost = 12, .length = 200, .seeds = seeds)

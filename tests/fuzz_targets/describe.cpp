@@ -5,4 +5,4 @@
 #include "fuzz_targets/describe.hpp"
 #include "fuzz_targets/target.hpp"
 
-fuzz::target const fuzz::this_target{.body = fuzz::fuzz_describe};
+SYNCLINE_FUZZ_TARGET(.body = fuzz::fuzz_describe)

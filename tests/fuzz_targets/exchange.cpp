@@ -499,4 +499,4 @@ std::size_t mutate(std::uint8_t* data, std::size_t size, std::size_t size_max, u
 
 }  // namespace
 
-fuzz::target const fuzz::this_target{.body = body, .cost = 80, .length = 300, .seeds = seeds, .mutate = mutate};
+SYNCLINE_FUZZ_TARGET(.body = body, .cost = 80, .length = 300, .seeds = seeds, .mutate = mutate)

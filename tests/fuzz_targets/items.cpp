@@ -336,4 +336,4 @@ void seeds(fuzz::seed_sink sink) {
 
 }  // namespace
 
-fuzz::target const fuzz::this_target{.body = body, .cost = 2, .seeds = seeds, .mutate = fuzz::mutate_cbor<1>};
+SYNCLINE_FUZZ_TARGET(.body = body, .cost = 2, .seeds = seeds, .mutate = fuzz::mutate_cbor<1>)

@@ -145,4 +145,4 @@ void seeds(fuzz::seed_sink sink) {
 
 }  // namespace
 
-fuzz::target const fuzz::this_target{.body = body, .cost = 30, .length = 160, .seeds = seeds};
+SYNCLINE_FUZZ_TARGET(.body = body, .cost = 30, .length = 160, .seeds = seeds)

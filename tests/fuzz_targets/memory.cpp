@@ -215,4 +215,4 @@ int body(std::uint8_t const* data, std::size_t size) {
 
 }  // namespace
 
-fuzz::target const fuzz::this_target{.body = body, .cost = 80, .length = 400};
+SYNCLINE_FUZZ_TARGET(.body = body, .cost = 80, .length = 400)

@@ -191,4 +191,4 @@ void seeds(fuzz::seed_sink sink) {
 
 }  // namespace
 
-fuzz::target const fuzz::this_target{.body = body, .cost = 2, .seeds = seeds, .mutate = fuzz::mutate_cbor<2>};
+SYNCLINE_FUZZ_TARGET(.body = body, .cost = 2, .seeds = seeds, .mutate = fuzz::mutate_cbor<2>)

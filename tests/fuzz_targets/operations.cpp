@@ -124,4 +124,4 @@ void seeds(fuzz::seed_sink sink) {
 
 }  // namespace
 
-fuzz::target const fuzz::this_target{.body = body, .cost = 4, .length = 300, .seeds = seeds};
+SYNCLINE_FUZZ_TARGET(.body = body, .cost = 4, .length = 300, .seeds = seeds)

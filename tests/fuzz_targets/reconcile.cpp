@@ -125,4 +125,4 @@ void seeds(fuzz::seed_sink sink) {
 
 }  // namespace
 
-fuzz::target const fuzz::this_target{.body = body, .cost = 20, .length = 400, .seeds = seeds};
+SYNCLINE_FUZZ_TARGET(.body = body, .cost = 20, .length = 400, .seeds = seeds)

@@ -160,4 +160,4 @@ void seeds(fuzz::seed_sink sink) {
 
 }  // namespace
 
-fuzz::target const fuzz::this_target{.body = body, .cost = 60, .length = 200, .seeds = seeds};
+SYNCLINE_FUZZ_TARGET(.body = body, .cost = 60, .length = 200, .seeds = seeds)

@@ -77,4 +77,4 @@ void seeds(fuzz::seed_sink sink) {
 
 }  // namespace
 
-fuzz::target const fuzz::this_target{.body = body, .length = 200, .seeds = seeds};
+SYNCLINE_FUZZ_TARGET(.body = body, .length = 200, .seeds = seeds)

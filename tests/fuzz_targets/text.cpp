@@ -142,4 +142,4 @@ void seeds(fuzz::seed_sink sink) {
 
 }  // namespace
 
-fuzz::target const fuzz::this_target{.body = body, .seeds = seeds};
+SYNCLINE_FUZZ_TARGET(.body = body, .seeds = seeds)

@@ -31,7 +31,7 @@ inline void write_seeds(std::filesystem::path const& folder) {
         std::ofstream file(folder / std::string(name), std::ios::binary);
         file.write(reinterpret_cast<char const*>(in.data()), static_cast<std::streamsize>(in.size()));
     };
-    if (this_target.seeds != nullptr) { this_target.seeds(write); }
+    if (this_target->seeds != nullptr) { this_target->seeds(write); }
 }
 
 }  // namespace fuzz

@@ -10,12 +10,12 @@
 #include "support/fuzz_files.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
-    return fuzz::this_target.body(data, size);
+    return fuzz::this_target->body(data, size);
 }
 
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t size_max,
                                                unsigned seed) {
-    auto* const own = fuzz::this_target.mutate;
+    auto* const own = fuzz::this_target->mutate;
     return own != nullptr ? own(data, size, size_max, seed) : LLVMFuzzerMutate(data, size, size_max);
 }
 

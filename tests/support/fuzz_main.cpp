@@ -3,6 +3,7 @@
 // them and from nothing, the same on every machine. Without coverage to guide it, it is the lesser driver of the two.
 //
 //     fuzz_x [--rounds N] [--seconds N] [--seed N] [--findings PREFIX] [FILE or FOLDER...]
+//     fuzz_all --target X, and the same
 //
 // Rounds are divided by the target's cost. An input at which the process ends is kept in the file PREFIX and a number.
 #include <algorithm>
@@ -19,6 +20,10 @@
 
 #include "fuzz_targets/target.hpp"
 #include "support/fuzz_files.hpp"
+
+#if defined(SYNCLINE_FUZZ_JOINED)
+fuzz::target const* fuzz::this_target = nullptr;
+#endif
 
 namespace {
 
@@ -37,7 +42,7 @@ std::uint8_t byte() { return static_cast<std::uint8_t>(next()); }
 constexpr std::size_t size_max = 4096;
 
 input fresh() {
-    input made(below(fuzz::this_target.length + 1));
+    input made(below(fuzz::this_target->length + 1));
     for (auto& b : made) { b = below(2) == 0 ? byte() : static_cast<std::uint8_t>(below(8) * 32 + below(25)); }
     return made;
 }
@@ -57,7 +62,7 @@ void edit(input& made) {
 }
 
 input changed(input made) {
-    auto* const mutate = fuzz::this_target.mutate;
+    auto* const mutate = fuzz::this_target->mutate;
     if (mutate == nullptr || below(4) == 0) {
         for (std::size_t edits = 1 + below(4); edits != 0; --edits) { edit(made); }
         return made;
@@ -75,7 +80,7 @@ std::string findings = "crash-";
 void run(input const& in) {
     running = &in;
     ++number;
-    static_cast<void>(fuzz::this_target.body(in.data(), in.size()));
+    static_cast<void>(fuzz::this_target->body(in.data(), in.size()));
 }
 
 /// The process is about to end: what it has to do needn't be safe, only likely to work.
@@ -113,9 +118,16 @@ int main(int argc, char** argv) {
             continue;
         }
         if (++i == argc) { return 2; }
+#if defined(SYNCLINE_FUZZ_JOINED)
+        if (option == "--target") {
+            fuzz::this_target = fuzz::known_target::find(argv[i]);
+            continue;
+        }
+        if (fuzz::this_target == nullptr) { return 2; }
+#endif
         std::uint64_t const n = std::strtoull(argv[i], nullptr, 10);
         if (option == "--rounds") {
-            rounds = (std::max)(n / fuzz::this_target.cost, std::uint64_t{1});
+            rounds = (std::max)(n / fuzz::this_target->cost, std::uint64_t{1});
         } else if (option == "--seconds") {
             patience = std::chrono::seconds{n};
         } else if (option == "--seed") {
@@ -126,15 +138,16 @@ int main(int argc, char** argv) {
             return 2;
         }
     }
+    if (fuzz::this_target == nullptr) { return 2; }
     for (int const signal : {SIGABRT, SIGSEGV, SIGFPE, SIGILL}) { std::signal(signal, keep); }
 
     std::vector<input> corpus{input{}};
-    if (fuzz::this_target.seeds != nullptr) {
+    if (fuzz::this_target->seeds != nullptr) {
         auto const take = [&](std::string_view, syncline::bytes_view in) {
             auto const* const first = reinterpret_cast<std::uint8_t const*>(in.data());
             corpus.emplace_back(first, first + in.size());
         };
-        fuzz::this_target.seeds(take);
+        fuzz::this_target->seeds(take);
     }
     for (auto const& path : named) {
         if (std::filesystem::is_regular_file(path)) { corpus.push_back(fuzz::read_input(path)); }
