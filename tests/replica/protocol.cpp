@@ -372,6 +372,13 @@ TEST_CASE("an authority tells what it understands, and a request is written for 
     CHECK(encode(q, feature_columns) == encode(q));
     CHECK(*decode_request(encode(q, 0)) == q);
     CHECK(testing::first_codec::read_request(encode(q, feature_sums))->mutations == q.mutations);
+    q.left = {7, 3};
+    CHECK(*decode_request(encode(q)) == q);
+    CHECK(testing::first_codec::read_request(encode(q, feature_sums))->mutations == q.mutations);
+    q.left.assign(left_incarnations_max + 1, 1);
+    CHECK(decode_request(encode(q)).error() == errc::limit);
+    q.left = {0};
+    CHECK(decode_request(encode(q)).error() == errc::malformed);
     CHECK(testing::first_codec::read_request(encode(q, feature_columns)).error() == errc::malformed);
 }
 

@@ -1145,3 +1145,36 @@ TEST_CASE("a record that refers to one that a restored authority lost is created
     CHECK(map_find(visible(w.two).at("c"), "of")->has_value());
     if (edited) { CHECK(field(visible(w.two).at("c"), "count") == 20); }
 }
+
+TEST_CASE("who first meets an authority after it was put back follows it when it is put back once more") {
+    scene w;
+    auto const backup = w.c.store.snapshot();
+    w.c.put_back(backup, w.clock.now);
+    device three{3};
+    REQUIRE(open(three, w.clock.now));
+    w.create(three, key_b, {{"count", 2}});
+    REQUIRE(sync_with(three, w.c, w.clock.now));
+    w.c.put_back(backup, w.clock.now);
+    REQUIRE(sync_with(three, w.c, w.clock.now));
+    CHECK(regressions(three).size() == 1);
+    w.agree();
+    CHECK(w.c.confirmed().count("b") == 1);
+    CHECK(visible(three) == w.c.confirmed());
+}
+
+TEST_CASE("two answers to first questions, of two epochs, do no harm in whatever order they come") {
+    scene w;
+    w.c.put_back(w.c.store.snapshot(), w.clock.now);
+    device three{3};
+    REQUIRE(open(three, w.clock.now));
+    bytes const first = *w.c.answer(request_of(three, w.clock.now), w.clock.now);
+    w.create(three, key_b, {{"count", 2}});
+    bytes const second = *w.c.answer(request_of(three, w.clock.now), w.clock.now);  // with it an epoch begins
+    bool const late = GENERATE(false, true);
+    REQUIRE(absorb(three, late ? second : first, w.clock.now));
+    REQUIRE(absorb(three, late ? first : second, w.clock.now));
+    REQUIRE(sync_with(three, w.c, w.clock.now));
+    w.agree();
+    CHECK(w.c.confirmed().count("b") == 1);
+    CHECK(visible(three) == w.c.confirmed());
+}

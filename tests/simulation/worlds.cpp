@@ -75,7 +75,8 @@ world_points points_of(peer_simulation_report const& r) {
             {"handed", r.handed},
             {"carried home", r.carried},
             {"forged", r.forged},
-            {"of a lost device", r.orphans}};
+            {"of a lost device", r.orphans},
+            {"put back", r.put_back, true}};
 }
 world_points points_of(fact_simulation_report const& r) {
     return {{"failed call", r.faults, true},

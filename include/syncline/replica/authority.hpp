@@ -239,6 +239,9 @@ public:
         if (constrained) {
             if (auto ok = constraints_->current(tx, head_before); !ok) { return ok.error(); }
         }
+        if (!q->left.empty()) {
+            if (auto ok = note_left(tx, *q, principal); !ok) { return ok.error(); }
+        }
         if (relays) {
             // Before the requester's own, which may build on it.
             auto answers = take_relayed(tx, *q, principal, *author, *meta, stamp_max, known, now);
@@ -290,7 +293,13 @@ public:
                 p.epoch = *q->epoch;
             }
         }
-        if (meta->backups) { p.stable = meta->stable; }
+        if (meta->backups) {
+            p.stable = meta->stable;
+            // Who begins here may meet this store as it was before its epoch began.
+            if (!q->epoch) {
+                if (auto ok = list_last_epochs(tx, *meta, p.past); !ok) { return ok.error(); }
+            }
+        }
         p.author = author->index;
         p.decided = author->decided;
         p.head = meta->head;
@@ -774,8 +783,12 @@ private:
         if (!past) { return past.error(); }
         p.past = std::move(*past);
         if (!p.past.empty()) { return {}; }
+        return list_last_epochs(tx, meta, p.past);
+    }
+    template <class Tx>
+    [[nodiscard]] status list_last_epochs(Tx& tx, meta_state const& meta, std::vector<past_epoch>& all) const {
         std::uint64_t const first = meta.epochs > past_epochs_max ? meta.epochs - past_epochs_max : 0;
-        return list_epochs(tx, first, past_epochs_max, p.past);
+        return list_epochs(tx, first, past_epochs_max, all);
     }
 
     /// Bytes of a row's marks, the least that they take: fields that are unset leave theirs, and a row that grows
@@ -861,6 +874,49 @@ private:
         append(k, bytes_view{digest}.first(hash_bytes));
         return k;
     }
+
+    // Incarnations that a device of a principal has left, as it says: 'b', a digest of both -> their numbers.
+
+    [[nodiscard]] static bytes left_key_of(id128 const& device, std::string_view principal) {
+        bytes k = origin_prefix(device, principal);
+        k[1] = std::byte{'b'};
+        return k;
+    }
+    template <class Tx>
+    [[nodiscard]] result<interval_set> read_left(Tx& tx, bytes_view k) const {
+        interval_set all;
+        bytes raw;
+        auto found = tx.get(k, raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return all; }
+        cbor_reader in{raw};
+        all = decode_interval_set(in);
+        if (!in.finish()) { return failure{errc::corrupt, "incarnations that were left"}; }
+        return all;
+    }
+    template <class Tx>
+    [[nodiscard]] status note_left(Tx& tx, request const& q, std::string_view principal) const {
+        bytes const k = left_key_of(q.replica.device, principal);
+        auto all = read_left(tx, k);
+        if (!all) { return all.error(); }
+        bool fresh = false;
+        for (std::uint32_t const n : q.left) {
+            if (n != q.replica.incarnation && all->count() < left_kept_max) { fresh = all->add(n) || fresh; }
+        }
+        if (!fresh) { return {}; }
+        bytes raw;
+        cbor_writer w{raw};
+        encode_interval_set(w, *all);
+        return tx.put(k, raw);
+    }
+    static constexpr std::uint64_t left_kept_max = 1'024;
+    template <class Tx>
+    [[nodiscard]] result<bool> has_left(Tx& tx, replica_id const& who, std::string_view principal) const {
+        auto const all = read_left(tx, left_key_of(who.device, principal));
+        if (!all) { return all.error(); }
+        return all->contains(who.incarnation);
+    }
+
     /// One row of them at a time.
     class origin_books {
     public:
@@ -880,10 +936,12 @@ private:
                 if (!found) { return found.error(); }
                 numbers_ = {};
                 refused_ = {};
+                homeless_ = {};
                 if (*found) {
                     cbor_reader in{raw};
                     numbers_ = decode_interval_set(in);
                     if (!in.failed() && in.position() != raw.size()) { refused_ = decode_interval_set(in); }
+                    if (!in.failed() && in.position() != raw.size()) { homeless_ = decode_interval_set(in); }
                     if (!in.finish()) { return failure{errc::corrupt, "authority's origins"}; }
                 }
                 key_ = std::move(k);
@@ -894,9 +952,22 @@ private:
         }
         /// Precondition: `contain` was asked for it last.
         void add(origin const& o) { changed_ = (o.line != 0 && numbers_.add(o.number & 1023U)) || changed_; }
-        /// Of one that was added: it was decided, and has had no effect. Precondition: as for `add`.
-        void refuse(origin const& o) { changed_ = (o.line != 0 && refused_.add(o.number & 1023U)) || changed_; }
+        /// Of one that was added: it was decided, and has had no effect; `homeless`: as its record was not there.
+        /// Precondition: as for `add`.
+        void refuse(origin const& o, bool homeless) {
+            changed_ = (o.line != 0 && refused_.add(o.number & 1023U)) || changed_;
+            if (homeless) { changed_ = (o.line != 0 && homeless_.add(o.number & 1023U)) || changed_; }
+        }
+        /// Of one that was refused: it is decided anew. Precondition: as for `add`.
+        void reopen(origin const& o) {
+            interval_set one;
+            one.add(o.number & 1023U);
+            refused_ = refused_.difference(one);
+            homeless_ = homeless_.difference(one);
+            changed_ = true;
+        }
         [[nodiscard]] bool refused(origin const& o) const { return refused_.contains(o.number & 1023U); }
+        [[nodiscard]] bool homeless(origin const& o) const { return homeless_.contains(o.number & 1023U); }
         template <class Tx>
         [[nodiscard]] status close(Tx& tx) {
             if (!changed_) { return {}; }
@@ -905,6 +976,7 @@ private:
             cbor_writer w{raw};
             encode_interval_set(w, numbers_);
             if (!refused_.empty()) { encode_interval_set(w, refused_); }
+            if (!homeless_.empty()) { encode_interval_set(w, homeless_); }
             return tx.put(key_, raw);
         }
 
@@ -915,6 +987,7 @@ private:
         std::uint64_t block_ = 0;
         interval_set numbers_{};
         interval_set refused_{};
+        interval_set homeless_{};  ///< of these, for want of their record
         bool changed_ = false;
     };
 
@@ -963,15 +1036,19 @@ private:
         v.sequence = sequence;
         auto const elsewhere = origins.contain(tx, from);
         if (!elsewhere) { return elsewhere.error(); }
-        if (*elsewhere) {
+        // Its record may have come since: whoever sends it anew, it counts once.
+        bool const reopens = *elsewhere && origins.homeless(from);
+        if (*elsewhere && !reopens) {
             v.kind = verdict_kind::duplicate;  // another copy of its store sent it, perhaps joined with more
             v.reason = origins.refused(from) ? errc::rejected : errc::identity_fork;
         } else {
             if (auto ok = judge(tx, raw, principal, author, meta, stamp_max, v); !ok) { return ok.error(); }
+            if (reopens) { origins.reopen(from); }
             origins.add(from);
             // Who offers it again after this store was put back has to learn that it has had no effect.
             bool const refused = v.kind == verdict_kind::rejected || v.kind == verdict_kind::conflict;
-            if (meta.backups && refused) { origins.refuse(from); }
+            bool const homeless = v.kind == verdict_kind::rejected && v.reason == errc::not_found;
+            if (meta.backups && refused) { origins.refuse(from, homeless); }
         }
 
         bytes kept;
@@ -1166,13 +1243,23 @@ private:
             if (missing) {
                 // Its author may have sent it under a new incarnation, after this store was put back, say: then what it
                 // needs never comes under the old one.
-                auto const elsewhere = origins.contain(tx, said.from);
+                auto elsewhere = origins.contain(tx, said.from);
+                // … or not at all: it was refused before.
+                if (elsewhere && !*elsewhere) { elsewhere = has_left(tx, author.replica, author.principal); }
                 if (!elsewhere) { return elsewhere.error(); }
                 answer.outcome = *elsewhere ? relay_outcome::settled : relay_outcome::needs;
                 answer.missing = *elsewhere ? dot{} : *missing;
                 if (!*elsewhere) { return false; }
                 if (auto ok = find_settled(tx, e.opened.change, answer); !ok) { return ok.error(); }
                 return true;
+            }
+            // Made on what this store has lost: its author will say so, and send it anew.
+            if (meta.backups && made_beyond(e.opened.change, meta.head)) {
+                auto const elsewhere = origins.contain(tx, said.from);
+                if (!elsewhere) { return elsewhere.error(); }
+                answer.outcome = relay_outcome::later;
+                answer.missing = {};
+                if (!*elsewhere) { return false; }
             }
         }
         std::size_t const changed = meta.own.size();  // what it changes is not the requester's own
@@ -1209,6 +1296,11 @@ private:
             if (auto ok = find_settled(tx, e.opened.change, answer); !ok) { return ok.error(); }
         }
         return true;
+    }
+    [[nodiscard]] static bool made_beyond(mutation const& m, position head) {
+        bool beyond = false;
+        each_part(m, [&](mutation const& part) { beyond = beyond || part.base > head; });
+        return beyond;
     }
     /// What a mutation came to is not known any more: the rows as they are now contain it, if any do. A group that lacks
     /// one of its rows is in none.
@@ -1316,7 +1408,7 @@ private:
         if (!in.failed() && !in.at_end()) { v.guard = std::string{in.text()}; }
         if (!in.finish()) { return failure{errc::corrupt, "kept verdict"}; }
         if (nameless && (v.kind == verdict_kind::rejected || v.kind == verdict_kind::conflict)) {
-            origins.refuse(from);
+            origins.refuse(from, v.kind == verdict_kind::rejected && v.reason == errc::not_found);
         }
         v.again = true;
         return std::optional<verdict>{std::move(v)};

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -162,6 +163,9 @@ struct request {
     std::optional<std::vector<relayed_item>> relayed{};
     /// What the sender holds of the first of its ranges, so that it is told what differs. To an authority that can compare.
     std::optional<compared_range> compared{};
+    /// Incarnations that the sender left when the authority was put back, the last of them, in order: what they had issued
+    /// and still stands is issued under the one that it has now.
+    std::vector<std::uint32_t> left{};
     friend bool operator==(request const&, request const&) = default;
 };
 
@@ -628,6 +632,33 @@ inline constexpr std::uint64_t relayed_key = 41;
 /// A request's key for the sums of what is held, and a reply's for what is the same.
 inline constexpr std::uint64_t sums_key = 42;
 
+inline constexpr std::size_t left_incarnations_max = 16;  ///< of one request
+
+namespace detail {
+
+inline void encode_left(cbor_writer& w, std::vector<std::uint32_t> const& all) {
+    w.array(all.size());
+    for (std::uint32_t const n : all) { w.unsigned_integer(n); }
+}
+[[nodiscard]] inline std::vector<std::uint32_t> decode_left(cbor_reader& in) {
+    std::vector<std::uint32_t> all;
+    std::size_t const n = in.array();
+    if (n > left_incarnations_max) { in.fail({errc::limit, "too many incarnations"}); }
+    for (std::size_t i = 0; i < n && !in.failed(); ++i) {
+        std::uint64_t const one = in.unsigned_integer();
+        if (one == 0 || one > (std::numeric_limits<std::uint32_t>::max)()) {
+            in.fail({errc::malformed, "incarnation"});
+        }
+        all.push_back(static_cast<std::uint32_t>(one));
+    }
+    return all;
+}
+
+}  // namespace detail
+
+/// The request's key for the incarnations that its sender has left.
+inline constexpr std::uint64_t left_key = 44;
+
 /// For an authority that is known to understand `understood` of requests: what it may not read is written as the first
 /// version does.
 [[nodiscard]] inline bytes encode(request const& q, std::uint64_t understood) {
@@ -638,7 +669,7 @@ inline constexpr std::uint64_t sums_key = 42;
     w.map(std::size_t{6} + (q.epoch ? 1 : 0) + (q.origins.empty() || columns ? 0 : 1) + (q.line == 0 ? 0 : 1) +
           (q.ranges.empty() ? 0 : 1) + (q.schemas.empty() ? 0 : 1) + (q.features == 0 ? 0 : 1) + (q.known ? 1 : 0) +
           (q.horizon == 0 ? 0 : 1) + (q.whole ? 1 : 0) + (q.limits ? 1 : 0) + (q.scopes ? 1 : 0) + (q.relayed ? 1 : 0) +
-          (q.compared ? 1 : 0));
+          (q.compared ? 1 : 0) + (q.left.empty() ? 0 : 1));
     w.unsigned_integer(1);
     w.byte_string(to_array(q.replica));
     if (q.epoch) {
@@ -714,6 +745,10 @@ inline constexpr std::uint64_t sums_key = 42;
         w.unsigned_integer(sums_key);
         detail::encode_compared(w, *q.compared);
     }
+    if (!q.left.empty()) {
+        w.unsigned_integer(left_key);
+        detail::encode_left(w, q.left);
+    }
     detail::seal_frame(out);
     return out;
 }
@@ -762,6 +797,10 @@ inline constexpr std::uint64_t sums_key = 42;
             case scopes_key: q.scopes = detail::decode_scopes(in); return true;
             case relayed_key: q.relayed = detail::decode_relayed(in); return true;
             case sums_key: q.compared = detail::decode_compared(in); return true;
+            case left_key:
+                q.left = detail::decode_left(in);
+                if (q.left.empty()) { in.fail({errc::not_deterministic, "no incarnations, said at length"}); }
+                return true;
             default: return false;
         }
     });

@@ -765,6 +765,9 @@ public:
         bool waits_for_needs = false;
         std::uint64_t room = 0;
         std::uint64_t relayed = 0;
+        auto left = read_left(tx);
+        if (!left) { return left.error(); }
+        q.left = std::move(*left);
         if (options_.relay) {
             auto const most = relayed_max(tx, *sync);
             if (!most) { return most.error(); }
@@ -854,6 +857,8 @@ public:
             }
             auto const left = [&](past_epoch const& e) { return e.name == p->epoch; };
             if (std::any_of(past.begin(), past.end(), left)) { return nothing_taken(tx, now); }
+            // To what was asked before an authority was known that expects to be put back; another one's tells no `asked`.
+            if (sync->kept && !p->asked && p->stable) { return nothing_taken(tx, now); }
             if (!sync->kept || !p->asked) { return failure{errc::authority_changed, "another authority answered"}; }
             if (p->author != unknown_author && knows_more(*sync, *p)) { return nothing_taken(tx, now); }
             if (p->author != unknown_author && !p->past.empty()) {
@@ -956,6 +961,9 @@ public:
                 if (!doubted) { return doubted.error(); }
                 dirty.insert(dirty.end(), doubted->begin(), doubted->end());
             }
+        }
+        if (!before.epoch && !p->past.empty()) {
+            if (auto ok = write_past(tx, p->past); !ok) { return ok.error(); }
         }
         if (p->stable && !sync->kept) {
             // What was decided before is not kept: an older state than this is not to be had back.
@@ -3184,7 +3192,7 @@ private:
         return out;
     }
     /// A record that was lost may have come, or one that it refers to: what waited for it is offered, unless a person has
-    /// dismissed it. As a new write, since it was decided under its origin.
+    /// dismissed it. Under its origin, by which it counts once, whoever else brings it.
     template <class Tx>
     [[nodiscard]] status offer_orphans(Tx& tx, bytes_view name, arrivals const& came, sync_state& sync) const {
         if (!sync.kept || sync.kept->orphans == 0) { return {}; }
@@ -3221,7 +3229,6 @@ private:
             if (ok = tx.erase(*parked ? bytes_view{conflict} : bytes_view{one}); !ok) { return ok; }
             --sync.kept->orphans;
             if (!*parked) { continue; }
-            if (d->what.line != 0) { ++d->what.line; }
             if (ok = offer_again(tx, sync, *d, sync.kept->shared); !ok) { return ok; }
         }
         return ok;
@@ -3310,6 +3317,7 @@ private:
         if (auto ok = void_bases(tx, *shared, p.decided); !ok) { return ok.error(); }
         // Where the authority has a verdict that is not known here yet, it is to be had under this name only.
         if ((verdicts_lost || frozen || !lost->empty()) && p.decided <= sync.settled) {
+            if (auto ok = note_left(tx); !ok) { return ok.error(); }
             if (auto ok = reincarnate(tx, sync, random, std::move(*lost), *shared); !ok) { return ok.error(); }
         } else {
             for (decided_mutation const& d : *lost) {
@@ -4756,6 +4764,36 @@ private:
         bool const keeps = dirty && !held->dirty && confirmed;
         held_record const shown{dirty, known, now ? std::move(*now) : std::move(nothing)};
         return records_.put(tx, *k, shown, keeps ? &*confirmed : nullptr);
+    }
+
+    // Incarnations that were left when the authority was put back, so that nothing waits for what is not issued under them
+    // any more: 'm', the last of them in order.
+
+    template <class Tx>
+    [[nodiscard]] result<std::vector<std::uint32_t>> read_left(Tx& tx) const {
+        std::vector<std::uint32_t> all;
+        bytes raw;
+        auto found = tx.get(key('m'), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return all; }
+        cbor_reader in{raw};
+        all = detail::decode_left(in);
+        if (!in.finish()) { return failure{errc::corrupt, "incarnations that were left"}; }
+        return all;
+    }
+    template <class Tx>
+    [[nodiscard]] status note_left(Tx& tx) const {
+        if (!options_.relay) { return {}; }
+        auto mine = read_identity(tx);
+        if (!mine) { return mine.error(); }
+        auto all = read_left(tx);
+        if (!all) { return all.error(); }
+        all->push_back(mine->self.incarnation);
+        if (all->size() > left_incarnations_max) { all->erase(all->begin()); }
+        bytes raw;
+        cbor_writer w{raw};
+        detail::encode_left(w, *all);
+        return tx.put(key('m'), raw);
     }
 
     /// A new identity: the authority knows mutations under the old one that this store doesn't, or lost some that it

@@ -59,12 +59,13 @@ struct peer_simulation_report {
     std::uint64_t faults = 0;  ///< storage calls that were made to fail
     std::uint64_t power_cuts = 0;
     std::uint64_t written = 0;
-    std::uint64_t grouped = 0;  ///< … of which to two records together
-    std::uint64_t handed = 0;   ///< envelopes that a meeting brought
-    std::uint64_t carried = 0;  ///< … and that somebody else brought home
-    std::uint64_t forged = 0;   ///< envelopes
-    std::uint64_t orphans = 0;  ///< writes of a lost device that others brought home
-    std::uint64_t trace = 0;    ///< of all messages: the same on every machine
+    std::uint64_t grouped = 0;   ///< … of which to two records together
+    std::uint64_t handed = 0;    ///< envelopes that a meeting brought
+    std::uint64_t carried = 0;   ///< … and that somebody else brought home
+    std::uint64_t forged = 0;    ///< envelopes
+    std::uint64_t orphans = 0;   ///< writes of a lost device that others brought home
+    std::uint64_t put_back = 0;  ///< how often the authority was put back to a backup
+    std::uint64_t trace = 0;     ///< of all messages: the same on every machine
     std::vector<violation> found{};
     std::vector<std::string> story{};
 };
@@ -112,6 +113,15 @@ private:
     void begin() {
         authority_options all_home;
         all_home.relays = &gate_;
+        backups_ = seed_ % 4 == 2;
+        all_home.backups = backups_;
+        if (backups_) {
+            record_check refuses;
+            refuses.collection = "things";
+            refuses.judge = &refuse;
+            checks_.add(std::move(refuses));
+            all_home.checks = &checks_;
+        }
         // Of every third seed the pages are so small that what was handed on comes home in pieces.
         if (seed_ % 3 == 0) { all_home.rows_max = 1 + seed_ / 3 % 3; }
         cloud_ = std::make_unique<authority<>>(rules(), all_home);
@@ -130,7 +140,7 @@ private:
         // What is built on a forgery, where peers don't verify, only its author can bring home; and what others have built on
         // that may be refused before.
         deceived_ = forges_ && !verifies;
-        may_lose_ = !deceived_;
+        may_lose_ = !deceived_ && !backups_;
         if (draw(2) == 0) { o.page_max = static_cast<std::size_t>(1 + draw(3)); }
         if (draw(2) == 0) { o.submit_max = static_cast<std::size_t>(1 + draw(3)); }
         if (draw(3) == 0) { o.carried_max = static_cast<std::size_t>(2 + draw(6)); }
@@ -146,6 +156,16 @@ private:
             keys_.add(as_bytes(name), as_bytes("a key that is " + name + "'s"), self->device, name);
             ids_.push_back(*self);
         }
+    }
+    /// Where the authority may be put back it takes no mark that ends so, but where it creates a record.
+    [[nodiscard]] static bool unwelcome(std::string_view mark) {
+        return mark.ends_with('1') || mark.ends_with('4') || mark.ends_with('7');
+    }
+    [[nodiscard]] static validation refuse(validation_input const& in, void const*) {
+        auto const set = [](field_op const& op) { return op.field != "count" && unwelcome(op.field); };
+        bool const bad =
+            in.change.kind == change_kind::update && std::any_of(in.change.ops.begin(), in.change.ops.end(), set);
+        return bad ? validation{false, errc::forbidden, "unwelcome"} : validation{};
     }
     // Raw storage.
 
@@ -181,7 +201,7 @@ private:
         });
     }
     /// The marks in rows; what counts otherwise than it is marked is a breach.
-    std::set<std::string> marks_in(records const& all, std::string const& where, bool whole) {
+    std::set<std::string> marks_in(records const& all, std::string const& where, bool whole, bool at_home = false) {
         std::set<std::string> out;
         std::map<std::string, int> times;
         for (auto const& [id, f] : all) {
@@ -198,11 +218,12 @@ private:
                 }
             }
             holds(
-                counts == marks, peer_promise::once,
+                counts == marks || (!at_home && hears_again_), peer_promise::once,
                 where + " counts " + std::to_string(counts) + " of the " + std::to_string(marks) + " writes in " + id);
         }
         for (std::string const& m : groups_) {
-            holds(!whole || times[m] != 1, peer_promise::whole, where + " has half of the group " + m);
+            holds(!whole || times[m] != 1 || (!at_home && hears_again_), peer_promise::whole,
+                  where + " has half of the group " + m);
         }
         return out;
     }
@@ -211,24 +232,27 @@ private:
         auto there = marks_in(visible(d), d.name, !d.box.has('r', 'w'));
         there.merge(letters(d));
         for (std::string const& m : d.marks) {
-            holds(there.contains(m), peer_promise::seen, d.name + " does not see its own write " + m);
+            holds(there.contains(m) || hears_again_, peer_promise::seen, d.name + " does not see its own write " + m);
         }
     }
-    /// Of the writes that are dead letters, where any may be: of one that was deceived, and of what was written on a record
-    /// whose creation builds on what may have been lost with a device.
+    /// Of the writes that are dead letters, where any may be: of one that was deceived, of what was written on a record
+    /// whose creation builds on what may have been lost with a device, of what builds on another's that lacks something at
+    /// home, and of what the authority refuses; that lies with the conflicts where it was offered again.
     std::set<std::string> letters(device& d) {
         std::set<std::string> out;
         bool const lost = std::any_of(devices_.begin(), devices_.end(), [](auto const& o) { return o->lost; });
-        if (!deceived_ && !lost) { return out; }
         auto const ok = d.box.read([&](auto& tx) {
             return d.self.queue().scan_dead(tx, [&](outbox_entry const& e) {
                 auto const m = replica::mutation_of(e);
                 if (!m) { return true; }
-                bool may = deceived_;
+                auto const p = pending::parse(e.payload);
+                bool may = deceived_ || (e.reason == errc::not_found && p && !p->needs.empty());
+                may = may || (backups_ && (e.reason == errc::forbidden || e.reason == errc::identity_fork));
                 each_part(*m, [&](mutation const& part) {
                     auto const by = made_.find(std::string{part.record.id_text()});
-                    may = may || (by != made_.end() && std::any_of(by->second.begin(), by->second.end(),
-                                                                   [](device const* o) { return o->lost; }));
+                    may = may ||
+                          (lost && by != made_.end() &&
+                           std::any_of(by->second.begin(), by->second.end(), [](device const* o) { return o->lost; }));
                 });
                 each_part(*m, [&](mutation const& part) {
                     for (field_op const& op : part.ops) {
@@ -239,10 +263,20 @@ private:
             });
         });
         honest(ok.has_value(), "dead letters can't be read");
+        if (!backups_) { return out; }
+        auto const open = d.box.read([&](auto& tx) {
+            return d.self.conflicts(tx, [&](open_conflict const& c) {
+                each_part(c.local, [&](mutation const& part) {
+                    for (field_op const& op : part.ops) { out.insert(op.field); }
+                });
+                return true;
+            });
+        });
+        honest(open.has_value(), "conflicts can't be read");
         return out;
     }
     std::set<std::string> judge_home() {
-        auto there = marks_in(home_.rows('a', 'r'), "the authority", true);
+        auto there = marks_in(home_.rows('a', 'r'), "the authority", true, true);
         for (std::string const& m : there) { holds(m[0] != 'f', peer_promise::sealed, "a forgery got home: " + m); }
         return there;
     }
@@ -254,6 +288,7 @@ private:
         for (std::string const& m : there) {
             if (!at_home_.insert(m).second || deceived_ || wrote_[m] == &d) { continue; }
             if (std::any_of(devices_.begin(), devices_.end(), [](auto const& o) { return o->lost; })) { continue; }
+            if (backups_) { continue; }  // what was refused may come again later
             for (std::string const& before : saw_[m]) {
                 holds(there.contains(before), peer_promise::after,
                       d.name + " brings home " + m + ", whose writer had seen " + before);
@@ -270,7 +305,14 @@ private:
         }
     }
     void deed() {
+        if (backups_ && draw(15) == 0) { return draw(2) == 0 ? back_up() : put_back(); }
         device& d = draw_device();
+        if (backups_ && draw(5) == 0) {  // much is decided, so that much can be lost
+            tell(d.name + " comes home");
+            (void)exchange(d);
+            judge_relayed(d);
+            return judge(d);
+        }
         device& other = draw_device();
         std::uint64_t const what = draw(40);
         if (what < 8) {
@@ -452,6 +494,26 @@ private:
              (elsewhere ? ", sealed for another house" : "") + ending(took));
         honest(failed_ || why_ == errc{}, "a stranger's message ends in an error");
     }
+    void back_up() {
+        auto const head = home_.read([&](auto& tx) { return cloud_->head(tx); });
+        if (!honest(head.has_value(), "the authority's head can't be read")) { return; }
+        backup_ = {home_.copy(), at_home_};
+        tell("the authority is backed up at " + std::to_string(*head));
+        // What goes back no further than this may be forgotten.
+        if (draw(2) != 0) { return; }
+        bool const took = home_.attempt([&](auto& tx) { return cloud_->mark_stable(tx, *head); }).took;
+        honest(took, "a backup can't be said to be stable");
+        tell("… which is said to be stable");
+    }
+    void put_back() {
+        if (backup_.first.empty()) { return; }
+        ++report_.put_back;
+        hears_again_ = true;
+        home_.put_back(backup_.first);
+        at_home_ = backup_.second;
+        open_home();
+        tell("the authority is put back to its backup");
+    }
     /// It never comes back. What others have of it must get home all the same.
     void lose(device& d) {
         tell(d.name + " is lost for ever");
@@ -476,7 +538,9 @@ private:
         for (carried_envelope const& c : carried_by(d)) {
             for (held_of_author const& a : *known) {
                 bool const home = a.author == c.id.replica && c.id.sequence <= a.home;
-                holds(c.decided || !home, small_promise::rest, d.name + " does not ask about what it knows to be home");
+                // What a later one's author sent under another name is taken for home; its own answer says so, too.
+                holds(c.decided || !home || report_.put_back != 0, small_promise::rest,
+                      d.name + " does not ask about what it knows to be home");
             }
         }
     }
@@ -503,6 +567,7 @@ private:
             left_over = now;
         }
         if (!fine()) { return; }
+        hears_again_ = false;
         auto const home = judge_home();
         records const rows = home_.rows('a', 'r');
         for (auto const& d : devices_) {
@@ -535,6 +600,7 @@ private:
 
     std::uint64_t seed_;
     mac_keys keys_{};
+    check_table checks_{};
     relay_gate gate_ = gate_of("venue", keys_);
     std::vector<replica_id> ids_{};
     std::vector<bytes> overheard_{};                         ///< of all meetings
@@ -543,6 +609,9 @@ private:
     std::map<std::string, std::set<std::string>> saw_{};     ///< by mark those that its writer saw in its records
     std::map<std::string, device const*> wrote_{};           ///< by mark who did
     std::set<std::string> at_home_{};
+    std::pair<simulated_machine::image, std::set<std::string>> backup_{};  ///< and what of this was home
+    bool hears_again_ = false;                                             ///< somebody may, of a lost past
+    bool backups_ = false;                                                 ///< the authority may be put back
     std::vector<std::string> orphans_{};  ///< marks of the lost device that others have
     bool forges_ = false;                 ///< a stranger does
     bool deceived_ = false;               ///< … and is believed

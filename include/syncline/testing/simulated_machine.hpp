@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <syncline/core/bytes.hpp>
 #include <syncline/core/cbor.hpp>
@@ -91,6 +92,28 @@ public:
     auto read(F&& f) {
         auto tx = store_->begin(access_mode::read);
         return f(*tx);
+    }
+
+    using image = std::vector<std::pair<bytes, bytes>>;  ///< all keys, in order, and their values
+    [[nodiscard]] image copy() {
+        image all;
+        (void)read([&](auto& tx) {
+            return tx.scan({}, [&](bytes_view k, bytes_view v) {
+                all.emplace_back(to_bytes(k), to_bytes(v));
+                return true;
+            });
+        });
+        return all;
+    }
+    /// A copy takes the place of all that is there.
+    void put_back(image const& all) {
+        image const now = copy();
+        (void)attempt([&](auto& tx) {
+            status ok;
+            for (auto const& row : now) { ok = ok ? tx.erase(row.first) : ok; }
+            for (auto const& [k, v] : all) { ok = ok ? tx.put(k, v) : ok; }
+            return ok;
+        });
     }
 
     /// Whether raw storage has anything of this kind.
