@@ -1582,7 +1582,6 @@ private:
                 return {};
             }
         }
-        std::optional<row> after = *before;
         apply_context context;
         context.author = author.index;
         context.at = (effects.all.empty() ? meta.head : effects.all.back().after.version) + 1;
@@ -1602,7 +1601,8 @@ private:
                 {std::string{}, rule::last_writer, ask ? winner::nobody : winner::confirmed, reason::deleted});
             return {};
         }
-        apply_outcome outcome = apply_seen(after, m, context, seen);
+        std::optional<row> after;
+        apply_outcome outcome = apply_seen(*before, m, context, seen, after);
         if (outcome.verdict == verdict_kind::rejected) { return reject(outcome.reason); }
         if (outcome.changed) {
             after->schema = schema.version();
@@ -1647,10 +1647,10 @@ private:
                 effects.add(std::move(made));
             }
         } else {
-            auto const at = seen_version(tx, m.record, after, seen);
+            auto const at = seen_version(tx, m.record, *before, seen);
             if (!at) { return at.error(); }
             v.version = *at;
-            done = m.kind == change_kind::erase && (!after || after->deleted || after->life > m.life);
+            done = m.kind == change_kind::erase && (!*before || (*before)->deleted || (*before)->life > m.life);
         }
         v.kind = outcome.verdict;
         v.decisions = std::move(outcome.decisions);
@@ -1746,14 +1746,16 @@ private:
     }
     /// Applies a mutation to the row as its author sees it, so that nothing hidden has a part in the verdict; then what is
     /// hidden is put back. Guards look at the whole row: a host that has any is asked with all of it.
-    [[nodiscard]] apply_outcome apply_seen(std::optional<row>& current, mutation const& m, apply_context const& context,
-                                           view const& seen) const {
+    /// Sets `after` where it changed something.
+    [[nodiscard]] apply_outcome apply_seen(std::optional<row> const& before, mutation const& m,
+                                           apply_context const& context, view const& seen,
+                                           std::optional<row>& after) const {
         collection_rules const& rules = rules_.of(m.record.collection);
         bool const guarded = options_.merging != nullptr && !options_.merging->guards.empty();
-        if (!seen.hides || guarded || !current) { return apply(current, m, rules, context); }
-        std::optional<row> shown = mask().masked(*current, m.record.collection, seen.used, current->version);
+        if (!seen.hides || guarded || !before) { return apply_over(before, m, rules, context, after); }
+        std::optional<row> shown = mask().masked(*before, m.record.collection, seen.used, before->version);
         apply_outcome out = apply(shown, m, rules, context);
-        if (out.changed) { current = mask().unmasked(std::move(*shown), *current, m.record.collection, seen.used); }
+        if (out.changed) { after = mask().unmasked(std::move(*shown), *before, m.record.collection, seen.used); }
         return out;
     }
 

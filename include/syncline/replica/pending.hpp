@@ -135,6 +135,32 @@ struct pending {
         return decoded(change);
     }
 
+    /// What a mutation of one record is, borrowed.
+    struct outline {
+        change_kind kind = change_kind::update;
+        record_key_view record{};
+    };
+    /// Only the outline of the mutation in what `encode` wrote; the rest isn't looked at. `errc::corrupt` when it can't be
+    /// found, and for a group.
+    [[nodiscard]] static result<outline> outline_in(bytes_view payload) noexcept {
+        outline o;
+        cbor_reader whole{payload};
+        std::size_t const parts = whole.array();
+        cbor_reader in{whole.byte_string()};
+        std::size_t const items = in.array();
+        (void)in.unsigned_integer();
+        (void)in.unsigned_integer();
+        std::uint64_t const kind = in.unsigned_integer();
+        o.record.collection = in.text();
+        o.record.id = in.byte_string();
+        if (whole.failed() || in.failed() || parts < 2 || parts > 5 || items < 8 || items > 10 || kind < 1 ||
+            kind > 3 || !valid(o.record.collection, o.record.id)) {
+            return failure{errc::corrupt, "pending mutation"};
+        }
+        o.kind = static_cast<change_kind>(kind);
+        return o;
+    }
+
     /// Takes a later mutation of the same record into this one; unchanged when they are kept apart.
     /// `rules` are those of the record's collection. Precondition: both are decoded, this one was never frozen.
     [[nodiscard]] coalescing absorb(pending const& later, collection_rules const& rules) {

@@ -4257,19 +4257,50 @@ private:
                           });
         if (!ok) { return ok.error(); }
         if (!good || next != p.own.cend()) { return false; }  // a verdict that came before
+        // What is visible has been made by the same mutations: where it comes out as it did at the authority, nothing need be
+        // applied again. Where others wait on a record too, or other rules were there, it doesn't.
+        for (bool const anew : {false, true}) {
+            auto const same = make_own(tx, p, claims, anew, own);
+            if (!same || *same || anew) { return same; }
+        }
+        return false;
+    }
+    /// The rows of own mutations, whose verdicts and claims are noted: by applying them, or else of what is visible as far as
+    /// that may be. Whether they are those that the reply has the sum of.
+    template <class Tx>
+    [[nodiscard]] result<bool> make_own(Tx& tx, reply const& p, std::span<outbox_claim const> claims, bool anew,
+                                        own_work& own) const {
+        std::vector<own_mutation>& all = own.mutations;
+        own.rows.clear();
+        if (anew) {
+            auto const sent = [](own_mutation const& a, own_mutation const& b) {
+                return a.said->sequence < b.said->sequence;
+            };
+            std::sort(all.begin(), all.end(), sent);  // as the claims are
+        }
         status damaged;
-        ok = outbox_.payloads_of(tx, claims, [&](std::size_t i, bytes_view payload) {
-            auto m = pending::mutation_in(payload);
-            if (!m) {
-                damaged = m.error();
-                return false;
+        bool known = true;
+        auto ok = outbox_.payloads_of(tx, claims, [&](std::size_t i, bytes_view payload) {
+            mutation& change = all[i].change;
+            if (anew) {
+                auto m = pending::mutation_in(payload);
+                if (!m) {
+                    damaged = m.error();
+                    return false;
+                }
+                change = std::move(*m);
+            } else {
+                auto const o = pending::outline_in(payload);
+                if (!o) { return known = false; }
+                change.kind = o->kind;
+                change.record = {o->record.collection, o->record.id};
             }
-            all[i].change = std::move(*m);
-            all[i].name = to_bytes(all[i].change.record);
+            all[i].name = to_bytes(change.record);
             return true;
         });
         if (ok) { ok = damaged; }
         if (!ok) { return ok.error() == errc::claim_lost ? result<bool>{false} : result<bool>{ok.error()}; }
+        if (!known) { return false; }
         auto const earlier = [](own_mutation const& a, own_mutation const& b) { return compare(a.name, b.name) < 0; };
         if (!std::is_sorted(all.begin(), all.end(), earlier)) { std::stable_sort(all.begin(), all.end(), earlier); }
         own.rows.reserve(all.size());
@@ -4279,10 +4310,21 @@ private:
             record_key const& k = all[i].change.record;
             auto held = records_.find(tx, k);
             if (!held) { return held.error(); }
-            bool const waits = *held && (*held)->pending;
+            made.waits = *held && (*held)->pending;
+            std::size_t const begin = i;
+            while (i < all.size() && all[i].name == all[begin].name) { ++i; }
+            made.last = i;
+            if (!anew) {
+                if (!made.waits || i - begin != 1 || !as_confirmed(**held, all[begin], p.author)) { return false; }
+                made.was_confirmed = (*held)->confirmed != 0;
+                made.before = (*held)->confirmed;
+                made.state = std::move((*held)->visible);
+                own.rows.push_back(std::move(made));
+                continue;
+            }
             std::optional<row> now;
             if (*held && (*held)->confirmed != 0) {
-                if (waits) {
+                if (made.waits) {
                     auto kept = records_.find_confirmed(tx, k);
                     if (!kept) { return kept.error(); }
                     now = std::move(*kept);
@@ -4290,18 +4332,16 @@ private:
                     now = (*held)->visible;
                 }
             }
-            made.waits = waits;
             made.was_confirmed = now.has_value();
             made.was_deleted = now && now->deleted;
             made.before = now ? now->version : 0;
-            for (std::size_t const begin = i; i < all.size() && all[i].name == all[begin].name; ++i) {
+            for (std::size_t at = begin; at < i; ++at) {
                 apply_context context;
                 context.author = p.author;
-                context.at = all[i].said->version;
-                context.stamp_max = all[i].said->stamp;
-                if (!apply(now, all[i].change, rules_.of(k.collection), context).changed) { return false; }
+                context.at = all[at].said->version;
+                context.stamp_max = all[at].said->stamp;
+                if (!apply(now, all[at].change, rules_.of(k.collection), context).changed) { return false; }
             }
-            made.last = i;
             made.changes = !*held || (*held)->visible.deleted != now->deleted ||
                            (!now->deleted && !equal((*held)->visible.fields, now->fields));
             made.state = std::move(*now);
@@ -4320,6 +4360,23 @@ private:
             sum.update(raw);
         }
         return sum.finish() == p.own_sum;
+    }
+    /// Makes of a visible row on which one mutation waits what it is once that is confirmed. False where it can't be told
+    /// without what was confirmed before.
+    [[nodiscard]] static bool as_confirmed(held_record& held, own_mutation const& m, author_index author) {
+        row& r = held.visible;
+        bool const begins = m.change.kind == change_kind::create && held.confirmed == 0;
+        bool const edits = m.change.kind == change_kind::update && held.confirmed != 0;
+        if (r.deleted || (!begins && !edits)) { return false; }
+        auto const confirm = [&](write_mark& w) {
+            if (w.at != pending_position) { return; }
+            w.at = m.said->version;
+            w.author = author;
+        };
+        r.version = m.said->version;
+        confirm(r.floor);
+        for (field_mark& e : r.exceptions) { confirm(e.mark); }
+        return true;
     }
     /// Whether the reply has a verdict on each mutation that was decided and waits for one, in order.
     [[nodiscard]] static bool all_said(sync_state const& sync, reply const& p) noexcept {
