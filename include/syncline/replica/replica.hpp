@@ -966,8 +966,11 @@ public:
         std::vector<std::pair<std::uint64_t, verdict const*>> parked;  // tokens of new conflicts
         bool fork = false;                                             // another content under our name
         bool unknown = false;                                          // what we never sent, or never settled, was
+        bool const at_once = !elsewhere && all_said(*sync, *p);
+        if (at_once && !passed) {
+            if (auto ok = match_told(tx, *sync, *p, own); !ok) { return ok.error(); }
+        }
         if (!own.rows.empty()) {
-            bool const at_once = !elsewhere && all_said(*sync, *p);
             auto const taken = take_own(tx, at_once, own, *p, events);
             if (!taken) { return taken.error(); }
             report.verdicts += own.taken;
@@ -1044,6 +1047,7 @@ public:
         std::size_t next = p->rows.size() - in_ranges;
         if (options_.scoped) { next = 0; }  // they stand in no order of positions
         for (std::size_t i = 0; i < next; ++i) {
+            if (i < own.told.size() && own.told[i]) { continue; }
             // Passed already, and perhaps a tombstone that everybody has and that is gone here too.
             if (p->rows[i].state.version <= sync->cursor) { continue; }
             auto taken = take_row(tx, p->rows[i], true, false, dirty, events);
@@ -4184,10 +4188,12 @@ private:
         bool was_deleted = false;
         bool changes = false;  ///< looks otherwise than what is visible
         row state{};
+        std::optional<std::size_t> told{};  ///< the row of the page that it is, where it is one: that has its state
     };
     struct own_work {
         std::vector<own_mutation> mutations{};
         std::vector<own_row> rows{};
+        std::vector<bool> told{};           ///< rows of the page that were taken with their verdicts
         std::vector<std::uint64_t> said{};  ///< sequences whose verdicts were taken with their rows, ascending
         std::size_t taken = 0;              ///< … how many
         std::size_t next = 0;
@@ -4378,6 +4384,85 @@ private:
         for (field_mark& e : r.exceptions) { confirm(e.mark); }
         return true;
     }
+    /// Adds rows of the page that own mutations have made as they stand: each with the one on it that was decided last. Where
+    /// more waits on such a record, `take_own` leaves it to the page. Nothing is written.
+    template <class Tx>
+    [[nodiscard]] status match_told(Tx& tx, sync_state const& sync, reply& p, own_work& own) const {
+        bool const plain = !options_.scoped && options_.schemas == nullptr && !p.partial && p.ranges.empty() &&
+                           p.from == sync.cursor && sync.staged == 0;
+        if (!plain || p.rows.empty()) { return {}; }
+        std::vector<std::pair<position, std::size_t>> places;
+        places.reserve(p.rows.size());
+        for (std::size_t i = 0; i < p.rows.size(); ++i) { places.emplace_back(p.rows[i].state.version, i); }
+        if (!std::is_sorted(places.begin(), places.end())) { std::sort(places.begin(), places.end()); }
+        struct match {
+            verdict const* said;
+            std::size_t told;
+        };
+        std::vector<match> matches;
+        own.told.assign(p.rows.size(), false);
+        for (verdict const& v : p.verdicts) {
+            bool const stands =
+                v.kind == verdict_kind::applied || v.kind == verdict_kind::merged || v.kind == verdict_kind::overruled;
+            auto const at = std::lower_bound(places.begin(), places.end(), std::pair{v.version, std::size_t{0}});
+            bool const there = at != places.end() && at->first == v.version && v.version > sync.cursor;
+            if (!stands || !there || own.told[at->second]) { continue; }
+            own.told[at->second] = true;  // of no other
+            matches.push_back({&v, at->second});
+        }
+        own.told.assign(p.rows.size(), false);
+        if (matches.empty()) { return {}; }
+        std::vector<outbox_claim> claims;
+        auto next = matches.begin();
+        auto kept = matches.begin();
+        auto ok = tx.scan({numbered('f', matches.front().said->sequence), prefix_end(key('f'))},
+                          [&](bytes_view k, bytes_view where) {
+                              std::uint64_t const sequence = k.size() == 10 ? read_u64(k.subspan(2)) : 0;
+                              while (next != matches.end() && next->said->sequence < sequence) { ++next; }
+                              if (next == matches.end()) { return false; }
+                              if (next->said->sequence == sequence && where.size() == 16) {
+                                  claims.push_back({read_u64(where), read_u64(where.subspan(8))});
+                                  *kept++ = *next++;
+                              }
+                              return true;
+                          });
+        if (!ok) { return ok; }
+        own.mutations.reserve(own.mutations.size() + claims.size());
+        own.rows.reserve(own.rows.size() + claims.size());
+        ok = outbox_.payloads_of(tx, claims, [&](std::size_t i, bytes_view payload) {
+            auto const o = pending::outline_in(payload);
+            match const& m = matches[i];
+            record_key const& k = p.rows[m.told].key;
+            if (!o || o->record.collection != k.collection || !equal(o->record.id, k.id)) { return true; }
+            own_row r;
+            r.first = own.mutations.size();
+            r.last = r.first + 1;
+            r.told = m.told;
+            own_mutation& mine = own.mutations.emplace_back();
+            mine.change.kind = o->kind;
+            mine.change.record = k;
+            mine.name = to_bytes(k);
+            mine.said = m.said;
+            mine.claim = claims[i];
+            own.rows.push_back(std::move(r));
+            return true;
+        });
+        bool const lost = !ok && ok.error() == errc::claim_lost;
+        return lost ? status{failure{errc::corrupt, "frozen mutation without its entry"}} : ok;
+    }
+    /// What is held where such a row is taken. False where it is for the page: damaged, or not older.
+    template <class Tx>
+    [[nodiscard]] result<bool> meets_told(Tx& tx, record_key const& k, row const& state, own_row& r) const {
+        auto held = records_.find(tx, k);
+        if (!held && held.error() != errc::corrupt) { return held.error(); }
+        if (!held || !*held || (*held)->confirmed >= state.version) { return false; }
+        r.waits = (*held)->pending;
+        r.was_confirmed = r.was_deleted = (*held)->confirmed != 0;  // perhaps
+        r.before = (*held)->confirmed;
+        row const& visible = (*held)->visible;
+        r.changes = visible.deleted != state.deleted || (!state.deleted && !equal(visible.fields, state.fields));
+        return true;
+    }
     /// Whether the reply has a verdict on each mutation that was decided and waits for one, in order.
     [[nodiscard]] static bool all_said(sync_state const& sync, reply const& p) noexcept {
         std::uint64_t last = sync.settled;
@@ -4392,7 +4477,7 @@ private:
     [[nodiscard]] result<std::size_t> take_own(Tx& tx, bool at_once, own_work& own, reply& p,
                                                event_batch& events) const {
         auto const join = [&](own_row& r) {
-            p.rows.push_back({own.mutations[r.first].change.record, std::move(r.state)});
+            if (!r.told) { p.rows.push_back({own.mutations[r.first].change.record, std::move(r.state)}); }
         };
         auto const kept = read_sync(tx);
         if (!kept) { return kept.error(); }
@@ -4415,6 +4500,12 @@ private:
         std::size_t rows = 0;
         for (own_row& r : own.rows) {
             own_mutation const& first = own.mutations[r.first];
+            if (r.told) {
+                auto const met = meets_told(tx, first.change.record, p.rows[*r.told].state, r);
+                if (!met) { return met.error(); }
+                if (!*met) { continue; }
+            }
+            row& state = r.told ? p.rows[*r.told].state : r.state;
             bool alone = r.waits && !rules_.of(first.change.record.collection).strong();
             if (alone && others) {
                 std::size_t waiting = 0;
@@ -4442,15 +4533,19 @@ private:
             if (r.was_deleted) {
                 if (ok = tx.erase(numbered('d', r.before)); !ok) { return ok.error(); }
             }
-            if (r.state.deleted) {
-                if (ok = tx.put(numbered('d', r.state.version), first.name); !ok) { return ok.error(); }
+            if (state.deleted) {
+                if (ok = tx.put(numbered('d', state.version), first.name); !ok) { return ok.error(); }
             }
             if (r.was_confirmed) {
                 if (ok = records_.drop_confirmed(tx, k); !ok) { return ok.error(); }
             }
-            if (r.changes) { events.add_change(k, r.state.deleted); }
-            held_record const clean{false, r.state.version, std::move(r.state)};
+            if (r.changes) { events.add_change(k, state.deleted); }
+            held_record clean{false, state.version, std::move(state)};
             if (ok = records_.put(tx, k, clean, nullptr); !ok) { return ok.error(); }
+            if (r.told) {
+                own.told[*r.told] = true;
+                state = std::move(clean.visible);  // its stamps are to be heard of yet
+            }
             ++rows;
         }
         std::sort(own.said.begin(), own.said.end());
