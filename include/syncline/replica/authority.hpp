@@ -385,11 +385,10 @@ public:
         });
         if (!ok) { return ok.error(); }
         bytes k = key('r');
-        bytes raw;
         for (candidate const& c : passed) {
             k.resize(2);
             append(k, c.record);
-            auto state = read_row(tx, k, raw);
+            auto state = read_row(tx, k);
             if (!state) { return state.error(); }
             if (!*state || (*state)->version != c.at) { return failure{errc::corrupt, "position index"}; }
             if (!(*state)->deleted) { continue; }
@@ -450,8 +449,7 @@ public:
     /// The confirmed row of a record, a tombstone too; nothing if there never was one.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::optional<row>> find(Tx& tx, record_key const& record) const {
-        bytes raw;
-        return read_row(tx, row_key(record), raw);
+        return read_row(tx, row_key(record));
     }
 
     /// Every confirmed record, tombstones too, in key order. `errc::corrupt` when a row does not decode.
@@ -927,14 +925,17 @@ private:
     }
 
     template <class Tx>
-    [[nodiscard]] result<std::optional<row>> read_row(Tx& tx, bytes_view k, bytes& raw) const {
-        auto found = tx.get(k, raw);
+    [[nodiscard]] result<std::optional<row>> read_row(Tx& tx, bytes_view k) const {
+        std::optional<row> r;
+        status good;
+        auto const found = view_value(tx, k, [&](bytes_view raw) {
+            cbor_reader in{raw};
+            r = decode_row(in);
+            if (!in.finish()) { good = failure{errc::corrupt, "authority's row"}; }
+        });
         if (!found) { return found.error(); }
-        if (!*found) { return std::optional<row>{}; }
-        cbor_reader in{raw};
-        row r = decode_row(in);
-        if (!in.finish()) { return failure{errc::corrupt, "authority's row"}; }
-        return std::optional<row>{std::move(r)};
+        if (!good) { return good.error(); }
+        return r;
     }
 
     /// The verdict on one frozen mutation; nothing when earlier ones of its author are missing, when too many of
@@ -1214,12 +1215,11 @@ private:
     /// one of its rows is in none.
     template <class Tx>
     [[nodiscard]] status find_settled(Tx& tx, mutation const& m, relay_answer& answer) const {
-        bytes raw;
         status ok;
         std::vector<position> versions;
         each_part(m, [&](mutation const& part) {
             if (!ok) { return; }
-            auto const r = read_row(tx, row_key(part.record), raw);
+            auto const r = read_row(tx, row_key(part.record));
             if (r) {
                 versions.push_back(*r ? (*r)->version : 0);
             } else {
@@ -1665,8 +1665,7 @@ private:
     [[nodiscard]] result<std::optional<row>> state_over(Tx& tx, judged_effects const& effects,
                                                         record_key const& k) const {
         if (record_effect const* const e = effects.find(k)) { return std::optional<row>{e->after}; }
-        bytes raw;
-        return read_row(tx, row_key(k), raw);
+        return read_row(tx, row_key(k));
     }
 
     // Scopes, and what is hidden.
@@ -1964,8 +1963,7 @@ private:
             for (record_effect const& e : effects) {
                 if (e.record == k) { return !e.after.deleted; }
             }
-            bytes raw;
-            auto r = read_row(tx, row_key(k), raw);
+            auto r = read_row(tx, row_key(k));
             if (!r) { return r.error(); }
             return detail::living(*r);
         };
@@ -2056,6 +2054,7 @@ private:
         std::uint64_t const rows_max =
             (std::min)(q.rows_max, (std::min)(options_.rows_max, std::uint64_t{exchange_items_max}));
         std::uint64_t const bytes_max = (std::min)(q.bytes_max, options_.bytes_max);
+        constexpr std::size_t page_grown = std::size_t{64} << 10;
         bytes rows;
         bytes one;
         bytes k = key('r');
@@ -2183,6 +2182,8 @@ private:
                     return false;
                 }
                 if (becomes == fate::withheld) { return true; }
+                // A page that has grown so far is mostly filled: no more copies of it on the way.
+                if (rows.size() > page_grown) { rows.reserve(static_cast<std::size_t>(bytes_max) + page_grown); }
                 encode_row_update(w, parsed->collection, parsed->id, state);
                 ++count;
                 ++answer.rows;

@@ -778,9 +778,10 @@ public:
             waits_for_needs = !*untaken;
         }
         std::size_t size = 0;
+        std::optional<exchange_limits> told_by_authority;
         status looked;
-        auto ok = each_frozen(tx, [&](frozen_mutation const& f) {
-            pending const& p = f.what;
+        auto ok = each_frozen(tx, [&](frozen_mutation& f) {
+            pending& p = f.what;
             // What it builds on goes first: the authority is to have answered about it once.
             for (dot const& d : p.needs) {
                 if (!waits_for_needs) { break; }
@@ -793,7 +794,8 @@ public:
                 return false;
             }
             bool const first = size == 0 && relayed == 0;
-            auto const goes = first ? result<bool>{true} : sendable(tx, *sync, relayed + size + p.encoded.size(), true);
+            std::size_t const together = relayed + size + p.encoded.size();
+            auto const goes = first ? result<bool>{true} : sendable(tx, *sync, together, true, &told_by_authority);
             if (!goes) { looked = goes.error(); }
             if (!goes || (!*goes && size != 0)) { return false; }
             if (!*goes) {
@@ -801,7 +803,7 @@ public:
                 relayed = 0;
             }
             size += p.encoded.size();
-            q.mutations.push_back(p.encoded);
+            q.mutations.push_back(std::move(p.encoded));
             q.origins.push_back({p.line, f.number});
             return true;
         });
@@ -2289,16 +2291,19 @@ private:
         return content_max(lower_of(own_limits(), sync.epoch ? *theirs : exchange_floor).message_max);
     }
     /// Whether so many bytes of mutations go into a message that the authority takes. Of one that was never met nothing
-    /// is known: to it goes what everybody takes.
+    /// is known: to it goes what everybody takes. `known`: the authority's limits, once they were read.
     template <class Tx>
-    [[nodiscard]] result<bool> sendable(Tx& tx, sync_state const& sync, std::size_t size, bool together = false) const {
+    [[nodiscard]] result<bool> sendable(Tx& tx, sync_state const& sync, std::size_t size, bool together = false,
+                                        std::optional<exchange_limits>* known = nullptr) const {
         auto const room = [&](std::uint64_t message_max) {
             return together ? content_max(message_max) : message_max - message_overhead;
         };
         if (size <= room(exchange_floor.message_max)) { return true; }
         if (!sync.epoch) { return false; }
+        if (known != nullptr && *known) { return size <= room((*known)->message_max); }
         auto const told = told_limits(tx);
         if (!told) { return told.error(); }
+        if (known != nullptr) { *known = *told; }
         return size <= room(told->message_max);
     }
     /// What was written before the authority said that it takes no message so large: a dead letter.
@@ -2585,6 +2590,12 @@ private:
     [[nodiscard]] status freeze(Tx& tx, sync_state& sync, std::uint64_t token, std::uint64_t fence, result<pending> p,
                                 bool renamed, std::vector<outbox_payload>* together = nullptr) const {
         if (!p) { return p.error(); }
+        // Most are frozen as they wait, but for the sequence.
+        auto const first = renamed || p->after != 0 ? std::nullopt : pending::never_frozen(p->encoded);
+        if (first && !rules_.of(first->record.collection).strong()) {
+            p->put_sequence(sync.next_sequence);
+            return freeze_as(tx, sync, token, fence, p->whole(), together);
+        }
         auto m = p->decoded();
         if (!m) { return m.error(); }
         p->change = std::move(*m);
@@ -2603,9 +2614,15 @@ private:
         if (p->after != 0 && p->after != pending::alone) { p->change.base = 0; }
         if (strong && (anew || p->after != 0)) { p->after = pending::alone; }
         p->change.sequence = sync.next_sequence;
+        return freeze_as(tx, sync, token, fence, p->encode(), together);
+    }
+    /// Notes what is frozen under the next sequence.
+    template <class Tx>
+    [[nodiscard]] status freeze_as(Tx& tx, sync_state& sync, std::uint64_t token, std::uint64_t fence, bytes payload,
+                                   std::vector<outbox_payload>* together) const {
         if (together != nullptr) {
-            together->push_back({token, fence, p->encode()});
-        } else if (auto ok = outbox_.set_payload(tx, token, fence, p->encode()); !ok) {
+            together->push_back({token, fence, std::move(payload)});
+        } else if (auto ok = outbox_.set_payload(tx, token, fence, payload); !ok) {
             return ok;
         }
         std::array<std::byte, 16> where;
