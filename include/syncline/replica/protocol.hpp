@@ -1101,18 +1101,23 @@ namespace detail {
     if (ranges && p.to != p.head) { return failure{errc::malformed, "ranges before the tail is told"}; }
     std::size_t i = tail;
     bytes k;
-    bytes last;
+    auto const view_of = [&](std::size_t at) { return record_key_view{p.rows[at].key.collection, p.rows[at].key.id}; };
+    auto const key_of = [&](std::size_t at) -> bytes_view {
+        k.clear();
+        append_key(k, p.rows[at].key.collection, p.rows[at].key.id);
+        return k;
+    };
     for (told_range const& a : p.ranges) {
-        last.clear();
-        for (std::size_t const end = i + a.rows; i < end; ++i) {
-            k.clear();
-            append_key(k, p.rows[i].key.collection, p.rows[i].key.id);
-            bool const in_order = last.empty() ? compare(a.covered.from, k) <= 0 : compare(last, k) < 0;
+        std::size_t const begin = i;
+        std::size_t const end = begin + a.rows;
+        bool good = begin == end || compare(a.covered.from, key_of(begin)) <= 0;
+        for (; i < end; ++i) {
             position const version = p.rows[i].state.version;
-            if (!in_order || compare(k, a.covered.to) >= 0 || version == 0 || version > p.head) {
-                return failure{errc::malformed, "a row outside of its range"};
-            }
-            last.swap(k);
+            good = good && (i == begin || compare(view_of(i - 1), view_of(i)) < 0) && version != 0 && version <= p.head;
+        }
+        // In order, so that the last is the only one that may be too late.
+        if (!good || (begin != end && compare(key_of(end - 1), a.covered.to) >= 0)) {
+            return failure{errc::malformed, "a row outside of its range"};
         }
     }
     return {};

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -373,10 +374,15 @@ template <class Count, class Take>
                 size += k.encoded_names[i].size() + v.size();
             }
             r.fields.resize(size);
-            std::byte* to = std::copy(k.head.begin(), k.head.end(), r.fields.data());
+            std::byte* to = r.fields.data();
+            auto const put = [&](bytes_view b) {  // none is empty
+                std::memcpy(to, b.data(), b.size());
+                to += b.size();
+            };
+            put(k.head);
             for (std::size_t i = 0; i < parts.size(); ++i) {
-                to = std::copy(k.encoded_names[i].begin(), k.encoded_names[i].end(), to);
-                to = std::copy(parts[i].begin(), parts[i].end(), to);
+                put(k.encoded_names[i]);
+                put(parts[i]);
             }
         }
         take(std::move(key), std::move(r));
