@@ -47,6 +47,7 @@ inline constexpr std::uint64_t feature_columns = 1;  ///< a reply's rows and ver
 inline constexpr std::uint64_t feature_parts = 2;    ///< a reply's rows without what the asker holds of them
 inline constexpr std::uint64_t feature_sums = 4;    ///< a request's sums of what it holds, and ranges that are the same
 inline constexpr std::uint64_t feature_ranges = 8;  ///< a request's ranges
+inline constexpr std::uint64_t feature_marks = 16;  ///< exceptions of a reply's rows in columns of their own
 /// What an authority understands of requests, as it tells.
 inline constexpr std::uint64_t authority_features = feature_columns | feature_sums | feature_ranges;
 
@@ -801,13 +802,13 @@ namespace detail {
     return u;
 }
 
-/// The rows that stand encoded in `rows`, in columns; false where they can't be.
-[[nodiscard]] inline bool encode_page(bytes& out, std::size_t count, bytes_view rows) {
+/// The rows that stand encoded in `rows`, in columns, for who understands `features`; false where they can't be.
+[[nodiscard]] inline bool encode_page(bytes& out, std::size_t count, bytes_view rows, std::uint64_t features) {
     decode_limits own;
     own.bytes_max = rows.size();
     own.work_max = ~std::uint64_t{0};
     cbor_reader in{rows, own};
-    row_page_writer page;
+    row_page_writer page{(features & feature_marks) != 0 && count >= columns_rows_min};
     for (std::size_t i = 0; i < count; ++i) {
         (void)in.array();
         std::string_view const collection = in.text();
@@ -878,10 +879,10 @@ inline constexpr std::uint64_t partial_key = 29;
                                             std::uint64_t features = 0, std::size_t part_count = 0,
                                             bytes_view parts = {}) {
     bytes page;
-    bool const columns =
-        (features & feature_columns) != 0 && count >= columns_rows_min && detail::encode_page(page, count, rows);
+    bool const columns = (features & feature_columns) != 0 && count >= columns_rows_min &&
+                         detail::encode_page(page, count, rows, features);
     bytes part_page;
-    bool const in_parts = part_count != 0 && detail::encode_page(part_page, part_count, parts);
+    bool const in_parts = part_count != 0 && detail::encode_page(part_page, part_count, parts, features);
     SYNCLINE_ASSERT(in_parts == (part_count != 0));
     if (columns) { rows = {}; }
     bytes out(frame_bytes);

@@ -742,7 +742,7 @@ public:
             q.known = sync->told();
             q.horizon = sync->kept->horizon;
         }
-        q.features = feature_columns;
+        q.features = feature_columns | feature_marks;
         if (options_.rows_in_parts) {
             bytes raw;
             auto const whole = tx.get(key('y'), raw);
