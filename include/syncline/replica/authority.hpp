@@ -2055,6 +2055,7 @@ private:
             (std::min)(q.rows_max, (std::min)(options_.rows_max, std::uint64_t{exchange_items_max}));
         std::uint64_t const bytes_max = (std::min)(q.bytes_max, options_.bytes_max);
         constexpr std::size_t page_grown = std::size_t{64} << 10;
+        auto const page_room = static_cast<std::size_t>((std::min)(bytes_max, std::uint64_t{8} << 20)) + page_grown;
         bytes rows;
         bytes one;
         bytes k = key('r');
@@ -2183,7 +2184,7 @@ private:
                 }
                 if (becomes == fate::withheld) { return true; }
                 // A page that has grown so far is mostly filled: no more copies of it on the way.
-                if (rows.size() > page_grown) { rows.reserve(static_cast<std::size_t>(bytes_max) + page_grown); }
+                if (rows.size() > page_grown) { rows.reserve(page_room); }
                 encode_row_update(w, parsed->collection, parsed->id, state);
                 ++count;
                 ++answer.rows;

@@ -2592,7 +2592,7 @@ private:
         if (!p) { return p.error(); }
         // Most are frozen as they wait, but for the sequence.
         auto const first = renamed || p->after != 0 ? std::nullopt : pending::never_frozen(p->encoded);
-        if (first && !rules_.of(first->record.collection).strong()) {
+        if (first) {
             p->put_sequence(sync.next_sequence);
             return freeze_as(tx, sync, token, fence, p->whole(), together);
         }
@@ -4423,7 +4423,8 @@ private:
                 v.kind == verdict_kind::applied || v.kind == verdict_kind::merged || v.kind == verdict_kind::overruled;
             auto const at = std::lower_bound(places.begin(), places.end(), std::pair{v.version, std::size_t{0}});
             bool const there = at != places.end() && at->first == v.version && v.version > sync.cursor;
-            if (!stands || !there || own.told[at->second]) { continue; }
+            bool const made = std::binary_search(p.own.begin(), p.own.end(), v.sequence);
+            if (!stands || !there || made || own.told[at->second]) { continue; }
             own.told[at->second] = true;  // of no other
             matches.push_back({&v, at->second});
         }
