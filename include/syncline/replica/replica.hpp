@@ -4477,8 +4477,8 @@ private:
         r.waits = (*held)->pending;
         r.was_confirmed = r.was_deleted = (*held)->confirmed != 0;  // perhaps
         r.before = (*held)->confirmed;
-        row const& visible = (*held)->visible;
-        r.changes = visible.deleted != state.deleted || (!state.deleted && !equal(visible.fields, state.fields));
+        row const& seen = (*held)->visible;
+        r.changes = seen.deleted != state.deleted || (!state.deleted && !equal(seen.fields, state.fields));
         return true;
     }
     /// Whether the reply has a verdict on each mutation that was decided and waits for one, in order.
