@@ -138,6 +138,22 @@ TEST_CASE("CRC-32C by tables is CRC-32C bit by bit", "[core][hash]") {
     }
 }
 
+TEST_CASE("The processor's instructions give what tables and plain rounds give", "[core][hash]") {
+    sl::random_generator g(5);
+    auto const data = noise(g, 1'100);
+    for (std::size_t n = 0; n < 300; ++n) {
+        std::byte const* const from = data.data() + n % 17;  // aligned seldom
+        auto const start = static_cast<std::uint32_t>(g());
+        REQUIRE(sl::detail::crc32c_onward(start, from, n) == sl::detail::crc32c_plain(start, from, n));
+        std::array<std::uint32_t, 8> one{};
+        for (std::uint32_t& word : one) { word = static_cast<std::uint32_t>(g()); }
+        auto other = one;
+        sl::detail::sha256_blocks(one, from, n % 16);
+        sl::detail::sha256_blocks_plain(other, from, n % 16);
+        REQUIRE(one == other);
+    }
+}
+
 TEST_CASE("XXH3 gives the published values", "[core][hash]") {
     CHECK(sl::xxh3_64({}) == 0x2D06800538D394C2);
     CHECK(sl::xxh3_64(sl::as_bytes("a")) == 0xE6C632B61E964E1F);

@@ -184,6 +184,8 @@ void seeds(fuzz::seed_sink sink) {
         encode_row_update(all, u.key.collection, u.key.id, one);
     }
     give(1, "reply_in_columns", encode_with_rows(many, many.rows.size(), rows, feature_columns));
+    give(1, "reply_with_marks_in_columns",
+         encode_with_rows(many, many.rows.size(), rows, feature_columns | feature_marks));
     p.author = unknown_author;
     p.rows.clear();
     give(1, "strange_reply", encode(p));

@@ -166,6 +166,42 @@ TEST_CASE("a pending mutation in an outbox gives itself back, or says that it is
     }
 }
 
+TEST_CASE("a mutation that gets its sequence is the same one, encoded anew") {
+    pending p = make(change_kind::update, {set("a", 1), add("b", 2)}, 70'000, fields({{"a", 5}, {"b", 6}}));
+    p.line = 12;
+    for (std::uint64_t const sequence : {1ULL, 23ULL, 24ULL, 70'000ULL, 5'000'000'000ULL}) {
+        (void)p.encode();
+        auto const first = pending::never_frozen(p.encoded);
+        REQUIRE(first);
+        CHECK(first->kind == change_kind::update);
+        CHECK(first->record.collection == "things");
+        CHECK(equal(first->record.id, as_bytes("t")));
+        pending anew = p;
+        anew.change.sequence = sequence;
+        bytes const wanted = anew.encode();
+        pending given = p;
+        given.put_sequence(sequence);
+        CHECK(given.encoded == anew.encoded);
+        CHECK(given.whole() == wanted);
+        CHECK_FALSE(pending::never_frozen(given.encoded));
+        auto const o = pending::outline_in(wanted);
+        REQUIRE(o);
+        CHECK(o->sequence == sequence);
+        for (std::size_t n = 0; n < p.encoded.size(); ++n) {
+            CHECK_FALSE(pending::never_frozen(bytes_view{p.encoded}.first(n)));
+        }
+    }
+    mutation group;
+    group.kind = change_kind::group;
+    group.parts = {make(change_kind::update, {set("a", 1)}, 5).change, make(change_kind::erase, {}, 5).change};
+    group.parts[1].record = {"things", "u"};
+    group.stamp = timestamp{5};
+    bytes encoded;
+    cbor_writer w{encoded};
+    encode_mutation(w, group);
+    CHECK_FALSE(pending::never_frozen(encoded));
+}
+
 TEST_CASE("a pending mutation from before there were origins has none") {
     pending p = make(change_kind::update, {set("a", 1)}, 1, fields({{"a", 10}}));
     (void)p.encode();

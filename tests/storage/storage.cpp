@@ -66,4 +66,33 @@ TEST_CASE("get tells the absent from the empty, and scan_prefix visits what begi
     CHECK(seen == std::vector<std::string>{"b", "b1", "b\xFF"});
 }
 
+/// What a storage without a `view` of its own has.
+struct plain_transaction {
+    memory_storage::transaction& tx;
+    result<bool> get(bytes_view key, bytes& out) { return tx.get(key, out); }
+    status put(bytes_view key, bytes_view value) { return tx.put(key, value); }
+    status erase(bytes_view key) { return tx.erase(key); }
+    status scan(key_range range, scan_visitor visit) { return tx.scan(range, visit); }
+};
+
+TEST_CASE("view_value hands over what get would, with a view of the transaction's own and without") {
+    memory_storage store;
+    auto tx = store.begin(access_mode::write);
+    REQUIRE(tx);
+    REQUIRE(tx->put(as_bytes("a"), as_bytes("one")));
+    REQUIRE(tx->put(as_bytes("b"), {}));
+    plain_transaction plain{*tx};
+    auto const check = [](auto& any) {
+        std::vector<std::string> seen;
+        auto const read = [&](bytes_view value) { seen.emplace_back(as_text(value)); };
+        CHECK(*view_value(any, as_bytes("a"), read));
+        CHECK(*view_value(any, as_bytes("b"), read));
+        CHECK_FALSE(*view_value(any, as_bytes("c"), read));
+        CHECK(view_value(any, {}, read).error() == errc::invalid);
+        CHECK(seen == std::vector<std::string>{"one", ""});
+    };
+    check(*tx);
+    check(plain);
+}
+
 }  // namespace

@@ -77,8 +77,8 @@ inline constexpr std::array<std::uint32_t, 64> sha256_constants{
     0x19A4C116, 0x1E376C08, 0x2748774C, 0x34B0BCB5, 0x391C0CB3, 0x4ED8AA4A, 0x5B9CCA4F, 0x682E6FF3,
     0x748F82EE, 0x78A5636F, 0x84C87814, 0x8CC70208, 0x90BEFFFA, 0xA4506CEB, 0xBEF9A3F7, 0xC67178F2};
 
-/// Runs the compression function over `count` blocks of 64 bytes.
-inline void sha256_blocks(std::array<std::uint32_t, 8>& state, std::byte const* p, std::size_t count) noexcept {
+/// Runs the compression function over `count` blocks of 64 bytes, on any machine.
+inline void sha256_blocks_plain(std::array<std::uint32_t, 8>& state, std::byte const* p, std::size_t count) noexcept {
     // The eight variables change roles instead of places, so that a round moves nothing.
     auto const round = [](std::uint32_t a, std::uint32_t b, std::uint32_t c, std::uint32_t& d, std::uint32_t e,
                           std::uint32_t f, std::uint32_t g, std::uint32_t& h, std::uint32_t k) {
@@ -130,10 +130,118 @@ using crc32c_tables_type = std::array<std::array<std::uint32_t, 256>, 8>;
 }
 inline constexpr crc32c_tables_type crc32c_tables = make_crc32c_tables();
 
+/// CRC-32C goes on from a state, by tables.
+[[nodiscard]] inline std::uint32_t crc32c_plain(std::uint32_t c, std::byte const* p, std::size_t n) noexcept {
+    auto const& t = crc32c_tables;
+    for (; n >= 8; n -= 8, p += 8) {
+        std::uint32_t const x = load_little32(p) ^ c;
+        std::uint32_t const y = load_little32(p + 4);
+        c = t[7][x & 0xFF] ^ t[6][(x >> 8) & 0xFF] ^ t[5][(x >> 16) & 0xFF] ^ t[4][x >> 24] ^ t[3][y & 0xFF] ^
+            t[2][(y >> 8) & 0xFF] ^ t[1][(y >> 16) & 0xFF] ^ t[0][y >> 24];
+    }
+    for (; n > 0; --n, ++p) { c = (c >> 8) ^ t[0][(c & 0xFF) ^ std::to_integer<std::uint32_t>(*p)]; }
+    return c;
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+
+/// What the processor says of itself: a leaf of `cpuid` that it has, else zeros.
+struct cpu_leaf {
+    std::uint32_t b = 0;
+    std::uint32_t c = 0;
+};
+[[nodiscard]] inline cpu_leaf read_cpu_leaf(std::uint32_t leaf) noexcept {
+    std::uint32_t a = 0;
+    std::uint32_t d = 0;
+    cpu_leaf out;
+    __asm__("cpuid" : "=a"(a), "=b"(out.b), "=c"(out.c), "=d"(d) : "0"(0U), "2"(0U));
+    if (a < leaf) { return {}; }
+    __asm__("cpuid" : "=a"(a), "=b"(out.b), "=c"(out.c), "=d"(d) : "0"(leaf), "2"(0U));
+    return out;
+}
+// Instructions beyond the first x86-64: SSE4.2 has CRC-32C's, and where there are SHA-256's there is all before them too.
+// Until these are initialised, tables and plain rounds do the same.
+inline bool const cpu_has_crc32c = (read_cpu_leaf(1).c >> 20 & 1U) != 0;
+inline bool const cpu_has_sha256 = cpu_has_crc32c && (read_cpu_leaf(7).b >> 29 & 1U) != 0;
+
+/// As `crc32c_plain`. Precondition: `cpu_has_crc32c`.
+[[nodiscard]] __attribute__((target("sse4.2"))) inline std::uint32_t crc32c_by_instruction(std::uint32_t c,
+                                                                                           std::byte const* p,
+                                                                                           std::size_t n) noexcept {
+    for (; n >= 8; n -= 8, p += 8) { c = static_cast<std::uint32_t>(__builtin_ia32_crc32di(c, load_little64(p))); }
+    for (; n > 0; --n, ++p) { c = __builtin_ia32_crc32qi(c, std::to_integer<unsigned char>(*p)); }
+    return c;
+}
+
+/// As `sha256_blocks_plain`, four rounds at a time. Precondition: `cpu_has_sha256`.
+/// Source: Gulley and others, "Intel SHA Extensions", 2013.
+__attribute__((target("sha,sse4.1"))) inline void sha256_blocks_by_instruction(std::array<std::uint32_t, 8>& state,
+                                                                               std::byte const* p,
+                                                                               std::size_t count) noexcept {
+    using words = std::uint32_t __attribute__((vector_size(16)));
+    using signed_words = int __attribute__((vector_size(16)));
+    using octets = unsigned char __attribute__((vector_size(16)));
+    words low{state[5], state[4], state[1], state[0]};
+    words high{state[7], state[6], state[3], state[2]};
+    for (; count > 0; --count, p += 64) {
+        words w[4];
+        for (std::size_t i = 0; i < 4; ++i) {
+            octets raw;
+            std::memcpy(&raw, p + 16 * i, sizeof raw);
+            w[i] = reinterpret_cast<words>(
+                __builtin_shufflevector(raw, raw, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12));
+        }
+        words const low_before = low;
+        words const high_before = high;
+        for (std::size_t i = 0; i < 16; ++i) {
+            words k;
+            std::memcpy(&k, &sha256_constants[4 * i], sizeof k);
+            words& a = w[i % 4];
+            words const b = w[(i + 1) % 4];
+            words const c = w[(i + 2) % 4];
+            words const d = w[(i + 3) % 4];
+            k += a;
+            high = reinterpret_cast<words>(__builtin_ia32_sha256rnds2(reinterpret_cast<signed_words>(high),
+                                                                      reinterpret_cast<signed_words>(low),
+                                                                      reinterpret_cast<signed_words>(k)));
+            k = __builtin_shufflevector(k, k, 2, 3, 2, 3);
+            low = reinterpret_cast<words>(__builtin_ia32_sha256rnds2(reinterpret_cast<signed_words>(low),
+                                                                     reinterpret_cast<signed_words>(high),
+                                                                     reinterpret_cast<signed_words>(k)));
+            if (i >= 12) { continue; }
+            words const sum = reinterpret_cast<words>(__builtin_ia32_sha256msg1(reinterpret_cast<signed_words>(a),
+                                                                                reinterpret_cast<signed_words>(b))) +
+                              __builtin_shufflevector(c, d, 1, 2, 3, 4);
+            a = reinterpret_cast<words>(
+                __builtin_ia32_sha256msg2(reinterpret_cast<signed_words>(sum), reinterpret_cast<signed_words>(d)));
+        }
+        low += low_before;
+        high += high_before;
+    }
+    state = {low[3], low[2], high[3], high[2], low[1], low[0], high[1], high[0]};
+}
+
+#endif
+
+/// Runs the compression function over `count` blocks of 64 bytes.
+inline void sha256_blocks(std::array<std::uint32_t, 8>& state, std::byte const* p, std::size_t count) noexcept {
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (cpu_has_sha256) { return sha256_blocks_by_instruction(state, p, count); }
+#endif
+    sha256_blocks_plain(state, p, count);
+}
+/// CRC-32C goes on from a state.
+[[nodiscard]] inline std::uint32_t crc32c_onward(std::uint32_t c, std::byte const* p, std::size_t n) noexcept {
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (cpu_has_crc32c) { return crc32c_by_instruction(c, p, n); }
+#endif
+    return crc32c_plain(c, p, n);
+}
+
 }  // namespace detail
 
 /// SHA-256: names content, and can't be forged. Source: FIPS 180-4.
-/// Cost: a few nanoseconds a byte, no allocation, 104 bytes.
+/// Cost: a few nanoseconds a byte, about one where the processor has the instructions; no allocation, 104 bytes.
 class sha256_hasher {
 public:
     using digest_type = sha256_digest;
@@ -215,25 +323,13 @@ private:
 }
 
 /// CRC-32C (Castagnoli): finds torn and flipped bits, never a forger. Source: RFC 3720 appendix B.4.
-/// Cost: about half a nanosecond a byte by tables of 8 KiB, no allocation.
+/// Cost: about half a nanosecond a byte by tables of 8 KiB, less than half of that where the processor has the instruction;
+/// no allocation.
 class crc32c_hasher {
 public:
     using digest_type = std::uint32_t;
 
-    void update(bytes_view b) noexcept {
-        auto const& t = detail::crc32c_tables;
-        std::uint32_t c = state_;
-        std::byte const* p = b.data();
-        std::size_t n = b.size();
-        for (; n >= 8; n -= 8, p += 8) {
-            std::uint32_t const x = detail::load_little32(p) ^ c;
-            std::uint32_t const y = detail::load_little32(p + 4);
-            c = t[7][x & 0xFF] ^ t[6][(x >> 8) & 0xFF] ^ t[5][(x >> 16) & 0xFF] ^ t[4][x >> 24] ^ t[3][y & 0xFF] ^
-                t[2][(y >> 8) & 0xFF] ^ t[1][(y >> 16) & 0xFF] ^ t[0][y >> 24];
-        }
-        for (; n > 0; --n, ++p) { c = (c >> 8) ^ t[0][(c & 0xFF) ^ std::to_integer<std::uint32_t>(*p)]; }
-        state_ = c;
-    }
+    void update(bytes_view b) noexcept { state_ = detail::crc32c_onward(state_, b.data(), b.size()); }
     [[nodiscard]] std::uint32_t finish() const noexcept { return ~state_; }
 
 private:

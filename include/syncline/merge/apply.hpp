@@ -124,8 +124,10 @@ public:
     bytes fields{};                   ///< after it
     std::string refused{};            ///< why the mutation can't be: this field, or the way to it with dots
 
-    /// `errc{}`, or why the mutation can't be. `before`: a canonical map, or empty.
-    [[nodiscard]] errc run(bytes_view before, std::vector<field_mark>& exceptions, std::vector<field_op> const& ops) {
+    /// `errc{}`, or why the mutation can't be. `before`: a canonical map, or empty. `exceptions`: the marks before, moved
+    /// from where they may be.
+    template <class Marks>
+    [[nodiscard]] errc run(bytes_view before, Marks& exceptions, std::vector<field_op> const& ops) {
         std::vector<field_change> changes;
         std::vector<bytes> made;  // values made here; the changes borrow what they own, which stays where it is
         changes.reserve(ops.size());
@@ -890,12 +892,13 @@ inline void keep_fields(row& tomb, row&& was) {
     tomb.exceptions = std::move(was.exceptions);
 }
 
-/// `apply`, with some fields as the mutation says them; none where null. Of what guards refuse the first alone is told, and
-/// nothing beside what the rules leave open. `asks`: the mutation is a person's matter already, and so is what would be
-/// rejected for a guard or a reference.
-[[nodiscard]] inline apply_outcome apply_as_written(std::optional<row>& current, mutation const& m,
+/// `apply`, with some fields as the mutation says them, none where null, into `after`: set where it changed something. Of what
+/// guards refuse the first alone is told, and nothing beside what the rules leave open. `asks`: the mutation is a person's
+/// matter already, and so is what would be rejected for a guard or a reference.
+[[nodiscard]] inline apply_outcome apply_as_written(std::optional<row> const& current, mutation const& m,
                                                     collection_rules const& rules, apply_context const& context,
-                                                    as_written const* as_it_says, bool asks = false) {
+                                                    as_written const* as_it_says, bool asks,
+                                                    std::optional<row>& after) {
     apply_outcome out;
     bool const begins = m.kind == change_kind::create && (!current || m.life > current->life);
     application const app{m, rules, context, begins, out};
@@ -953,7 +956,7 @@ inline void keep_fields(row& tomb, row&& was) {
         tomb.floor = mark_of(m.stamp);
         if (keeps_deleted(rules)) { keep_fields(tomb, row{*current}); }
         if (!refusals(app, current, asks).pass(tomb, concurrent)) { return out; }
-        current = std::move(tomb);
+        after = std::move(tomb);
         out.changed = true;
         if (concurrent) { return whole_record(verdict_kind::merged, winner::mutation); }
         return out;
@@ -964,18 +967,21 @@ inline void keep_fields(row& tomb, row&& was) {
         next.life = m.life;
         next.floor = mark_of(m.stamp);
     } else {
-        next = *current;
-        next.deleted = false;
+        next.life = current->life;
+        next.floor = current->floor;
+        next.schema = current->schema;
     }
     std::vector<group_choice> groups;
-    if (!begins && (rules.whole || !rules.groups.empty())) { groups = decide_groups(app, next); }
+    if (!begins && (rules.whole || !rules.groups.empty())) { groups = decide_groups(app, *current); }
     for (group_choice const& g : groups) {
         rule const by = g.group == nullptr ? *rules.whole : g.group->decides;
         if (by == rule::authority_time && g.decided.why != reason::by_hint) { return reject(errc::contended); }
     }
 
     field_fold fold(app, rules.view(), next.floor, 0, as_it_says, &groups);
-    if (errc const why = fold.run(next.fields, next.exceptions, m.ops); why != errc{}) {
+    row const nothing;
+    row const& was = begins ? nothing : *current;
+    if (errc const why = fold.run(was.fields, was.exceptions, m.ops); why != errc{}) {
         return reject(why, std::move(fold.refused));
     }
     out.decisions = std::move(fold.decisions);
@@ -993,12 +999,21 @@ inline void keep_fields(row& tomb, row&& was) {
     }
     if (!out.decisions.empty()) { out.verdict = verdict_kind::merged; }
     next.exceptions = std::move(fold.marks);
-    if (fold.lost != m.ops.size() || m.ops.empty()) { next.fields = std::move(fold.fields); }
+    next.fields = fold.lost != m.ops.size() || m.ops.empty() ? std::move(fold.fields) : was.fields;
     next.version = context.at;
     if (!refusals(app, current, asks).pass(next, met_somebody)) { return out; }
     if (!out.decisions.empty()) { out.verdict = verdict_kind::merged; }
     out.changed = true;
-    current = std::move(next);
+    after = std::move(next);
+    return out;
+}
+/// The same in place.
+[[nodiscard]] inline apply_outcome apply_as_written(std::optional<row>& current, mutation const& m,
+                                                    collection_rules const& rules, apply_context const& context,
+                                                    as_written const* as_it_says, bool asks = false) {
+    std::optional<row> after;
+    apply_outcome out = apply_as_written(current, m, rules, context, as_it_says, asks, after);
+    if (out.changed) { current = std::move(after); }
     return out;
 }
 
@@ -1079,6 +1094,15 @@ inline void ask_about_rest(std::optional<row> const& current, mutation const& m,
                                          apply_context const& context) {
     apply_outcome out = detail::apply_as_written(current, m, rules, context, nullptr);
     if (out.verdict == verdict_kind::conflict) { detail::ask_about_rest(current, m, rules, context, out); }
+    return out;
+}
+/// The same for who needs the row before as well: `before` stays, and `after` is the row after where the outcome says
+/// `changed`, else as it was. Precondition: they are two.
+[[nodiscard]] inline apply_outcome apply_over(std::optional<row> const& before, mutation const& m,
+                                              collection_rules const& rules, apply_context const& context,
+                                              std::optional<row>& after) {
+    apply_outcome out = detail::apply_as_written(before, m, rules, context, nullptr, false, after);
+    if (out.verdict == verdict_kind::conflict) { detail::ask_about_rest(before, m, rules, context, out); }
     return out;
 }
 

@@ -93,6 +93,12 @@ struct record_key_view {
     std::string_view collection;
     bytes_view id;
 };
+/// The order of keys: that of what `append_key` writes.
+[[nodiscard]] inline std::strong_ordering compare(record_key_view const& a, record_key_view const& b) noexcept {
+    if (auto const order = a.collection.size() <=> b.collection.size(); order != 0) { return order; }
+    if (auto const order = compare(as_bytes(a.collection), as_bytes(b.collection)); order != 0) { return order; }
+    return compare(a.id, b.id);
+}
 /// The key that `append_key` wrote, borrowed from it; `errc::corrupt` for anything else.
 [[nodiscard]] inline result<record_key_view> record_key_in(bytes_view b) noexcept {
     if (b.empty()) { return failure{errc::corrupt, "empty record key"}; }

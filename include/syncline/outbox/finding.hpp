@@ -82,6 +82,7 @@ status outbox_moves<Tx>::each_claimed(std::span<outbox_claim const> claims, F&& 
     stored_entry one;
     for (std::size_t next = 0; next < claims.size();) {
         std::size_t const n = (std::min)(claims.size() - next, claims_a_piece);
+        for (stored_entry& e : piece) { spare_.push_back(std::move(e.value)); }
         piece.clear();
         if (n > 3) {
             std::vector<std::pair<std::uint64_t, std::uint64_t>> named;
@@ -116,6 +117,10 @@ status outbox_moves<Tx>::read_queued(bytes_view k, bytes_view value, stored_entr
     if (std::to_integer<std::uint8_t>(k[lead]) != outbox_lane(e.token) || queue >= outbox_queue_bytes) { return bad; }
     if (auto s = decode_entry(e, value, false); !s) { return s; }
     bytes_view const kept = value.first(e.payload_at + (std::min)(most, e.inline_bytes));
+    if (e.value.capacity() == 0 && !spare_.empty()) {
+        e.value = std::move(spare_.back());
+        spare_.pop_back();
+    }
     e.value.assign(kept.begin(), kept.end());
     std::optional<wall_time> deadline;
     if (timed) { deadline = outbox_time(read_u64(k.subspan(lead + 2))); }

@@ -357,6 +357,7 @@ private:
     outbox_leases leases_;
     outbox_runs runs_;
     stored_entry probe_{};
+    std::vector<bytes> spare_{};  ///< values of entries that are done with, for the next ones
     bytes scratch_{};
 };
 

@@ -394,11 +394,10 @@ public:
         });
         if (!ok) { return ok.error(); }
         bytes k = key('r');
-        bytes raw;
         for (candidate const& c : passed) {
             k.resize(2);
             append(k, c.record);
-            auto state = read_row(tx, k, raw);
+            auto state = read_row(tx, k);
             if (!state) { return state.error(); }
             if (!*state || (*state)->version != c.at) { return failure{errc::corrupt, "position index"}; }
             if (!(*state)->deleted) { continue; }
@@ -459,8 +458,7 @@ public:
     /// The confirmed row of a record, a tombstone too; nothing if there never was one.
     template <storage_transaction Tx>
     [[nodiscard]] result<std::optional<row>> find(Tx& tx, record_key const& record) const {
-        bytes raw;
-        return read_row(tx, row_key(record), raw);
+        return read_row(tx, row_key(record));
     }
 
     /// Every confirmed record, tombstones too, in key order. `errc::corrupt` when a row does not decode.
@@ -1000,14 +998,17 @@ private:
     }
 
     template <class Tx>
-    [[nodiscard]] result<std::optional<row>> read_row(Tx& tx, bytes_view k, bytes& raw) const {
-        auto found = tx.get(k, raw);
+    [[nodiscard]] result<std::optional<row>> read_row(Tx& tx, bytes_view k) const {
+        std::optional<row> r;
+        status good;
+        auto const found = view_value(tx, k, [&](bytes_view raw) {
+            cbor_reader in{raw};
+            r = decode_row(in);
+            if (!in.finish()) { good = failure{errc::corrupt, "authority's row"}; }
+        });
         if (!found) { return found.error(); }
-        if (!*found) { return std::optional<row>{}; }
-        cbor_reader in{raw};
-        row r = decode_row(in);
-        if (!in.finish()) { return failure{errc::corrupt, "authority's row"}; }
-        return std::optional<row>{std::move(r)};
+        if (!good) { return good.error(); }
+        return r;
     }
 
     /// The verdict on one frozen mutation; nothing when earlier ones of its author are missing, when too many of
@@ -1306,12 +1307,11 @@ private:
     /// one of its rows is in none.
     template <class Tx>
     [[nodiscard]] status find_settled(Tx& tx, mutation const& m, relay_answer& answer) const {
-        bytes raw;
         status ok;
         std::vector<position> versions;
         each_part(m, [&](mutation const& part) {
             if (!ok) { return; }
-            auto const r = read_row(tx, row_key(part.record), raw);
+            auto const r = read_row(tx, row_key(part.record));
             if (r) {
                 versions.push_back(*r ? (*r)->version : 0);
             } else {
@@ -1674,7 +1674,6 @@ private:
                 return {};
             }
         }
-        std::optional<row> after = *before;
         apply_context context;
         context.author = author.index;
         context.at = (effects.all.empty() ? meta.head : effects.all.back().after.version) + 1;
@@ -1694,7 +1693,8 @@ private:
                 {std::string{}, rule::last_writer, ask ? winner::nobody : winner::confirmed, reason::deleted});
             return {};
         }
-        apply_outcome outcome = apply_seen(after, m, context, seen);
+        std::optional<row> after;
+        apply_outcome outcome = apply_seen(*before, m, context, seen, after);
         if (outcome.verdict == verdict_kind::rejected) { return reject(outcome.reason); }
         if (outcome.changed) {
             after->schema = schema.version();
@@ -1739,10 +1739,10 @@ private:
                 effects.add(std::move(made));
             }
         } else {
-            auto const at = seen_version(tx, m.record, after, seen);
+            auto const at = seen_version(tx, m.record, *before, seen);
             if (!at) { return at.error(); }
             v.version = *at;
-            done = m.kind == change_kind::erase && (!after || after->deleted || after->life > m.life);
+            done = m.kind == change_kind::erase && (!*before || (*before)->deleted || (*before)->life > m.life);
         }
         v.kind = outcome.verdict;
         v.decisions = std::move(outcome.decisions);
@@ -1757,8 +1757,7 @@ private:
     [[nodiscard]] result<std::optional<row>> state_over(Tx& tx, judged_effects const& effects,
                                                         record_key const& k) const {
         if (record_effect const* const e = effects.find(k)) { return std::optional<row>{e->after}; }
-        bytes raw;
-        return read_row(tx, row_key(k), raw);
+        return read_row(tx, row_key(k));
     }
 
     // Scopes, and what is hidden.
@@ -1838,14 +1837,16 @@ private:
     }
     /// Applies a mutation to the row as its author sees it, so that nothing hidden has a part in the verdict; then what is
     /// hidden is put back. Guards look at the whole row: a host that has any is asked with all of it.
-    [[nodiscard]] apply_outcome apply_seen(std::optional<row>& current, mutation const& m, apply_context const& context,
-                                           view const& seen) const {
+    /// Sets `after` where it changed something.
+    [[nodiscard]] apply_outcome apply_seen(std::optional<row> const& before, mutation const& m,
+                                           apply_context const& context, view const& seen,
+                                           std::optional<row>& after) const {
         collection_rules const& rules = rules_.of(m.record.collection);
         bool const guarded = options_.merging != nullptr && !options_.merging->guards.empty();
-        if (!seen.hides || guarded || !current) { return apply(current, m, rules, context); }
-        std::optional<row> shown = mask().masked(*current, m.record.collection, seen.used, current->version);
+        if (!seen.hides || guarded || !before) { return apply_over(before, m, rules, context, after); }
+        std::optional<row> shown = mask().masked(*before, m.record.collection, seen.used, before->version);
         apply_outcome out = apply(shown, m, rules, context);
-        if (out.changed) { current = mask().unmasked(std::move(*shown), *current, m.record.collection, seen.used); }
+        if (out.changed) { after = mask().unmasked(std::move(*shown), *before, m.record.collection, seen.used); }
         return out;
     }
 
@@ -2054,8 +2055,7 @@ private:
             for (record_effect const& e : effects) {
                 if (e.record == k) { return !e.after.deleted; }
             }
-            bytes raw;
-            auto r = read_row(tx, row_key(k), raw);
+            auto r = read_row(tx, row_key(k));
             if (!r) { return r.error(); }
             return detail::living(*r);
         };
@@ -2146,6 +2146,8 @@ private:
         std::uint64_t const rows_max =
             (std::min)(q.rows_max, (std::min)(options_.rows_max, std::uint64_t{exchange_items_max}));
         std::uint64_t const bytes_max = (std::min)(q.bytes_max, options_.bytes_max);
+        constexpr std::size_t page_grown = std::size_t{64} << 10;
+        auto const page_room = static_cast<std::size_t>((std::min)(bytes_max, std::uint64_t{8} << 20)) + page_grown;
         bytes rows;
         bytes one;
         bytes k = key('r');
@@ -2273,6 +2275,8 @@ private:
                     return false;
                 }
                 if (becomes == fate::withheld) { return true; }
+                // A page that has grown so far is mostly filled: no more copies of it on the way.
+                if (rows.size() > page_grown) { rows.reserve(page_room); }
                 encode_row_update(w, parsed->collection, parsed->id, state);
                 ++count;
                 ++answer.rows;

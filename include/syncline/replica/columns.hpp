@@ -456,6 +456,9 @@ inline void encode_values(cbor_writer& w, column_view values) {
         backs.finish(w);
         return;
     }
+    std::size_t size = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) { size += values[i].size(); }
+    (void)out.room(size);
     for (std::size_t i = 0; i < values.size(); ++i) { out.append(values[i]); }
     w.byte_string(out.view());
 }

@@ -85,6 +85,10 @@ struct pending {
         encoded.clear();
         cbor_writer body{encoded};
         encode_mutation(body, change);
+        return whole();
+    }
+    /// The same where the mutation stands encoded as it is to be.
+    [[nodiscard]] bytes whole() const {
         bytes out;
         out.reserve(encoded.size() + base.size() + 21);
         cbor_writer w{out};
@@ -135,6 +139,40 @@ struct pending {
         return decoded(change);
     }
 
+    /// What a mutation of one record is, borrowed.
+    struct outline {
+        std::size_t items = 0;  ///< of the canonical form
+        std::uint64_t sequence = 0;
+        change_kind kind = change_kind::update;
+        record_key_view record{};
+    };
+    /// Only the outline of the mutation in what `encode` wrote; the rest isn't looked at. `errc::corrupt` when it can't be
+    /// found, and for a group.
+    [[nodiscard]] static result<outline> outline_in(bytes_view payload) noexcept {
+        cbor_reader whole{payload};
+        std::size_t const parts = whole.array();
+        cbor_reader in{whole.byte_string()};
+        auto const o = read_outline(in);
+        if (whole.failed() || parts < 2 || parts > 5 || !o) { return failure{errc::corrupt, "pending mutation"}; }
+        return *o;
+    }
+    /// The outline of a mutation of one record that has no sequence yet, all of whose items are whole; nothing for any other.
+    [[nodiscard]] static std::optional<outline> never_frozen(bytes_view encoded) noexcept {
+        cbor_reader in{encoded};
+        auto const o = read_outline(in);
+        for (std::size_t i = 5; o && i < o->items; ++i) { (void)in.skip(); }
+        return o && o->sequence == 0 && in.finish() ? o : std::nullopt;
+    }
+    /// Gives the encoded mutation its sequence. Precondition: `never_frozen`.
+    void put_sequence(std::uint64_t sequence) {
+        bytes out;
+        out.reserve(encoded.size() + 8);
+        out.push_back(encoded[0]);  // the array's head; its first item, a 0, is a byte too
+        cbor_writer{out}.unsigned_integer(sequence);
+        append(out, bytes_view{encoded}.subspan(2));
+        encoded = std::move(out);
+    }
+
     /// Takes a later mutation of the same record into this one; unchanged when they are kept apart.
     /// `rules` are those of the record's collection. Precondition: both are decoded, this one was never frozen.
     [[nodiscard]] coalescing absorb(pending const& later, collection_rules const& rules) {
@@ -178,6 +216,20 @@ struct pending {
     }
 
 private:
+    /// What begins the canonical form of a mutation of one record.
+    [[nodiscard]] static std::optional<outline> read_outline(cbor_reader& in) noexcept {
+        outline o;
+        o.items = in.array();
+        o.sequence = in.unsigned_integer();
+        (void)in.unsigned_integer();
+        std::uint64_t const kind = in.unsigned_integer();
+        o.record.collection = in.text();
+        o.record.id = in.byte_string();
+        bool const good = !in.failed() && o.items >= 8 && o.items <= 10 && kind >= 1 && kind <= 3;
+        if (!good || !valid(o.record.collection, o.record.id)) { return std::nullopt; }
+        o.kind = static_cast<change_kind>(kind);
+        return o;
+    }
     [[nodiscard]] static result<mutation> decoded(bytes_view encoded) {
         cbor_reader in{encoded};
         mutation m = decode_mutation(in);

@@ -48,6 +48,7 @@ inline constexpr std::uint64_t feature_columns = 1;  ///< a reply's rows and ver
 inline constexpr std::uint64_t feature_parts = 2;    ///< a reply's rows without what the asker holds of them
 inline constexpr std::uint64_t feature_sums = 4;    ///< a request's sums of what it holds, and ranges that are the same
 inline constexpr std::uint64_t feature_ranges = 8;  ///< a request's ranges
+inline constexpr std::uint64_t feature_marks = 16;  ///< exceptions of a reply's rows in columns of their own
 /// What an authority understands of requests, as it tells.
 inline constexpr std::uint64_t authority_features = feature_columns | feature_sums | feature_ranges;
 
@@ -840,13 +841,13 @@ namespace detail {
     return u;
 }
 
-/// The rows that stand encoded in `rows`, in columns; false where they can't be.
-[[nodiscard]] inline bool encode_page(bytes& out, std::size_t count, bytes_view rows) {
+/// The rows that stand encoded in `rows`, in columns, for who understands `features`; false where they can't be.
+[[nodiscard]] inline bool encode_page(bytes& out, std::size_t count, bytes_view rows, std::uint64_t features) {
     decode_limits own;
     own.bytes_max = rows.size();
     own.work_max = ~std::uint64_t{0};
     cbor_reader in{rows, own};
-    row_page_writer page;
+    row_page_writer page{(features & feature_marks) != 0 && count >= columns_rows_min};
     for (std::size_t i = 0; i < count; ++i) {
         (void)in.array();
         std::string_view const collection = in.text();
@@ -917,10 +918,10 @@ inline constexpr std::uint64_t partial_key = 29;
                                             std::uint64_t features = 0, std::size_t part_count = 0,
                                             bytes_view parts = {}) {
     bytes page;
-    bool const columns =
-        (features & feature_columns) != 0 && count >= columns_rows_min && detail::encode_page(page, count, rows);
+    bool const columns = (features & feature_columns) != 0 && count >= columns_rows_min &&
+                         detail::encode_page(page, count, rows, features);
     bytes part_page;
-    bool const in_parts = part_count != 0 && detail::encode_page(part_page, part_count, parts);
+    bool const in_parts = part_count != 0 && detail::encode_page(part_page, part_count, parts, features);
     SYNCLINE_ASSERT(in_parts == (part_count != 0));
     if (columns) { rows = {}; }
     bytes out(frame_bytes);
@@ -1140,18 +1141,23 @@ namespace detail {
     if (ranges && p.to != p.head) { return failure{errc::malformed, "ranges before the tail is told"}; }
     std::size_t i = tail;
     bytes k;
-    bytes last;
+    auto const view_of = [&](std::size_t at) { return record_key_view{p.rows[at].key.collection, p.rows[at].key.id}; };
+    auto const key_of = [&](std::size_t at) -> bytes_view {
+        k.clear();
+        append_key(k, p.rows[at].key.collection, p.rows[at].key.id);
+        return k;
+    };
     for (told_range const& a : p.ranges) {
-        last.clear();
-        for (std::size_t const end = i + a.rows; i < end; ++i) {
-            k.clear();
-            append_key(k, p.rows[i].key.collection, p.rows[i].key.id);
-            bool const in_order = last.empty() ? compare(a.covered.from, k) <= 0 : compare(last, k) < 0;
+        std::size_t const begin = i;
+        std::size_t const end = begin + a.rows;
+        bool good = begin == end || compare(a.covered.from, key_of(begin)) <= 0;
+        for (; i < end; ++i) {
             position const version = p.rows[i].state.version;
-            if (!in_order || compare(k, a.covered.to) >= 0 || version == 0 || version > p.head) {
-                return failure{errc::malformed, "a row outside of its range"};
-            }
-            last.swap(k);
+            good = good && (i == begin || compare(view_of(i - 1), view_of(i)) < 0) && version != 0 && version <= p.head;
+        }
+        // In order, so that the last is the only one that may be too late.
+        if (!good || (begin != end && compare(key_of(end - 1), a.covered.to) >= 0)) {
+            return failure{errc::malformed, "a row outside of its range"};
         }
     }
     return {};

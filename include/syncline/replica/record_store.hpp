@@ -73,24 +73,30 @@ class stored_records {
 public:
     template <storage_transaction Tx>
     [[nodiscard]] result<std::optional<held_record>> find(Tx& tx, record_key const& k) const {
-        bytes raw;
-        auto found = tx.get(record_entry("rv", k), raw);
+        result<std::optional<held_record>> held{std::optional<held_record>{}};
+        auto const found = view_value(tx, record_entry("rv", k), [&](bytes_view raw) {
+            auto one = parse(raw);
+            if (one) {
+                *held = std::move(*one);
+            } else {
+                held = one.error();
+            }
+        });
         if (!found) { return found.error(); }
-        if (!*found) { return std::optional<held_record>{}; }
-        auto held = parse(raw);
-        if (!held) { return held.error(); }
-        return std::optional<held_record>{std::move(*held)};
+        return held;
     }
     template <storage_transaction Tx>
     [[nodiscard]] result<std::optional<row>> find_confirmed(Tx& tx, record_key const& k) const {
-        bytes raw;
-        auto found = tx.get(record_entry("rb", k), raw);
+        std::optional<row> r;
+        status good;
+        auto const found = view_value(tx, record_entry("rb", k), [&](bytes_view raw) {
+            cbor_reader in{raw};
+            r = decode_row(in);
+            if (!in.finish()) { good = failure{errc::corrupt, "confirmed record"}; }
+        });
         if (!found) { return found.error(); }
-        if (!*found) { return std::optional<row>{}; }
-        cbor_reader in{raw};
-        row r = decode_row(in);
-        if (!in.finish()) { return failure{errc::corrupt, "confirmed record"}; }
-        return std::optional<row>{std::move(r)};
+        if (!good) { return good.error(); }
+        return r;
     }
     template <storage_transaction Tx>
     [[nodiscard]] status put(Tx& tx, record_key const& k, held_record const& h, row const* confirmed) const {

@@ -742,7 +742,7 @@ public:
             q.known = sync->told();
             q.horizon = sync->kept->horizon;
         }
-        q.features = feature_columns;
+        q.features = feature_columns | feature_marks;
         if (options_.rows_in_parts) {
             bytes raw;
             auto const whole = tx.get(key('y'), raw);
@@ -781,9 +781,10 @@ public:
             waits_for_needs = !*untaken;
         }
         std::size_t size = 0;
+        std::optional<exchange_limits> told_by_authority;
         status looked;
-        auto ok = each_frozen(tx, [&](frozen_mutation const& f) {
-            pending const& p = f.what;
+        auto ok = each_frozen(tx, [&](frozen_mutation& f) {
+            pending& p = f.what;
             // What it builds on goes first: the authority is to have answered about it once.
             for (dot const& d : p.needs) {
                 if (!waits_for_needs) { break; }
@@ -796,7 +797,8 @@ public:
                 return false;
             }
             bool const first = size == 0 && relayed == 0;
-            auto const goes = first ? result<bool>{true} : sendable(tx, *sync, relayed + size + p.encoded.size(), true);
+            std::size_t const together = relayed + size + p.encoded.size();
+            auto const goes = first ? result<bool>{true} : sendable(tx, *sync, together, true, &told_by_authority);
             if (!goes) { looked = goes.error(); }
             if (!goes || (!*goes && size != 0)) { return false; }
             if (!*goes) {
@@ -804,7 +806,7 @@ public:
                 relayed = 0;
             }
             size += p.encoded.size();
-            q.mutations.push_back(p.encoded);
+            q.mutations.push_back(std::move(p.encoded));
             q.origins.push_back({p.line, f.number});
             return true;
         });
@@ -974,8 +976,11 @@ public:
         std::vector<std::pair<std::uint64_t, verdict const*>> parked;  // tokens of new conflicts
         bool fork = false;                                             // another content under our name
         bool unknown = false;                                          // what we never sent, or never settled, was
+        bool const at_once = !elsewhere && all_said(*sync, *p);
+        if (at_once && !passed) {
+            if (auto ok = match_told(tx, *sync, *p, own); !ok) { return ok.error(); }
+        }
         if (!own.rows.empty()) {
-            bool const at_once = !elsewhere && all_said(*sync, *p);
             auto const taken = take_own(tx, at_once, own, *p, events);
             if (!taken) { return taken.error(); }
             report.verdicts += own.taken;
@@ -1052,6 +1057,7 @@ public:
         std::size_t next = p->rows.size() - in_ranges;
         if (options_.scoped) { next = 0; }  // they stand in no order of positions
         for (std::size_t i = 0; i < next; ++i) {
+            if (i < own.told.size() && own.told[i]) { continue; }
             // Passed already, and perhaps a tombstone that everybody has and that is gone here too.
             if (p->rows[i].state.version <= sync->cursor) { continue; }
             auto taken = take_row(tx, p->rows[i], true, false, dirty, events);
@@ -2293,16 +2299,19 @@ private:
         return content_max(lower_of(own_limits(), sync.epoch ? *theirs : exchange_floor).message_max);
     }
     /// Whether so many bytes of mutations go into a message that the authority takes. Of one that was never met nothing
-    /// is known: to it goes what everybody takes.
+    /// is known: to it goes what everybody takes. `known`: the authority's limits, once they were read.
     template <class Tx>
-    [[nodiscard]] result<bool> sendable(Tx& tx, sync_state const& sync, std::size_t size, bool together = false) const {
+    [[nodiscard]] result<bool> sendable(Tx& tx, sync_state const& sync, std::size_t size, bool together = false,
+                                        std::optional<exchange_limits>* known = nullptr) const {
         auto const room = [&](std::uint64_t message_max) {
             return together ? content_max(message_max) : message_max - message_overhead;
         };
         if (size <= room(exchange_floor.message_max)) { return true; }
         if (!sync.epoch) { return false; }
+        if (known != nullptr && *known) { return size <= room((*known)->message_max); }
         auto const told = told_limits(tx);
         if (!told) { return told.error(); }
+        if (known != nullptr) { *known = *told; }
         return size <= room(told->message_max);
     }
     /// What was written before the authority said that it takes no message so large: a dead letter.
@@ -2589,6 +2598,12 @@ private:
     [[nodiscard]] status freeze(Tx& tx, sync_state& sync, std::uint64_t token, std::uint64_t fence, result<pending> p,
                                 bool renamed, std::vector<outbox_payload>* together = nullptr) const {
         if (!p) { return p.error(); }
+        // Most are frozen as they wait, but for the sequence.
+        auto const first = renamed || p->after != 0 ? std::nullopt : pending::never_frozen(p->encoded);
+        if (first) {
+            p->put_sequence(sync.next_sequence);
+            return freeze_as(tx, sync, token, fence, p->whole(), together);
+        }
         auto m = p->decoded();
         if (!m) { return m.error(); }
         p->change = std::move(*m);
@@ -2607,9 +2622,15 @@ private:
         if (p->after != 0 && p->after != pending::alone) { p->change.base = 0; }
         if (strong && (anew || p->after != 0)) { p->after = pending::alone; }
         p->change.sequence = sync.next_sequence;
+        return freeze_as(tx, sync, token, fence, p->encode(), together);
+    }
+    /// Notes what is frozen under the next sequence.
+    template <class Tx>
+    [[nodiscard]] status freeze_as(Tx& tx, sync_state& sync, std::uint64_t token, std::uint64_t fence, bytes payload,
+                                   std::vector<outbox_payload>* together) const {
         if (together != nullptr) {
-            together->push_back({token, fence, p->encode()});
-        } else if (auto ok = outbox_.set_payload(tx, token, fence, p->encode()); !ok) {
+            together->push_back({token, fence, std::move(payload)});
+        } else if (auto ok = outbox_.set_payload(tx, token, fence, payload); !ok) {
             return ok;
         }
         std::array<std::byte, 16> where;
@@ -4192,10 +4213,12 @@ private:
         bool was_deleted = false;
         bool changes = false;  ///< looks otherwise than what is visible
         row state{};
+        std::optional<std::size_t> told{};  ///< the row of the page that it is, where it is one: that has its state
     };
     struct own_work {
         std::vector<own_mutation> mutations{};
         std::vector<own_row> rows{};
+        std::vector<bool> told{};           ///< rows of the page that were taken with their verdicts
         std::vector<std::uint64_t> said{};  ///< sequences whose verdicts were taken with their rows, ascending
         std::size_t taken = 0;              ///< … how many
         std::size_t next = 0;
@@ -4265,19 +4288,50 @@ private:
                           });
         if (!ok) { return ok.error(); }
         if (!good || next != p.own.cend()) { return false; }  // a verdict that came before
+        // What is visible has been made by the same mutations: where it comes out as it did at the authority, nothing need be
+        // applied again. Where others wait on a record too, or other rules were there, it doesn't.
+        for (bool const anew : {false, true}) {
+            auto const same = make_own(tx, p, claims, anew, own);
+            if (!same || *same || anew) { return same; }
+        }
+        return false;
+    }
+    /// The rows of own mutations, whose verdicts and claims are noted: by applying them, or else of what is visible as far as
+    /// that may be. Whether they are those that the reply has the sum of.
+    template <class Tx>
+    [[nodiscard]] result<bool> make_own(Tx& tx, reply const& p, std::span<outbox_claim const> claims, bool anew,
+                                        own_work& own) const {
+        std::vector<own_mutation>& all = own.mutations;
+        own.rows.clear();
+        if (anew) {
+            auto const sent = [](own_mutation const& a, own_mutation const& b) {
+                return a.said->sequence < b.said->sequence;
+            };
+            std::sort(all.begin(), all.end(), sent);  // as the claims are
+        }
         status damaged;
-        ok = outbox_.payloads_of(tx, claims, [&](std::size_t i, bytes_view payload) {
-            auto m = pending::mutation_in(payload);
-            if (!m) {
-                damaged = m.error();
-                return false;
+        bool known = true;
+        auto ok = outbox_.payloads_of(tx, claims, [&](std::size_t i, bytes_view payload) {
+            mutation& change = all[i].change;
+            if (anew) {
+                auto m = pending::mutation_in(payload);
+                if (!m) {
+                    damaged = m.error();
+                    return false;
+                }
+                change = std::move(*m);
+            } else {
+                auto const o = pending::outline_in(payload);
+                if (!o) { return known = false; }
+                change.kind = o->kind;
+                change.record = {o->record.collection, o->record.id};
             }
-            all[i].change = std::move(*m);
-            all[i].name = to_bytes(all[i].change.record);
+            all[i].name = to_bytes(change.record);
             return true;
         });
         if (ok) { ok = damaged; }
         if (!ok) { return ok.error() == errc::claim_lost ? result<bool>{false} : result<bool>{ok.error()}; }
+        if (!known) { return false; }
         auto const earlier = [](own_mutation const& a, own_mutation const& b) { return compare(a.name, b.name) < 0; };
         if (!std::is_sorted(all.begin(), all.end(), earlier)) { std::stable_sort(all.begin(), all.end(), earlier); }
         own.rows.reserve(all.size());
@@ -4287,10 +4341,21 @@ private:
             record_key const& k = all[i].change.record;
             auto held = records_.find(tx, k);
             if (!held) { return held.error(); }
-            bool const waits = *held && (*held)->pending;
+            made.waits = *held && (*held)->pending;
+            std::size_t const begin = i;
+            while (i < all.size() && all[i].name == all[begin].name) { ++i; }
+            made.last = i;
+            if (!anew) {
+                if (!made.waits || i - begin != 1 || !as_confirmed(**held, all[begin], p.author)) { return false; }
+                made.was_confirmed = (*held)->confirmed != 0;
+                made.before = (*held)->confirmed;
+                made.state = std::move((*held)->visible);
+                own.rows.push_back(std::move(made));
+                continue;
+            }
             std::optional<row> now;
             if (*held && (*held)->confirmed != 0) {
-                if (waits) {
+                if (made.waits) {
                     auto kept = records_.find_confirmed(tx, k);
                     if (!kept) { return kept.error(); }
                     now = std::move(*kept);
@@ -4298,18 +4363,16 @@ private:
                     now = (*held)->visible;
                 }
             }
-            made.waits = waits;
             made.was_confirmed = now.has_value();
             made.was_deleted = now && now->deleted;
             made.before = now ? now->version : 0;
-            for (std::size_t const begin = i; i < all.size() && all[i].name == all[begin].name; ++i) {
+            for (std::size_t at = begin; at < i; ++at) {
                 apply_context context;
                 context.author = p.author;
-                context.at = all[i].said->version;
-                context.stamp_max = all[i].said->stamp;
-                if (!apply(now, all[i].change, rules_.of(k.collection), context).changed) { return false; }
+                context.at = all[at].said->version;
+                context.stamp_max = all[at].said->stamp;
+                if (!apply(now, all[at].change, rules_.of(k.collection), context).changed) { return false; }
             }
-            made.last = i;
             made.changes = !*held || (*held)->visible.deleted != now->deleted ||
                            (!now->deleted && !equal((*held)->visible.fields, now->fields));
             made.state = std::move(*now);
@@ -4329,6 +4392,103 @@ private:
         }
         return sum.finish() == p.own_sum;
     }
+    /// Makes of a visible row on which one mutation waits what it is once that is confirmed. False where it can't be told
+    /// without what was confirmed before.
+    [[nodiscard]] static bool as_confirmed(held_record& held, own_mutation const& m, author_index author) {
+        row& r = held.visible;
+        bool const begins = m.change.kind == change_kind::create && held.confirmed == 0;
+        bool const edits = m.change.kind == change_kind::update && held.confirmed != 0;
+        if (r.deleted || (!begins && !edits)) { return false; }
+        auto const confirm = [&](write_mark& w) {
+            if (w.at != pending_position) { return; }
+            w.at = m.said->version;
+            w.author = author;
+        };
+        r.version = m.said->version;
+        confirm(r.floor);
+        for (field_mark& e : r.exceptions) { confirm(e.mark); }
+        return true;
+    }
+    /// Adds rows of the page that own mutations have made as they stand: each with the one on it that was decided last. Where
+    /// more waits on such a record, `take_own` leaves it to the page. Nothing is written.
+    template <class Tx>
+    [[nodiscard]] status match_told(Tx& tx, sync_state const& sync, reply& p, own_work& own) const {
+        bool const plain = !options_.scoped && options_.schemas == nullptr && !p.partial && p.ranges.empty() &&
+                           p.from == sync.cursor && sync.staged == 0;
+        if (!plain || p.rows.empty()) { return {}; }
+        std::vector<std::pair<position, std::size_t>> places;
+        places.reserve(p.rows.size());
+        for (std::size_t i = 0; i < p.rows.size(); ++i) { places.emplace_back(p.rows[i].state.version, i); }
+        if (!std::is_sorted(places.begin(), places.end())) { std::sort(places.begin(), places.end()); }
+        struct match {
+            verdict const* said;
+            std::size_t told;
+        };
+        std::vector<match> matches;
+        own.told.assign(p.rows.size(), false);
+        for (verdict const& v : p.verdicts) {
+            bool const stands =
+                v.kind == verdict_kind::applied || v.kind == verdict_kind::merged || v.kind == verdict_kind::overruled;
+            auto const at = std::lower_bound(places.begin(), places.end(), std::pair{v.version, std::size_t{0}});
+            bool const there = at != places.end() && at->first == v.version && v.version > sync.cursor;
+            bool const made = std::binary_search(p.own.begin(), p.own.end(), v.sequence);
+            if (!stands || !there || made || own.told[at->second]) { continue; }
+            own.told[at->second] = true;  // of no other
+            matches.push_back({&v, at->second});
+        }
+        own.told.assign(p.rows.size(), false);
+        if (matches.empty()) { return {}; }
+        std::vector<outbox_claim> claims;
+        auto next = matches.begin();
+        auto kept = matches.begin();
+        auto ok = tx.scan({numbered('f', matches.front().said->sequence), prefix_end(key('f'))},
+                          [&](bytes_view k, bytes_view where) {
+                              std::uint64_t const sequence = k.size() == 10 ? read_u64(k.subspan(2)) : 0;
+                              while (next != matches.end() && next->said->sequence < sequence) { ++next; }
+                              if (next == matches.end()) { return false; }
+                              if (next->said->sequence == sequence && where.size() == 16) {
+                                  claims.push_back({read_u64(where), read_u64(where.subspan(8))});
+                                  *kept++ = *next++;
+                              }
+                              return true;
+                          });
+        if (!ok) { return ok; }
+        own.mutations.reserve(own.mutations.size() + claims.size());
+        own.rows.reserve(own.rows.size() + claims.size());
+        ok = outbox_.payloads_of(tx, claims, [&](std::size_t i, bytes_view payload) {
+            auto const o = pending::outline_in(payload);
+            match const& m = matches[i];
+            record_key const& k = p.rows[m.told].key;
+            if (!o || o->record.collection != k.collection || !equal(o->record.id, k.id)) { return true; }
+            own_row r;
+            r.first = own.mutations.size();
+            r.last = r.first + 1;
+            r.told = m.told;
+            own_mutation& mine = own.mutations.emplace_back();
+            mine.change.kind = o->kind;
+            mine.change.record = k;
+            mine.name = to_bytes(k);
+            mine.said = m.said;
+            mine.claim = claims[i];
+            own.rows.push_back(std::move(r));
+            return true;
+        });
+        bool const lost = !ok && ok.error() == errc::claim_lost;
+        return lost ? status{failure{errc::corrupt, "frozen mutation without its entry"}} : ok;
+    }
+    /// What is held where such a row is taken. False where it is for the page: damaged, or not older.
+    template <class Tx>
+    [[nodiscard]] result<bool> meets_told(Tx& tx, record_key const& k, row const& state, own_row& r) const {
+        auto held = records_.find(tx, k);
+        if (!held && held.error() != errc::corrupt) { return held.error(); }
+        if (!held || !*held || (*held)->confirmed >= state.version) { return false; }
+        r.waits = (*held)->pending;
+        r.was_confirmed = r.was_deleted = (*held)->confirmed != 0;  // perhaps
+        r.before = (*held)->confirmed;
+        row const& seen = (*held)->visible;
+        r.changes = seen.deleted != state.deleted || (!state.deleted && !equal(seen.fields, state.fields));
+        return true;
+    }
     /// Whether the reply has a verdict on each mutation that was decided and waits for one, in order.
     [[nodiscard]] static bool all_said(sync_state const& sync, reply const& p) noexcept {
         std::uint64_t last = sync.settled;
@@ -4343,7 +4503,7 @@ private:
     [[nodiscard]] result<std::size_t> take_own(Tx& tx, bool at_once, own_work& own, reply& p,
                                                event_batch& events) const {
         auto const join = [&](own_row& r) {
-            p.rows.push_back({own.mutations[r.first].change.record, std::move(r.state)});
+            if (!r.told) { p.rows.push_back({own.mutations[r.first].change.record, std::move(r.state)}); }
         };
         auto const kept = read_sync(tx);
         if (!kept) { return kept.error(); }
@@ -4366,6 +4526,12 @@ private:
         std::size_t rows = 0;
         for (own_row& r : own.rows) {
             own_mutation const& first = own.mutations[r.first];
+            if (r.told) {
+                auto const met = meets_told(tx, first.change.record, p.rows[*r.told].state, r);
+                if (!met) { return met.error(); }
+                if (!*met) { continue; }
+            }
+            row& state = r.told ? p.rows[*r.told].state : r.state;
             bool alone = r.waits && !rules_.of(first.change.record.collection).strong();
             if (alone && others) {
                 std::size_t waiting = 0;
@@ -4393,15 +4559,19 @@ private:
             if (r.was_deleted) {
                 if (ok = tx.erase(numbered('d', r.before)); !ok) { return ok.error(); }
             }
-            if (r.state.deleted) {
-                if (ok = tx.put(numbered('d', r.state.version), first.name); !ok) { return ok.error(); }
+            if (state.deleted) {
+                if (ok = tx.put(numbered('d', state.version), first.name); !ok) { return ok.error(); }
             }
             if (r.was_confirmed) {
                 if (ok = records_.drop_confirmed(tx, k); !ok) { return ok.error(); }
             }
-            if (r.changes) { events.add_change(k, r.state.deleted); }
-            held_record const clean{false, r.state.version, std::move(r.state)};
+            if (r.changes) { events.add_change(k, state.deleted); }
+            held_record clean{false, state.version, std::move(state)};
             if (ok = records_.put(tx, k, clean, nullptr); !ok) { return ok.error(); }
+            if (r.told) {
+                own.told[*r.told] = true;
+                state = std::move(clean.visible);  // its stamps are to be heard of yet
+            }
             ++rows;
         }
         std::sort(own.said.begin(), own.said.end());

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,13 +25,21 @@ namespace detail {
 
 enum class row_form : std::uint8_t { live = 0, gone = 1, gone_with_fields = 2 };
 
+/// The last mark of a field among the rows of one kind: the next one is told as the difference to it.
+struct mark_before_it {
+    std::uint64_t back = 0;  ///< how far before its row's version
+    std::uint64_t millis = 0;
+    std::uint64_t author = 0;
+};
+
 /// Rows of one collection whose fields have the same names.
 struct row_kind {
     std::string_view collection;
     row_form form = row_form::live;
     std::vector<std::string_view> names{};
     std::vector<bytes_view> encoded_names{};
-    std::vector<bytes_view> values{};  ///< row by row
+    std::vector<bytes_view> values{};     ///< row by row
+    std::vector<mark_before_it> marks{};  ///< of each name, then of all others together
 };
 
 }  // namespace detail
@@ -47,11 +56,18 @@ struct row_kind {
 /// | 8-11 | floors: how far before the version; stamps in two columns; authors                                     |
 /// | 12 | how many exceptions each row has                                                                         |
 /// | 13 | exceptions: field (its number in the kind, or a text) or [field, path]; how far before the version; the   |
-/// |    | stamp's difference to the floor's; author                                                                |
+/// |    | stamp's difference to the floor's; author. In columns where the reader understands these: below          |
 /// | 14 | the values: a column for each field of each kind                                                         |
+/// Exceptions in columns are an array of six byte strings. 1: each one's field, its number in the kind, or the number of
+/// the kind's fields for any other, as the difference to that at the same place in the row before, or to 0; 2: those
+/// others, each as above up to field and path; 3 to 6: how far before the version, milliseconds and counter of the stamp,
+/// author, all but the counter as the difference to the exception before of the same kind and number, or to 0.
 /// All that counts rows is an integer column; 4 to 13 are in the order of the rows.
 class row_page_writer {
 public:
+    /// `marks_in_columns`: who reads it understands exceptions in columns.
+    explicit row_page_writer(bool marks_in_columns = false) noexcept : marks_in_columns_(marks_in_columns) {}
+
     /// Takes a row as `encode_row` wrote it from `in`. `errc::corrupt` for any other; the page is spoilt then.
     [[nodiscard]] status add(std::string_view collection, bytes_view id, cbor_reader& in) {
         if (in.array() != 7) { return failure{errc::corrupt, "a row of another length"}; }
@@ -119,20 +135,7 @@ public:
         stamps_.add(stamp);
         authors_.add(static_cast<std::int64_t>(author));
         marked_.add(static_cast<std::int64_t>(unnamed_.size()));
-        cbor_writer w{exceptions_};
-        for (exception_view const& e : unnamed_) {
-            if (!e.path.empty()) { w.array(2); }
-            auto const named = std::find(kind.names.begin(), kind.names.end(), e.field);
-            if (named == kind.names.end()) {
-                w.text(e.field);
-            } else {
-                w.unsigned_integer(static_cast<std::uint64_t>(named - kind.names.begin()));
-            }
-            if (!e.path.empty()) { w.byte_string(e.path); }
-            w.unsigned_integer(e.back);
-            w.integer(static_cast<std::int64_t>(e.stamp - stamp));
-            w.unsigned_integer(e.author);
-        }
+        put_exceptions(kind, stamp);
         ++count_;
         return {};
     }
@@ -157,7 +160,17 @@ public:
         stamps_.finish(w);
         authors_.finish(w);
         marked_.finish(w);
-        w.byte_string(exceptions_);
+        if (marks_told_) {
+            w.array(6);
+            mark_fields_.finish(w);
+            w.byte_string(exceptions_);
+            mark_backs_.finish(w);
+            mark_millis_.finish(w);
+            mark_counters_.finish(w);
+            mark_authors_.finish(w);
+        } else {
+            w.byte_string(exceptions_);
+        }
         std::size_t columns = 0;
         for (detail::row_kind const& k : kinds_) { columns += k.names.size(); }
         w.array(columns);
@@ -179,6 +192,41 @@ private:
         bytes_view encoded;
     };
 
+    void put_exceptions(detail::row_kind& kind, std::uint64_t stamp) {
+        cbor_writer w{exceptions_};
+        for (std::size_t i = 0; i < unnamed_.size(); ++i) {
+            exception_view const& e = unnamed_[i];
+            auto const named = std::find(kind.names.begin(), kind.names.end(), e.field);
+            auto const number = static_cast<std::uint64_t>(named - kind.names.begin());
+            std::uint64_t const place = e.path.empty() ? number : kind.names.size();
+            if (!marks_in_columns_ || place == kind.names.size()) {
+                if (!e.path.empty()) { w.array(2); }
+                if (named == kind.names.end()) {
+                    w.text(e.field);
+                } else {
+                    w.unsigned_integer(number);
+                }
+                if (!e.path.empty()) { w.byte_string(e.path); }
+            }
+            if (!marks_in_columns_) {
+                w.unsigned_integer(e.back);
+                w.integer(static_cast<std::int64_t>(e.stamp - stamp));
+                w.unsigned_integer(e.author);
+                continue;
+            }
+            if (i == mark_places_.size()) { mark_places_.push_back(0); }
+            mark_fields_.add(static_cast<std::int64_t>(place - std::exchange(mark_places_[i], place)));
+            if (kind.marks.empty()) { kind.marks.resize(kind.names.size() + 1); }
+            detail::mark_before_it& last = kind.marks[static_cast<std::size_t>(place)];
+            std::uint64_t const millis = e.stamp >> 16;
+            mark_backs_.add(static_cast<std::int64_t>(e.back - std::exchange(last.back, e.back)));
+            mark_millis_.add(static_cast<std::int64_t>(millis - std::exchange(last.millis, millis)));
+            mark_counters_.add(static_cast<std::int64_t>(e.stamp & 0xFFFF));
+            mark_authors_.add(static_cast<std::int64_t>(e.author - std::exchange(last.author, e.author)));
+            marks_told_ = true;
+        }
+        if (mark_places_.size() > unnamed_.size()) { mark_places_.resize(unnamed_.size()); }
+    }
     [[nodiscard]] bool is(detail::row_kind const& k, std::string_view collection, detail::row_form form) const {
         return k.form == form && k.collection == collection && k.names.size() == fields_.size() &&
                std::equal(fields_.begin(), fields_.end(), k.names.begin(),
@@ -215,7 +263,15 @@ private:
     stamp_column_writer stamps_{};
     integer_column_writer authors_{};
     integer_column_writer marked_{};
-    bytes exceptions_{};
+    bytes exceptions_{};  ///< whole, or what the columns can't say of them
+    bool marks_in_columns_;
+    bool marks_told_ = false;                   ///< in columns
+    std::vector<std::uint64_t> mark_places_{};  ///< of the fields of the last row's
+    integer_column_writer mark_fields_{};
+    integer_column_writer mark_backs_{};
+    integer_column_writer mark_millis_{};
+    integer_column_writer mark_counters_{};
+    integer_column_writer mark_authors_{};
 };
 
 /// Reads a page that `row_page_writer` wrote, of a stranger too: calls `take(record_key&&, row&&)` for each row, in
@@ -234,6 +290,7 @@ template <class Count, class Take>
         std::vector<std::string_view> names{};
         std::vector<bytes> encoded_names{};
         std::size_t first = 0;  ///< its first column
+        std::vector<detail::mark_before_it> marks{};
     };
     column_budget budget{limits.bytes_max};
     auto const bad = [&](char const* why) {
@@ -287,7 +344,15 @@ template <class Count, class Take>
     stamp_column stamps{millis, counters, limits};
     integer_column authors = integers();
     integer_column marked = integers();
+    bool const marks_in_columns = in.peek() == cbor_type::array;
+    if (marks_in_columns && in.array() != 6) { return bad("exceptions of the wrong length"); }
+    integer_column mark_fields = marks_in_columns ? integers() : integer_column{};
     cbor_reader marks{in.byte_string(), limits};
+    integer_column mark_backs = marks_in_columns ? integers() : integer_column{};
+    integer_column mark_millis = marks_in_columns ? integers() : integer_column{};
+    integer_column mark_counters = marks_in_columns ? integers() : integer_column{};
+    integer_column mark_authors = marks_in_columns ? integers() : integer_column{};
+    std::vector<std::uint64_t> mark_places;  // of the fields of the last row's exceptions
     if (in.array() != columns) { return bad("columns of another number"); }
     std::vector<value_column> values;
     values.reserve(columns);
@@ -297,7 +362,8 @@ template <class Count, class Take>
     if (count > rest.size()) { return bad("a page that is too short"); }
     // The columns first: what is found wrong may be for one of them that has ended.
     auto const fault = [&](char const* why) {
-        auto first = detail::state_of(of_kind, ids, versions, lives, backs, stamps, authors, marked);
+        auto first = detail::state_of(of_kind, ids, versions, lives, backs, stamps, authors, marked, mark_fields,
+                                      mark_backs, mark_millis, mark_counters, mark_authors);
         if (first && marks.failed()) { first = marks.error(); }
         in.fail(first ? failure{errc::malformed, why} : first.error());
         return status{in.error()};
@@ -330,22 +396,46 @@ template <class Count, class Take>
         auto const exceptions = static_cast<std::uint64_t>(marked.next());
         for (std::uint64_t i = 0; i < exceptions; ++i) {
             field_mark e;
-            bool const inside = marks.peek() == cbor_type::array;
-            if (inside && marks.array() != 2) { return fault("exception of the wrong length"); }
-            if (marks.peek() == cbor_type::unsigned_integer) {
-                std::uint64_t const field = marks.unsigned_integer();
-                if (field >= k.names.size()) { return fault("exception of no field"); }
-                e.field = std::string{k.names[static_cast<std::size_t>(field)]};
+            std::uint64_t place = k.names.size();
+            if (marks_in_columns) {
+                if (i == mark_places.size()) { mark_places.push_back(0); }
+                std::uint64_t& before = mark_places[static_cast<std::size_t>(i)];
+                place = before += static_cast<std::uint64_t>(mark_fields.next());
+                if (mark_fields.failed() || place > k.names.size()) { return fault("exception of no field"); }
+                if (place < k.names.size()) { e.field = std::string{k.names[static_cast<std::size_t>(place)]}; }
+            }
+            if (place == k.names.size()) {
+                bool const inside = marks.peek() == cbor_type::array;
+                if (inside && marks.array() != 2) { return fault("exception of the wrong length"); }
+                if (marks.peek() == cbor_type::unsigned_integer) {
+                    std::uint64_t const field = marks.unsigned_integer();
+                    if (field >= k.names.size()) { return fault("exception of no field"); }
+                    e.field = std::string{k.names[static_cast<std::size_t>(field)]};
+                } else {
+                    e.field = std::string{marks.text()};
+                }
+                if (inside) {
+                    e.path = to_bytes(marks.byte_string());
+                    if (e.path.empty()) { return fault("empty path"); }
+                }
+            }
+            if (marks_in_columns) {
+                if (k.marks.empty()) { k.marks.resize(k.names.size() + 1); }
+                detail::mark_before_it& last = k.marks[static_cast<std::size_t>(place)];
+                last.back += static_cast<std::uint64_t>(mark_backs.next());
+                last.millis += static_cast<std::uint64_t>(mark_millis.next());
+                last.author += static_cast<std::uint64_t>(mark_authors.next());
+                auto const counter = static_cast<std::uint64_t>(mark_counters.next()) & 0xFFFF;
+                e.mark.stamp = timestamp{(last.millis << 16) | counter};
+                if (!mark(e.mark, last.back, last.author)) { return fault("mark out of range"); }
+                if (!detail::state_of(mark_backs, mark_millis, mark_authors, mark_counters)) {
+                    return fault("an exception is missing");
+                }
             } else {
-                e.field = std::string{marks.text()};
+                std::uint64_t const before = marks.unsigned_integer();
+                e.mark.stamp = timestamp{r.floor.stamp.raw + static_cast<std::uint64_t>(marks.integer())};
+                if (!mark(e.mark, before, marks.unsigned_integer())) { return fault("mark out of range"); }
             }
-            if (inside) {
-                e.path = to_bytes(marks.byte_string());
-                if (e.path.empty()) { return fault("empty path"); }
-            }
-            std::uint64_t const before = marks.unsigned_integer();
-            e.mark.stamp = timestamp{r.floor.stamp.raw + static_cast<std::uint64_t>(marks.integer())};
-            if (!mark(e.mark, before, marks.unsigned_integer())) { return fault("mark out of range"); }
             if (marks.failed()) { return fault("an exception is missing"); }
             if (!budget.charge(sizeof(field_mark) + e.field.size())) {
                 in.fail({errc::limit, "a message that says too much"});
@@ -357,6 +447,7 @@ template <class Count, class Take>
             }
             r.exceptions.push_back(std::move(e));
         }
+        if (mark_places.size() > r.exceptions.size()) { mark_places.resize(r.exceptions.size()); }
         r.deleted = k.form != detail::row_form::live;
         if (k.form != detail::row_form::gone) {
             // The views of packed values end with the next call of their own column only.
@@ -373,15 +464,21 @@ template <class Count, class Take>
                 size += k.encoded_names[i].size() + v.size();
             }
             r.fields.resize(size);
-            std::byte* to = std::copy(k.head.begin(), k.head.end(), r.fields.data());
+            std::byte* to = r.fields.data();
+            auto const put = [&](bytes_view b) {  // none is empty
+                std::memcpy(to, b.data(), b.size());
+                to += b.size();
+            };
+            put(k.head);
             for (std::size_t i = 0; i < parts.size(); ++i) {
-                to = std::copy(k.encoded_names[i].begin(), k.encoded_names[i].end(), to);
-                to = std::copy(parts[i].begin(), parts[i].end(), to);
+                put(k.encoded_names[i]);
+                put(parts[i]);
             }
         }
         take(std::move(key), std::move(r));
     }
-    auto ok = detail::close_all(of_kind, ids, versions, lives, backs, stamps, authors, marked);
+    auto ok = detail::close_all(of_kind, ids, versions, lives, backs, stamps, authors, marked, mark_fields, mark_backs,
+                                mark_millis, mark_counters, mark_authors);
     if (ok) { ok = marks.finish(); }
     for (value_column& v : values) {
         if (ok) { ok = v.close(); }

@@ -158,9 +158,15 @@ public:
             both = all.subspan(begin, in.failed() ? 0 : in.position() - begin);
             return !in.failed();
         };
-        auto const put = [&](bytes_view both) {
-            append(body_, both);
-            ++count;
+        // What is kept lies together, mostly: a run of pairs at a time.
+        std::byte const* kept = nullptr;
+        std::size_t kept_size = 0;
+        auto const flush = [&] {
+            if (kept_size == 0) { return; }
+            bytes_view const run{kept, kept_size};
+            sum_.update(run);
+            append(body_, run);
+            kept_size = 0;
         };
         bool holds = next(old, held, olds, name, pair);
         bool tells = next(fresh, told.fields, news, told_name, told_pair);
@@ -174,15 +180,22 @@ public:
                 });
                 // One that was written since, and is not told, is there no more.
                 if (written <= since_) {
-                    sum_.update(pair);
-                    put(pair);
+                    if (kept_size == 0 || kept + kept_size != pair.data()) {
+                        flush();
+                        kept = pair.data();
+                    }
+                    kept_size += pair.size();
+                    ++count;
                 }
             } else {
-                put(told_pair);
+                flush();
+                append(body_, told_pair);
+                ++count;
             }
             if (order <= 0) { holds = next(old, held, olds, name, pair); }
             if (order >= 0) { tells = next(fresh, told.fields, news, told_name, told_pair); }
         }
+        flush();
         if (old.failed() || fresh.failed()) { return false; }
         bytes fields;
         fields.reserve(body_.size() + 9);

@@ -603,6 +603,14 @@ public:
         out.assign(e->value().begin(), e->value().end());
         return true;
     }
+    /// As `get`, but hands the value to `read(bytes_view)` where it lies. It must not write meanwhile.
+    template <class F>
+    [[nodiscard]] result<bool> view(bytes_view key, F&& read) const {
+        if (!key_fits(key)) { return bad_key(); }
+        detail::memory_entry const* const e = tree().find(key);
+        if (e != nullptr) { read(e->value()); }
+        return e != nullptr;
+    }
     [[nodiscard]] status put(bytes_view key, bytes_view value) {
         if (status const s = writable(key); !s) { return s; }
         memory_store& store = *handle_->store_;

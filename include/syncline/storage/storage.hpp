@@ -108,6 +108,22 @@ template <storage_transaction T>
     return std::optional<bytes>{std::move(out)};
 }
 
+/// Calls `read(value)` with a key's value, borrowed for the call, in which nothing is written; false: no such key, and no
+/// call. A transaction that has a `view` of its own copies nothing; of any other it is a `get`.
+template <storage_transaction T, class F>
+[[nodiscard]] result<bool> view_value(T& tx, bytes_view key, F&& read) {
+    if constexpr (requires {
+                      { tx.view(key, read) } -> std::same_as<result<bool>>;
+                  }) {
+        return tx.view(key, read);
+    } else {
+        bytes out;
+        auto const found = tx.get(key, out);
+        if (found && *found) { read(bytes_view{out}); }
+        return found;
+    }
+}
+
 /// The first key that is after every key beginning with `prefix`; empty when there is none.
 [[nodiscard]] inline bytes prefix_end(bytes_view prefix) {
     bytes end = to_bytes(prefix);
