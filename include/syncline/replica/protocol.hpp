@@ -47,6 +47,7 @@ inline constexpr std::uint64_t feature_columns = 1;  ///< a reply's rows and ver
 inline constexpr std::uint64_t feature_parts = 2;    ///< a reply's rows without what the asker holds of them
 inline constexpr std::uint64_t feature_sums = 4;    ///< a request's sums of what it holds, and ranges that are the same
 inline constexpr std::uint64_t feature_ranges = 8;  ///< a request's ranges
+inline constexpr std::uint64_t feature_scoped_relay = 16;  ///< others' mutations beside scopes, where any are taken
 /// What an authority understands of requests, as it tells.
 inline constexpr std::uint64_t authority_features = feature_columns | feature_sums | feature_ranges;
 
