@@ -75,7 +75,9 @@ world_points points_of(peer_simulation_report const& r) {
             {"handed", r.handed},
             {"carried home", r.carried},
             {"forged", r.forged},
-            {"of a lost device", r.orphans}};
+            {"of a lost device", r.orphans},
+            {"carried unseen", r.unseen},
+            {"row of shared scopes", r.told}};
 }
 world_points points_of(fact_simulation_report const& r) {
     return {{"failed call", r.faults, true},
@@ -125,6 +127,8 @@ world_points points_of(adoption_simulation_report const& r) {
             {"refused", r.rows.refused},
             {"again", r.again},
             {"decided", r.decided},
+            {"renamed", r.renamed},
+            {"another source", r.sources},
             {"dead letter", r.dead}};
 }
 world_points points_of(inbox_simulation_report const& r) {
