@@ -17,6 +17,7 @@
 #include <syncline/testing/schedule_simulator.hpp>
 #include <syncline/testing/scope_simulator.hpp>
 #include <syncline/testing/shared_conflict_simulator.hpp>
+#include <syncline/testing/standing_simulator.hpp>
 
 namespace {
 
@@ -158,6 +159,16 @@ world_points points_of(house_simulation_report const& r) {
             {"resolved", r.resolved},        {"backup", r.backups},
             {"put back", r.restored},        {"index built", r.rebuilt}};
 }
+world_points points_of(standing_simulation_report const& r) {
+    return {{"failed call", r.faults, true},
+            {"power cut", r.power_cuts, true},
+            {"written", r.written},
+            {"turned away", r.shed},
+            {"quarantined", r.quarantined},
+            {"revoked", r.revoked},
+            {"wiped", r.wiped},
+            {"exported", r.exported}};
+}
 /// A world whose lives can be told: how it is lived, and how shrunk; `Steps` where they are not the options' own.
 template <class Options, auto Simulate, auto Shrink, std::uint32_t Steps = 0>
 constexpr simulated_world world(char const* name, std::uint64_t seeds) {
@@ -194,6 +205,7 @@ constexpr simulated_world worlds[] = {
     world<inbox_simulation_options, simulate_inbox, shrink_inbox>("inbox", 400),
     world<desk_simulation_options, simulate_desks, shrink_desks>("desk", 400),
     world<house_simulation_options, simulate_houses, shrink_houses>("house", 400),
+    world<standing_simulation_options, simulate_standings, shrink_standings>("standings", 600),
 };
 
 }  // namespace
