@@ -919,7 +919,8 @@ private:
             for (auto const& [other, fields] : now) {
                 // One that a renamed row is adopted as may have got this key in the same run.
                 bool const same = d.quiet && other.first == r.source.first && !key.empty() &&
-                                  key_of(other.first, fields) == key && !takes_renamed(d, other);
+                                  key_of(other.first, fields) == key && !takes_renamed(d, other) &&
+                                  !renamed_.contains(other);
                 holds(!same, adoption_promise::unique, what + " is created beside " + other.second);
             }
             now[at] = map_of(r.after);
@@ -940,7 +941,8 @@ private:
                           was != found->second && was == map_of(r.after);
                 fits = follows;
                 for (bool const duplicate : {false, true}) {
-                    bool const may = touched.contains(at) || meant.unsure || duplicate != first;
+                    // Where keys are renamed meanwhile, who came first is not told.
+                    bool const may = renames_ || touched.contains(at) || meant.unsure || duplicate != first;
                     auto e = merged(r.source.first, was, mine.fields, later, duplicate);
                     if (e.how == adopted::joined && was != found->second) { e.how = adopted::merged; }
                     std::set<std::string> const contested{r.contested.begin(), r.contested.end()};
