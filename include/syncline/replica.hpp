@@ -18,6 +18,7 @@
 #include <syncline/replica/facts.hpp>            // IWYU pragma: export
 #include <syncline/replica/group.hpp>            // IWYU pragma: export
 #include <syncline/replica/health.hpp>           // IWYU pragma: export
+#include <syncline/replica/held_pulls.hpp>       // IWYU pragma: export
 #include <syncline/replica/integrity.hpp>        // IWYU pragma: export
 #include <syncline/replica/journal.hpp>          // IWYU pragma: export
 #include <syncline/replica/leases.hpp>           // IWYU pragma: export

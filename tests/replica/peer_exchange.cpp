@@ -1034,28 +1034,3 @@ TEST_CASE("a pull that is only rehearsed carries nothing home", "[replica]") {
     v.go_home(v[1]);
     CHECK(v.confirmed().count("a") == 1);
 }
-
-TEST_CASE("a replica that holds scopes does not carry", "[replica]") {
-    replica_options o;
-    o.scoped = true;
-    o.relay.emplace();
-    replica const both{rules(), o};
-    memory_storage store;
-    syncline::random_generator dice(1);
-    instant const now = world::virtual_clock{}.now;
-    {
-        auto tx = store.begin(access_mode::write);
-        CHECK(both.open(*tx, "anna", now, dice).error() == errc::unsupported);
-        REQUIRE(tx->commit());
-    }
-    CHECK(store.snapshot() == memory_storage{}.snapshot());
-    // Each alone will do.
-    for (bool const scoped : {false, true}) {
-        replica_options alone = o;
-        alone.scoped = scoped;
-        if (scoped) { alone.relay.reset(); }
-        memory_storage other;
-        auto tx = other.begin(access_mode::write);
-        CHECK(replica{rules(), alone}.open(*tx, "anna", now, dice));
-    }
-}

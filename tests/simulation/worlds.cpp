@@ -17,6 +17,7 @@
 #include <syncline/testing/schedule_simulator.hpp>
 #include <syncline/testing/scope_simulator.hpp>
 #include <syncline/testing/shared_conflict_simulator.hpp>
+#include <syncline/testing/standing_simulator.hpp>
 
 namespace {
 
@@ -76,6 +77,9 @@ world_points points_of(peer_simulation_report const& r) {
             {"carried home", r.carried},
             {"forged", r.forged},
             {"of a lost device", r.orphans},
+            {"carried unseen", r.unseen},
+            {"row of shared scopes", r.told},
+
             {"put back", r.put_back, true}};
 }
 world_points points_of(fact_simulation_report const& r) {
@@ -126,6 +130,8 @@ world_points points_of(adoption_simulation_report const& r) {
             {"refused", r.rows.refused},
             {"again", r.again},
             {"decided", r.decided},
+            {"renamed", r.renamed},
+            {"another source", r.sources},
             {"dead letter", r.dead}};
 }
 world_points points_of(inbox_simulation_report const& r) {
@@ -154,6 +160,16 @@ world_points points_of(house_simulation_report const& r) {
             {"retried", r.retried},          {"purged", r.purged},
             {"resolved", r.resolved},        {"backup", r.backups},
             {"put back", r.restored},        {"index built", r.rebuilt}};
+}
+world_points points_of(standing_simulation_report const& r) {
+    return {{"failed call", r.faults, true},
+            {"power cut", r.power_cuts, true},
+            {"written", r.written},
+            {"turned away", r.shed},
+            {"quarantined", r.quarantined},
+            {"revoked", r.revoked},
+            {"wiped", r.wiped},
+            {"exported", r.exported}};
 }
 /// A world whose lives can be told: how it is lived, and how shrunk; `Steps` where they are not the options' own.
 template <class Options, auto Simulate, auto Shrink, std::uint32_t Steps = 0>
@@ -191,6 +207,7 @@ constexpr simulated_world worlds[] = {
     world<inbox_simulation_options, simulate_inbox, shrink_inbox>("inbox", 400),
     world<desk_simulation_options, simulate_desks, shrink_desks>("desk", 400),
     world<house_simulation_options, simulate_houses, shrink_houses>("house", 400),
+    world<standing_simulation_options, simulate_standings, shrink_standings>("standings", 600),
 };
 
 }  // namespace

@@ -712,9 +712,14 @@ private:
                     if (!theirs) { return theirs.error(); }
                     fits = index_key(c, *theirs) == natural;
                 } else {
-                    auto const first = claimed(tx, record_key{c.collection, target});
+                    record_key const to{c.collection, target};
+                    auto const first = claimed(tx, to);
                     if (!first) { return first.error(); }
-                    fits = *first && (*first)->second.target == target;
+                    bytes holder;
+                    auto const held = tx.get(named('t', to), holder);
+                    if (!held) { return held.error(); }
+                    // It may be its own from before, and another record be meant to join it.
+                    fits = (*held && holder == from.key.id) || (*first && (*first)->second.target == target);
                 }
                 if (fits) {
                     m.kind = match_kind::found;

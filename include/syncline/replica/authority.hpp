@@ -163,7 +163,7 @@ public:
     ///
     /// `message` is a stranger's. Errors leave nothing to commit: those of `decode_request`;
     /// `errc::malformed` for a mutation without a readable sequence; `errc::forbidden` for a replica that
-    /// belongs to another principal, or must ask for scopes and doesn't; `errc::unsupported` for scopes where there are none, or beside others' mutations;
+    /// belongs to another principal, or must ask for scopes and doesn't; `errc::unsupported` for scopes where there are none;
     /// `errc::limit` when no more replicas are registered; `errc::busy` while the index of
     /// the constraints or scopes is not built; `errc::corrupt` and the storage's own. A poison mutation gets its verdict and blocks
     /// nobody.
@@ -183,6 +183,7 @@ public:
         p.time = now.wall;
         p.line = q->line;
         if (q->features != 0) { p.features = authority_features; }
+        if (q->features != 0 && q->scopes && options_.relays != nullptr) { p.features |= feature_scoped_relay; }
         exchange_limits const own = limits_of(options_.message, options_.record_max);
         if (own != exchange_limits{}) { p.limits = own; }
         auto author = find_author(tx, q->replica, principal, *meta);
@@ -246,6 +247,9 @@ public:
             // Before the requester's own, which may build on it.
             auto answers = take_relayed(tx, *q, principal, *author, *meta, stamp_max, known, now);
             if (!answers) { return answers.error(); }
+            if (q->scopes) {
+                if (auto ok = hide_from_bearer(tx, *q, principal, *answers); !ok) { return ok.error(); }
+            }
             p.relayed = std::move(*answers);
         }
         for (std::size_t i = 0; i < q->mutations.size(); ++i) {
@@ -1324,6 +1328,47 @@ private:
         return {};
     }
 
+    /// Who carries home what is in none of the scopes that are asked for hears that it is home, and neither when nor whether
+    /// a row has it; nor does anybody from whom fields are hidden.
+    template <class Tx>
+    [[nodiscard]] status hide_from_bearer(Tx& tx, request const& q, std::string_view bearer,
+                                          std::vector<relay_answer>& answers) const {
+        bool const masked = mask().fingerprint(bearer) != 0;
+        std::vector<scope const*> held;
+        for (asked_scope const& a : q.scopes->all) {
+            if (!masked && options_.scopes->permits(bearer, a.what)) { held.push_back(&a.what); }
+        }
+        auto const less = [](scope const* a, scope const* b) { return *a < *b; };
+        std::sort(held.begin(), held.end(), less);
+        for (std::size_t i = 0; i < answers.size(); ++i) {
+            relay_answer& a = answers[i];
+            if (a.version == 0) { continue; }
+            auto const e = open_envelope((*q.relayed)[i].sealed, options_.message);
+            if (!e) { return e.error(); }
+            status ok;
+            position last = 0;
+            std::size_t part_index = 0;
+            each_part(e->change, [&](mutation const& part) {
+                position& version = part_index < a.versions.size() ? a.versions[part_index] : a.version;
+                ++part_index;
+                auto const known = ok ? scopes_.find(tx, to_bytes(part.record)) : result<scoped_record>{ok.error()};
+                if (!known) {
+                    ok = known.error();
+                    return;
+                }
+                bool const told =
+                    std::any_of(known->scopes.begin(), known->scopes.end(), [&](scope_membership const& m) {
+                        return m.inside && std::binary_search(held.begin(), held.end(), &m.what, less);
+                    });
+                if (!told) { version = 0; }
+                last = (std::max)(last, version);
+            });
+            if (!ok) { return ok; }
+            a.version = last;
+        }
+        return {};
+    }
+
     /// Up to which of its mutations a replica has verdicts; 0 for one that was never here.
     template <class Tx>
     [[nodiscard]] result<std::uint64_t> decided_of(Tx& tx, replica_id const& who, request const& q,
@@ -1785,8 +1830,6 @@ private:
         if (options_.scopes == nullptr) {
             return q.scopes ? failure{errc::unsupported, "there are no scopes here"} : status{};
         }
-        // The answers tell of versions, whatever scopes the records are in.
-        if (q.scopes && q.relayed) { return failure{errc::unsupported, "who holds scopes carries nothing"}; }
         bool const whole = options_.scopes->unscoped(principal) && mask().fingerprint(principal) == 0;
         if (!q.scopes && !whole) { return failure{errc::forbidden, "scopes must be asked for"}; }
         return scopes_.current(tx, *options_.scopes, mask(), head);

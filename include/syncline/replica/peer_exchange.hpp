@@ -27,6 +27,8 @@
 #include <syncline/replica/ranges.hpp>
 #include <syncline/replica/relay.hpp>
 #include <syncline/replica/replica.hpp>
+#include <syncline/replica/scope_index.hpp>
+#include <syncline/replica/scopes.hpp>
 #include <syncline/storage/storage.hpp>
 #include <syncline/transport/transport.hpp>
 
@@ -48,6 +50,8 @@ struct peer_message {
     std::optional<bytes> rows_from{};  ///< confirmed rows are wanted, of the records from this key on
     std::vector<row_update> rows{};    ///< confirmed after the cursor of the one who asked
     std::optional<bytes> rows_next{};  ///< where the rows go on; nothing: they were told to the end, or not at all
+    std::vector<scope> scopes{};       ///< of which rows are wanted, of who holds scopes; in order
+    std::vector<scope_run> runs{};     ///< in which of those that were asked for the rows are
     friend bool operator==(peer_message const&, peer_message const&) = default;
 };
 
@@ -100,12 +104,12 @@ inline void merge_held(std::vector<held_of_author>& all, held_of_author const& o
 }
 
 /// A frame like that of a request, under "SYP"; the body is a map: 1 replica, 2 realm, 3 epoch, 4 cursor, 5 held, 6
-/// envelopes, 7 more, 8 rows from, 9 rows, 10 rows go on at.
+/// envelopes, 7 more, 8 rows from, 9 rows, 10 rows go on at, 11 scopes, 12 the runs of rows in them.
 [[nodiscard]] inline bytes encode(peer_message const& m) {
     bytes out(frame_bytes);
     cbor_writer w{out};
     w.map(std::size_t{5} + (m.epoch ? 1 : 0) + (m.more ? 1 : 0) + (m.rows_from ? 1 : 0) + (m.rows.empty() ? 0 : 1) +
-          (m.rows_next ? 1 : 0));
+          (m.rows_next ? 1 : 0) + (m.scopes.empty() ? 0 : 1) + (m.runs.empty() ? 0 : 1));
     w.unsigned_integer(1);
     w.byte_string(to_array(m.replica));
     w.unsigned_integer(2);
@@ -153,6 +157,15 @@ inline void merge_held(std::vector<held_of_author>& all, held_of_author const& o
         w.unsigned_integer(10);
         w.byte_string(*m.rows_next);
     }
+    if (!m.scopes.empty()) {
+        w.unsigned_integer(11);
+        w.array(m.scopes.size() * 2);
+        for (scope const& s : m.scopes) { detail::encode_scope(w, s); }
+    }
+    if (!m.runs.empty()) {
+        w.unsigned_integer(12);
+        detail::encode_scope_runs(w, m.runs);
+    }
     detail::seal_frame(out, detail::peer_magic);
     return out;
 }
@@ -165,7 +178,7 @@ inline void merge_held(std::vector<held_of_author>& all, held_of_author const& o
     unsigned seen = 0;
     cbor_reader in{*body, limits};
     auto const ok = detail::read_body(in, [&](std::uint64_t key) {
-        if (key <= 10) { seen |= 1U << key; }
+        if (key <= 12) { seen |= 1U << key; }
         auto const bound = [&] {
             bytes b = to_bytes(in.byte_string());
             if (b.size() > range_bound_bytes_max) { in.fail({errc::malformed, "bound of rows"}); }
@@ -204,6 +217,24 @@ inline void merge_held(std::vector<held_of_author>& all, held_of_author const& o
                 return true;
             }
             case 10: m.rows_next = bound(); return true;
+            case 11: {
+                std::size_t const n = in.array();
+                if (!in.failed() && (n == 0 || n % 2 != 0)) {
+                    in.fail({errc::malformed, "scopes of the wrong length"});
+                }
+                if (n / 2 > scopes_max) { in.fail({errc::limit, "too many scopes"}); }
+                for (std::size_t i = 0; i < n / 2 && !in.failed(); ++i) {
+                    m.scopes.push_back(detail::decode_scope(in));
+                    if (i != 0 && !(m.scopes[i - 1] < m.scopes[i])) {
+                        in.fail({errc::not_deterministic, "scopes out of order"});
+                    }
+                }
+                return true;
+            }
+            case 12:
+                m.runs = detail::decode_scope_runs(in);
+                if (!in.failed() && m.runs.empty()) { in.fail({errc::not_deterministic, "no runs, said at length"}); }
+                return true;
             default: return false;
         }
     });
@@ -237,7 +268,9 @@ public:
         auto m = begin(tx, now);
         if (!m) { return m.error(); }
         relay_options const& o = self_.carried().options();
-        if (o.trust_rows && m->epoch && !rows_done_) { m->rows_from = rows_from_; }
+        if (o.trust_rows && m->epoch && !rows_done_) {
+            if (auto ok = want_rows(tx, *m); !ok) { return ok.error(); }
+        }
         if (heard_) {
             // Once each in a meeting: what the other would not have the first time it won't the second.
             auto theirs = *heard_;
@@ -261,8 +294,9 @@ public:
         if (!report) { return report; }
         hear_rows(*m, same_epoch && self_.carried().options().trust_rows);
         if (rows_done_ && !rows_.empty()) {
-            auto rows = self_.take_peer_rows(tx, rows_, rows_at_, now);
+            auto rows = self_.take_peer_rows(tx, rows_, rows_at_, now, members_);
             rows_.clear();
+            members_.clear();
             if (!rows) { return rows; }
             report->rows = rows->rows;
             report->changed += rows->changed;
@@ -305,7 +339,7 @@ public:
             tells = stands->complete;  // what is told in part has parts of groups
         }
         if (tells) {
-            if (auto ok = tell_rows(tx, *q, *m); !ok) { return ok.error(); }
+            if (auto ok = tell_rows(tx, *q, principal, *m); !ok) { return ok.error(); }
         }
         return encode(*m);
     }
@@ -325,19 +359,34 @@ private:
         rows_at_ = m.cursor;
         if (moved && !begins) {
             rows_.clear();
+            members_.clear();
             rows_bytes_ = 0;
             rows_from_.clear();
             rows_done_ = ++rows_again_ == 3;
             return;
         }
+        std::size_t run = 0;
+        std::uint64_t of_run = 0;
         for (row_update& u : m.rows) {
             if (!trusted) { break; }
+            std::vector<std::uint64_t>& in = members_.emplace_back();
+            if (run < m.runs.size()) {
+                for (std::uint64_t const i : m.runs[run].members) {
+                    if (i < scopes_.size()) { in.push_back(scopes_[static_cast<std::size_t>(i)].number); }
+                }
+                rows_bytes_ += 8 * in.size();
+                if (++of_run == m.runs[run].rows) {
+                    ++run;
+                    of_run = 0;
+                }
+            }
             rows_bytes_ += u.state.fields.size() + u.key.collection.size() + u.key.id.size() + 64;
             rows_.push_back(std::move(u));
         }
         rows_done_ = !m.rows_next || compare(*m.rows_next, rows_from_) <= 0;
         if (rows_bytes_ > self_.carried().options().rows_bytes_max) {
             rows_.clear();
+            members_.clear();
             rows_done_ = true;
         }
         if (!rows_done_) { rows_from_ = *m.rows_next; }
@@ -457,24 +506,79 @@ private:
         return {};
     }
 
+    /// Asks for rows; of who holds scopes, of these, as they were when the meeting began.
     template <class Tx>
-    [[nodiscard]] status tell_rows(Tx& tx, peer_message const& q, peer_message& m) const {
+    [[nodiscard]] status want_rows(Tx& tx, peer_message& m) {
+        if (self_.options().scoped) {
+            if (!heard_) {
+                auto held = self_.shared_scopes(tx);
+                if (!held) { return held.error(); }
+                scopes_ = std::move(*held);
+                std::sort(scopes_.begin(), scopes_.end(),
+                          [](held_scope const& a, held_scope const& b) { return a.what < b.what; });
+            }
+            rows_done_ = scopes_.empty();
+            if (rows_done_) { return {}; }
+            for (held_scope const& h : scopes_) { m.scopes.push_back(h.what); }
+        }
+        m.rows_from = rows_from_;
+        return {};
+    }
+    /// Whether rows may be told to who asks: nobody holds scopes, or both do, and all that are asked for are held here and
+    /// may be held there. Else a group might be told in half. `numbers` has the own number of each, in their order.
+    template <class Tx>
+    [[nodiscard]] result<bool> shares(Tx& tx, peer_message const& q, std::string_view principal,
+                                      std::vector<std::uint64_t>& numbers) const {
+        if (!self_.options().scoped) { return q.scopes.empty(); }
+        auto const held = self_.shared_scopes(tx);
+        if (!held) { return held.error(); }
+        scope_table const* const table = self_.carried().options().scopes;
+        for (scope const& s : q.scopes) {
+            auto const at = std::find_if(held->begin(), held->end(), [&](held_scope const& h) { return h.what == s; });
+            if (at == held->end() || (table != nullptr && !table->permits(principal, s))) { return false; }
+            numbers.push_back(at->number);
+        }
+        return !numbers.empty();
+    }
+    template <class Tx>
+    [[nodiscard]] status tell_rows(Tx& tx, peer_message const& q, std::string_view principal, peer_message& m) const {
         relay_options const& o = self_.carried().options();
         record_range const rest{*q.rows_from, key_space_end()};
         if (!valid(rest)) { return {}; }
+        std::vector<std::uint64_t> numbers;
+        auto const may = shares(tx, q, principal, numbers);
+        if (!may) { return may.error(); }
+        if (!*may) { return {}; }
+        bool const scoped = self_.options().scoped;
+        status outcome;
         std::size_t looked = 0;
         std::size_t size = 0;
-        return self_.scan_confirmed(tx, rest, [&](record_key const& k, row const& r) {
+        auto const ok = self_.scan_confirmed(tx, rest, [&](record_key const& k, row const& r) {
             if (looked++ >= o.rows_max || size >= o.page_bytes) {
                 m.rows_next = to_bytes(k);
                 return false;
             }
-            if (r.version > q.cursor) {
-                size += r.fields.size() + k.id.size() + k.collection.size();
-                m.rows.push_back({k, r});
+            if (r.version <= q.cursor) { return true; }
+            if (scoped) {
+                auto const in = self_.scopes_of(tx, k);
+                if (!in) { outcome = in.error(); }
+                if (!in) { return false; }
+                std::vector<std::uint64_t> members;
+                for (std::size_t i = 0; i < numbers.size(); ++i) {
+                    if (std::binary_search(in->begin(), in->end(), numbers[i])) { members.push_back(i); }
+                }
+                if (members.empty()) { return true; }
+                if (!m.runs.empty() && m.runs.back().members == members) {
+                    ++m.runs.back().rows;
+                } else {
+                    m.runs.push_back({1, std::move(members)});
+                }
             }
+            size += r.fields.size() + k.id.size() + k.collection.size();
+            m.rows.push_back({k, r});
             return true;
         });
+        return ok ? outcome : ok;
     }
 
     Replica const& self_;
@@ -483,7 +587,9 @@ private:
     std::vector<held_of_author> given_{};
     std::vector<held_of_author> left_out_{};
     bytes rows_from_{};
+    std::vector<held_scope> scopes_{};  ///< of which rows are asked for, in order
     std::vector<row_update> rows_{};
+    std::vector<std::vector<std::uint64_t>> members_{};  ///< of each the numbers of its scopes
     std::size_t rows_bytes_ = 0;
     position rows_at_ = 0;  ///< where the peer stood that tells them
     unsigned rows_again_ = 0;

@@ -49,6 +49,7 @@ inline constexpr std::uint64_t feature_parts = 2;    ///< a reply's rows without
 inline constexpr std::uint64_t feature_sums = 4;    ///< a request's sums of what it holds, and ranges that are the same
 inline constexpr std::uint64_t feature_ranges = 8;  ///< a request's ranges
 inline constexpr std::uint64_t feature_marks = 16;  ///< exceptions of a reply's rows in columns of their own
+inline constexpr std::uint64_t feature_scoped_relay = 32;  ///< others' mutations beside scopes, where any are taken
 /// What an authority understands of requests, as it tells.
 inline constexpr std::uint64_t authority_features = feature_columns | feature_sums | feature_ranges;
 

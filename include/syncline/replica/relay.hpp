@@ -26,6 +26,8 @@
 
 namespace syncline::inline SYNCLINE_ABI {
 
+class scope_table;
+
 /// How a replica carries others' mutations, and hands on its own.
 struct relay_options {
     std::string realm{};               ///< names the authority and its data, alike at all; at most 255 bytes
@@ -41,6 +43,9 @@ struct relay_options {
     std::size_t page_bytes = std::size_t{256} << 10;    ///< … and their bytes; one more than fits goes all the same
     /// Declared trust: confirmed rows that a peer tells are taken as if the authority had told them. The cursor stays.
     bool trust_rows = false;
+    /// Beside scopes: the authority's table, where devices have it. A peer is told rows only of scopes that it permits to
+    /// whom the host has authenticated; null: of those that the peer says to hold. Outlives the replica.
+    scope_table const* scopes = nullptr;
     std::size_t rows_max = 1'000;  ///< records looked at for one message to a peer
     /// Bytes of a peer's rows that a meeting holds until all are told, to be taken together; of more none is taken.
     std::size_t rows_bytes_max = std::size_t{64} << 20;

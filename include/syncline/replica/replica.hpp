@@ -228,13 +228,10 @@ public:
     /// what clones and restored backups share is recognised and counts once.
     /// `errc::forbidden` when it is another principal's; `errc::invalid` when `principal` is not UTF-8, or the store holds
     /// scopes where `replica_options::scoped` says otherwise;
-    /// `errc::unsupported` when a later version of this library wrote it, and for a replica that is to hold scopes and to
-    /// carry others' mutations. Nothing changed then.
+    /// `errc::unsupported` when a later version of this library wrote it. Nothing changed then.
     template <storage_transaction Tx, random_source G>
     [[nodiscard]] status open(Tx& tx, std::string_view principal, instant now, G& random) const {
         if (!valid_utf8(principal)) { return failure{errc::invalid, "a principal that is not UTF-8"}; }
-        // What is carried of a record that is in no scope, or whose fields are hidden, would never be told to be home.
-        if (options_.scoped && options_.relay) { return failure{errc::unsupported, "scopes beside a relay"}; }
         bytes raw;
         auto found = tx.get(key('i'), raw);
         if (!found) { return found.error(); }
@@ -530,10 +527,13 @@ public:
     [[nodiscard]] result<bool> evict(Tx& tx, std::size_t budget) const {
         if (auto state = scope_state(tx); !state) { return state.error(); }
         event_batch events;
-        auto const more = evict_left(tx, budget, events);
-        if (!more || events.empty()) { return more; }
+        std::vector<bytes> hidden;
+        auto const more = evict_left(tx, budget, hidden, events);
+        if (!more) { return more; }
         auto sync = read_sync(tx);
         if (!sync) { return sync.error(); }
+        if (auto ok = rebase_all(tx, std::move(hidden), *sync, events); !ok) { return ok.error(); }
+        if (events.empty()) { return more; }
         ++sync->events;
         if (auto ok = tx.put(numbered('e', sync->events), events.encode()); !ok) { return ok.error(); }
         if (auto ok = write_sync(tx, *sync); !ok) { return ok.error(); }
@@ -762,13 +762,18 @@ public:
             if (options_.compared_rows != 0) { q.features |= feature_sums; }
             if (auto ok = ask_ranges(tx, *sync, own, q); !ok) { return ok.error(); }
         }
+        auto const understood = authority_understands(tx);
+        if (!understood) { return understood.error(); }
         bool waits_for_needs = false;
         std::uint64_t room = 0;
         std::uint64_t relayed = 0;
-        auto left = read_left(tx);
-        if (!left) { return left.error(); }
-        q.left = std::move(*left);
         if (options_.relay) {
+            auto left = read_left(tx);
+            if (!left) { return left.error(); }
+            q.left = std::move(*left);
+        }
+        // An authority that takes none beside scopes would refuse all of it.
+        if (options_.relay && (!options_.scoped || (*understood & feature_scoped_relay) != 0)) {
             auto const most = relayed_max(tx, *sync);
             if (!most) { return most.error(); }
             room = *most;
@@ -801,7 +806,7 @@ public:
             auto const goes = first ? result<bool>{true} : sendable(tx, *sync, together, true, &told_by_authority);
             if (!goes) { looked = goes.error(); }
             if (!goes || (!*goes && size != 0)) { return false; }
-            if (!*goes) {
+            if (!*goes && q.relayed) {
                 q.relayed->clear();
                 relayed = 0;
             }
@@ -812,8 +817,6 @@ public:
         });
         if (ok) { ok = looked; }
         if (!ok) { return ok.error(); }
-        auto const understood = authority_understands(tx);
-        if (!understood) { return understood.error(); }
         told.counted(metric_counter::entries_sent, q.mutations.size());
         return encode(q, *understood);
     }
@@ -1002,12 +1005,21 @@ public:
         }
 
         if (options_.relay) {
-            if (auto ok = carried_.set_untaken(tx, !p->relayed); !ok) { return ok.error(); }
+            // It was not asked where it was not yet known to take any beside scopes.
+            bool const unasked = options_.scoped && (p->features & feature_scoped_relay) != 0;
+            if (auto ok = carried_.set_untaken(tx, !p->relayed && !unasked); !ok) { return ok.error(); }
             if (!p->relayed) { p->relayed.emplace(); }
             for (relay_answer const& a : *p->relayed) {
                 auto concerns = carried_.take(tx, a, p->head);
                 if (!concerns) { return concerns.error(); }
                 if (concerns->empty()) { continue; }
+                // Of a record that is not told here no row will come that contains it.
+                for (bytes const& name : *concerns) {
+                    auto const shown = shows_others(tx, name);
+                    if (!shown) { return shown.error(); }
+                    auto const ended = *shown ? result<bool>{false} : end_carried(tx, name, no_position);
+                    if (!ended) { return ended.error(); }
+                }
                 std::move(concerns->begin(), concerns->end(), std::back_inserter(dirty));
                 ++report.relayed;
             }
@@ -1072,15 +1084,19 @@ public:
                 report.rows += *taken ? 1 : 0;
                 if (auto ok = end_overlay(tx, to_bytes(u.key), p->head, dirty); !ok) { return ok.error(); }
             }
-            auto moved = take_scopes(tx, *p, taking, events);
+            bool const masks = options_.relay && taking.state.mask != p->scopes->mask;
+            auto moved = take_scopes(tx, *p, taking, dirty, events);
             if (!moved) { return moved.error(); }
             report.advanced = *moved;
+            if (masks) {
+                if (auto ok = take_mask(tx, taking.state, dirty); !ok) { return ok.error(); }
+            }
             auto const anew = [](scope_answer const& a) { return a.standing == scope_standing::anew; };
             report.rejoined = std::any_of(p->scopes->answers.begin(), p->scopes->answers.end(), anew);
         } else if (options_.scoped) {
             // Where what was written is, is told with its verdict, and not again if it is in no scope.
             for (bytes const& name : p->scopes->gone) {
-                if (auto ok = let_go(tx, name, events); !ok) { return ok.error(); }
+                if (auto ok = let_go(tx, name, dirty, events); !ok) { return ok.error(); }
             }
         }
         for (told_range& a : p->ranges) {
@@ -1115,13 +1131,13 @@ public:
         for (bytes const& k : dirty) {
             auto ok = offers ? offer_orphans(tx, k, *came, *sync) : status{};
             if (ok) { ok = rebase(tx, k, *sync, events, spread); }
-            if (ok && options_.scoped) { ok = release(tx, k, events); }
+            if (ok && options_.scoped) { ok = release(tx, k, spread, events); }
             if (!ok) { return ok.error(); }
         }
-        if (auto ok = rebase_all(tx, std::move(spread), *sync, events); !ok) { return ok.error(); }
         if (options_.scoped) {
-            if (auto more = evict_left(tx, evicted_max, events); !more) { return more.error(); }
+            if (auto more = evict_left(tx, evicted_max, spread, events); !more) { return more.error(); }
         }
+        if (auto ok = rebase_all(tx, std::move(spread), *sync, events); !ok) { return ok.error(); }
         if (auto ok = tell_parked(tx, parked, sync->author, now); !ok) { return ok.error(); }
 
         report.advanced = report.advanced || p->to > sync->cursor;
@@ -1394,9 +1410,11 @@ public:
     /// verdict was not heard yet. With a row go those that were changed by the same group, as far as its marks tell: `rows`
     /// are all that the peer holds after the own cursor, so that a group is seen whole or not at all.
     /// None is taken from an authority that may be put back to a backup. `errc::invalid` where no such trust is declared.
+    /// A replica of scopes takes those that are in such of its own as are held whole: `members` has their numbers
+    /// (`shared_scopes`), for each row.
     template <storage_transaction Tx>
-    [[nodiscard]] result<handed_report> take_peer_rows(Tx& tx, std::span<row_update> rows, position cursor,
-                                                       instant now) const {
+    [[nodiscard]] result<handed_report> take_peer_rows(Tx& tx, std::span<row_update> rows, position cursor, instant now,
+                                                       std::span<std::vector<std::uint64_t> const> members = {}) const {
         if (!options_.relay || !options_.relay->trust_rows) { return failure{errc::invalid, "peers' rows"}; }
         auto sync = read_sync(tx);
         if (!sync) { return sync.error(); }
@@ -1404,11 +1422,24 @@ public:
         if (!sync->epoch || cursor <= sync->cursor) { return report; }
         // What a restored authority has lost is told by positions up to the own head.
         if (sync->kept) { return report; }
+        auto const held = shared_scopes(tx);
+        if (!held) { return held.error(); }
         std::vector<row_update> taken;
+        std::vector<std::vector<std::uint64_t>> numbers;
         std::vector<bool> left;
         bool any_left = false;
+        std::size_t next = 0;
         for (row_update& u : rows) {
+            std::size_t const i = next++;
             if (u.state.version <= sync->cursor) { continue; }
+            std::vector<std::uint64_t> in;
+            for (held_scope const& h : *held) {
+                bool const told =
+                    i < members.size() && std::find(members[i].begin(), members[i].end(), h.number) != members[i].end();
+                if (told) { in.push_back(h.number); }
+            }
+            if (options_.scoped && in.empty()) { continue; }
+            numbers.push_back(std::move(in));
             bool leaves = u.state.version > cursor;
             if (!leaves) {
                 auto ok = outbox_.scan_record(tx, to_bytes(u.key), [&](outbox_entry const&) {
@@ -1425,19 +1456,54 @@ public:
             leave_groups(taken, sync->cursor, left);
             std::size_t at = 0;
             std::erase_if(taken, [&](row_update const&) { return left[at++]; });
+            at = 0;
+            std::erase_if(numbers, [&](std::vector<std::uint64_t> const&) { return left[at++]; });
         }
         if (auto ok = learn_clock(tx, taken, now); !ok) { return ok.error(); }
         std::vector<bytes> dirty;
         event_batch events;
-        for (row_update& u : taken) {
+        for (std::size_t i = 0; i < taken.size(); ++i) {
+            row_update& u = taken[i];
             bytes name = to_bytes(u.key);
             auto const newer = take_row(tx, u, true, false, dirty, events);
             if (!newer) { return newer.error(); }
             report.rows += *newer ? 1 : 0;
+            if (options_.scoped && *newer) {
+                if (auto ok = scopes_.set_members(tx, name, numbers[i]); !ok) { return ok.error(); }
+            }
             dirty.push_back(std::move(name));
+        }
+        if (options_.scoped && report.rows != 0) {
+            // An answer that is under way tells of an older state.
+            auto state = scope_state(tx);
+            if (!state) { return state.error(); }
+            ++state->generation;
+            if (auto ok = scopes_.write(tx, *state); !ok) { return ok.error(); }
         }
         if (auto ok = show(tx, std::move(dirty), *sync, report, std::move(events)); !ok) { return ok.error(); }
         return report;
+    }
+
+    /// The scopes of which rows may be taken from peers, and told to them: all that are asked for, where each is complete and
+    /// none of their fields is hidden; else none.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::vector<held_scope>> shared_scopes(Tx& tx) const {
+        std::vector<held_scope> whole;
+        if (!options_.scoped) { return whole; }
+        auto const state = scope_state(tx);
+        if (!state) { return state.error(); }
+        auto all = scopes_.list(tx);
+        if (!all || state->mask != 0) { return all ? result<std::vector<held_scope>>{whole} : all; }
+        for (held_scope& h : *all) {
+            if (h.is == held_scope::state::joining) { return std::vector<held_scope>{}; }
+            if (h.is == held_scope::state::complete) { whole.push_back(std::move(h)); }
+        }
+        return whole;
+    }
+    /// The numbers of the scopes that a record is in, ascending; with scopes.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<std::vector<std::uint64_t>> scopes_of(Tx& tx, record_key const& k) const {
+        return scopes_.members(tx, to_bytes(k));
     }
 
     /// Where the replica stands.
@@ -2480,12 +2546,31 @@ private:
     template <class Tx>
     [[nodiscard]] status note_needs(Tx& tx, write_plan& w) const {
         if (!options_.relay || !w.entry.dirty) { return {}; }
+        auto const shown = shows_others(tx, to_bytes(w.p.change.record));
+        if (!shown) { return shown.error(); }
+        if (!*shown) { return {}; }
         auto const note = [&](carried_envelope const& c, carried_part const& part, timestamp) {
             bool const grouped = c.parts.size() > 1;
             if (grouped ? c.shown : c.shows_over(part, w.entry.confirmed)) { w.p.saw(c.id); }
             return true;
         };
         return carried_.each_of(tx, to_bytes(w.p.change.record), note);
+    }
+    /// Whether what is carried may show on a record at all. Where scopes are held: on one that the authority has told in a
+    /// scope that is not left, to who reads all its fields; on any other it goes home unseen.
+    template <class Tx>
+    [[nodiscard]] result<bool> shows_others(Tx& tx, bytes_view name) const {
+        if (!options_.scoped) { return true; }
+        auto const state = scope_state(tx);
+        if (!state) { return state.error(); }
+        if (state->mask != 0) { return false; }
+        auto const in = scopes_.members(tx, name);
+        if (!in) { return in.error(); }
+        for (std::uint64_t const number : *in) {
+            auto const wanted = scopes_.wanted(tx, number);
+            if (!wanted || *wanted) { return wanted; }
+        }
+        return false;
     }
     /// Whether what is carried shows on a record that has this version as confirmed: a group on all of its records or on
     /// none, for a row of one may contain it where that of another is known not to, or one may not be there yet. For the
@@ -2498,6 +2583,8 @@ private:
             if (&other == &part) { continue; }
             auto const k = record_key_from(other.record);
             if (!k) { return failure{errc::corrupt, "carried envelope"}; }
+            auto const open = shows_others(tx, other.record);
+            if (!open || !*open) { return open; }
             auto const held = records_.find(tx, *k);
             if (!held) { return held.error(); }
             if (!other.applies || !c.shows_over(other, *held ? (*held)->confirmed : 0)) { return false; }
@@ -3917,7 +4004,8 @@ private:
 
     /// Takes in which scopes the told records are in, and how far each scope is. Whether anything moved.
     template <class Tx>
-    [[nodiscard]] result<bool> take_scopes(Tx& tx, reply const& p, scope_taking& t, event_batch& events) const {
+    [[nodiscard]] result<bool> take_scopes(Tx& tx, reply const& p, scope_taking& t, std::vector<bytes>& dirty,
+                                           event_batch& events) const {
         std::size_t next = 0;
         std::vector<std::uint64_t> numbers;
         for (scope_run const& r : p.scopes->runs) {
@@ -3933,7 +4021,7 @@ private:
             }
         }
         for (bytes const& name : p.scopes->gone) {
-            if (auto ok = let_go(tx, name, events); !ok) { return ok.error(); }
+            if (auto ok = let_go(tx, name, dirty, events); !ok) { return ok.error(); }
         }
         bool moved = t.state.mask != p.scopes->mask;
         t.state.mask = p.scopes->mask;
@@ -3966,6 +4054,23 @@ private:
         }
         return moved;
     }
+    /// Other fields are hidden now: what is carried shows, or shows no more; what is home and waits for a row may never have
+    /// one that says so.
+    template <class Tx>
+    [[nodiscard]] status take_mask(Tx& tx, scope_book::state const& now, std::vector<bytes>& dirty) const {
+        if (auto ok = scopes_.write(tx, now); !ok) { return ok; }
+        std::vector<bytes> names;
+        auto ok = carried_.scan(tx, dot{}, [&](carried_envelope const& c) {
+            for (carried_part const& part : c.parts) { names.push_back(part.record); }
+            return true;
+        });
+        for (bytes& name : names) {
+            auto const ended = ok ? end_carried(tx, name, no_position) : result<bool>{ok.error()};
+            if (!ended) { return ended.error(); }
+            dirty.push_back(std::move(name));
+        }
+        return ok;
+    }
     template <class Tx>
     [[nodiscard]] status join_all_again(Tx& tx) const {
         auto state = scope_state(tx);
@@ -3996,10 +4101,14 @@ private:
         return ok;
     }
     /// A record is in no scope: it goes, at once where nothing waits, else when that is decided. What was decided before
-    /// had its effect, elsewhere.
+    /// had its effect, elsewhere. What is carried of it goes on unseen: `hidden` is to be computed anew.
     template <class Tx>
-    [[nodiscard]] status let_go(Tx& tx, bytes const& name, event_batch& events) const {
+    [[nodiscard]] status let_go(Tx& tx, bytes const& name, std::vector<bytes>& hidden, event_batch& events) const {
         if (auto ok = scopes_.set_members(tx, name, {}); !ok) { return ok; }
+        if (options_.relay) {
+            if (auto ended = end_carried(tx, name, no_position); !ended) { return ended.error(); }
+            hidden.push_back(name);
+        }
         auto const k = record_key_from(name);
         if (!k) { return k.error(); }
         auto found = records_.find(tx, *k);
@@ -4035,14 +4144,15 @@ private:
     }
     /// A record that was kept because something waited on it goes once nothing does.
     template <class Tx>
-    [[nodiscard]] status release(Tx& tx, bytes const& name, event_batch& events) const {
+    [[nodiscard]] status release(Tx& tx, bytes const& name, std::vector<bytes>& hidden, event_batch& events) const {
         auto const kept = scopes_.kept_for_now(tx, name);
         if (!kept) { return kept.error(); }
-        return *kept ? let_go(tx, name, events) : status{};
+        return *kept ? let_go(tx, name, hidden, events) : status{};
     }
     /// Lets go of up to `budget` records that no scope holds any more; whether there are more.
     template <class Tx>
-    [[nodiscard]] result<bool> evict_left(Tx& tx, std::size_t budget, event_batch& events) const {
+    [[nodiscard]] result<bool> evict_left(Tx& tx, std::size_t budget, std::vector<bytes>& hidden,
+                                          event_batch& events) const {
         auto all = scopes_.list(tx);
         if (!all) { return all.error(); }
         for (held_scope const& h : *all) {
@@ -4053,7 +4163,7 @@ private:
                 auto in = scopes_.members(tx, name);
                 if (!in) { return in.error(); }
                 std::erase(*in, h.number);
-                auto ok = in->empty() ? let_go(tx, name, events) : scopes_.set_members(tx, name, *in);
+                auto ok = in->empty() ? let_go(tx, name, hidden, events) : scopes_.set_members(tx, name, *in);
                 if (!ok) { return ok.error(); }
             }
             if (names->size() == budget) { return true; }
@@ -4063,7 +4173,7 @@ private:
         auto kept = scopes_.all_kept_for_now(tx, budget);
         if (!kept) { return kept.error(); }
         for (bytes const& name : *kept) {
-            if (auto ok = release(tx, name, events); !ok) { return ok.error(); }
+            if (auto ok = release(tx, name, hidden, events); !ok) { return ok.error(); }
         }
         return false;
     }
@@ -4758,6 +4868,7 @@ private:
             bool shows = true;  // of a group: on its other records
         };
         std::vector<carried_over> others;
+        std::optional<bool> open;  // whether anything that is carried may show
         if (options_.relay) {
             auto const sort_out = [&](carried_envelope const& c, carried_part const& part, timestamp stamp) {
                 if (c.decided && part.version <= known) {
@@ -4765,9 +4876,14 @@ private:
                     return true;
                 }
                 bool const grouped = c.parts.size() > 1;
-                if (!c.shows_over(part, known)) {
+                if (!open) {
+                    auto const told = shows_others(tx, name);
+                    if (!told) { outcome = told.error(); }
+                    open = told && *told;
+                }
+                if (!*open || !c.shows_over(part, known)) {
                     if (grouped && groups != nullptr) { groups->push_back({c.id, part.applies, false}); }
-                    return true;
+                    return outcome.has_value();
                 }
                 auto const over = grouped ? shows(tx, c, part, known) : result<bool>{true};
                 auto e = over ? open_envelope(c.sealed) : result<opened_envelope>{over.error()};

@@ -155,6 +155,37 @@ inline void encode_scopes(cbor_writer& w, scope_request const& q) {
     return q;
 }
 
+/// An array of runs, each an array of rows and members.
+inline void encode_scope_runs(cbor_writer& w, std::vector<scope_run> const& runs) {
+    w.array(runs.size());
+    for (scope_run const& r : runs) {
+        w.array(1 + r.members.size());
+        w.unsigned_integer(r.rows);
+        for (std::uint64_t const m : r.members) { w.unsigned_integer(m); }
+    }
+}
+[[nodiscard]] inline std::vector<scope_run> decode_scope_runs(cbor_reader& in) {
+    std::vector<scope_run> all;
+    std::size_t const runs = in.array();
+    if (runs > told_records_max) { in.fail({errc::limit, "too many records in one message"}); }
+    for (std::size_t i = 0; i < runs && !in.failed(); ++i) {
+        scope_run r;
+        std::size_t const n = in.array();
+        if (n < 2 || n > 1 + scopes_max) { in.fail({errc::malformed, "members of the wrong length"}); }
+        r.rows = in.unsigned_integer();
+        if (r.rows == 0 || r.rows > told_records_max) { in.fail({errc::malformed, "a run without rows"}); }
+        for (std::size_t k = 1; k < n && !in.failed(); ++k) {
+            std::uint64_t const m = in.unsigned_integer();
+            if (m >= scopes_max || (!r.members.empty() && m <= r.members.back())) {
+                in.fail({errc::malformed, "members out of order"});
+            }
+            r.members.push_back(m);
+        }
+        all.push_back(std::move(r));
+    }
+    return all;
+}
+
 /// An array of generation, mask, answers (index and standing, with its place of one that is joined: two items or four),
 /// runs (an array of rows and members each), record keys.
 inline void encode_scope_reply(cbor_writer& w, scope_reply const& p) {
@@ -172,12 +203,7 @@ inline void encode_scope_reply(cbor_writer& w, scope_reply const& p) {
             w.unsigned_integer(a.place.since);
         }
     }
-    w.array(p.runs.size());
-    for (scope_run const& r : p.runs) {
-        w.array(1 + r.members.size());
-        w.unsigned_integer(r.rows);
-        for (std::uint64_t const m : r.members) { w.unsigned_integer(m); }
-    }
+    encode_scope_runs(w, p.runs);
     w.array(p.gone.size());
     for (bytes const& k : p.gone) { w.byte_string(k); }
 }
@@ -204,23 +230,7 @@ inline void encode_scope_reply(cbor_writer& w, scope_reply const& p) {
         if (placed) { a.place.since = in.unsigned_integer(); }
         p.answers.push_back(a);
     }
-    std::size_t const runs = in.array();
-    if (runs > told_records_max) { in.fail({errc::limit, "too many records in one message"}); }
-    for (std::size_t i = 0; i < runs && !in.failed(); ++i) {
-        scope_run r;
-        std::size_t const n = in.array();
-        if (n < 2 || n > 1 + scopes_max) { in.fail({errc::malformed, "members of the wrong length"}); }
-        r.rows = in.unsigned_integer();
-        if (r.rows == 0 || r.rows > told_records_max) { in.fail({errc::malformed, "a run without rows"}); }
-        for (std::size_t k = 1; k < n && !in.failed(); ++k) {
-            std::uint64_t const m = in.unsigned_integer();
-            if (m >= scopes_max || (!r.members.empty() && m <= r.members.back())) {
-                in.fail({errc::malformed, "members out of order"});
-            }
-            r.members.push_back(m);
-        }
-        p.runs.push_back(std::move(r));
-    }
+    p.runs = decode_scope_runs(in);
     std::size_t const gone = in.array();
     if (gone > 2 * told_records_max) { in.fail({errc::limit, "too many records in one message"}); }
     for (std::size_t i = 0; i < gone && !in.failed(); ++i) {
@@ -321,6 +331,20 @@ public:
         });
         if (!ok || !outcome) { return ok ? outcome.error() : ok.error(); }
         return all;
+    }
+    /// Whether the scope of a number is asked for, or is joined again: neither left nor refused.
+    template <storage_transaction Tx>
+    [[nodiscard]] result<bool> wanted(Tx& tx, std::uint64_t number) const {
+        bytes raw;
+        auto found = tx.get(numbered('l', number), raw);
+        if (!found) { return found.error(); }
+        if (!*found) { return false; }
+        cbor_reader in{raw};
+        (void)in.array();
+        std::uint64_t const is = in.unsigned_integer();
+        if (in.failed()) { return failure{errc::corrupt, "replica's scope"}; }
+        return is != static_cast<std::uint64_t>(held_scope::state::leaving) &&
+               is != static_cast<std::uint64_t>(held_scope::state::refused);
     }
     template <storage_transaction Tx>
     [[nodiscard]] status put(Tx& tx, held_scope const& h) const {

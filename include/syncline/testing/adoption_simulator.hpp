@@ -3,6 +3,7 @@
 
 /// Adoptions in a simulated world: devices that share a full store bring in tables of their own, at once and again, while
 /// records and tables go on changing. The judge merges naively, from its own copy of the tables.
+/// In some lives natural keys are renamed, here and in the tables; in some each device has two sources, one after the other.
 
 #include <algorithm>
 #include <array>
@@ -64,6 +65,8 @@ struct adoption_simulation_report {
     adoption_counts rows{};      ///< by their outcomes, each time one had one
     std::uint64_t again = 0;     ///< … of these, of a row that had had one
     std::uint64_t decided = 0;   ///< conflicts
+    std::uint64_t renamed = 0;   ///< natural keys, of records and of rows
+    std::uint64_t sources = 0;   ///< that took another one's turn
     std::uint64_t dead = 0;      ///< dead letters at the end
     std::uint64_t trace = 0;     ///< of all messages: the same on every machine
     std::vector<violation> found{};
@@ -79,6 +82,7 @@ struct own_tables {
     struct line {
         naive_map fields{};
         std::optional<wall_time> written{};
+        bool renamed = false;  ///< its natural key was another one
     };
     std::map<std::string, std::map<std::string, line>> all{};
     bool folds = false;  ///< names are told in small letters
@@ -138,12 +142,14 @@ struct heard_row {
 struct adopting_parts {
     conflict_queue queue{};
     conflict_desk desk;
-    adoption till;
-    adopting_parts(rule_table const& rules, adoption_plan plan) : desk(queue, rules), till(std::move(plan), queue) {}
+    std::array<adoption, 2> tills;  ///< of one source each
+    adopting_parts(rule_table const& rules, adoption_plan first, adoption_plan second)
+        : desk(queue, rules), tills{adoption{std::move(first), queue}, adoption{std::move(second), queue}} {}
     adopting_parts(adopting_parts const&) = delete;
     adopting_parts& operator=(adopting_parts const&) = delete;
 };
-struct adopting_device : adopting_parts, small_device<basic_replica<stored_records, conflict_desk>> {
+/// What the judge knows of one source of a device.
+struct adopted_source {
     struct prophecy {
         std::vector<heard_row> rows{};
         std::size_t heard = 0;  ///< how many of them came
@@ -165,15 +171,26 @@ struct adopting_device : adopting_parts, small_device<basic_replica<stored_recor
         bool unsure = false;  ///< the first is not for it any more, and who is now is not told
     };
     std::map<std::pair<std::string, std::string>, suitors> meant{};
-    std::set<std::pair<std::string, std::string>> used{};  ///< ids of rows
-    adoption_counts counted{};                             ///< of this run
+    std::map<std::pair<std::string, std::string>, std::string> targets{};  ///< of rows, before the last step
+    std::set<std::pair<std::string, std::string>> used{};                  ///< ids of rows
+    adoption_counts counted{};                                             ///< of this run
     std::uint64_t run = 1;
     bool quiet = false;  ///< since the run began nothing else has changed, here or in the tables
     bool running = false;
+};
+/// The source whose turn it is stands at the front.
+struct adopting_device : adopted_source, adopting_parts, small_device<basic_replica<stored_records, conflict_desk>> {
+    adopted_source other{};
+    std::size_t turn = 0;
 
+    [[nodiscard]] adoption const& till() const noexcept { return tills[turn]; }
+    void take_turns() {
+        std::swap(static_cast<adopted_source&>(*this), other);
+        turn = 1 - turn;
+    }
     adopting_device(std::string who, std::uint64_t seed, rule_table const& rules, replica_options const& o,
-                    adoption_plan plan)
-        : adopting_parts(rules, std::move(plan)),
+                    adoption_plan first, adoption_plan second)
+        : adopting_parts(rules, std::move(first), std::move(second)),
           small_device(std::move(who), seed, rules, o, stored_records{}, desk) {}
 
     /// Something else than a step of the adoption has changed.
@@ -221,10 +238,14 @@ private:
         bool const folds = draw(2) == 0;
         kept_ids_ = draw(4) == 0;
         own_rules_ = draw(4) == 0;
+        renames_ = report_.seed % 6 == 2 || report_.seed % 12 == 0;
+        sources_ = report_.seed % 6 == 0 ? 2 : 1;
         for (std::string const who : {"anna", "ben", "cleo"}) {
-            devices_.push_back(std::make_unique<adopting_device>(who, random_(), rules_, r, plan_of(who)));
+            devices_.push_back(std::make_unique<adopting_device>(who, random_(), rules_, r, plan_of("till of " + who),
+                                                                 plan_of("bar of " + who)));
             devices_.back()->ahead = milliseconds{draw_number(60'000)};
             devices_.back()->tables.folds = folds;
+            devices_.back()->other.tables.folds = folds;
             open(*devices_.back());
         }
         int left = rest_max;
@@ -239,11 +260,16 @@ private:
         for (auto const& d : devices_) {
             for (std::uint64_t n = 2 + draw(4); n != 0; --n) { add_row(*d, "halls"); }
             for (std::uint64_t n = 1 + draw(5); n != 0; --n) { add_row(*d, "shows"); }
+            if (sources_ == 1) { continue; }
+            d->take_turns();
+            for (std::uint64_t n = 1 + draw(4); n != 0; --n) { add_row(*d, "halls"); }
+            for (std::uint64_t n = 1 + draw(4); n != 0; --n) { add_row(*d, "shows"); }
+            d->take_turns();
         }
     }
-    [[nodiscard]] adoption_plan plan_of(std::string const& who) const {
+    [[nodiscard]] adoption_plan plan_of(std::string source) const {
         adoption_plan p;
-        p.source = "till of " + who;
+        p.source = std::move(source);
         p.collections = {{"halls", {"name"}, {{"next", "halls"}}}, {"shows", {"hall", "day"}, {{"hall", "halls"}}}};
         if (kept_ids_) { p.collections[0].ids = adopted_id::kept; }
         if (own_rules_) { p.collections[1].rules = {"shows", rule::local, {{"seats", rule::maximum}}}; }
@@ -351,7 +377,7 @@ private:
         }
         l.written = any_time();
         std::string id = std::to_string(10 + draw(80));
-        if (kept_ids_ && hall) { id = d.name + id; }
+        if (kept_ids_ && hall) { id = d.name + (d.turn == 0 ? "" : "'s bar ") + id; }
         if (!d.used.insert({collection, id}).second) { return; }  // numbers are not given twice
         tell(d.label + "'s table has " + collection + " " + id + " " + said(d.tables.told(l)) +
              (!l.written               ? ""
@@ -389,7 +415,9 @@ private:
     void deed() {
         adopting_device& d = *draw_of(devices_);
         std::uint64_t const what = draw(48);
-        if (what < 5) {
+        if (renames_ && draw(8) == 0) {
+            rename(d);
+        } else if (what < 5) {
             write(d);
         } else if (what < 6) {
             add_record(d, false);
@@ -465,6 +493,24 @@ private:
         tell(d.label + " writes " + at->first + "/" + at->second.substr(0, 6) + " " + op.field + ending(took));
         if (took) { d.stirred(); }
     }
+    /// Gives a record another natural key.
+    void rename(adopting_device& d) {
+        auto const at = any_record(d);
+        if (!at) { return; }
+        bool const hall = at->first == "halls";
+        field_op const op = small_set(hall ? "name" : "day", hall ? any_name() : any_day());
+        bool const took = attempt(d, [&](auto& tx) {
+            return d.self.update(tx, {at->first, at->second}, {op}, now_of(d));
+        });
+        excused("a renaming is refused", errc::limit, errc::not_found);
+        cbor_reader in{op.value};
+        tell(d.label + " renames " + at->first + "/" + at->second.substr(0, 6) + " to " + std::string{in.text()} +
+             ending(took));
+        if (!took) { return; }
+        d.stirred();
+        ++report_.renamed;
+        renamed_.insert(*at);
+    }
     void erase(adopting_device& d) {
         auto const at = any_record(d);
         if (!at) { return; }
@@ -488,7 +534,13 @@ private:
         std::string const id = draw_in(table);
         if (what == 1) {
             own_tables::line& l = table[id];
-            draw_rest(l.fields);
+            if (renames_ && draw(2) == 0) {
+                l.fields[collection == "halls" ? "name" : "day"] = collection == "halls" ? any_name() : any_day();
+                l.renamed = true;
+                ++report_.renamed;
+            } else {
+                draw_rest(l.fields);
+            }
             l.written = any_time();
             tell(d.label + "'s table changes " + collection + " " + id + " to " + said(d.tables.told(l)));
             d.stirred();
@@ -572,7 +624,7 @@ private:
         std::uint64_t const faults = store.faults();
         if (m.faulty) { store.inject(m.fault); }
         adopting_device::prophecy told;
-        auto const report = dry_run(store, d.till, d.self, d.tables, now_of(d),
+        auto const report = dry_run(store, d.till(), d.self, d.tables, now_of(d),
                                     [&](adopted_row const& r) { told.rows.emplace_back(r); });
         bool const failed = store.faults() != faults;
         store.heal();
@@ -595,11 +647,22 @@ private:
         }
     }
     void restart(adopting_device& d) {
-        if (!d.running || (!is_over(d) && draw(4) != 0)) { return; }
-        bool const took = attempt(d, [&](auto& tx) { return d.till.restart(tx); });
+        if (!d.running) { return; }
+        bool const over = is_over(d);
+        if (!over && draw(4) != 0) { return; }
+        bool const turns = over && sources_ == 2 && draw(4) != 0;
+        bool const took = attempt(d, [&](auto& tx) { return d.tills[turns ? 1 - d.turn : d.turn].restart(tx); });
         excused("no new run begins");
-        tell(d.label + " begins a new run" + ending(took));
-        if (took) { begun(d); }
+        tell(d.label + " begins a new run" + (turns ? " of its other source" : "") + ending(took));
+        if (!took) { return; }
+        if (turns) { take_turns(d); }
+        begun(d);
+    }
+    void take_turns(adopting_device& d) {
+        d.stirred();
+        d.take_turns();
+        d.running = true;
+        ++report_.sources;
     }
     void begun(adopting_device& d) {
         d.stirred();
@@ -608,7 +671,7 @@ private:
         ++d.run;
     }
     [[nodiscard]] bool is_over(adopting_device& d) {
-        auto const r = d.box.read([&](auto& tx) { return d.till.report(tx); });
+        auto const r = d.box.read([&](auto& tx) { return d.till().report(tx); });
         return honest(r.has_value(), "how far it is can't be read") && !r->more;
     }
     /// One step; what it came to, where it was committed.
@@ -619,8 +682,8 @@ private:
         adoption_report report;
         bool const took = attempt(d, [&](auto& tx) {
             rows.clear();
-            auto r = d.till.step(tx, d.self, d.tables, now_of(d), budget,
-                                 [&](adopted_row const& one) { rows.emplace_back(one); });
+            auto r = d.till().step(tx, d.self, d.tables, now_of(d), budget,
+                                   [&](adopted_row const& one) { rows.emplace_back(one); });
             if (r) { report = *r; }
             return r;
         });
@@ -662,7 +725,7 @@ private:
         return out;
     }
     [[nodiscard]] std::string target_of(adopting_device& d, name_type const& source) {
-        auto const t = d.box.read([&](auto& tx) { return d.till.target_of(tx, {source.first, source.second}); });
+        auto const t = d.box.read([&](auto& tx) { return d.till().target_of(tx, {source.first, source.second}); });
         if (!honest(t.has_value(), "a target can't be read") || !*t) { return {}; }
         return std::string{(*t)->id_text()};
     }
@@ -670,16 +733,20 @@ private:
         naive_map fields{};
         bool whole = true;  ///< all that it refers to has a target
     };
-    [[nodiscard]] translation translated(adopting_device& d, bytes_view fields) {
+    /// `earlier`: with the targets before the last step.
+    [[nodiscard]] translation translated(adopting_device& d, bytes_view fields, bool earlier = false) {
         translation out;
         out.fields = map_of(fields);
         for (char const* const field : {"hall", "next"}) {
             auto const found = out.fields.find(field);
             if (found == out.fields.end()) { continue; }
             cbor_reader in{found->second};
-            std::string const to = target_of(d, {"halls", std::string{in.text()}});
+            std::string const row{in.text()};
+            std::string const to = target_of(d, {"halls", row});
             out.whole = out.whole && !to.empty();
             found->second = small_text(to);
+            auto const was = d.targets.find({"halls", row});
+            if (earlier && was != d.targets.end()) { found->second = small_text(was->second); }
         }
         return out;
     }
@@ -723,8 +790,15 @@ private:
     void judge_step(adopting_device& d, simulated_machine::stored_rows const& before,
                     std::vector<heard_row> const& rows, adoption_report const& report) {
         if (!fine()) { return; }
+        d.targets.clear();
+        for (auto const& [at, all] : d.meant) {
+            for (std::string const& row : all.rows) { d.targets[{at.first, row}] = at.second; }
+        }
         look_at_targets(d);
         for (auto& [source, fate] : d.fates) {
+            fate.vanished = fate.vanished || !before.contains({source.first, fate.last.target});
+        }
+        for (auto& [source, fate] : d.other.fates) {
             fate.vanished = fate.vanished || !before.contains({source.first, fate.last.target});
         }
         std::map<name_type, naive_map> now;
@@ -820,10 +894,15 @@ private:
             holds(fate.run != d.run, adoption_promise::once, what + " has two outcomes in a run");
             settled = fate.last.how != adopted::refused && fate.content == told && fate.last.target == r.target &&
                       !fate.vanished;
+            bool const stays = fate.last.how != adopted::refused && !fate.vanished &&
+                               now.contains({r.source.first, fate.last.target}) &&
+                               !erased_.contains({r.source.first, fate.last.target});
+            holds(!stays || fate.last.target == r.target, adoption_promise::once,
+                  what + " was adopted as another record, which is there");
         }
         holds(target_of(d, r.source) == r.target, adoption_promise::once,
               what + " is for another record than was told");
-        auto const mine = translated(d, told);
+        auto mine = translated(d, told);
         auto& meant = d.meant[at];
         bool const first = !meant.rows.empty() && meant.rows[0] == r.source.second;
         if (r.how == adopted::refused) {
@@ -832,32 +911,45 @@ private:
         } else if (!there) {
             holds(r.how == adopted::created && r.before.empty(), adoption_promise::merged,
                   what + " is not created where there is nothing");
+            // It may have been written before a row to which it refers was placed anew.
+            if (map_of(r.after) != mine.fields) { mine = translated(d, told, true); }
             holds(map_of(r.after) == mine.fields, adoption_promise::merged,
                   what + " is created as " + said(r.after) + ", not as " + said(small_fields(mine.fields)));
             bytes const key = key_of(r.source.first, mine.fields);
             for (auto const& [other, fields] : now) {
-                bool const same =
-                    d.quiet && other.first == r.source.first && !key.empty() && key_of(other.first, fields) == key;
+                // One that a renamed row is adopted as may have got this key in the same run.
+                bool const same = d.quiet && other.first == r.source.first && !key.empty() &&
+                                  key_of(other.first, fields) == key && !takes_renamed(d, other) &&
+                                  !renamed_.contains(other);
                 holds(!same, adoption_promise::unique, what + " is created beside " + other.second);
             }
             now[at] = map_of(r.after);
         } else {
             holds(map_of(r.before) == found->second, adoption_promise::merged, what + " was not " + said(r.before));
-            naive_map const was = followed(now, found->second, mine.fields);
-            bool const follows = had && fate.content == told && r.contested.empty() && r.how == adopted::merged &&
-                                 was != found->second && was == map_of(r.after);
-            if (settled) { holds(follows, adoption_promise::once, what + " is adopted again, and has not changed"); }
             auto const held = before.find(at);
             bool const later = line->second.written && held != before.end() &&
                                timestamp::make(*line->second.written) > last_of(held->second.what);
-            bool fits = follows;
-            for (bool const duplicate : {false, true}) {
-                bool const may = touched.contains(at) || meant.unsure || duplicate != first;
-                auto e = merged(r.source.first, was, mine.fields, later, duplicate);
-                if (e.how == adopted::joined && was != found->second) { e.how = adopted::merged; }
-                std::set<std::string> const contested{r.contested.begin(), r.contested.end()};
-                fits = fits || (may && e.how == r.how && e.after == map_of(r.after) && e.contested == contested);
+            naive_map was;
+            bool follows = false;
+            bool fits = false;
+            // It may have been written before a row to which it refers was placed anew.
+            for (bool const earlier : {false, true}) {
+                if (fits) { break; }
+                if (earlier) { mine = translated(d, told, true); }
+                was = followed(now, found->second, mine.fields);
+                follows = had && fate.content == told && r.contested.empty() && r.how == adopted::merged &&
+                          was != found->second && was == map_of(r.after);
+                fits = follows;
+                for (bool const duplicate : {false, true}) {
+                    // Where keys are renamed meanwhile, who came first is not told.
+                    bool const may = renames_ || touched.contains(at) || meant.unsure || duplicate != first;
+                    auto e = merged(r.source.first, was, mine.fields, later, duplicate);
+                    if (e.how == adopted::joined && was != found->second) { e.how = adopted::merged; }
+                    std::set<std::string> const contested{r.contested.begin(), r.contested.end()};
+                    fits = fits || (may && e.how == r.how && e.after == map_of(r.after) && e.contested == contested);
+                }
             }
+            if (settled) { holds(follows, adoption_promise::once, what + " is adopted again, and has not changed"); }
             holds(fits, adoption_promise::merged,
                   what + " is " + name(r.how) + " as " + said(r.after) + ": it was " + said(small_fields(was)) +
                       ", and the table says " + said(small_fields(mine.fields)));
@@ -867,6 +959,10 @@ private:
                       what + " is brought together with what has another key");
             }
             if (r.how == adopted::queued) { judge_queued(d, r, mine.fields, what); }
+            // Of another source's row too, where the plan's rules say so.
+            auto const note = found->second.find("note");
+            bool const over = own_rules_ && r.source.first == "shows" && note != found->second.end();
+            if (over && map_of(r.after)["note"] != note->second) { notes_.insert({at, note->second}); }
             now[at] = map_of(r.after);
         }
         if (r.how == adopted::created) {  // it takes the place of who was to come first
@@ -876,6 +972,16 @@ private:
         }
         touched.insert(at);
         fate = {r, told, d.run, false};
+    }
+    /// Whether a row whose natural key was another one is for a record.
+    [[nodiscard]] static bool takes_renamed(adopting_device const& d, name_type const& at) {
+        auto const table = d.tables.all.find(at.first);
+        auto const meant = d.meant.find(at);
+        if (table == d.tables.all.end() || meant == d.meant.end()) { return false; }
+        return std::any_of(meant->second.rows.begin(), meant->second.rows.end(), [&](std::string const& id) {
+            auto const row = table->second.find(id);
+            return row != table->second.end() && row->second.renamed;
+        });
     }
     /// A record's fields, where a reference to what doesn't live has become the table's.
     [[nodiscard]] static naive_map followed(std::map<name_type, naive_map> const& now, naive_map f,
@@ -953,8 +1059,8 @@ private:
         std::vector<heard_row> rows;
         bool const took = d.box
                               .attempt([&](auto& tx) {
-                                  auto r = d.till.step(tx, d.self, d.tables, now_of(d), 3,
-                                                       [&](adopted_row const& one) { rows.emplace_back(one); });
+                                  auto r = d.till().step(tx, d.self, d.tables, now_of(d), 3,
+                                                         [&](adopted_row const& one) { rows.emplace_back(one); });
                                   if (r) { report = *r; }
                                   return r;
                               })
@@ -967,7 +1073,7 @@ private:
     }
     /// A whole new run; it exchanges where it has no room.
     void adopt_all(adopting_device& d, int& left) {
-        bool const took = d.box.attempt([&](auto& tx) { return d.till.restart(tx); }).took;
+        bool const took = d.box.attempt([&](auto& tx) { return d.till().restart(tx); }).took;
         if (!honest(took, "no new run begins on a sound machine")) { return; }
         begun(d);
         adoption_report report;
@@ -987,6 +1093,10 @@ private:
             settle_all(left);
             for (auto const& d : devices_) {
                 if (fine()) { adopt_all(*d, left); }
+                if (fine() && sources_ == 2) {
+                    take_turns(*d);
+                    adopt_all(*d, left);
+                }
                 settle(*d, left);
                 judge_home();
             }
@@ -1057,8 +1167,11 @@ private:
             for (auto const& [at, h] : home) {
                 holds(h.what.deleted || held.contains(at), adoption_promise::agreed, d->name + " lacks " + at.second);
             }
-            for (auto const& [collection, table] : d->tables.all) {
-                for (auto const& [id, l] : table) { judge_fate(*d, home, notes, letters, {collection, id}, l); }
+            for (std::size_t i = 0; i < 2; ++i) {
+                for (auto const& [collection, table] : d->tables.all) {
+                    for (auto const& [id, l] : table) { judge_fate(*d, home, notes, letters, {collection, id}, l); }
+                }
+                d->take_turns();
             }
         }
     }
@@ -1078,11 +1191,19 @@ private:
             if (table == other.tables.all.end()) { return false; }
             return std::any_of(table->second.begin(), table->second.end(), [&](auto const& row) {
                 auto const found = other.fates.find({at.first, row.first});
+                bool const same = key == key_of(at.first, translated(other, other.tables.told(row.second)).fields);
                 return found != other.fates.end() && found->second.last.target == at.second &&
-                       key == key_of(at.first, translated(other, other.tables.told(row.second)).fields);
+                       (same || row.second.renamed);
             });
         };
-        return std::any_of(devices_.begin(), devices_.end(), [&](auto const& other) { return names(*other); });
+        bool named = renamed_.contains(at);
+        for (auto const& other : devices_) {
+            for (std::size_t i = 0; i < 2; ++i) {
+                named = named || names(*other);
+                other->take_turns();
+            }
+        }
+        return named;
     }
     /// What became of a row of a table in the end.
     void judge_fate(adopting_device& d, simulated_machine::stored_rows const& home,
@@ -1112,7 +1233,9 @@ private:
                   what + " has a " + field + " that never was: " + to.second);
         }
         bool const named = is_named_by_a_row(at, key_of(at.first, f));
-        holds(named || hall_is_erased(d, l) || letters.contains(at), adoption_promise::unique,
+        // A show that was written before its hall's row was placed anew stays with the hall that there was.
+        bool const moved = renames_ && source.first == "shows";
+        holds(named || moved || hall_is_erased(d, l) || letters.contains(at), adoption_promise::unique,
               what + " is home under another key, as " + said(is->second.what.fields));
         auto const note = l.fields.find("note");
         holds(note == l.fields.end() || notes.contains({at, note->second}) || letters_elsewhere(notes, note->second),
@@ -1129,9 +1252,12 @@ private:
     bool constrained_ = false;
     bool kept_ids_ = false;
     bool own_rules_ = false;
+    bool renames_ = false;
+    std::size_t sources_ = 1;  ///< of a device
     std::int64_t next_ = 10;
     std::set<name_type> was_{};                      ///< records that were home at some time
     std::set<name_type> erased_{};                   ///< that somebody deleted
+    std::set<name_type> renamed_{};                  ///< records whose natural key somebody wrote
     std::set<std::pair<name_type, bytes>> notes_{};  ///< that a record had at home
 };
 

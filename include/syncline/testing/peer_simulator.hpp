@@ -3,6 +3,7 @@
 
 /// Device to device in a simulated world: devices meet, hand on what they carry, and come home or don't; one is lost for ever,
 /// a stranger forges. Each write sets a mark of its own and counts one, so that what counts twice shows in any stored row.
+/// In every fourth life most devices hold scopes, not all the same, which they leave and join.
 
 #include <algorithm>
 #include <cstddef>
@@ -41,6 +42,8 @@ struct peer_promise {
     /// What others bring home is there with all that its writer saw of its records.
     static constexpr char const* after = "causality";
     static constexpr char const* sealed = "authorisation";  ///< what is forged never gets home
+    /// No device that holds scopes shows by a peer's doing what is in none of them, or hears where such a thing stands.
+    static constexpr char const* apart = "scopes";
     static constexpr char const* same =
         "convergence";  ///< at rest all hold what the authority holds, and carry nothing
 };
@@ -64,6 +67,8 @@ struct peer_simulation_report {
     std::uint64_t carried = 0;   ///< … and that somebody else brought home
     std::uint64_t forged = 0;    ///< envelopes
     std::uint64_t orphans = 0;   ///< writes of a lost device that others brought home
+    std::uint64_t unseen = 0;    ///< envelopes that a meeting brought to who may not see what they write
+    std::uint64_t told = 0;      ///< confirmed rows that a peer told to who holds scopes
     std::uint64_t put_back = 0;  ///< how often the authority was put back to a backup
     std::uint64_t trace = 0;     ///< of all messages: the same on every machine
     std::vector<violation> found{};
@@ -75,6 +80,7 @@ namespace detail {
 struct meeting_device : small_device<replica> {
     mac_sealer sealer;
     bool lost = false;                 ///< for ever
+    std::set<std::string> may{};       ///< its scopes, of which it asks for some; none: it holds everything
     std::vector<std::string> marks{};  ///< of what it wrote, in order
     std::set<meeting_device const*> builds_on{};
     meeting_device(std::string who, std::uint64_t seed, rule_table rules, replica_options o)
@@ -110,10 +116,113 @@ private:
     }
     [[nodiscard]] static record_key thing(std::string_view id) { return {"things", id}; }
 
+    // Scopes: the things up to c, and those from c on.
+
+    [[nodiscard]] static bool in_scope(std::string_view id, std::string_view name) {
+        return name == "first" ? id <= "c" : id >= "c";
+    }
+    void begin_scopes() {
+        static std::string const names[] = {"first", "last"};
+        std::vector<scope_rule> rules;
+        for (std::string const& name : names) {
+            scope_rule& r = rules.emplace_back();
+            r.name = name;
+            r.holds = [](record_key const& k, row const&, void const* of) {
+                return in_scope(k.id_text(), *static_cast<std::string const*>(of));
+            };
+            r.data = &name;
+            r.role = name;
+        }
+        auto const has = [](std::string_view who, std::string_view role, void const*) {
+            return who == "dora" ? role == "all" : who == "anna" || (role == (who == "ben" ? "first" : "last"));
+        };
+        scopes_.emplace(std::move(rules), role_source{has, nullptr}, "all");
+    }
+    /// The scopes that a device asks for, and whether it holds all of them.
+    [[nodiscard]] std::pair<std::set<std::string>, bool> asks_for(device& d) {
+        std::pair<std::set<std::string>, bool> out{{}, true};
+        auto const ok = d.box.read([&](auto& tx) {
+            return d.self.scopes(tx, [&](held_scope const& h) {
+                if (scope_book::asked(h)) { out.first.insert(h.what.name); }
+                out.second = out.second && h.is == held_scope::state::complete;
+                return true;
+            });
+        });
+        honest(ok.has_value(), "scopes can't be read");
+        return out;
+    }
+    [[nodiscard]] static bool in_any(std::string_view id, std::set<std::string> const& names) {
+        return std::any_of(names.begin(), names.end(), [&](std::string const& n) { return in_scope(id, n); });
+    }
+    void change_scopes(device& d) {
+        if (d.may.empty()) { return; }
+        auto at = d.may.begin();
+        std::advance(at, draw_number(d.may.size()));
+        std::string const& name = *at;
+        bool const leaves = asks_for(d).first.contains(name);
+        bool const took = attempt(d, [&](auto& tx) {
+            return leaves ? d.self.leave(tx, {name, {}}) : d.self.join(tx, {name, {}});
+        });
+        honest(took || failed_ || why_ == errc{}, "scopes can't be changed");
+        tell(d.name + (leaves ? " leaves the " : " joins the ") + name + ending(took));
+        if (!took || draw(2) == 0) { return; }
+        (void)attempt(d, [&](auto& tx) { return d.self.evict(tx, 1 + draw(6)); });
+        honest(failed_ || why_ == errc{}, "what was left can't be let go");
+    }
+    /// Of who holds scopes: what is in none that it has a hand on is there because of its own work, and shows nothing that came
+    /// by a peer.
+    void judge_apart(device& d) {
+        if (d.may.empty()) { return; }
+        std::set<std::string> names;
+        auto ok = d.box.read([&](auto& tx) {
+            return d.self.scopes(tx, [&](held_scope const& h) {
+                names.insert(h.what.name);
+                return true;
+            });
+        });
+        honest(ok.has_value(), "scopes can't be read");
+        for (auto const& [id, f] : visible(d)) {
+            if (in_any(id, names)) { continue; }
+            bytes const name = to_bytes(thing(id));
+            bool waits = false;
+            ok = d.box.read([&](auto& tx) {
+                return d.self.queue().scan_record(tx, name, [&](outbox_entry const&) {
+                    waits = true;
+                    return false;
+                });
+            });
+            honest(ok.has_value(), "what waits can't be read");
+            holds(waits, peer_promise::apart, d.name + " shows " + id + ", which is in none of its scopes");
+            cbor_map_cursor at{f};
+            while (!f.empty() && at.next()) {
+                std::string const mark{at.key()};
+                bool const own = std::find(d.marks.begin(), d.marks.end(), mark) != d.marks.end();
+                holds(mark == "count" || own || at_home_.contains(mark), peer_promise::apart,
+                      d.name + " shows " + mark + " on " + id + ", which is in none of its scopes");
+            }
+        }
+    }
+    /// Of the last answer to who holds scopes.
+    void judge_answer(device& d) {
+        if (d.may.empty() || d.replies.empty()) { return; }
+        auto const p = decode_reply(d.replies.back());
+        if (!honest(p.has_value(), "an answer can't be read") || !p->relayed) { return; }
+        for (carried_envelope const& c : carried_by(d)) {
+            bool const may = std::any_of(c.parts.begin(), c.parts.end(), [&](carried_part const& part) {
+                auto const k = record_key_from(part.record);
+                return k && in_any(k->id_text(), d.may);
+            });
+            for (relay_answer const& a : *p->relayed) {
+                holds(may || a.id != c.id || a.version == 0, peer_promise::apart,
+                      d.name + " hears where a thing stands that it may not see");
+            }
+        }
+    }
+
     void begin() {
         authority_options all_home;
         all_home.relays = &gate_;
-        backups_ = seed_ % 4 == 2;
+        backups_ = (seed_ + seed_ / 32) % 4 == 0;
         all_home.backups = backups_;
         if (backups_) {
             record_check refuses;
@@ -124,6 +233,9 @@ private:
         }
         // Of every third seed the pages are so small that what was handed on comes home in pieces.
         if (seed_ % 3 == 0) { all_home.rows_max = 1 + seed_ / 3 % 3; }
+        bool const scoped = (seed_ + seed_ / 32) % 4 == 2;
+        if (scoped) { begin_scopes(); }
+        all_home.scopes = scopes_ ? &*scopes_ : nullptr;
         cloud_ = std::make_unique<authority<>>(rules(), all_home);
         open_home();
         relay_options o;
@@ -134,6 +246,7 @@ private:
             o.trust_rows = true;
             o.rows_max = static_cast<std::size_t>(1 + seed_ / 5 % 3);
         }
+        if (scoped) { o.trust_rows = draw(2) == 0; }
         bool const verifies = draw(2) == 0;
         if (verifies) { o.gate = &gate_; }
         forges_ = draw(2) == 0;
@@ -147,6 +260,7 @@ private:
         for (std::string const name : {"anna", "ben", "cleo", "dora"}) {
             replica_options all;
             all.relay = o;
+            all.scoped = scoped && name != "dora";
             devices_.push_back(std::make_unique<device>(name, random_(), rules(), std::move(all)));
             device& d = *devices_.back();
             d.ahead = milliseconds{draw_number(60'000)};
@@ -155,6 +269,12 @@ private:
             if (!honest(self.has_value(), "a replica without a name")) { return; }
             keys_.add(as_bytes(name), as_bytes("a key that is " + name + "'s"), self->device, name);
             ids_.push_back(*self);
+            if (!all_scoped(d)) { continue; }
+            for (std::string const what : {"first", "last"}) {
+                if (!scopes_->permits(name, {what, {}})) { continue; }
+                d.may.insert(what);
+                honest(d.box.attempt([&](auto& tx) { return d.self.join(tx, {what, {}}); }).took, "no scope is joined");
+            }
         }
     }
     /// Where the authority may be put back it takes no mark that ends so, but where it creates a record.
@@ -167,6 +287,9 @@ private:
             in.change.kind == change_kind::update && std::any_of(in.change.ops.begin(), in.change.ops.end(), set);
         return bad ? validation{false, errc::forbidden, "unwelcome"} : validation{};
     }
+
+    [[nodiscard]] static bool all_scoped(device const& d) { return d.self.options().scoped; }
+
     // Raw storage.
 
     [[nodiscard]] static records visible(device& d) { return d.box.rows('r', 'v'); }
@@ -229,10 +352,33 @@ private:
     }
     void judge(device& d) {
         // A first sync is whole once no range is yet to be told.
-        auto there = marks_in(visible(d), d.name, !d.box.has('r', 'w'));
+        bool const scoped = all_scoped(d);
+        records const all = visible(d);
+        auto there = marks_in(all, d.name, !scoped && !d.box.has('r', 'w'));
         there.merge(letters(d));
+        auto const [names, complete] = scoped ? asks_for(d) : std::pair{std::set<std::string>{}, true};
+        auto const told = [&, &names = names](std::string const& id) { return !scoped || in_any(id, names); };
+        if (scoped && complete) { judge_groups(d, all, told); }
+        judge_apart(d);
         for (std::string const& m : d.marks) {
+            auto const& where = where_[m];
+            if (scoped && (!complete || !std::all_of(where.begin(), where.end(), told))) { continue; }
             holds(there.contains(m) || hears_again_, peer_promise::seen, d.name + " does not see its own write " + m);
+        }
+    }
+    /// What was written to two records together, both of which are told here, is in both or in none.
+    template <class Told>
+    void judge_groups(device const& d, records const& all, Told const& told) {
+        for (std::string const& m : groups_) {
+            std::size_t has = 0;
+            std::size_t of = 0;
+            for (std::string const& id : where_[m]) {
+                auto const at = all.find(id);
+                if (at == all.end() || !told(id)) { continue; }
+                ++of;
+                has += small_field(at->second, m) ? 1 : 0;
+            }
+            holds(of < 2 || has == 0 || has == of, peer_promise::whole, d.name + " has half of the group " + m);
         }
     }
     /// Of the writes that are dead letters, where any may be: of one that was deceived, of what was written on a record
@@ -314,6 +460,17 @@ private:
             return judge(d);
         }
         device& other = draw_device();
+        if (scopes_) {
+            std::uint64_t const first = draw(12);
+            if (first == 0) { change_scopes(d); }
+            if (first == 1 || first == 2) {  // in turn, as what is late is void once scopes have changed
+                exchange_some(d, 3, [&] {
+                    judge_relayed(d);
+                    judge_answer(d);
+                });
+            }
+            if (first < 3) { return judge(d); }
+        }
         std::uint64_t const what = draw(40);
         if (what < 8) {
             write(d);
@@ -331,7 +488,10 @@ private:
         } else if (what < 31) {
             ask(d);
         } else if (what < 36) {
-            if (answer(d)) { judge_relayed(d); }
+            if (answer(d)) {
+                judge_relayed(d);
+                judge_answer(d);
+            }
         } else if (what < 39) {
             hear(d);
         } else if (report_.steps > options_.steps / 2 && may_lose_) {
@@ -345,7 +505,7 @@ private:
         std::string const id(1, static_cast<char>('a' + draw(5)));
         std::string const mark = "m" + std::to_string(report_.written);
         bool const there = visible(d).contains(id);
-        if (!there && made_.contains(id)) { return; }
+        if (!there && (made_.contains(id) || (all_scoped(d) && !in_any(id, asks_for(d).first)))) { return; }
         field_op const count{"count", op_kind::add, integer(1), {}};
         field_op const marked{mark, op_kind::set, integer(1), {}};
         bytes fields;
@@ -364,6 +524,7 @@ private:
         tell(d.name + (there ? " writes " : " creates ") + id + " with the mark " + mark + ending(took));
         if (!took) { return; }
         ++report_.written;
+        where_[mark] = {id};
         build_on(d, id);
         note_seen(d, id, mark);
         d.marks.push_back(mark);
@@ -388,6 +549,7 @@ private:
         ++report_.written;
         ++report_.grouped;
         groups_.insert(mark);
+        where_[mark] = {ids[0], ids[1]};
         d.marks.push_back(mark);
         for (std::string const& id : ids) {
             build_on(d, id);
@@ -433,7 +595,7 @@ private:
             honest(failed_ || why_ == errc{}, "a meeting is not answered");
             tell("… " + b.name + " takes " + std::to_string(brought.added) + " envelopes in" + ending(ok));
             if (!ok) { return; }
-            report_.handed += brought.added;
+            count_brought(b, brought);
             heard(said);
             if (draw(8) == 0) { return tell("… and the answer is lost"); }
             bool const other = draw(10) == 0;
@@ -444,11 +606,23 @@ private:
                 if (r) { brought = *r; }
                 return r;
             });
-            report_.handed += brought.added;
+            count_brought(a, brought);
             honest(failed_ || why_ == errc{}, "an answer at a meeting is not taken");
             tell("… " + a.name + " takes " + std::to_string(brought.added) + " envelopes in" +
                  (other ? " of another message" : "") + ending(ok));
             if (!ok) { return; }
+        }
+    }
+    void count_brought(device& d, handed_report const& brought) {
+        report_.handed += brought.added;
+        if (!all_scoped(d)) { return; }
+        report_.told += brought.rows;
+        if (brought.added == 0) { return; }
+        for (carried_envelope const& c : carried_by(d)) {
+            report_.unseen += std::any_of(c.parts.begin(), c.parts.end(), [&](carried_part const& part) {
+                auto const k = record_key_from(part.record);
+                return k && !in_any(k->id_text(), d.may);
+            });
         }
     }
     void heard(bytes const& message) {
@@ -581,6 +755,10 @@ private:
             // A lost device's stays carried where it builds on something that was lost with it, and its record shows it.
             records held = visible(*d);
             records told = rows;
+            if (all_scoped(*d)) {
+                auto const names = asks_for(*d).first;
+                std::erase_if(told, [&](auto const& one) { return !in_any(one.first, names); });
+            }
             for (carried_envelope const& c : carried_by(*d)) {
                 holds(bereft(c), peer_promise::same, d->name + " carries on what is home");
                 for (carried_part const& part : c.parts) {
@@ -603,11 +781,13 @@ private:
     check_table checks_{};
     relay_gate gate_ = gate_of("venue", keys_);
     std::vector<replica_id> ids_{};
-    std::vector<bytes> overheard_{};                         ///< of all meetings
-    std::map<std::string, std::set<device const*>> made_{};  ///< records, and on whose writes their creation builds
-    std::set<std::string> groups_{};                         ///< marks that two records have
-    std::map<std::string, std::set<std::string>> saw_{};     ///< by mark those that its writer saw in its records
-    std::map<std::string, device const*> wrote_{};           ///< by mark who did
+    std::optional<scope_table> scopes_{};
+    std::map<std::string, std::vector<std::string>> where_{};  ///< by mark the records that it was written to
+    std::vector<bytes> overheard_{};                           ///< of all meetings
+    std::map<std::string, std::set<device const*>> made_{};    ///< records, and on whose writes their creation builds
+    std::set<std::string> groups_{};                           ///< marks that two records have
+    std::map<std::string, std::set<std::string>> saw_{};       ///< by mark those that its writer saw in its records
+    std::map<std::string, device const*> wrote_{};             ///< by mark who did
     std::set<std::string> at_home_{};
     std::pair<simulated_machine::image, std::set<std::string>> backup_{};  ///< and what of this was home
     bool hears_again_ = false;                                             ///< somebody may, of a lost past
