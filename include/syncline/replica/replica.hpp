@@ -4877,9 +4877,9 @@ private:
                 }
                 bool const grouped = c.parts.size() > 1;
                 if (!open) {
-                    auto const told = shows_others(tx, name);
-                    if (!told) { outcome = told.error(); }
-                    open = told && *told;
+                    auto const shown = shows_others(tx, name);
+                    if (!shown) { outcome = shown.error(); }
+                    open = shown && *shown;
                 }
                 if (!*open || !c.shows_over(part, known)) {
                     if (grouped && groups != nullptr) { groups->push_back({c.id, part.applies, false}); }
