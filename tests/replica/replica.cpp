@@ -7,6 +7,22 @@
 #include <string>
 #include <vector>
 
+#include <syncline/replica/basic_replica.hpp>
+#include <syncline/replica/replica.hpp>
+#include <syncline/replica/replica_asking.hpp>
+#include <syncline/replica/replica_comparing.hpp>
+#include <syncline/replica/replica_completing.hpp>
+#include <syncline/replica/replica_identity.hpp>
+#include <syncline/replica/replica_meeting.hpp>
+#include <syncline/replica/replica_offering.hpp>
+#include <syncline/replica/replica_reading.hpp>
+#include <syncline/replica/replica_rebasing.hpp>
+#include <syncline/replica/replica_resolving.hpp>
+#include <syncline/replica/replica_scoping.hpp>
+#include <syncline/replica/replica_staging.hpp>
+#include <syncline/replica/replica_taking.hpp>
+#include <syncline/replica/replica_verdicts.hpp>
+#include <syncline/replica/replica_writing.hpp>
 #include <syncline/testing/faulty_storage.hpp>
 
 #include "replica/world.hpp"
