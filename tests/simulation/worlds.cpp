@@ -203,7 +203,7 @@ constexpr simulated_world worlds[] = {
     world<shared_conflict_simulation_options, simulate_shared_conflicts, shrink_shared_conflicts>("shared conflicts",
                                                                                                   300),
     world<live_simulation_options, simulate_live, shrink_live>("live", 600),
-    world<adoption_simulation_options, simulate_adoptions, shrink_adoptions>("adoptions", 450),
+    world<adoption_simulation_options, simulate_adoptions, shrink_adoptions>("adoptions", 3'000),
     world<inbox_simulation_options, simulate_inbox, shrink_inbox>("inbox", 400),
     world<desk_simulation_options, simulate_desks, shrink_desks>("desk", 400),
     world<house_simulation_options, simulate_houses, shrink_houses>("house", 400),
