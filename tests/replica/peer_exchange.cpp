@@ -1002,6 +1002,47 @@ TEST_CASE("what is carried and was refused before the authority was put back wai
     CHECK(v[0].dead() == 1);
 }
 
+TEST_CASE("what is carried under two names of one device, as the authority was put back, shows once", "[replica]") {
+    venue v({"anna", "ben"}, {}, true);
+    auto const backup = v.home_memory.inner.snapshot();
+    bool const grouped = GENERATE(false, true);
+    REQUIRE(v.create(v[0], "a"));
+    REQUIRE(v.create(v[0], "b"));
+    v.go_home(v[0]);
+    if (grouped) {
+        record_group group;
+        group.update({"things", "a"}, {world::add("count", 7)}).update({"things", "b"}, {world::add("count", 7)});
+        REQUIRE(v[0].write([&](auto& tx) { return v[0].self.write_group(tx, group, v.clock.now); }));
+    } else {
+        REQUIRE(v.count(v[0], "a", 7));
+    }
+    CHECK(v.meets(v[1], v[0]).taken.added == 1);
+    v.put_back(backup);
+    // She hears that, takes a new name, and meets him again before she has sent anything under it.
+    REQUIRE(v[0].write([&](auto& tx) { return v[0].self.prepare(tx, v.clock.now); }));
+    auto const reply = v.ask_home(v[0], *v[0].read([&](auto& tx) { return v[0].self.request_message(tx); }));
+    REQUIRE(reply);
+    auto const heard = v[0].write([&](auto& tx) { return v[0].self.absorb(tx, *reply, v.clock.now, v[0].random); });
+    REQUIRE(heard);
+    REQUIRE(heard->regressed);
+    CHECK(v.meets(v[1], v[0]).taken.added == 3);
+    CHECK(v[1].carries().count == 4);
+    CHECK(v[1].sees("a") == 7);
+    CHECK(v[1].sees("b") == (grouped ? 7 : 0));
+    bool const first = GENERATE(false, true);
+    if (first) { v.go_home(v[1]); }
+    for (int i = 0; i < 3; ++i) {
+        v.go_home(v[0]);
+        v.go_home(v[1]);
+    }
+    for (std::size_t i = 0; i < 2; ++i) {
+        CHECK(v[i].sees("a") == 7);
+        CHECK(v[i].sees("b") == (grouped ? 7 : 0));
+        CHECK(v[i].carries().count == 0);
+    }
+    CHECK(field(v.confirmed()["a"], "count") == 7);
+}
+
 TEST_CASE("what is carried was made on what the authority has lost: its author sends it anew", "[replica]") {
     venue v({"anna", "ben"}, {}, true);
     auto const backup = v.home_memory.inner.snapshot();

@@ -87,6 +87,8 @@ result<bool> basic_replica<Records, Journal>::lay_over(Tx& tx, record_key const&
         dot id{};
         bool grouped = false;
         bool shows = true;  // of a group: on its other records
+        replica_id author{};
+        origin from{};
     };
     std::vector<carried_over> others;
     std::optional<bool> open;  // whether anything that is carried may show
@@ -116,9 +118,18 @@ result<bool> basic_replica<Records, Journal>::lay_over(Tx& tx, record_key const&
                 if (grouped && groups != nullptr) { groups->push_back({c.id, part.applies, false}); }
                 return true;
             }
+            // The same under an earlier name of its device, which took another when the authority was put back.
+            bool const again = std::any_of(others.begin(), others.end(), [&](carried_over const& o) {
+                return o.shows && o.from == e->said.from && o.author.device == e->said.author.device;
+            });
+            if (again && e->said.from.line != 0) {
+                if (grouped && groups != nullptr) { groups->push_back({c.id, false, false}); }
+                return true;
+            }
             auto const over = lost && grouped ? shows(tx, c, part, known) : result<bool>{true};
             if (lost && over) {
-                others.push_back({stamp, std::move(e->said.frozen), c.id, grouped, *over});
+                others.push_back(
+                    {stamp, std::move(e->said.frozen), c.id, grouped, *over, e->said.author, e->said.from});
             } else {
                 outcome = lost ? over.error() : lost.error();
             }
