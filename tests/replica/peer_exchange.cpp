@@ -610,6 +610,55 @@ TEST_CASE("a group goes from hand to hand, and is seen and decided as a whole", 
     }
 }
 
+TEST_CASE("a group that was refused, and nobody knows that any more, shows in no part", "[replica]") {
+    check_table checks;
+    record_check no_sevens;
+    no_sevens.collection = "things";
+    no_sevens.judge = [](validation_input const& in, void const*) {
+        bool const seven = in.change.kind == change_kind::update && in.change.ops[0].value == world::integer(7);
+        return seven ? validation{false, errc::forbidden, "no sevens"} : validation{};
+    };
+    checks.add(std::move(no_sevens));
+    bool const refused = GENERATE(true, false);
+    CAPTURE(refused);
+    venue v({"anna", "ben"}, {}, false, {}, refused ? &checks : nullptr);
+    REQUIRE(v.create(v[0], "a"));
+    REQUIRE(v.create(v[0], "b"));
+    v.go_home(v[0]);
+    v.go_home(v[1]);
+    record_group group;
+    group.update({"things", "a"}, {world::add("count", 7)}).update({"things", "b"}, {world::add("count", 7)});
+    REQUIRE(v[0].write([&](auto& tx) { return v[0].self.write_group(tx, group, v.clock.now); }));
+    (void)v.meets(v[1], v[0]);
+    CHECK((v[1].sees("a") == 7 && v[1].sees("b") == 7));
+    // Of the records one is changed after that.
+    bool const first = GENERATE(true, false);
+    REQUIRE(v.count(v[0], first ? "a" : "b", 100));
+    for (int i = 0; i < 3; ++i) { v.go_home(v[0]); }  // … which has confirmed its verdicts
+    CHECK(v[0].dead() == (refused ? 1U : 0U));
+    auto const step = [&](bytes const& reply) {
+        return v[1].write([&](auto& tx) { return v[1].self.absorb(tx, reply, v.clock.now, v[1].random); });
+    };
+    REQUIRE(v[1].write([&](auto& tx) { return v[1].self.prepare(tx, v.clock.now); }));
+    auto reply = v.ask_home(v[1], *v[1].read([&](auto& tx) { return v[1].self.request_message(tx); }));
+    REQUIRE(reply);
+    // Its rows come later.
+    auto p = decode_reply(*reply);
+    REQUIRE((p && p->relayed && p->relayed->size() == 1));
+    CHECK(p->relayed->front().outcome == relay_outcome::settled);
+    p->rows.clear();
+    p->to = p->from;
+    REQUIRE(step(encode(*p)));
+    auto const had = [&](char const* id) { return v[1].sees(id).value_or(0) % 100 != 0; };
+    CHECK(had("a") == had("b"));
+    if (refused) { CHECK(!had("a")); }
+    v.go_home(v[1]);
+    std::int64_t const seven = refused ? 0 : 7;
+    CHECK(v[1].sees("a") == seven + (first ? 100 : 0));
+    CHECK(v[1].sees("b") == seven + (first ? 0 : 100));
+    CHECK(v[1].carries().count == 0);
+}
+
 TEST_CASE("groups that build on each other show the same in whatever order they come", "[replica]") {
     venue v({"anna", "ben"});
     // Each creates a record beside an edit of the one before: of a chain of which one is missing nothing later shows.
@@ -951,6 +1000,47 @@ TEST_CASE("what is carried and was refused before the authority was put back wai
     CHECK(v[1].sees("a") == 1);
     CHECK(v[0].sees("a") == 1);
     CHECK(v[0].dead() == 1);
+}
+
+TEST_CASE("what is carried under two names of one device, as the authority was put back, shows once", "[replica]") {
+    venue v({"anna", "ben"}, {}, true);
+    auto const backup = v.home_memory.inner.snapshot();
+    bool const grouped = GENERATE(false, true);
+    REQUIRE(v.create(v[0], "a"));
+    REQUIRE(v.create(v[0], "b"));
+    v.go_home(v[0]);
+    if (grouped) {
+        record_group group;
+        group.update({"things", "a"}, {world::add("count", 7)}).update({"things", "b"}, {world::add("count", 7)});
+        REQUIRE(v[0].write([&](auto& tx) { return v[0].self.write_group(tx, group, v.clock.now); }));
+    } else {
+        REQUIRE(v.count(v[0], "a", 7));
+    }
+    CHECK(v.meets(v[1], v[0]).taken.added == 1);
+    v.put_back(backup);
+    // She hears that, takes a new name, and meets him again before she has sent anything under it.
+    REQUIRE(v[0].write([&](auto& tx) { return v[0].self.prepare(tx, v.clock.now); }));
+    auto const reply = v.ask_home(v[0], *v[0].read([&](auto& tx) { return v[0].self.request_message(tx); }));
+    REQUIRE(reply);
+    auto const heard = v[0].write([&](auto& tx) { return v[0].self.absorb(tx, *reply, v.clock.now, v[0].random); });
+    REQUIRE(heard);
+    REQUIRE(heard->regressed);
+    CHECK(v.meets(v[1], v[0]).taken.added == 3);
+    CHECK(v[1].carries().count == 4);
+    CHECK(v[1].sees("a") == 7);
+    CHECK(v[1].sees("b") == (grouped ? 7 : 0));
+    bool const first = GENERATE(false, true);
+    if (first) { v.go_home(v[1]); }
+    for (int i = 0; i < 3; ++i) {
+        v.go_home(v[0]);
+        v.go_home(v[1]);
+    }
+    for (std::size_t i = 0; i < 2; ++i) {
+        CHECK(v[i].sees("a") == 7);
+        CHECK(v[i].sees("b") == (grouped ? 7 : 0));
+        CHECK(v[i].carries().count == 0);
+    }
+    CHECK(field(v.confirmed()["a"], "count") == 7);
 }
 
 TEST_CASE("what is carried was made on what the authority has lost: its author sends it anew", "[replica]") {

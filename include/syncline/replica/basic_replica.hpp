@@ -821,6 +821,11 @@ private:
     template <class Tx>
     [[nodiscard]] result<bool> shows(Tx& tx, carried_envelope const& c, carried_part const& part,
                                      position confirmed) const;
+    /// Whether a group would show in vain: nobody knows what became of it, and a row of one of its records may have it. Rows
+    /// are told by whole groups, so either those of the others have it too, or it was refused and none will. While ranges
+    /// are yet to be told that does not hold, and it shows on.
+    template <class Tx>
+    [[nodiscard]] result<bool> in_vain(Tx& tx, carried_envelope const& c, opened_envelope const& e) const;
     /// Puts a group in the outbox: one entry, in the order of each of its records.
     template <class Tx>
     [[nodiscard]] result<write_receipt> enqueue_group(Tx& tx, std::span<write_plan> plans, instant now,
@@ -1259,9 +1264,9 @@ private:
     template <class Tx>
     [[nodiscard]] result<std::optional<row>> find_as_told(Tx& tx, record_key const& k) const;
     /// What was carried, and decided by `head` at the latest, has had its effect on a record that has ended. Whether there
-    /// was any.
+    /// was any. Appends to `dirty` other records that may show it no more.
     template <class Tx>
-    [[nodiscard]] result<bool> end_carried(Tx& tx, bytes_view name, position head) const;
+    [[nodiscard]] result<bool> end_carried(Tx& tx, bytes_view name, position head, std::vector<bytes>& dirty) const;
 
     /// Computes records anew, and keeps the events of it.
     template <class Tx>

@@ -452,13 +452,20 @@ public:
         return others;
     }
 
-    /// A held row of this record contains it: carries it no more when that was the last.
+    /// A held row of this record contains it: carries it no more when that was the last. Answers its other records where they
+    /// may show it no more.
     template <storage_transaction Tx>
-    [[nodiscard]] status contained(Tx& tx, dot const& id, bytes_view record) const {
+    [[nodiscard]] result<std::vector<bytes>> contained(Tx& tx, dot const& id, bytes_view record) const {
+        std::vector<bytes> others;
         auto c = find(tx, id);
         if (!c) { return c.error(); }
-        if (!*c) { return {}; }
-        return take_out(tx, **c, std::vector<bytes>{to_bytes(record)});
+        if (!*c) { return others; }
+        if (auto ok = take_out(tx, **c, std::vector<bytes>{to_bytes(record)}); !ok) { return ok.error(); }
+        if (!(*c)->vague) { return others; }
+        for (carried_part const& part : (*c)->parts) {
+            if (!equal(part.record, record)) { others.push_back(part.record); }
+        }
+        return others;
     }
 
     /// Carries it no more: held rows contain it, or nobody takes it.

@@ -224,7 +224,7 @@ status basic_replica<Records, Journal>::take_end(Tx& tx, record_key const& k, po
     bytes name = to_bytes(k);
     bool carried_ended = false;
     if (options_.relay) {
-        auto const done = end_carried(tx, name, head);
+        auto const done = end_carried(tx, name, head, dirty);
         if (!done) { return done.error(); }
         carried_ended = *done;
     }

@@ -87,6 +87,8 @@ result<bool> basic_replica<Records, Journal>::lay_over(Tx& tx, record_key const&
         dot id{};
         bool grouped = false;
         bool shows = true;  // of a group: on its other records
+        replica_id author{};
+        origin from{};
     };
     std::vector<carried_over> others;
     std::optional<bool> open;  // whether anything that is carried may show
@@ -106,12 +108,30 @@ result<bool> basic_replica<Records, Journal>::lay_over(Tx& tx, record_key const&
                 if (grouped && groups != nullptr) { groups->push_back({c.id, part.applies, false}); }
                 return outcome.has_value();
             }
-            auto const over = grouped ? shows(tx, c, part, known) : result<bool>{true};
-            auto e = over ? open_envelope(c.sealed) : result<opened_envelope>{over.error()};
-            if (e) {
-                others.push_back({stamp, std::move(e->said.frozen), c.id, grouped, *over});
+            auto e = open_envelope(c.sealed);
+            if (!e) {
+                outcome = failure{errc::corrupt, "carried envelope"};
+                return false;
+            }
+            auto const lost = in_vain(tx, c, *e);
+            if (lost && *lost) {
+                if (grouped && groups != nullptr) { groups->push_back({c.id, part.applies, false}); }
+                return true;
+            }
+            // The same under an earlier name of its device, which took another when the authority was put back.
+            bool const again = std::any_of(others.begin(), others.end(), [&](carried_over const& o) {
+                return o.shows && o.from == e->said.from && o.author.device == e->said.author.device;
+            });
+            if (again && e->said.from.line != 0) {
+                if (grouped && groups != nullptr) { groups->push_back({c.id, false, false}); }
+                return true;
+            }
+            auto const over = lost && grouped ? shows(tx, c, part, known) : result<bool>{true};
+            if (lost && over) {
+                others.push_back(
+                    {stamp, std::move(e->said.frozen), c.id, grouped, *over, e->said.author, e->said.from});
             } else {
-                outcome = over ? failure{errc::corrupt, "carried envelope"} : over.error();
+                outcome = lost ? over.error() : lost.error();
             }
             return outcome.has_value();
         };
@@ -235,7 +255,11 @@ status basic_replica<Records, Journal>::rebase(Tx& tx, bytes_view name, sync_sta
     auto const forget = [&](std::vector<bytes> const& contained, std::vector<dot> const& home) {
         status ok;
         for (std::size_t i = 0; i < contained.size() && ok; ++i) { ok = tx.erase(contained[i]); }
-        for (std::size_t i = 0; i < home.size() && ok; ++i) { ok = carried_.contained(tx, home[i], name); }
+        for (std::size_t i = 0; i < home.size() && ok; ++i) {
+            auto const others = carried_.contained(tx, home[i], name);
+            if (!others) { return status{others.error()}; }
+            spread.insert(spread.end(), others->begin(), others->end());
+        }
         return ok;
     };
     std::vector<group_laid> groups;

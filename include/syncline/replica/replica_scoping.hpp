@@ -298,7 +298,7 @@ status basic_replica<Records, Journal>::take_mask(Tx& tx, scope_book::state cons
         return true;
     });
     for (bytes& name : names) {
-        auto const ended = ok ? end_carried(tx, name, no_position) : result<bool>{ok.error()};
+        auto const ended = ok ? end_carried(tx, name, no_position, dirty) : result<bool>{ok.error()};
         if (!ended) { return ended.error(); }
         dirty.push_back(std::move(name));
     }
@@ -343,7 +343,7 @@ status basic_replica<Records, Journal>::let_go(Tx& tx, bytes const& name, std::v
                                                event_batch& events) const {
     if (auto ok = scopes_.set_members(tx, name, {}); !ok) { return ok; }
     if (options_.relay) {
-        if (auto ended = end_carried(tx, name, no_position); !ended) { return ended.error(); }
+        if (auto ended = end_carried(tx, name, no_position, hidden); !ended) { return ended.error(); }
         hidden.push_back(name);
     }
     auto const k = record_key_from(name);

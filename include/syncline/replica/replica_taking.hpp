@@ -212,7 +212,7 @@ result<exchange_report> basic_replica<Records, Journal>::absorb(Tx& tx, bytes_vi
             for (bytes const& name : *concerns) {
                 auto const shown = shows_others(tx, name);
                 if (!shown) { return shown.error(); }
-                auto const ended = *shown ? result<bool>{false} : end_carried(tx, name, no_position);
+                auto const ended = *shown ? result<bool>{false} : end_carried(tx, name, no_position, dirty);
                 if (!ended) { return ended.error(); }
             }
             std::move(concerns->begin(), concerns->end(), std::back_inserter(dirty));

@@ -272,14 +272,19 @@ status basic_replica<Records, Journal>::give_up_followers(Tx& tx, bytes_view nam
 
 template <class Records, class Journal>
 template <class Tx>
-result<bool> basic_replica<Records, Journal>::end_carried(Tx& tx, bytes_view name, position head) const {
+result<bool> basic_replica<Records, Journal>::end_carried(Tx& tx, bytes_view name, position head,
+                                                          std::vector<bytes>& dirty) const {
     std::vector<dot> done;
     auto ok = carried_.each_of(tx, name, [&](carried_envelope const& c, carried_part const& part, timestamp) {
         if (c.decided && part.version <= head) { done.push_back(c.id); }
         return true;
     });
-    for (std::size_t i = 0; i < done.size() && ok; ++i) { ok = carried_.contained(tx, done[i], name); }
     if (!ok) { return ok.error(); }
+    for (dot const& id : done) {
+        auto const others = carried_.contained(tx, id, name);
+        if (!others) { return others.error(); }
+        dirty.insert(dirty.end(), others->begin(), others->end());
+    }
     return !done.empty();
 }
 

@@ -374,6 +374,14 @@ result<bool> basic_replica<Records, Journal>::shows(Tx& tx, carried_envelope con
 
 template <class Records, class Journal>
 template <class Tx>
+result<bool> basic_replica<Records, Journal>::in_vain(Tx& tx, carried_envelope const& c,
+                                                      opened_envelope const& e) const {
+    if (!c.vague || e.change.parts.size() <= c.parts.size()) { return false; }
+    return wanted_.empty(tx);
+}
+
+template <class Records, class Journal>
+template <class Tx>
 result<write_receipt> basic_replica<Records, Journal>::enqueue_group(Tx& tx, std::span<write_plan> plans, instant now,
                                                                      priority urgency) const {
     pending p;
