@@ -999,7 +999,9 @@ inline void keep_fields(row& tomb, row&& was) {
     }
     if (!out.decisions.empty()) { out.verdict = verdict_kind::merged; }
     next.exceptions = std::move(fold.marks);
-    next.fields = fold.lost != m.ops.size() || m.ops.empty() ? std::move(fold.fields) : was.fields;
+    bool const changes = fold.lost != m.ops.size() || m.ops.empty();
+    if (changes) { next.fields = std::move(fold.fields); }
+    if (!changes) { next.fields = was.fields; }
     next.version = context.at;
     if (!refusals(app, current, asks).pass(next, met_somebody)) { return out; }
     if (!out.decisions.empty()) { out.verdict = verdict_kind::merged; }
