@@ -2,6 +2,7 @@
 #include <syncline/replica/held_pulls.hpp>
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,13 @@ struct venue {
     cloud home{clock.now};
     held_pulls held{};
 
+    /// Both have met the authority.
+    void welcome(std::initializer_list<device*> devices) {
+        for (device* d : devices) {
+            REQUIRE(open(*d, clock.now));
+            REQUIRE(sync(*d, home, clock.now));
+        }
+    }
     position head() {
         auto tx = home.store.begin(access_mode::read);
         return *home.self.head(*tx);
@@ -56,10 +64,7 @@ TEST_CASE("rows come with the change to who has a question held, as the next pul
     venue v;
     device anna{100};
     device ben{200};
-    for (device* d : {&anna, &ben}) {
-        REQUIRE(open(*d, v.clock.now));
-        REQUIRE(sync(*d, v.home, v.clock.now));
-    }
+    v.welcome({&anna, &ben});
     bytes const q = v.question(ben);
     REQUIRE(v.holds(7, q));
     CHECK(v.wake().empty());
@@ -97,10 +102,7 @@ TEST_CASE("a row that may hold what waits here comes with its verdict, not by a 
     venue v;
     device anna{100};
     device ben{200};
-    for (device* d : {&anna, &ben}) {
-        REQUIRE(open(*d, v.clock.now));
-        REQUIRE(sync(*d, v.home, v.clock.now));
-    }
+    v.welcome({&anna, &ben});
     v.put(anna, "a", 0);
     REQUIRE(sync(anna, v.home, v.clock.now));
     REQUIRE(sync(ben, v.home, v.clock.now));

@@ -169,6 +169,19 @@ struct venue {
     }
 };
 
+/// An authority that refuses to set anything to seven.
+check_table no_sevens() {
+    record_check check;
+    check.collection = "things";
+    check.judge = [](validation_input const& in, void const*) {
+        bool const seven = in.change.kind == change_kind::update && in.change.ops[0].value == world::integer(7);
+        return seven ? validation{false, errc::forbidden, "no sevens"} : validation{};
+    };
+    check_table checks;
+    checks.add(std::move(check));
+    return checks;
+}
+
 }  // namespace
 
 TEST_CASE("what one device wrote is seen on the next, and goes home with either, once", "[replica]") {
@@ -611,14 +624,7 @@ TEST_CASE("a group goes from hand to hand, and is seen and decided as a whole", 
 }
 
 TEST_CASE("a group that was refused, and nobody knows that any more, shows in no part", "[replica]") {
-    check_table checks;
-    record_check no_sevens;
-    no_sevens.collection = "things";
-    no_sevens.judge = [](validation_input const& in, void const*) {
-        bool const seven = in.change.kind == change_kind::update && in.change.ops[0].value == world::integer(7);
-        return seven ? validation{false, errc::forbidden, "no sevens"} : validation{};
-    };
-    checks.add(std::move(no_sevens));
+    check_table const checks = no_sevens();
     bool const refused = GENERATE(true, false);
     CAPTURE(refused);
     venue v({"anna", "ben"}, {}, false, {}, refused ? &checks : nullptr);
@@ -966,14 +972,7 @@ TEST_CASE("what is carried of an author who took a new name, as the authority wa
 }
 
 TEST_CASE("what is carried and was refused before the authority was put back waits for nothing", "[replica]") {
-    check_table checks;
-    record_check no_sevens;
-    no_sevens.collection = "things";
-    no_sevens.judge = [](validation_input const& in, void const*) {
-        bool const seven = in.change.kind == change_kind::update && in.change.ops[0].value == world::integer(7);
-        return seven ? validation{false, errc::forbidden, "no sevens"} : validation{};
-    };
-    checks.add(std::move(no_sevens));
+    check_table const checks = no_sevens();
     venue v({"anna", "ben"}, {}, true, {}, &checks);
     REQUIRE(v.create(v[0], "a"));
     v.go_home(v[0]);

@@ -26,12 +26,13 @@ struct held_pull_options {
     decode_limits message{};                                 ///< of strangers' messages
 };
 
-/// Holds questions (`pull_message`) of devices until the authority is past what they hold. Then each is answered once, as any
-/// request is: so what is told is what the next pull would bring, with its rights, in its order, and may be lost, doubled or late
-/// as any reply. The device `absorb`s it, and asks anew with its next cursor; who misses one, asks by its interval.
+/// Holds questions (`pull_message`) of devices until the authority is past what they hold. Then each is answered once, as
+/// any request is: so what is told is what the next pull would bring, with its rights, in its order, and may be lost,
+/// doubled or late as any reply. The device `absorb`s it, and asks anew with its next cursor; who misses one, asks by its
+/// interval.
 ///
-/// What is held is lost with the process, and is no state: a device whose connection ends asks again. A value for one thread.
-/// Cost: O(log held) to hold and to drop; `wake` is linear in those that are answered.
+/// What is held is lost with the process, and is no state: a device whose connection ends asks again. A value for one
+/// thread. Cost: O(log held) to hold and to drop; `wake` is linear in those that are answered.
 class held_pulls {
 public:
     /// Which connection it is of, as the host numbers them.
@@ -39,10 +40,10 @@ public:
 
     explicit held_pulls(held_pull_options options = {}) : options_(options) {}
 
-    /// Holds a question, in the place of the asker's last one; false: the authority, whose last position is `head`, has something
-    /// to tell already, so answer it now. `question` is a stranger's. Errors: those of `decode_request`; `errc::invalid` for one
-    /// that sends something, as that is an exchange's; `errc::limit` for a question
-    /// that is too large, or one too many. Nothing is held of the asker then.
+    /// Holds a question, in the place of the asker's last one; false: the authority, whose last position is `head`, has
+    /// something to tell already, so answer it now. `question` is a stranger's. Errors: those of `decode_request`;
+    /// `errc::invalid` for one that sends something, as that is an exchange's; `errc::limit` for a question that is too
+    /// large, or one too many. Nothing is held of the asker then.
     [[nodiscard]] result<bool> hold(asker who, std::string_view principal, bytes_view question, position head) {
         drop(who);
         if (question.size() > options_.question_bytes_max) { return failure{errc::limit, "question too large"}; }
@@ -64,8 +65,8 @@ public:
         order_.erase({at->second.cursor, who});
         held_.erase(at);
     }
-    /// After a commit: hands over each question that the authority, at `head`, is past, to be answered now; it is held no more. How many
-    /// there were.
+    /// After a commit: hands over each question that the authority, at `head`, is past, to be answered now; it is held no
+    /// more. How many there were.
     std::size_t wake(position head, function_ref<void(asker, std::string_view principal, bytes_view question)> answer) {
         std::vector<std::pair<asker, waiting>> due;
         while (!order_.empty() && order_.begin()->first < head) {
