@@ -3,8 +3,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <stdlib.h>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <type_traits>
@@ -16,6 +14,7 @@
 
 #include "adapters/sql_host.hpp"
 #include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
 
 using namespace syncline;
 
@@ -23,26 +22,6 @@ namespace {
 
 static_assert(!std::is_copy_constructible_v<sqlite_storage> && std::is_nothrow_move_constructible_v<sqlite_storage>);
 static_assert(std::is_nothrow_move_constructible_v<sqlite_storage::transaction>);
-
-/// A folder that goes with the test.
-class folder {
-public:
-    folder() {
-        std::string name = (std::filesystem::temp_directory_path() / "syncline-sqlite-XXXXXX").string();
-        REQUIRE(mkdtemp(name.data()) != nullptr);
-        path_ = name;
-    }
-    folder(folder const&) = delete;
-    folder& operator=(folder const&) = delete;
-    ~folder() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    [[nodiscard]] std::string file(char const* name = "a.db") const { return (path_ / name).string(); }
-
-private:
-    std::filesystem::path path_;
-};
 
 /// A connection as a host has one.
 class host {
@@ -259,7 +238,7 @@ TEST_CASE("sqlite_storage: a table prefix is an identifier and nothing else", "[
 
 TEST_CASE("sqlite_storage: models storage on a file, attached, and inside the host's transaction",
           "[adapters][sqlite]") {
-    folder here;
+    scratch_folder here;
     int files = 0;
     std::string path;
     std::unique_ptr<host> mine;
@@ -311,7 +290,7 @@ TEST_CASE("sqlite_storage: models storage on a file, attached, and inside the ho
 }
 
 TEST_CASE("sqlite_storage: the host's rows and ours commit and roll back together", "[adapters][sqlite]") {
-    folder here;
+    scratch_folder here;
     host mine(here.file(), "PRAGMA journal_mode = WAL; CREATE TABLE orders(id INTEGER)");
     sqlite_storage s = attached(mine);
     SECTION("in our transaction") {
@@ -360,7 +339,7 @@ TEST_CASE("sqlite_storage: the host's rows and ours commit and roll back togethe
 }
 
 TEST_CASE("sqlite_storage: a transaction that ended under us writes nothing more", "[adapters][sqlite]") {
-    folder here;
+    scratch_folder here;
     host mine(here.file(), "PRAGMA journal_mode = WAL; CREATE TABLE orders(id INTEGER, blob)");
     sqlite_storage s = attached(mine);
     put(s, "a", "1");
@@ -414,7 +393,7 @@ TEST_CASE("sqlite_storage: a transaction that ended under us writes nothing more
 }
 
 TEST_CASE("sqlite_storage: locks and races of connections", "[adapters][sqlite]") {
-    folder here;
+    scratch_folder here;
     sqlite_storage a = opened(here.file());
     put(a, "k", "1");
     SECTION("a second writer is told so, in the time that was given") {
@@ -473,7 +452,7 @@ TEST_CASE("sqlite_storage: locks and races of connections", "[adapters][sqlite]"
 }
 
 TEST_CASE("sqlite_storage: prefixes are stores of their own, user_version stays the host's", "[adapters][sqlite]") {
-    folder here;
+    scratch_folder here;
     host mine(here.file(), "PRAGMA user_version = 42");
     auto one = sqlite_storage::attach(mine.raw(), {.table_prefix = "one"});
     auto two = sqlite_storage::attach(mine.raw(), {.table_prefix = "two"});
@@ -489,7 +468,7 @@ TEST_CASE("sqlite_storage: prefixes are stores of their own, user_version stays 
 }
 
 TEST_CASE("sqlite_storage: knows its format, and damage when it sees it", "[adapters][sqlite]") {
-    folder here;
+    scratch_folder here;
     host mine(here.file());
     {
         sqlite_storage s = attached(mine);
@@ -547,7 +526,7 @@ TEST_CASE("sqlite_storage: knows its format, and damage when it sees it", "[adap
 }
 
 TEST_CASE("sqlite_storage: a database that can only be read", "[adapters][sqlite]") {
-    folder here;
+    scratch_folder here;
     {
         sqlite_storage s = opened(here.file());
         put(s, "k", "v");
@@ -581,7 +560,7 @@ TEST_CASE("sqlite_storage: the connection's limit bounds a value", "[adapters][s
 }
 
 TEST_CASE("sqlite_storage: durability is what the connection's settings make it", "[adapters][sqlite]") {
-    folder here;
+    scratch_folder here;
     struct row {
         char const* journal;
         durability by_level[4];  // OFF, NORMAL, FULL, EXTRA
@@ -616,7 +595,7 @@ TEST_CASE("sqlite_storage: durability is what the connection's settings make it"
 
 TEST_CASE("sqlite_storage: a barrier syncs, whatever commits do, and no reader holds it up", "[adapters][sqlite]") {
     faulty_disk disk;
-    folder here;
+    scratch_folder here;
     sqlite_storage s =
         opened(here.file(), {.busy_timeout = milliseconds{1}, .synchronous = sqlite_synchronous::normal});
     sqlite_storage other = opened(here.file());
@@ -632,7 +611,7 @@ TEST_CASE("sqlite_storage: a barrier syncs, whatever commits do, and no reader h
 
 TEST_CASE("sqlite_storage: after a failed sync it is poisoned until it is opened again", "[adapters][sqlite]") {
     faulty_disk disk;
-    folder here;
+    scratch_folder here;
     {
         sqlite_storage s = opened(here.file(), {});
         put(s, "k", "old");
@@ -668,7 +647,7 @@ TEST_CASE("sqlite_storage: whichever write to the disk fails, the state is the o
             bool done = false;
             for (int n = 1; !done; ++n) {
                 REQUIRE(n < 200);
-                folder here;
+                scratch_folder here;
                 auto o = quick();
                 o.write_ahead_log = log;
                 {
@@ -705,7 +684,7 @@ TEST_CASE("sqlite_storage: whichever write to the disk fails, the state is the o
 }
 
 TEST_CASE("sqlite_storage: closes, and says when the host still holds a statement", "[adapters][sqlite]") {
-    folder here;
+    scratch_folder here;
     sqlite_storage s = opened(here.file());
     put(s, "k", "v");
     SECTION("nothing is left") { CHECK(s.close()); }

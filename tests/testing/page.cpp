@@ -2,6 +2,7 @@
 // What docs/certify_storage.md quotes.
 
 #include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
 
 #include <cstdlib>
 #include <filesystem>
@@ -176,10 +177,8 @@ TEST_CASE("the page of certify_storage - the program", "[.]") {
 }
 
 TEST_CASE("the page of certify_storage: a program that is killed", "[processes]") {
-    std::string folder = (std::filesystem::temp_directory_path() / "syncline-XXXXXX").string();
-    REQUIRE(::mkdtemp(folder.data()) != nullptr);
+    scratch_folder const here;
     std::string const self = std::filesystem::read_symlink("/proc/self/exe").string();
-    CHECK(killed({self, "the page of certify_storage - the program", "-o", "/dev/null"}, folder + "/notes.db") == "");
-    std::filesystem::remove_all(folder);
+    CHECK(killed({self, "the page of certify_storage - the program", "-o", "/dev/null"}, here.file("notes.db")) == "");
 }
 #endif

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
 
 using namespace syncline;
 using testing::kill_options;
@@ -54,23 +55,9 @@ TEST_CASE("process harness - the child", "[.]") {
 #if defined(__linux__)  // where a program finds itself
 namespace {
 
-/// A new folder, gone with the object.
-struct folder {
-    std::filesystem::path at;
-    folder() {
-        std::string name = (std::filesystem::temp_directory_path() / "syncline-XXXXXX").string();
-        REQUIRE(::mkdtemp(name.data()) != nullptr);
-        at = name;
-    }
-    ~folder() {
-        std::error_code ignored;
-        std::filesystem::remove_all(at, ignored);
-    }
-};
-
 /// The lines of the log that are whole.
-std::vector<std::string> lines(folder const& here) {
-    std::ifstream in(here.at / "log");
+std::vector<std::string> lines(scratch_folder const& here) {
+    std::ifstream in(here.path() / "log");
     std::stringstream all;
     all << in.rdbuf();
     std::vector<std::string> out;
@@ -79,7 +66,7 @@ std::vector<std::string> lines(folder const& here) {
 }
 
 /// Everything acknowledged is in the log, once, and only a whole line ever was.
-std::vector<testing::violation> check(folder const& here, std::vector<std::string> const& acknowledged) {
+std::vector<testing::violation> check(scratch_folder const& here, std::vector<std::string> const& acknowledged) {
     std::vector<testing::violation> found;
     std::set<std::string> there;
     for (std::string const& l : lines(here)) {
@@ -93,23 +80,23 @@ std::vector<testing::violation> check(folder const& here, std::vector<std::strin
 }
 
 /// This very program, to run the hidden case below as its child.
-kill_options child(folder const& here, std::string const& plant = "") {
+kill_options child(scratch_folder const& here, std::string const& plant = "") {
     kill_options o;
     o.command = {std::filesystem::read_symlink("/proc/self/exe").string(), "process harness - the child", "-o",
                  "/dev/null"};
-    o.environment = {"LOG=" + (here.at / "log").string(), "PLANT=" + plant};
+    o.environment = {"LOG=" + (here.path() / "log").string(), "PLANT=" + plant};
     o.patience = milliseconds{20'000};
     return o;
 }
 
-testing::kill_report run(folder const& here, kill_options const& o) {
+testing::kill_report run(scratch_folder const& here, kill_options const& o) {
     return testing::kill_and_restart(o, [&](std::vector<std::string> const& all) { return check(here, all); });
 }
 
 }  // namespace
 
 TEST_CASE("process_harness: a program that keeps what it acknowledged passes", "[testing][processes]") {
-    folder here;
+    scratch_folder here;
     kill_options o = child(here);
     o.kills = 80;
     auto const report = run(here, o);
@@ -129,7 +116,7 @@ TEST_CASE("process_harness: a program that keeps what it acknowledged passes", "
 
 TEST_CASE("process_harness: what is wrong with a program is found", "[testing][processes]") {
     auto const finds = [](std::string const& plant, std::string const& what) {
-        folder here;
+        scratch_folder here;
         kill_options o = child(here, plant);
         o.kills = 40;
         if (plant == "never ready") { o.patience = milliseconds{1'000}; }
